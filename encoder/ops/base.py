@@ -1,0 +1,143 @@
+"""The vocabulary of the forward pass: about ten operations, each *planned* once when the weights arrive and then only called.
+
+Dimension letters: B sequences, T packed rows, E hidden, H heads, D head dim, F feed-forward, V vocabulary.
+Weights come in as NumPy arrays of shape [out, in] (any strides: a transposed view of a stored [in, out] is used as it lies where that
+is as fast). What flows between planned layers is opaque (`Activations`): a backend may keep it in 16 bits, in 8 bits with scales, or on
+a device. NumPy (`numpy_ops.py`) is the specification; every other backend passes the same test body.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from encoder.batching import PackedBatch
+
+Activations = Any  # [T, N] in whatever form the backend keeps it
+DeviceBatch = Any  # a PackedBatch where the backend wants it
+
+
+class Linear(Protocol):
+    """A planned product. x: [T, K] -> [T, N]; `residual` [T, N] is added after bias and activation."""
+
+    def __call__(self, x: Activations, residual: Activations | None = None) -> Activations: ...
+
+
+class Pending(Protocol):
+    """Embeddings that are being computed."""
+
+    def result(self) -> np.ndarray:
+        """[B, E] float32, in the batch's own order; waits until they are there."""
+        ...
+
+
+class Program(Protocol):
+    """A whole forward pass, planned: batches in, embeddings out, several in flight.
+
+    `submit` may block while `depth` batches are already in flight.
+    """
+
+    depth: int
+
+    def submit(self, batch: PackedBatch) -> Pending: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One BERT layer as it is in the paper: [out, in] weights, QKV already merged ([3E, E])."""
+
+    qkv: np.ndarray
+    qkv_bias: np.ndarray
+    attention_output: np.ndarray
+    attention_output_bias: np.ndarray
+    attention_norm: tuple[np.ndarray, np.ndarray]  # gamma, beta
+    intermediate: np.ndarray
+    intermediate_bias: np.ndarray
+    output: np.ndarray
+    output_bias: np.ndarray
+    output_norm: tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What a layer needs to know beside its weights."""
+
+    num_heads: int
+    head_dim: int
+    activation: str  # "gelu" (erf), "gelu_new" (tanh), "relu"
+    layer_norm_eps: float
+
+
+class Ops(ABC):
+    """One backend at one precision. Choose once (`get_ops`), then run straight."""
+
+    name: str  # "numpy", "cupy", "cuda"
+    precision: str  # "float32", "float16", "bfloat16"
+    row_block: int  # a document starts at a multiple of this many rows (1: packed tightly)
+    max_batch_tokens: int  # the budget of one packed batch, in rows
+    kernel_set: str  # what computed it, for the receipt: library versions and kernel names
+
+    @abstractmethod
+    def embed(self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[DeviceBatch], Activations]:
+        """word [V, E] + position [P, E] + token_type [E], then LayerNorm -> batch to [T, E]."""
+
+    @abstractmethod
+    def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
+        """weight [N, K], bias [N] -> x [T, K] to activation(x @ weight.T + bias) (+ residual). activation: "gelu", "gelu_new", "relu", "tanh" or None."""
+
+    @abstractmethod
+    def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[Activations, Activations | None], Activations]:
+        """(x, residual) to LayerNorm(x + residual), statistics in float32."""
+
+    @abstractmethod
+    def attention(self, num_heads: int, head_dim: int) -> Callable[[Activations, DeviceBatch], Activations]:
+        """(qkv [T, 3, H, D] as [T, 3E], batch) to [T, E]: softmax(q k^T / sqrt(D)) v inside each document."""
+
+    @abstractmethod
+    def segment_pool(self, kind: str) -> Callable[[Activations, DeviceBatch], Activations]:
+        """(hidden_states [T, E], batch) to [B, E] float32. kind: "cls", "mean", "max" or "last"."""
+
+    @abstractmethod
+    def dense(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Callable[[Activations], Activations]:
+        """The sentence-transformers Dense module: [B, E] to [B, N], float32; a row's bits do not depend on the other rows."""
+
+    @abstractmethod
+    def truncate(self, dimensions: int) -> Callable[[Activations], Activations]:
+        """[B, E] to its first `dimensions` columns."""
+
+    @abstractmethod
+    def l2_normalize(self, x: Activations) -> Activations:
+        """[B, E] float32, each row divided by max(its norm, 1e-12)."""
+
+    @abstractmethod
+    def to_device(self, batch: PackedBatch) -> DeviceBatch: ...
+
+    @abstractmethod
+    def to_host(self, x: Activations) -> np.ndarray:
+        """float32 on the host."""
+
+    @abstractmethod
+    def program(self, forward: Callable[[DeviceBatch], Activations]) -> Program:
+        """A forward pass made of this object's layers, run over packed batches: threads on a CPU, streams and graphs on a GPU."""
+
+    def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[Activations, DeviceBatch], Activations]:
+        """A whole encoder layer, (hidden_states [T, E], batch) to [T, E]; a backend may plan it as one. Post-norm, as BERT's."""
+        qkv = self.linear(weights.qkv, weights.qkv_bias)
+        attend = self.attention(shape.num_heads, shape.head_dim)
+        attention_output = self.linear(weights.attention_output, weights.attention_output_bias)
+        attention_norm = self.add_layer_norm(*weights.attention_norm, shape.layer_norm_eps)
+        intermediate = self.linear(weights.intermediate, weights.intermediate_bias, shape.activation)
+        output = self.linear(weights.output, weights.output_bias)
+        output_norm = self.add_layer_norm(*weights.output_norm, shape.layer_norm_eps)
+
+        def run(hidden_states: Activations, batch: DeviceBatch) -> Activations:
+            context = attend(qkv(hidden_states), batch)
+            hidden_states = attention_norm(attention_output(context), hidden_states)
+            return output_norm(output(intermediate(hidden_states)), hidden_states)
+
+        return run

@@ -1,0 +1,41 @@
+"""What can go wrong in a job, and the exit code that each outcome gives.
+
+    JobError
+    |-- UsageError          exit 2   bad usage or configuration, an unusable device, a dataset made with other settings
+    |-- DataError           exit 3   bad data: unreadable or changed input, too much quarantine, damage found by verify
+    |   '-- InputChanged             a file that changed or vanished after planning
+    '-- Interrupted         exit 33  interrupted or transient; run again to resume
+Anything else is a defect of ours: exit 1, with a traceback.
+"""
+
+from __future__ import annotations
+
+EXIT_OK, EXIT_DEFECT, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 33
+
+
+class JobError(Exception):
+    """An outcome that is not a defect of ours; the message is meant for the person at the keyboard."""
+
+    exit_code = EXIT_DEFECT
+
+
+class UsageError(JobError):
+    """Bad usage or configuration: nothing was changed."""
+
+    exit_code = EXIT_USAGE
+
+
+class DataError(JobError):
+    """Bad data: names the file, the range and what was wrong with it."""
+
+    exit_code = EXIT_DATA
+
+
+class InputChanged(DataError):
+    """A file that changed or vanished after planning (`input_changed`)."""
+
+
+class Interrupted(JobError):
+    """Interrupted or transient: run again to go on from what is committed."""
+
+    exit_code = EXIT_INTERRUPTED

@@ -1,0 +1,102 @@
+"""What crosses the pool: plain data, always picklable, nothing of Ray and nothing of the engine.
+
+    driver -> worker   Task
+    worker -> driver   Ready, Progress, Receipt, Failed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.partition import Partition
+
+STAGES = ("read", "tokenize", "encode", "write")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One partition to embed. `skip`: ordinals of its shards that are committed already."""
+
+    partition: Partition
+    skip: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker's report of itself, once its engine is loaded; the first one resolves what is `auto`.
+
+    device_kind: "cpu" or "gpu". precision: what the engine computes in. fingerprint, outputs: the engine's own.
+    """
+
+    device_kind: str
+    device_name: str
+    device_uuid: str
+    precision: str
+    fingerprint: dict[str, str]
+    outputs: tuple[Any, ...]  # engine.Output
+    host: str
+    pid: int
+    threads: int
+    kernel_set: str = ""
+    seconds_to_load: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a partition is. rows, tokens: since this partition's last Progress. seconds: busy seconds of each stage since then."""
+
+    partition: int
+    stage: str
+    rows: int
+    tokens: int
+    time_s: float  # the worker's monotonic clock
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One shard (and the quarantine file beside it) that is published and ready to be committed.
+
+    rows_in == rows_out + rows_quarantined, always. `shard` is None where every row was refused or there were none.
+    `last`: no further shard follows in this partition. `provenance`: what differs from run to run, never compared.
+    """
+
+    partition: int
+    ordinal: int
+    partition_id: str
+    last: bool
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    shard: str | None  # name relative to the dataset, "data/part-….parquet"
+    shard_bytes: int
+    shard_sha256: str
+    quarantine: str | None
+    quarantine_bytes: int
+    quarantine_sha256: str
+    first_id: str | None
+    last_id: str | None
+    documents: int
+    tokens: int
+    tokens_dropped: int
+    rows_truncated: int
+    token_lengths: tuple[tuple[int, int], ...]  # (length bucket's upper bound, documents), see progress.length_bucket
+    adopted: bool
+    provenance: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A partition that could not be finished. kind: "input_changed", "bad_data", "engine", "storage", "defect".
+
+    bad_data and input_changed are final; the others are tried again. The traceback crosses as text.
+    """
+
+    partition: int
+    kind: str
+    message: str
+    traceback: str = ""
+
+
+Event = Ready | Progress | Receipt | Failed
