@@ -1,0 +1,308 @@
+"""JobConfig: the YAML that describes a job, read strictly and once.
+
+Every key is documented in configs/reference.yaml. Errors are UsageError and name the key, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from jobs.errors import UsageError
+
+
+def _listed(value: object) -> object:
+    """YAML has lists; a frozen configuration has tuples. One text alone stands for a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _kept(value: object) -> object:
+    """`lang` keeps the column under its own name; `{lang: language}` renames it."""
+    pairs: list[tuple[str, str]] = []
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, str):
+            pairs.append((item, item))
+        elif isinstance(item, dict) and all(isinstance(part, str) for pair in item.items() for part in pair):
+            pairs.extend(item.items())
+        elif isinstance(item, tuple) and len(item) == 2:
+            pairs.append(item)
+        else:
+            raise ValueError(f"each entry is a column's name, or {{column: new name}}, not {item!r}")
+    return tuple(pairs)
+
+
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or not all(value):
+        raise ValueError("expected at least one entry, none of them empty")
+    return value
+
+
+def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    if repeated := sorted({entry for entry in value if value.count(entry) > 1}):
+        raise ValueError(f"named twice: {', '.join(repeated)}")
+    return value
+
+
+def _without_credentials(address: str) -> str:
+    if "://" in address and "@" in urlsplit(address).netloc and not address.startswith(("abfs://", "abfss://")):
+        raise ValueError("credentials do not belong in a URL (it is written into plans and logs): put them in the environment, for example AWS_ACCESS_KEY_ID")
+    return address
+
+
+def _joinable(address: str | None) -> str | None:
+    if address is not None and address.startswith("ray://"):
+        raise ValueError("ray:// (Ray Client) is refused, since a driver outside the cluster does not survive a lost connection: submit the job to the cluster "
+                         "(ray job submit --working-dir . -- embermill run CONFIG) with `address: auto`")
+    return address
+
+
+Address = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_some)]
+PositiveInt = Annotated[int, Field(gt=0)]
+AutoInt = Literal["auto"] | PositiveInt
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys and values of another type are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ModelConfig(Section):
+    """Which engine makes the vectors, and from what."""
+
+    source: Address
+    engine: str = "native"
+    revision: str | None = None
+    weights: str | None = None
+    precision: Literal["auto", "float32", "float16", "bfloat16", "int8", "fp8"] = "auto"
+    pooling: Literal["cls", "mean", "max", "last"] | None = None
+    normalize: bool | None = None
+    prompt: str | None = None
+    prompt_name: str | None = None
+    query_prompt: str | None = None
+    max_tokens: PositiveInt | None = None
+    dimensions: PositiveInt | None = None
+    on_long_text: Literal["truncate", "error"] = "truncate"
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.prompt is not None and self.prompt_name is not None:
+            raise ValueError("prompt and prompt_name exclude each other: give the text, or the name of one of the model's prompts")
+        if self.engine != "native" and not (self.engine.startswith("python:") and self.engine.count(":") == 2 and all(self.engine.split(":"))):
+            raise ValueError(f"engine: expected `native` or python:module:Class, got {self.engine!r}")
+        return self
+
+
+class CorpusConfig(Section):
+    """Which files are read, which of their columns, and what happens to what cannot be."""
+
+    files: Annotated[Texts, AfterValidator(lambda files: tuple(map(_without_credentials, files))), AfterValidator(_distinct)]
+    format: Literal["auto", "parquet", "jsonl", "csv", "text"] = "auto"
+    id_column: str | None = None
+    text_columns: Annotated[Texts, AfterValidator(_distinct)] = ("text",)
+    text_separator: str = "\n"
+    keep_columns: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_kept)] = ()
+    partition_text_bytes: AutoInt = "auto"
+    max_text_bytes: PositiveInt = 16_777_216
+    max_quarantined: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    on_bad_file: Literal["fail", "quarantine"] = "fail"
+    on_schema_drift: Literal["fail", "cast", "null"] = "fail"
+
+    @model_validator(mode="after")
+    def _check(self) -> CorpusConfig:
+        if self.max_quarantined >= 1 and not math.isclose(self.max_quarantined, round(self.max_quarantined)):
+            raise ValueError(f"max_quarantined: expected a share below 1 or a whole number of rows, got {self.max_quarantined}")
+        return self
+
+
+class OutputConfig(Section):
+    """Where the dataset goes."""
+
+    uri: Address
+    shard_bytes: Annotated[int, Field(gt=0, le=256_000_000)] = 256_000_000
+
+
+class WorkersConfig(Section):
+    """How the work is spread; changes no vector and no file name."""
+
+    count: AutoInt = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    cpus: AutoInt = "auto"
+    start_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
+
+
+class RayConfig(Section):
+    """Which Ray the workers run on."""
+
+    address: Annotated[str | None, AfterValidator(_joinable)] = None
+
+
+class JobConfig(Section):
+    """A whole job."""
+
+    model: ModelConfig
+    corpus: CorpusConfig
+    output: OutputConfig
+    workers: WorkersConfig = WorkersConfig()
+    ray: RayConfig = RayConfig()
+
+    def anchored(self, folder: Path) -> JobConfig:
+        """The same job with every relative path made absolute under `folder`: a worker has another working directory."""
+        model = self.model.model_copy(update={"source": _anchored_source(self.model.source, folder)})
+        corpus = self.corpus.model_copy(update={"files": tuple(_absolute(file, folder) for file in self.corpus.files)})
+        output = self.output.model_copy(update={"uri": _absolute(self.output.uri, folder)})
+        return self.model_copy(update={"model": model, "corpus": corpus, "output": output})
+
+
+SECTIONS: dict[str, type[Section]] = {"model": ModelConfig, "corpus": CorpusConfig, "output": OutputConfig, "workers": WorkersConfig, "ray": RayConfig}
+KEYS = tuple(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.model_fields)
+
+
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> JobConfig:
+    """Read a job's YAML file and apply `section.key=value` overrides (each value is YAML). Paths become absolute under the working directory.
+
+    Raises UsageError for anything that is not exactly a JobConfig.
+    """
+    document = _read(Path(path))
+    for override in overrides:
+        _apply(document, override)
+    if problems := [*_unknown(document)]:
+        raise UsageError(f"{path}: {'; '.join(problems)}")
+    try:
+        return JobConfig.model_validate(document).anchored(Path.cwd())
+    except ValidationError as error:
+        raise UsageError(f"{path}: {'; '.join(_describe(error))}") from None
+
+
+def flatten(config: JobConfig) -> dict[str, object]:
+    """"section.key" -> value, in the order of the documentation; values are plain JSON."""
+    return {f"{name}.{key}": value for name, section in config.model_dump(mode="json").items() for key, value in section.items()}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader takes the last of two equal keys in silence; this one refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key `{key.value}` stands here twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(text: str, what: str) -> object:
+    try:
+        return yaml.load(text, _StrictLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{what}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a configuration: {error.strerror if isinstance(error, OSError) else error}") from None
+    document = _parse(text, str(path))
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {'nothing' if document is None else type(document).__name__}")
+    return document
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and name):
+        raise UsageError(f"--set {override}: expected section.key=value, for example --set output.shard_bytes=64000000")
+    held = document.setdefault(section, {})
+    if held is None:
+        held = document[section] = {}
+    if not isinstance(held, dict):
+        raise UsageError(f"{section}: expected a section with keys, got {held!r}")
+    held[name] = _parse(text, f"--set {override}")
+
+
+def _unknown(document: dict[str, Any]) -> Iterator[str]:
+    for section, held in document.items():
+        if section not in SECTIONS:
+            yield f"unknown section `{section}`{_nearest(str(section), [*SECTIONS, *KEYS])}"
+            continue
+        for name in held if isinstance(held, dict) else ():
+            if f"{section}.{name}" not in KEYS:
+                yield f"unknown key `{section}.{name}`{_nearest(f'{section}.{name}', KEYS)}"
+
+
+def _nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """The known key that was probably meant: the same name in another section first, then the closest spelling."""
+    last = name.rpartition(".")[2]
+    same = [key for key in known if key.rpartition(".")[2] == last]
+    close = same or get_close_matches(name, known, n=1, cutoff=0.5) or [key for key in known if get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
+    return f": did you mean `{close[0]}`?" if close else f"; known here: {', '.join(known)}"
+
+
+_EXPECTED = {
+    "string_type": "a text (in quotes where YAML would read something else)",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "missing": "a value: this key has no default",
+    "model_type": "a section with keys",
+    "string_too_short": "a text that is not empty",
+}
+
+
+def _describe(error: ValidationError) -> Iterator[str]:
+    """One sentence for each key that is wrong; the branches of a union count as one."""
+    found: dict[str, tuple[list[str], object]] = {}
+    for problem in error.errors(include_url=False, include_context=True):
+        key = ".".join(str(part) for part in problem["loc"][:2]) or "the configuration"
+        expected, _ = found.setdefault(key, ([], problem["input"]))
+        expected.append(_expectation(problem))
+    for key, (expected, got) in found.items():
+        stands_alone = any(text.startswith("!") for text in expected)
+        wanted = " or ".join(dict.fromkeys(text.lstrip("!") for text in expected))
+        yield f"{key}: {wanted}" if stands_alone else f"{key}: expected {wanted}, got {_shown(got, expected)}"
+
+
+def _expectation(problem: Any) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":
+        return "!" + str(context["error"])
+    if kind == "missing":
+        return "!" + _EXPECTED[kind]
+    if kind == "literal_error":
+        return str(context["expected"])
+    for bound, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
+        if bound in context:
+            return f"a number {sign} {context[bound]}"
+    return _EXPECTED.get(kind, str(problem["msg"]))
+
+
+def _shown(got: object, expected: list[str]) -> str:
+    text = repr(got)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    advice = " (a text with a colon needs quotes: key='\"query: \"')" if isinstance(got, dict) and any("a text" in wanted for wanted in expected) else ""
+    return f"{text} ({type(got).__name__}){advice}"
+
+
+def _absolute(address: str, folder: Path) -> str:
+    return address if "://" in address else str(folder / Path(address).expanduser())
+
+
+def _anchored_source(source: str, folder: Path) -> str:
+    """A hub id looks like a relative path: it is a folder only where one stands there, or where it is written as a path."""
+    if "://" in source or source.startswith("package:"):
+        return source
+    path = folder / Path(source).expanduser()
+    return str(path) if source.startswith((".", "/", "~")) or path.exists() else source
