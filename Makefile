@@ -1,0 +1,56 @@
+# Everything here needs Python 3.11 to 3.14, and nothing else. `make` alone says what there is.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+REFERENCE_VENV := .venv-reference
+INSTALL := PYTHON='$(PYTHON)' infra/install.sh
+LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt
+
+.NOTPARALLEL:
+.PHONY: help demo test test-reference check ci kernels clean
+
+help:
+	@echo 'make demo            embed the documentation of the Python standard library, verify it, and search it'
+	@echo 'make test            every test that needs no GPU and no torch'
+	@echo 'make test-reference  the same vectors as sentence-transformers and transformers? (brings a CPU build of torch)'
+	@echo 'make check           ruff, mypy, and the walls between the packages'
+	@echo 'make ci              check, test and test-reference'
+	@echo 'make kernels         compile every GPU kernel, with no GPU'
+	@echo 'make clean           remove the environments and what the demo made'
+
+demo: $(VENV)/.runs
+	infra/demo/demo.sh $(VENV)/bin
+
+test: $(VENV)/.tests
+	$(VENV)/bin/python -m pytest
+
+test-reference: $(REFERENCE_VENV)/.reference
+	$(REFERENCE_VENV)/bin/python -m pytest -m reference
+
+check: $(VENV)/.tests
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest -q tests/test_walls.py
+
+ci: check test test-reference
+
+kernels:
+	infra/kernels/compile.sh
+
+clean:
+	rm -rf $(VENV) $(REFERENCE_VENV) demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# What is installed is remembered by an empty file in the environment; a changed lock installs again.
+$(VENV)/.runs: $(LOCKED)
+	$(INSTALL) $(VENV)
+	@touch $@
+
+$(VENV)/.tests: $(LOCKED) infra/lock-test.txt
+	$(INSTALL) $(VENV) infra/lock-test.txt
+	@touch $@ $(VENV)/.runs
+
+$(REFERENCE_VENV)/.reference: $(LOCKED) infra/lock-test.txt infra/install_reference.sh infra/reference.txt
+	$(INSTALL) $(REFERENCE_VENV) infra/lock-test.txt
+	infra/install_reference.sh $(REFERENCE_VENV)
+	@touch $@
