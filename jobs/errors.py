@@ -3,7 +3,8 @@
     JobError
     |-- UsageError          exit 2   bad usage or configuration, an unusable device, a dataset made with other settings
     |-- DataError           exit 3   bad data: unreadable or changed input, too much quarantine, damage found by verify
-    |   '-- InputChanged             a file that changed or vanished after planning
+    |   |-- InputChanged             a file that changed or vanished after planning
+    |   '-- EngineError              an engine that failed on a batch, or answered with something that cannot be stored
     '-- Interrupted         exit 33  interrupted or transient; run again to resume
 Anything else is a defect of ours: exit 1, with a traceback.
 """
@@ -33,6 +34,10 @@ class DataError(JobError):
 
 class InputChanged(DataError):
     """A file that changed or vanished after planning (`input_changed`)."""
+
+
+class EngineError(DataError):
+    """An engine failed on a batch or broke its contract (`engine`): names the row. Worth another try, then exit 3."""
 
 
 class Interrupted(JobError):

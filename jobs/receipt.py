@@ -81,7 +81,7 @@ class Receipt:
     tokens: int
     tokens_dropped: int
     rows_truncated: int
-    token_lengths: tuple[tuple[int, int], ...]  # (length bucket's upper bound, documents), see progress.length_bucket
+    token_lengths: tuple[tuple[int, int], ...]  # (length bucket's upper bound, documents), see token_lengths.count_lengths
     adopted: bool
     provenance: dict[str, str]
 
