@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The whole of embermill on the documentation of the Python standard library: corpus, run, verify, search.
+#
+#   infra/demo/demo.sh VENV/bin      (what `make demo` calls)
+#
+# Stopped half-way it goes on where it was; finished, it only verifies and searches. `rm -rf demo` starts afresh.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+bin=$1
+dataset=demo/embeddings
+
+step() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
+
+if [ ! -e demo/corpus/stdlib.parquet ]; then
+  step python infra/demo/stdlib_corpus.py demo/corpus
+  "$bin/python" infra/demo/stdlib_corpus.py demo/corpus
+fi
+
+step embermill run infra/demo/demo.yaml
+"$bin/embermill" run infra/demo/demo.yaml
+
+step embermill verify "$dataset"
+"$bin/embermill" verify "$dataset"
+
+ask() { # QUESTION EXPECTED: what the first three answers must name
+  step embermill search "$dataset" "\"$1\"" -k 3
+  local answer
+  answer=$("$bin/embermill" search "$dataset" "$1" -k 3)
+  printf '%s\n' "$answer"
+  if ! grep -qF "$2" <<<"$answer"; then
+    echo "demo: expected \"$1\" to find $2 among the first three" >&2
+    exit 1
+  fi
+}
+ask "how do I open a zip file" zipfile.
+ask "run a program and capture what it prints" subprocess.
+ask "the value in the middle of a list of numbers" statistics.median
+
+printf '\nThe dataset is plain Parquet: %s/data/*.parquet\n' "$dataset"
