@@ -1,58 +1,29 @@
 """The only room that knows where corpus and dataset lie: a local folder or an object store (s3://, gs://, az://).
 
-Names inside a Folder are relative, "/"-separated. Publishing is atomic and create-if-absent everywhere.
+Publishing is atomic and create-if-absent everywhere. Endpoints and credentials come from the environment (AWS_ENDPOINT_URL, AWS_ALLOW_HTTP,
+AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, ...) and are in no plan, log or message.
+
+    storage_base.py     FileInfo, Folder, InputFile: the types
+    storage_local.py    a folder of this machine: hard links, fsync
+    storage_object.py   an object store: conditional put, conditional ranged reads
+    storage_inputs.py   corpus entries (file, folder, glob) -> files
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from jobs.storage_base import AlreadyExists, FileInfo, Folder, InputFile
+from jobs.storage_inputs import is_url, list_inputs
+from jobs.storage_local import LocalFolder, open_local_input
+from jobs.storage_object import ObjectFolder, open_object_input
+
+__all__ = ["AlreadyExists", "FileInfo", "Folder", "InputFile", "is_url", "list_inputs", "open_folder", "open_input"]
 
 
-@dataclass(frozen=True)
-class FileInfo:
-    """One file as it was listed. path: absolute path or URL. version: mtime in ns (local) or etag (object store)."""
-
-    path: str
-    size: int
-    version: str
+def open_folder(uri: str) -> Folder:
+    """The dataset at a local path or URL; nothing is created before something is published. UsageError for an unknown scheme."""
+    return ObjectFolder(uri) if is_url(uri) else LocalFolder(uri)
 
 
-class AlreadyExists(Exception):
-    """Somebody else published that name first: look at what is there before believing it."""
-
-
-class Folder(Protocol):
-    """A dataset's root. `root` is an absolute path or a URL."""
-
-    root: str
-
-    def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
-        """(name, info) of every file under the prefix, sorted by name; nothing where there is no such folder."""
-        ...
-
-    def exists(self, name: str) -> bool: ...
-    def read(self, name: str) -> bytes: ...
-    def open(self, name: str) -> BinaryIO:
-        """A seekable binary file, for pyarrow to read from. FileNotFoundError where there is none."""
-        ...
-
-    def temporary(self, name: str) -> Path:
-        """A fresh local path for an attempt at `name`, unique to this process; on a local dataset under `_embermill/tmp/`."""
-        ...
-
-    def publish(self, temporary: Path, name: str) -> None:
-        """Create `name` from a closed local file, durably, all or nothing, and remove the temporary. Raises AlreadyExists (temporary kept)."""
-        ...
-
-    def create(self, name: str, data: bytes) -> None:
-        """The same from bytes. Raises AlreadyExists."""
-        ...
-
-    def replace(self, name: str, data: bytes) -> None:
-        """Overwrite: only for files of no authority (heartbeat.json)."""
-        ...
-
-    def remove(self, name: str) -> None: ...
+def open_input(path: str, size: int, version: str) -> InputFile:
+    """Open a corpus file as it was planned. InputChanged where it is gone or another; Interrupted where the store cannot be reached."""
+    return open_object_input(path, size, version) if is_url(path) else open_local_input(path, size, version)

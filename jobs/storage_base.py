@@ -1,0 +1,74 @@
+"""What a file and a dataset's folder look like, wherever they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One file as it was listed. path: absolute path or URL. version: mtime in ns (local) or etag (object store); "" for one that could not be looked at."""
+
+    path: str
+    size: int
+    version: str
+
+
+class AlreadyExists(Exception):
+    """Somebody else published that name first: look at what is there before believing it."""
+
+
+class InputFile(Protocol):
+    """A corpus file, open for reading as it was planned. A seekable binary file for pyarrow, with one more promise: `check`."""
+
+    size: int
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def close(self) -> None: ...
+    def check(self) -> None:
+        """Raise InputChanged unless all that was read so far is of the version that was planned: call it before handing rows on."""
+        ...
+
+
+class Folder(Protocol):
+    """A dataset's root. `root` is an absolute path or a URL. Names inside are relative and "/"-separated."""
+
+    root: str
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
+        """(name, info) of every file below the folder `prefix`, sorted by name; nothing where there is no such folder."""
+        ...
+
+    def exists(self, name: str) -> bool: ...
+    def read(self, name: str) -> bytes:
+        """FileNotFoundError where there is none."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable binary file, for pyarrow to read from. FileNotFoundError where there is none."""
+        ...
+
+    def temporary(self, name: str) -> Path:
+        """A fresh local path for an attempt at `name`, unique to this process; on a local dataset under `_embermill/tmp/`."""
+        ...
+
+    def publish(self, temporary: Path, name: str) -> None:
+        """Create `name` from a closed local file, durably, all or nothing, and remove the temporary. Raises AlreadyExists (temporary kept)."""
+        ...
+
+    def create(self, name: str, data: bytes) -> None:
+        """The same from bytes. Raises AlreadyExists."""
+        ...
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Overwrite: only for files of no authority (heartbeat.json)."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove it, if it is there."""
+        ...

@@ -1,0 +1,61 @@
+"""An S3 server on loopback for the whole session, with what the environment needs to reach it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+
+BUCKET = "corpus-and-datasets"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of a moto server; AWS_* of the environment point there for the whole session, child processes included."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from moto.server import ThreadedMotoServer
+    import boto3
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    environment = {"AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
+                   "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
+    before = {key: os.environ.get(key) for key in environment}
+    os.environ.update(environment)
+    client = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
+    client.create_bucket(Bucket=BUCKET)
+    client.close()
+    yield address
+    server.stop()
+    for key, value in before.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value
+
+
+@pytest.fixture
+def s3_folder_url(s3_server: str) -> str:
+    """A prefix of its own in the test bucket: "s3://bucket/…"."""
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def put_object(s3_server: str) -> Callable[[str, bytes], None]:
+    """put_object("s3://bucket/key", data): put it there by a client that is not ours."""
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
+
+    def put(url: str, data: bytes) -> None:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    return put
