@@ -1,0 +1,73 @@
+// Hopper's own instructions, one line each: barriers in shared memory, the bulk tensor copy engine (TMA), warpgroup products, clusters.
+#pragma once
+#include "../portable/storage.cuh"
+
+struct alignas(64) TensorMap { unsigned long long opaque[16]; };  // CUtensorMap, made on the host
+
+__device__ __forceinline__ bits32 shared_address(const void* p) { return (bits32)__cvta_generic_to_shared(p); }
+
+__device__ __forceinline__ void barrier_init(bits32 barrier, int arrivals) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals)); }
+__device__ __forceinline__ void barrier_init_visible() { asm volatile("fence.mbarrier_init.release.cluster;"); }
+
+__device__ __forceinline__ void barrier_expect(bits32 barrier, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// Arrive on the barrier at the same place in CTA `rank` of the cluster.
+__device__ __forceinline__ void barrier_arrive(bits32 barrier, int rank) {
+    asm volatile("{ .reg .b32 r; mapa.shared::cluster.u32 r, %0, %1; mbarrier.arrive.release.cluster.shared::cluster.b64 _, [r]; }" ::"r"(barrier), "r"(rank) : "memory");
+}
+
+__device__ __forceinline__ void barrier_wait(bits32 barrier, int parity) {
+    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1; @p bra done; bra again; done: }" ::"r"(barrier), "r"(parity) : "memory");
+}
+
+__device__ __forceinline__ void tma_load(bits32 to, const TensorMap* map, bits32 barrier, int column, int row) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
+                 ::"r"(to), "l"(map), "r"(barrier), "r"(column), "r"(row) : "memory");
+}
+
+// The same bytes into the same place of every CTA in `mask`, each told at its own barrier.
+__device__ __forceinline__ void tma_load_multicast(bits32 to, const TensorMap* map, bits32 barrier, int column, int row, unsigned short mask) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;"
+                 ::"r"(to), "l"(map), "r"(barrier), "r"(column), "r"(row), "h"(mask) : "memory");
+}
+
+__device__ __forceinline__ void tma_store(const TensorMap* map, bits32 from, int column, int row) {
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map), "r"(from), "r"(column), "r"(row) : "memory");
+}
+__device__ __forceinline__ void tma_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void tma_store_wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+__device__ __forceinline__ void tma_prefetch_map(const TensorMap* map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
+
+// Ordinary stores to shared memory become visible to the copy engine.
+__device__ __forceinline__ void fence_shared_for_tma() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int N> __device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+
+// A tile of rows of 128 bytes, swizzled by 128 bytes, K along the row.
+__device__ __forceinline__ unsigned long long tile_descriptor(bits32 address) {
+    return (unsigned long long)((address & 0x3ffff) >> 4) | (1ull << 16) | (64ull << 32) | (1ull << 62);
+}
+
+__device__ __forceinline__ void named_barrier(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+
+__device__ __forceinline__ int cluster_rank() { int r; asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r)); return r; }
+__device__ __forceinline__ void cluster_sync() { asm volatile("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+
+__device__ __forceinline__ void store_matrices(bits32 at, bits32 a, bits32 b, bits32 c, bits32 d) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+
+#if STORAGE == 116
+#define PACK_TWO "cvt.rn.bf16x2.f32 %0, %1, %2;"
+#else
+#define PACK_TWO "cvt.rn.f16x2.f32 %0, %1, %2;"
+#endif
+__device__ __forceinline__ bits32 pack_two(float low, float high) {
+    bits32 both;
+    asm(PACK_TWO : "=r"(both) : "f"(high), "f"(low));
+    return both;
+}

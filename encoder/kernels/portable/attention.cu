@@ -1,0 +1,72 @@
+// softmax(q k^T / sqrt(D)) v inside each document, in float32 on general units: correct on every card, fast on none.
+// Block (32, 8): a tile of 16 query rows of one head; each 32 lanes own two rows. Keys come 32 at a time through shared memory:
+// a lane scores one key, then owns HEAD_DIM / 32 columns of the output. The order over keys depends on the document alone.
+#include "storage.cuh"
+
+#define KEYS 32
+#define GROUPS 8
+#define TILE_ROWS 16  // two rows per group
+#define PER_LANE ((HEAD_DIM + LANES - 1) / LANES)
+
+// qkv [T, 3, H, HEAD_DIM]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, HEAD_DIM]
+extern "C" __global__ void __launch_bounds__(256) attention(
+    const stored* qkv, const int4* tiles, const int* count, stored* out, int num_heads, float scale_log2) {
+    __shared__ float keys[KEYS][HEAD_DIM + 1], values[KEYS][HEAD_DIM], queries[TILE_ROWS][HEAD_DIM];
+    int lane = threadIdx.x, group = threadIdx.y, thread = group * LANES + lane;
+    long long stride = 3LL * num_heads * HEAD_DIM;
+    int items = *count * num_heads;
+    for (int item = blockIdx.x; item < items; item += gridDim.x) {
+        int4 tile = tiles[item / num_heads];
+        int head = item % num_heads, first = tile.x, length = tile.y, query = tile.z;
+        const stored* base = qkv + first * stride + head * HEAD_DIM;
+        __syncthreads();
+        for (int i = thread; i < TILE_ROWS * HEAD_DIM; i += 256) {
+            int r = query + i / HEAD_DIM;
+            queries[i / HEAD_DIM][i % HEAD_DIM] = r < length ? unpack_float(base[r * stride + i % HEAD_DIM]) * scale_log2 : 0.0f;
+        }
+        float best[2], total[2], sum[2][PER_LANE];
+        for (int m = 0; m < 2; ++m) {
+            best[m] = -1e30f;
+            total[m] = 0.0f;
+            for (int d = 0; d < PER_LANE; ++d) sum[m][d] = 0.0f;
+        }
+        for (int start = 0; start < length; start += KEYS) {
+            __syncthreads();
+            for (int i = thread; i < KEYS * HEAD_DIM; i += 256) {
+                int k = start + i / HEAD_DIM, d = i % HEAD_DIM;
+                bool inside = k < length;
+                keys[i / HEAD_DIM][d] = inside ? unpack_float(base[k * stride + num_heads * HEAD_DIM + d]) : 0.0f;
+                values[i / HEAD_DIM][d] = inside ? unpack_float(base[k * stride + 2 * num_heads * HEAD_DIM + d]) : 0.0f;
+            }
+            __syncthreads();
+            for (int m = 0; m < 2; ++m) {
+                const float* q = queries[group * 2 + m];
+                float score = 0.0f;
+                for (int d = 0; d < HEAD_DIM; ++d) score = fmaf(q[d], keys[lane][d], score);
+                if (start + lane >= length) score = -1e30f;
+                float top = fmaxf(best[m], lanes_max(score));
+                float keep = exp_2(best[m] - top), weight = exp_2(score - top);
+                best[m] = top;
+                total[m] = fmaf(total[m], keep, lanes_sum(weight));
+                for (int d = 0; d < PER_LANE; ++d) sum[m][d] *= keep;
+                for (int k = 0; k < KEYS; ++k) {
+#if ON_HIP
+                    float w = __shfl(weight, k, LANES);
+#else
+                    float w = __shfl_sync(0xffffffffu, weight, k);
+#endif
+                    for (int d = 0; d < PER_LANE; ++d)
+                        if (d * LANES + lane < HEAD_DIM) sum[m][d] = fmaf(w, values[k][d * LANES + lane], sum[m][d]);
+                }
+            }
+        }
+        for (int m = 0; m < 2; ++m) {
+            int r = query + group * 2 + m;
+            if (r >= length) continue;
+            stored* row = out + ((long long)(first + r) * num_heads + head) * HEAD_DIM;
+            float inverse = 1.0f / total[m];
+            for (int d = 0; d < PER_LANE; ++d)
+                if (d * LANES + lane < HEAD_DIM) row[d * LANES + lane] = pack_float(sum[m][d] * inverse);
+        }
+    }
+}
