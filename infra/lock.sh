@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes infra/lock.txt (what runs) and infra/lock-test.txt (what the tests and checks add): exact versions with hashes, no addresses,
-# one answer for Python 3.11 to 3.14 on Linux and macOS. For maintainers only, it needs `uv`; everybody else installs with plain pip.
+# Writes infra/lock.txt (what runs), infra/lock-test.txt (what the tests and checks add) and infra/lock-reference.txt (what the comparison
+# with sentence-transformers adds to both, torch itself left out): exact versions with hashes, no addresses, one answer for Python 3.11
+# to 3.14 on Linux and macOS. For maintainers only, it needs `uv`; everybody else installs with plain pip.
 #
 #   infra/lock.sh            resolve again, keeping what is locked where pyproject.toml still allows it
 #   infra/lock.sh --upgrade  take the newest of everything
@@ -12,8 +13,8 @@ check() {
   local python platform
   for python in 3.11 3.12 3.13 3.14; do
     for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do
-      uv pip install --quiet --dry-run --target "$scratch/target" --python-version "$python" --python-platform "$platform" --only-binary :all: \
-        --require-hashes -r infra/lock.txt -r infra/lock-test.txt && echo "Python $python, $platform: ok"
+      uv pip install --quiet --dry-run --target "$scratch/target" --python-version "$python" --python-platform "$platform" --only-binary :all: --no-deps \
+        --require-hashes -r infra/lock.txt -r infra/lock-test.txt -r infra/lock-reference.txt && echo "Python $python, $platform: ok"
     done
   done
 }
@@ -31,24 +32,33 @@ if [ "${1:-}" = --check ]; then
   check
   exit
 fi
+
+# Each lock adds to the ones before it. Starting from what is locked keeps it, unless --upgrade is given.
 cp infra/lock.txt "$scratch/lock.txt" 2>/dev/null || true
-cat infra/lock.txt infra/lock-test.txt >"$scratch/all.txt" 2>/dev/null || true
+cat infra/lock.txt infra/lock-test.txt >"$scratch/test.txt" 2>/dev/null || true
+cat infra/lock.txt infra/lock-test.txt infra/lock-reference.txt >"$scratch/reference.txt" 2>/dev/null || true
+
+# torch is left out, so what it needs itself is named here. (infra/install_reference.sh installs it.)
+echo "torch; sys_platform == 'never'" >"$scratch/no-torch.txt"
+printf '%s\n' jinja2 networkx sympy >"$scratch/torch-needs.txt"
 
 resolve "$scratch/lock.txt" pyproject.toml --extra build "$@"
-resolve "$scratch/all.txt" pyproject.toml --extra build --extra test --constraint "$scratch/lock.txt" "$@"
+resolve "$scratch/test.txt" pyproject.toml --extra build --extra test --constraint "$scratch/lock.txt" "$@"
+resolve "$scratch/reference.txt" pyproject.toml "$scratch/torch-needs.txt" --extra build --extra test --extra reference \
+  --constraint "$scratch/test.txt" --override "$scratch/no-torch.txt" "$@"
 
 # One answer for every platform, so the conditions say nothing: off with them. infra/lock.sh --check proves that the answer installs.
-sed -i 's/ ;.* \\$/ \\/' "$scratch/lock.txt" "$scratch/all.txt"
+sed -i 's/ ;.* \\$/ \\/' "$scratch"/{lock,test,reference}.txt
 
-# A requirement is a line that starts with a name, with its hashes indented below it.
-awk 'FNR == NR { if (/^[^ #]/) locked[$1] = 1; next } /^[^ #]/ { keep = !($1 in locked) } keep' "$scratch/lock.txt" "$scratch/all.txt" >"$scratch/test.txt"
-
-if grep -nE '://|^-' "$scratch/lock.txt" "$scratch/test.txt"; then
+if grep -nE '://|^-' "$scratch"/{lock,test,reference}.txt; then
   echo "lock.sh: the lines above hold an address or an option; a lock file may hold neither" >&2
   exit 1
 fi
-write() { # FILE PURPOSE
-  { echo "# $2 Written by infra/lock.sh; do not edit."; cat "$scratch/$1"; } >"infra/$3"
+
+added() { # FILE BEYOND: the requirements of FILE that BEYOND lacks. A requirement is a line that starts with a name, its hashes indented below it.
+  awk 'FNR == NR { if (/^[^ #]/) locked[$1] = 1; next } /^[^ #]/ { keep = !($1 in locked) } keep' "$2" "$1"
 }
-write lock.txt "What embermill runs on, for Python 3.11 to 3.14 on Linux and macOS." lock.txt
-write test.txt "What the tests and checks need beside infra/lock.txt." lock-test.txt
+said='Written by infra/lock.sh; do not edit.'
+{ echo "# What embermill runs on, for Python 3.11 to 3.14 on Linux and macOS. $said"; cat "$scratch/lock.txt"; } >infra/lock.txt
+{ echo "# What the tests and checks need beside lock.txt. $said"; added "$scratch/test.txt" "$scratch/lock.txt"; } >infra/lock-test.txt
+{ echo "# What the comparison with sentence-transformers needs beside lock.txt, lock-test.txt and torch. $said"; added "$scratch/reference.txt" "$scratch/test.txt"; } >infra/lock-reference.txt

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Adds to an environment what the comparison with sentence-transformers needs: a CPU build of torch 2.13.0, and what is locked beside it.
+#
+#   infra/install_reference.sh VENV
+#
+# torch is outside the lock, since each machine finds its CPU build in its own way. A CUDA build is refused before it is downloaded: it
+# brings gigabytes along that nothing here uses.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=$1
+torch=torch==2.13.0
+
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+# pip's report of what it would install says what the build depends on; `--no-deps` keeps it from fetching any of that.
+pip install --quiet --dry-run --ignore-installed --no-deps --only-binary :all: --report "$venv/torch-report.json" "$torch"
+"$venv/bin/python" - "$venv/torch-report.json" <<'PYTHON'
+import json
+import sys
+
+with open(sys.argv[1]) as file:
+    build = json.load(file)["install"][0]["metadata"]
+cuda = [need for need in build.get("requires_dist", []) if need.startswith(("cuda-", "nvidia-", "triton")) and "extra ==" not in need]
+if cuda:
+    sys.exit(
+        f"pip would install a CUDA build of torch {build['version']} (it needs {cuda[0].split()[0]} and {len(cuda) - 1} more). Expected a CPU build.\n"
+        "Tell pip where this machine finds one, then run make test-reference again:\n"
+        "  a folder of wheels:  export PIP_FIND_LINKS=/path/to/wheels\n"
+        "  PyTorch's CPU index: export PIP_EXTRA_INDEX_URL=... (the address that pytorch.org gives for pip and CPU)"
+    )
+print(f"torch {build['version']}: a CPU build")
+PYTHON
+
+pip install --quiet --no-deps --only-binary :all: "$torch"
+pip install --quiet --no-deps --only-binary :all: --require-hashes -r infra/lock-reference.txt
