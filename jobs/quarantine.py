@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.corpus import Refusal
+from jobs.footer import Footer
+from jobs.shard_contents import Damaged, Source, check_schema, open_parquet, row_groups
 
 REASONS = (
     "null_id",
@@ -20,7 +26,7 @@ REASONS = (
     "uncastable",  # corpus.on_schema_drift: cast, and this value cannot be cast
     "unreadable_row_group",  # one entry with its range
     "unreadable_file",  # corpus.on_bad_file: quarantine; one entry, counted as one row
-    "too_many_tokens",  # model.on_long_text: error
+    "text_over_limit",  # model.on_long_text: error
     "encoder_failed",  # the poison row that is left when a failing batch is halved again and again
 )
 
@@ -111,3 +117,31 @@ def to_table(refusals: Sequence[Refusal]) -> pa.Table:
 def _storable(text: str) -> str:
     """File names and broken text may hold lone surrogates, which are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@dataclass(frozen=True)
+class QuarantineContents:
+    """A quarantine file read back. key_digest: of everything but the wording of errors, in order."""
+
+    footer: Footer | None
+    entries: int
+    rows: int
+    key_digest: str
+
+
+def read_quarantine(source: Source) -> QuarantineContents:
+    """Read all of it, checksums verified. Raises Damaged."""
+    entries = rows = 0
+    digest = hashlib.blake2b(digest_size=16)
+    with open_parquet(source) as parquet:
+        check_schema(parquet.schema_arrow, SCHEMA)
+        for table in row_groups(parquet):
+            table.validate(full=True)
+            entries += table.num_rows
+            rows += pc.sum(table.column("row_count")).as_py() or 0
+            for entry in table.select(["id", "file", "first_row", "first_byte", "row_count", "reason"]).to_pylist():
+                digest.update(json.dumps(list(entry.values())).encode())
+        contents = QuarantineContents(Footer.from_metadata(parquet.metadata.metadata), entries, rows, digest.hexdigest())
+    if contents.footer is not None and contents.footer.rows_quarantined != rows:
+        raise Damaged(f"it refuses {rows} rows, its footer says {contents.footer.rows_quarantined}")
+    return contents
