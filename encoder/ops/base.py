@@ -78,12 +78,14 @@ class Ops(ABC):
 
     name: str  # "numpy", "cupy", "cuda"
     precision: str  # "float32", "float16", "bfloat16"
-    row_block: int  # a document starts at a multiple of this many rows (1: packed tightly)
+    row_block: int  # what `pack` is given (1: packed tightly); final once every linear layer is planned, like max_batch_tokens
     max_batch_tokens: int  # the budget of one packed batch, in rows
     kernel_set: str  # what computed it, for the receipt: library versions and kernel names
 
     @abstractmethod
-    def embed(self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[DeviceBatch], Activations]:
+    def embed(
+        self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+    ) -> Callable[[DeviceBatch], Activations]:
         """word [V, E] + position [P, E] + token_type [E], then LayerNorm -> batch to [T, E]."""
 
     @abstractmethod
