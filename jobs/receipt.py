@@ -1,7 +1,7 @@
 """What crosses the pool: plain data, always picklable, nothing of Ray and nothing of the engine.
 
     driver -> worker   Task
-    worker -> driver   Ready, Progress, Receipt, Failed
+    worker -> driver   Ready, then of each partition Progress and Receipt, any number, and at the end Done or Failed
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ class Task:
 
     partition: Partition
     skip: frozenset[int] = frozenset()
+
+
+def describe_partition(partition: Partition) -> str:
+    """Which partition that is, for the person at the keyboard."""
+    paths = list(dict.fromkeys(segment.path for segment in partition.segments))
+    more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+    return f"partition {partition.number} ({paths[0] if paths else 'no file'}{more})"
 
 
 @dataclass(frozen=True)
@@ -99,4 +106,11 @@ class Failed:
     traceback: str = ""
 
 
-Event = Ready | Progress | Receipt | Failed
+@dataclass(frozen=True)
+class Done:
+    """All that was asked of a partition is reported; the worker has left it."""
+
+    partition: int
+
+
+Event = Ready | Progress | Receipt | Done | Failed
