@@ -72,12 +72,17 @@ def open_burn_record(path: str) -> BurnRecord:
 
 def read_record(data: Buffer, path: str, format: str = "mpk") -> BurnRecord:
     """The record at the start of `data`. path: for messages."""
-    reader = _RecordReader(data, path)
-    tree = reader.read()
+    tree, length = read_tree(data, path)
     if not isinstance(tree, dict) or "item" not in tree:
         found = f"a map of {sorted(tree)[:8]}" if isinstance(tree, dict) else f"a {type(tree).__name__}"
         raise WeightsError(f"not a Burn record: expected a map with metadata and item, came {found}", file=path, offset=0)
-    return BurnRecord(tree, path, format, reader.walk.end - reader.walk.pos)
+    return BurnRecord(tree, path, format, len(data) - length)
+
+
+def read_tree(data: Buffer, path: str) -> tuple[Node, int]:
+    """The value at the start of `data`, tensors as RecordTensor, and the bytes that it takes."""
+    reader = _RecordReader(data, path)
+    return reader.read(), reader.walk.pos
 
 
 class _RecordReader:
@@ -87,13 +92,14 @@ class _RecordReader:
         self.walk, self.file = MsgpackWalk(data, file), file
         self.path: list[str] = []
         self.nodes_left = MAX_NODES
-        self.float_type = ""
+        self.float_type = ""  # "F16" or "BF16" where the metadata say that integers are the bits of such numbers
+        self.learned_late = False  # the metadata came after the item
 
     def read(self) -> Node:
         try:
             tree = self.node()
-            if (float_type := _float_type(tree)) != self.float_type:  # integers were taken for numbers and are bits, or the other way round
-                self.walk.pos, self.float_type, self.nodes_left = 0, float_type, MAX_NODES
+            if self.learned_late:
+                self.walk.pos, self.nodes_left = 0, MAX_NODES
                 tree = self.node()
             return tree
         except (IndexError, StructError):
@@ -169,11 +175,19 @@ class _RecordReader:
             else:
                 fields[key] = self.node()
                 if key == "metadata" and len(path) == 1:
-                    self.float_type = _float_type(fields)
+                    self.learn_float_type(fields)
             path.pop()
         if "shape" in fields or "bytes" in fields or "value" in fields or "_pad" in fields:
             return self.tensor(fields, start)
         return fields
+
+    def learn_float_type(self, fields: dict[str, Node]) -> None:
+        """Takes from the metadata what integer elements mean."""
+        metadata = fields["metadata"]
+        name = metadata.get("float") if isinstance(metadata, dict) else None
+        found = _HALF.get(name, "") if isinstance(name, str) else ""
+        self.learned_late = found != self.float_type and "item" in fields
+        self.float_type = found
 
     def payload(self, key: str) -> Node:
         """What a tensor's data look like: a _Span for bytes, an array for scalars; anything else is an ordinary value."""
@@ -257,11 +271,4 @@ class _Scalars:
 
     def __init__(self, offset: int, array: np.ndarray) -> None:
         self.offset, self.array = offset, array
-
-
-def _float_type(tree: Node) -> str:
-    """ "F16" or "BF16" where the metadata say that integers are the bits of such numbers, else ""."""
-    metadata = tree.get("metadata") if isinstance(tree, dict) else None
-    name = metadata.get("float") if isinstance(metadata, dict) else None
-    return _HALF.get(name, "") if isinstance(name, str) else ""
 
