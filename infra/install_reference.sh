@@ -16,14 +16,16 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 pip install --quiet --dry-run --ignore-installed --no-deps --only-binary :all: --report "$venv/torch-report.json" "$torch"
 "$venv/bin/python" - "$venv/torch-report.json" <<'PYTHON'
 import json
+import re
 import sys
 
 with open(sys.argv[1]) as file:
     build = json.load(file)["install"][0]["metadata"]
 cuda = [need for need in build.get("requires_dist", []) if need.startswith(("cuda-", "nvidia-", "triton")) and "extra ==" not in need]
 if cuda:
+    needed = re.split(r"[^\w-]", cuda[0])[0]
     sys.exit(
-        f"pip would install a CUDA build of torch {build['version']} (it needs {cuda[0].split()[0]} and {len(cuda) - 1} more). Expected a CPU build.\n"
+        f"pip would install a CUDA build of torch {build['version']} (it needs {needed} and {len(cuda) - 1} more). Expected a CPU build.\n"
         "Tell pip where this machine finds one, then run make test-reference again:\n"
         "  a folder of wheels:  export PIP_FIND_LINKS=/path/to/wheels\n"
         "  PyTorch's CPU index: export PIP_EXTRA_INDEX_URL=... (the address that pytorch.org gives for pip and CPU)"
