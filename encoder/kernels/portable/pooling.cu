@@ -83,3 +83,10 @@ extern "C" __global__ void __launch_bounds__(256) dense(const float* x, const fl
             if (threadIdx.x == 0) out[(long long)b * outputs + n] = activate(sum + (bias ? bias[n] : 0.0f));
         }
 }
+
+// x [B, columns] -> its first WIDTH columns. Block (32, rows per block); grid-stride over rows.
+extern "C" __global__ void __launch_bounds__(256) truncate(const float* x, const int* count, float* out, int columns) {
+    int rows = *count;
+    for (int b = blockIdx.x * blockDim.y + threadIdx.y; b < rows; b += gridDim.x * blockDim.y)
+        for (int c = threadIdx.x; c < WIDTH; c += LANES) out[(long long)b * WIDTH + c] = x[(long long)b * columns + c];
+}

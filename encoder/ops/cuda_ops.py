@@ -1,0 +1,120 @@
+"""What NVIDIA does better: cuBLASLt with epilogues, attention on tensor cores, erf GELU inside Hopper's own product, CUDA graphs.
+
+Everything else is `cupy_ops`'. Bits of a document depend on nothing but the document: each product has one algorithm for every T, without split K.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import cupy as cp
+import numpy as np
+
+from encoder.errors import ModelConfigError
+from encoder.kernels import cublaslt
+from encoder.kernels.cublaslt import EPILOGUES, Gemm, Product
+from encoder.kernels.hopper_gemm import HopperGemm
+from encoder.ops.base import LayerShape, LayerWeights, Linear, Program
+from encoder.ops.cupy_ops import ACTIVATIONS, STORAGES, CupyOps, DeviceFacts, _float32
+from encoder.ops.gpu_batch import DeviceArray, GpuBatch, Pooled
+from encoder.ops.gpu_program import GpuProgram
+
+log = logging.getLogger(__name__)
+
+BATCH_TOKENS = 65536
+TENSOR_HEADS = (32, 64, 128)
+ATTENTION_THREADS = {32: 128, 64: 128, 128: 256}
+ATTENTION_BLOCKS = {32: 3, 64: 2, 128: 1}  # resident per multiprocessor, by registers
+
+
+def make_ops(device: DeviceFacts, precision: str) -> CudaOps:
+    return CudaOps(device, precision)
+
+
+class CudaOps(CupyOps):
+    """One NVIDIA card at one precision. `fused_gelu`: erf GELU inside the product where a kernel exists for it."""
+
+    name = "cuda"
+    graphs = True
+
+    def __init__(self, device: DeviceFacts, precision: str, max_batch_tokens: int = BATCH_TOKENS, *, fused_gelu: bool = True) -> None:
+        super().__init__(device, precision, max_batch_tokens)
+        self.compute_units, self.index = device.compute_units, int(cp.cuda.Device().id)
+        self.tile_rows = 16 if self.precision == "float32" else 128
+        self.fused_gelu = fused_gelu and self.architecture == "sm_90a" and self.precision != "float32"
+        self.kernel_set += f", {cublaslt.version()}"
+
+    def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
+        if activation not in ACTIVATIONS:
+            raise ModelConfigError(f"activation: expected one of {[name for name in ACTIVATIONS if name]}, got {activation!r}")
+        activation = "gelu_new" if activation == "gelu_pytorch_tanh" else activation
+        outputs, inputs = weight.shape
+        if activation == "gelu" and bias is not None and self.fused_gelu and HopperGemm.fits(outputs, inputs):
+            return self._hopper_linear(weight, bias)
+        return self._library_linear(weight, bias, activation)
+
+    def attention(self, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+        if self.precision == "float32" or head_dim not in TENSOR_HEADS:
+            return super().attention(num_heads, head_dim)
+        shared = 2 * (128 + 64 + 64) * head_dim * 2
+        kernel = self._module("cuda/attention_mma.cu", HEAD_DIM=head_dim).kernel("attention_mma", (ATTENTION_THREADS[head_dim],), shared)
+        return self._planned_attention(kernel, ATTENTION_BLOCKS[head_dim] * self.compute_units, num_heads, head_dim)
+
+    def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+        """Residuals are added inside the products, and each LayerNorm works in place."""
+        qkv = self.linear(weights.qkv, weights.qkv_bias)
+        attend = self.attention(shape.num_heads, shape.head_dim)
+        attention_output = self.linear(weights.attention_output, weights.attention_output_bias)
+        attention_norm = self.add_layer_norm(*weights.attention_norm, shape.layer_norm_eps)
+        intermediate = self.linear(weights.intermediate, weights.intermediate_bias, shape.activation)
+        output = self.linear(weights.output, weights.output_bias)
+        output_norm = self.add_layer_norm(*weights.output_norm, shape.layer_norm_eps)
+
+        def run(hidden_states: DeviceArray, batch: GpuBatch) -> DeviceArray:
+            added = attention_output(attend(qkv(hidden_states), batch), hidden_states)
+            hidden_states = attention_norm(added, None, added)  # type: ignore[call-arg]
+            added = output(intermediate(hidden_states), hidden_states)
+            return output_norm(added, None, added)  # type: ignore[call-arg]
+
+        return run
+
+    def program(self, forward: Callable[[GpuBatch], Pooled]) -> Program:
+        return GpuProgram(forward, self.tile_rows, self.max_batch_tokens, graphs=True)
+
+    def _library_linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Linear:
+        outputs, inputs = weight.shape
+        inside = activation if (activation, bias is not None) in EPILOGUES else None
+        stored, shift = self._store(weight), None if bias is None else self._store(bias)
+        product = Product(outputs, inputs, self.precision, inside, self.max_batch_tokens)
+        gemm = Gemm(product, stored.data.ptr, None if shift is None else shift.data.ptr, self.index)
+        log.info("linear [%d, %d] %s: cuBLASLt %s", outputs, inputs, activation, gemm.facts())
+        finish = self._finish(outputs, activation if inside is None else None)
+
+        def run(x: DeviceArray, residual: DeviceArray | None = None, keep: tuple[DeviceArray, DeviceArray | None] = (stored, shift)) -> DeviceArray:
+            rows = len(x)
+            out = self._empty(rows, outputs)
+            in_product = residual if activation is None else None
+            gemm(x.data.ptr, out.data.ptr, rows, cp.cuda.get_current_stream().ptr, None if in_product is None else in_product.data.ptr)
+            if activation != inside or residual is not in_product:
+                finish(out, None, None if residual is in_product else residual, out)
+            return out
+
+        return run
+
+    def _hopper_linear(self, weight: np.ndarray, bias: np.ndarray) -> Linear:
+        outputs, inputs = weight.shape
+        stored, shift = self._store(weight), _float32(bias)
+        gemm = HopperGemm(
+            stored.data.ptr, shift.data.ptr, outputs, inputs,
+            precision=self.precision, storage=STORAGES[self.precision], activation=ACTIVATIONS["gelu"], multiprocessors=self.compute_units,
+        )  # fmt: skip
+        log.info("linear [%d, %d] gelu: gemm_wgmma %s", outputs, inputs, gemm.tile)
+        add = self._finish(outputs, None)
+
+        def run(x: DeviceArray, residual: DeviceArray | None = None, keep: tuple[DeviceArray, DeviceArray] = (stored, shift)) -> DeviceArray:
+            out = self._empty(len(x), outputs)
+            gemm(x.data.ptr, out.data.ptr, len(x), cp.cuda.get_current_stream().ptr)
+            return out if residual is None else add(out, None, residual, out)
+
+        return run
