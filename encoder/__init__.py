@@ -1,0 +1,55 @@
+"""Texts in, embeddings out: BERT-like encoders on a CPU or a GPU, without torch. Knows nothing of Ray or of the job.
+
+Importing this costs next to nothing: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encoder.description import ModelDescription, describe
+    from encoder.encoder import Encoder
+    from encoder.errors import DeviceError, EncoderError, InputError, ModelConfigError, SourceError, TokenizerError, WeightsError
+    from encoder.stream import EncodedBatch
+
+_HOMES = {
+    "DeviceError": "errors",
+    "EncodedBatch": "stream",
+    "Encoder": "encoder",
+    "EncoderError": "errors",
+    "InputError": "errors",
+    "ModelConfigError": "errors",
+    "ModelDescription": "description",
+    "SourceError": "errors",
+    "TokenizerError": "errors",
+    "WeightsError": "errors",
+    "describe": "description",
+}
+
+__all__ = [
+    "DeviceError",
+    "EncodedBatch",
+    "Encoder",
+    "EncoderError",
+    "InputError",
+    "ModelConfigError",
+    "ModelDescription",
+    "SourceError",
+    "TokenizerError",
+    "WeightsError",
+    "describe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"encoder.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,105 @@
+"""Weight files of every format behind one face, recognised by their content and never by their suffix.
+
+    find_weights(folder)   the weight file of a model folder
+    open_weights(path)     that file as a WeightSource
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from encoder.errors import WeightsError
+from encoder.weights.source import TensorInfo, WeightSource
+
+__all__ = ["TensorInfo", "WeightSource", "find_weights", "open_weights"]
+
+SUFFIXES = (".safetensors", ".safetensors.index.json", ".mpk", ".mpk.gz", ".bpk")
+_CODE_BEARING = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+
+
+def find_weights(folder: Path, name: str | None = None) -> Path:
+    """The folder's one weight file (the index, where it is sharded), or the one called `name`. Raises WeightsError where there are none or several."""
+    if name is not None:
+        chosen = folder / name
+        if not chosen.is_file():
+            there = ", ".join(sorted(path.name for path in _candidates(folder))) or "no weights"
+            raise WeightsError(f"no such file; the folder holds {there}", file=str(chosen))
+        return chosen
+    candidates = _candidates(folder)
+    if len(candidates) > 1:
+        names = ", ".join(sorted(path.name for path in candidates))
+        raise WeightsError(f"several weight files: {names}; say which one with weights=", file=str(folder))
+    if not candidates:
+        others = sorted(path.name for path in folder.iterdir() if path.suffix in _CODE_BEARING)
+        hint = f"; {', '.join(others)} cannot be used, since such files may run code: save the model as safetensors" if others else ""
+        raise WeightsError(f"no weight file; expected one ending in {', '.join(SUFFIXES)}{hint}", file=str(folder))
+    return candidates[0]
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Every file that holds these weights: the file itself, or an index and its shards."""
+    if not path.name.endswith(".json"):
+        return [path]
+    from encoder.weights.sharded import read_index
+
+    return [path, *sorted({path.parent / shard for shard in read_index(str(path)).values()})]
+
+
+def open_weights(path: str | Path) -> WeightSource:
+    """Open a weight file: SafeTensors, a sharded index, a Burn record (.mpk, .mpk.gz) or a burnpack (.bpk), whatever its name. Raises WeightsError."""
+    path = str(path)
+    kind = _recognise(path)
+    if kind == "safetensors":
+        from encoder.weights.safetensors_file import SafetensorsFile
+
+        return SafetensorsFile(path)
+    if kind == "index":
+        from encoder.weights.sharded import ShardedSafetensors
+
+        return ShardedSafetensors(path)
+    if kind == "burnpack":
+        from encoder.weights.burnpack import open_burnpack
+
+        return open_burnpack(path)
+    from encoder.weights.burn_record import open_burn_record
+
+    return open_burn_record(path)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Weight files by name; shards that an index names belong to the index."""
+    found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.is_file()]
+    indexes = [path for path in found if path.name.endswith(".json")]
+    shards = {shard for index in indexes for shard in weight_files(index) if shard != index}
+    return [path for path in found if path not in shards]
+
+
+def _recognise(path: str) -> str:
+    try:
+        with Path(path).open("rb") as stream:
+            head, size = stream.read(16), stream.seek(0, 2)
+    except OSError as error:
+        raise WeightsError(f"cannot be read: {error.strerror}", file=path) from None
+    if head[:4] == b"NRUB":
+        return "burnpack"
+    if head[:2] == b"\x1f\x8b":
+        return "burn record"
+    if head[:2] == b"PK" or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"):
+        raise WeightsError("this is a pickle (PyTorch's own format), which may run code and is never loaded; save the model as safetensors", file=path)
+    if len(head) >= 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= max(size, 1 << 32):
+        return "safetensors"
+    if head[:1] == b"{" and _is_index(path):
+        return "index"
+    if head[:1] and (0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)):
+        return "burn record"
+    if len(head) < 9 or path.endswith(".safetensors"):
+        return "safetensors"  # its reader says what is wrong
+    raise WeightsError(f"not a weight file that we know (begins with {head[:8].hex(' ')}); expected safetensors, its index, .mpk, .mpk.gz or .bpk", file=path)
+
+
+def _is_index(path: str) -> bool:
+    try:
+        return "weight_map" in json.loads(Path(path).read_bytes())
+    except (ValueError, TypeError):
+        return False

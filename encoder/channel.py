@@ -1,0 +1,60 @@
+"""A bounded queue between two threads that either side may leave: the other is woken and told, never left waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class ChannelClosed(Exception):
+    """Nothing more comes (to a reader), or nobody reads any more (to a writer)."""
+
+
+class Channel(Generic[Item]):
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: deque[Item] = deque()
+        self._changed = threading.Condition()
+        self._finished = False
+
+    def put(self, item: Item) -> None:
+        """Waits while the channel is full. Raises ChannelClosed once it is finished or closed."""
+        with self._changed:
+            while len(self._items) >= self._capacity and not self._finished:
+                self._changed.wait()
+            if self._finished:
+                raise ChannelClosed
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def get(self, timeout_s: float | None = None) -> Item:
+        """The next item. Raises TimeoutError when none came in time, ChannelClosed when none will."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while not self._items:
+                if self._finished:
+                    raise ChannelClosed
+                left_s = None if deadline_s is None else deadline_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    raise TimeoutError
+                self._changed.wait(left_s)
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def finish(self) -> None:
+        """The writer is done: what is there can still be read."""
+        with self._changed:
+            self._finished = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """The reader is done: what is there is dropped, and writers are told."""
+        with self._changed:
+            self._finished = True
+            self._items.clear()
+            self._changed.notify_all()

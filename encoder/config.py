@@ -1,0 +1,305 @@
+"""A model folder's configuration, frozen: config.json, modules.json and the folders that it names.
+
+Two layouts are read: sentence-transformers' (modules.json: a Transformer, a Pooling, then Dense and Normalize modules) and a plain
+Hugging Face folder, which means mean pooling and no normalisation, as sentence-transformers itself takes it.
+What we cannot honour exactly is a ModelConfigError; nothing is skipped with a shrug.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import ModelConfigError
+
+POOLING_KINDS = ("cls", "mean", "max", "last")
+
+# sentence-transformers' names for the ways of pooling, in the spelling of 6.x and in the older one of a boolean each.
+_POOLING_MODES = {"cls": "cls", "mean": "mean", "max": "max", "lasttoken": "last"}
+_POOLING_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "lasttoken",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+}
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_pytorch_tanh": "gelu_new",
+    "relu": "relu",
+}
+_DENSE_ACTIVATIONS = {"torch.nn.modules.activation.Tanh": "tanh", "torch.nn.modules.linear.Identity": None}
+# Of the Transformer module's own settings: these change nothing at inference here, whatever they say.
+_HARMLESS_TRANSFORMER_KEYS = {"max_seq_length", "do_lower_case", "unpad_inputs", "query_length", "document_length"}
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """config.json of an encoder-only transformer, in the field's own names. Sizes are counts; `activation` is ops' spelling."""
+
+    model_type: str
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+    vocab_size: int
+    type_vocab_size: int
+    max_position_embeddings: int
+    activation: str
+    layer_norm_eps: float
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_heads
+
+
+@dataclass(frozen=True)
+class DenseConfig:
+    """A Dense module: folder (holding its weights), widths, bias, activation ("tanh" or None)."""
+
+    folder: Path
+    in_features: int
+    out_features: int
+    bias: bool
+    activation: str | None
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """An L2 normalisation between or after Dense modules."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that a model folder says about itself. `head`: what follows pooling, in order, the last normalisation included."""
+
+    transformer: TransformerConfig
+    transformer_folder: Path  # holds config.json, the tokenizer and the weights
+    pooling: str
+    include_prompt: bool  # False: the prompt's tokens are left out of pooling
+    head: tuple[DenseConfig | Normalize, ...]
+    max_seq_length: int | None
+    lowercase: bool
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the model's own last step is L2."""
+        return bool(self.head) and isinstance(self.head[-1], Normalize)
+
+    @property
+    def dimension(self) -> int:
+        """Columns of an embedding before any truncation."""
+        widths = [module.out_features for module in self.head if isinstance(module, DenseConfig)]
+        return widths[-1] if widths else self.transformer.hidden_size
+
+
+def read_model_config(folder: Path, pooling: str | None = None) -> ModelConfig:
+    """Read a model folder of either layout; `pooling` replaces the model's own. Raises ModelConfigError, naming the file and what in it we cannot honour."""
+    if pooling is not None and pooling not in POOLING_KINDS:
+        raise ModelConfigError(f"pooling={pooling!r}: expected one of {', '.join(POOLING_KINDS)}.")
+    modules_file = folder / "modules.json"
+    if not modules_file.is_file():
+        return ModelConfig(_read_transformer(folder), folder, pooling or "mean", True, (), None, False, **_read_prompts(folder))
+    modules = [(_class_name(entry, modules_file), folder / entry.get("path", "")) for entry in _read_list(modules_file)]
+    kinds = [kind for kind, _ in modules]
+    if kinds[:2] != ["Transformer", "Pooling"]:
+        raise ModelConfigError(f"{modules_file}: expected a Transformer, then a Pooling, then Dense or Normalize modules; got {', '.join(kinds) or 'none'}.")
+    transformer_folder, pooling_folder = modules[0][1], modules[1][1]
+    transformer = _read_transformer(transformer_folder)
+    settings = _read_sentence_bert_config(transformer_folder)
+    pooling, include_prompt = _read_pooling(pooling_folder / "config.json", transformer.hidden_size, pooling)
+    return ModelConfig(
+        transformer,
+        transformer_folder,
+        pooling,
+        include_prompt,
+        _read_head(modules[2:], transformer.hidden_size, modules_file),
+        settings.get("max_seq_length"),
+        bool(settings.get("do_lower_case", False)),
+        **_read_prompts(folder),
+    )
+
+
+def _read_head(modules: list[tuple[str, Path]], width: int, modules_file: Path) -> tuple[DenseConfig | Normalize, ...]:
+    head: list[DenseConfig | Normalize] = []
+    for kind, folder in modules:
+        if kind == "Normalize":
+            head.append(Normalize())
+        elif kind == "Dense":
+            dense = _read_dense(folder)
+            if dense.in_features != width:
+                raise ModelConfigError(f"{folder / 'config.json'}: in_features is {dense.in_features}, but what comes in has {width} columns.")
+            width = dense.out_features
+            head.append(dense)
+        elif kind != "Dropout":  # the identity at inference
+            raise ModelConfigError(f"{modules_file}: a module of type {kind} after Pooling is not supported; supported are Dense, Normalize and Dropout.")
+    return tuple(head)
+
+
+def _class_name(entry: object, file: Path) -> str:
+    """The module's class. Only sentence-transformers' own: a model's own Python code is never run."""
+    fields = entry if isinstance(entry, dict) else {}
+    kind, path = fields.get("type"), fields.get("path", "")
+    if not isinstance(kind, str) or not isinstance(path, str) or not _stays_inside(path):
+        raise ModelConfigError(f"{file}: expected objects with a type and a path inside the model's folder, got {entry!r}.")
+    if not kind.startswith("sentence_transformers."):
+        raise ModelConfigError(f"{file}: module type {kind} is code of the model's own, which is never run.")
+    return kind.rsplit(".", 1)[1]
+
+
+def _stays_inside(path: str) -> bool:
+    return not Path(path).is_absolute() and ".." not in Path(path).parts
+
+
+def _read_transformer(folder: Path) -> TransformerConfig:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise ModelConfigError(f"{file}: not there; a model folder holds config.json, the weights and, for text, a tokenizer.")
+    raw = _read_object(file)
+    model_type = _model_type(raw, file)
+    for key, allowed in (("position_embedding_type", ("absolute", None)), ("is_decoder", (False, None)), ("add_cross_attention", (False, None))):
+        if raw.get(key) not in allowed:
+            raise ModelConfigError(f"{file}: {key} {raw[key]!r} is not supported; expected {allowed[0]!r}.")
+    if raw.get("auto_map"):
+        raise ModelConfigError(f"{file}: auto_map asks for Python code of the model's own ({', '.join(map(str, raw['auto_map']))}), which is never run.")
+    activation = raw.get("hidden_act", "gelu")
+    if activation not in _ACTIVATIONS:
+        raise ModelConfigError(f"{file}: hidden_act {activation!r} is not supported; supported are {', '.join(sorted(_ACTIVATIONS))}.")
+    eps = raw.get("layer_norm_eps", 1e-12)
+    if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 <= eps < 1:
+        raise ModelConfigError(f"{file}: layer_norm_eps: expected a number from 0 to 1, got {eps!r}.")
+    config = TransformerConfig(
+        model_type=model_type,
+        hidden_size=_positive(raw, "hidden_size", file),
+        num_layers=_positive(raw, "num_hidden_layers", file),
+        num_heads=_positive(raw, "num_attention_heads", file),
+        intermediate_size=_positive(raw, "intermediate_size", file),
+        vocab_size=_positive(raw, "vocab_size", file),
+        type_vocab_size=_positive({"type_vocab_size": 2} | raw, "type_vocab_size", file),
+        max_position_embeddings=_positive(raw, "max_position_embeddings", file),
+        activation=_ACTIVATIONS[activation],
+        layer_norm_eps=float(eps),
+    )
+    if config.hidden_size % config.num_heads:
+        raise ModelConfigError(f"{file}: hidden_size {config.hidden_size} is not a multiple of num_attention_heads {config.num_heads}.")
+    return config
+
+
+def _model_type(raw: Mapping[str, Any], file: Path) -> str:
+    """config.json's model_type; files of 2019 have only `architectures`, or neither and a BERT's keys."""
+    kind = raw.get("model_type")
+    if kind is None and all(str(name).startswith("Bert") for name in raw.get("architectures") or ["Bert"]):
+        kind = "bert"
+    if not isinstance(kind, str):
+        raise ModelConfigError(f"{file}: expected a model_type, got {kind!r} with architectures {raw.get('architectures')!r}.")
+    return kind
+
+
+def _read_sentence_bert_config(folder: Path) -> dict[str, Any]:
+    file = folder / "sentence_bert_config.json"
+    raw = _read_object(file) if file.is_file() else {}
+    for key, value in raw.items():
+        neutral = key in _HARMLESS_TRANSFORMER_KEYS or not value
+        as_usual = (
+            (key == "transformer_task" and value == "feature-extraction")
+            or (key == "module_output_name" and value == "token_embeddings")
+            or (key == "modality_config" and set(value) <= {"text"})
+        )
+        if not neutral and not as_usual:
+            raise ModelConfigError(f"{file}: {key} {value!r} is not supported; leave it out, or pass max_tokens= where it is about length.")
+    length = raw.get("max_seq_length")
+    if length is not None:
+        _positive(raw, "max_seq_length", file)
+    return raw
+
+
+def _read_pooling(file: Path, hidden_size: int, override: str | None) -> tuple[str, bool]:
+    raw = _read_object(file)
+    width = raw.get("embedding_dimension", raw.get("word_embedding_dimension", hidden_size))
+    if width != hidden_size:
+        raise ModelConfigError(f"{file}: pools {width} columns, but the transformer makes {hidden_size}.")
+    include_prompt = bool(raw.get("include_prompt", True))
+    if override is not None:
+        return override, include_prompt
+    if "pooling_mode" in raw:
+        given = raw["pooling_mode"]
+        modes = [given] if isinstance(given, str) else list(given)
+    else:
+        modes = [mode for flag, mode in _POOLING_FLAGS.items() if raw.get(flag)] or ["mean"]
+    unknown = [key for key, value in raw.items() if key.startswith("pooling_mode_") and key not in _POOLING_FLAGS and value]
+    if unknown or len(modes) != 1 or modes[0] not in _POOLING_MODES:
+        raise ModelConfigError(
+            f"{file}: pooling mode {' + '.join(map(str, modes + unknown))} is not supported; expected one of {', '.join(_POOLING_MODES)}. "
+            "pooling= overrides it, at the price of other vectors than the model's."
+        )
+    return _POOLING_MODES[modes[0]], include_prompt
+
+
+def _read_dense(folder: Path) -> DenseConfig:
+    file = folder / "config.json"
+    raw = _read_object(file)
+    activation = raw.get("activation_function", "torch.nn.modules.activation.Tanh")
+    if activation not in _DENSE_ACTIVATIONS:
+        raise ModelConfigError(f"{file}: activation_function {activation} is not supported; supported are {', '.join(_DENSE_ACTIVATIONS)}.")
+    for key in ("module_input_name", "module_output_name"):
+        if raw.get(key, "sentence_embedding") not in ("sentence_embedding", None):
+            raise ModelConfigError(f"{file}: {key} {raw[key]!r} is not supported; expected sentence_embedding.")
+    if raw.get("use_residual"):
+        raise ModelConfigError(f"{file}: use_residual is not supported.")
+    in_features, out_features = _positive(raw, "in_features", file), _positive(raw, "out_features", file)
+    return DenseConfig(folder, in_features, out_features, bool(raw.get("bias", True)), _DENSE_ACTIVATIONS[activation])
+
+
+def _read_prompts(folder: Path) -> dict[str, Any]:
+    file = folder / "config_sentence_transformers.json"
+    raw = _read_object(file) if file.is_file() else {}
+    kind = raw.get("model_type", "SentenceTransformer")
+    if kind != "SentenceTransformer":
+        raise ModelConfigError(f"{file}: a {kind} does not make one dense vector for each text; expected a SentenceTransformer.")
+    prompts = raw.get("prompts") or {}
+    default = raw.get("default_prompt_name")
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values() if text is not None):
+        raise ModelConfigError(f"{file}: expected prompts as an object of names and texts, got {prompts!r}.")
+    prompts = {name: text or "" for name, text in prompts.items()}
+    if default is not None and default not in prompts:
+        raise ModelConfigError(f"{file}: default_prompt_name {default!r} is not among the prompts ({', '.join(prompts) or 'none'}).")
+    return {"prompts": prompts, "default_prompt_name": default}
+
+
+def _positive(raw: Mapping[str, Any], key: str, file: Path) -> int:
+    value = raw.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ModelConfigError(f"{file}: {key}: expected a positive whole number, got {value!r}.")
+    return value
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    value = _read_json(file)
+    if not isinstance(value, dict):
+        raise ModelConfigError(f"{file}: expected a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def _read_list(file: Path) -> list[Any]:
+    value = _read_json(file)
+    if not isinstance(value, list):
+        raise ModelConfigError(f"{file}: expected a JSON list of modules, got {type(value).__name__}.")
+    return value
+
+
+def _read_json(file: Path) -> object:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelConfigError(f"{file}: cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ModelConfigError(f"{file}: not valid JSON: {error}.") from None

@@ -1,0 +1,147 @@
+"""What a model is and how it will be used, known from its folder alone: no weights, no ops, no device.
+
+The job asks this of a finished dataset's model before it does anything else, so it must cost no more than reading a few JSON files;
+digests are computed only when the fingerprint is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from encoder.config import DenseConfig, ModelConfig, Normalize, read_model_config
+from encoder.errors import ModelConfigError
+from encoder.sources import LocalModel, fetch_model, file_digest, files_digest
+from encoder.tokenizer import tokenizer_files, tokenizer_limit, truncation_side
+from encoder.weights import find_weights, weight_files
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """A model with every option resolved. prompt: the text itself. max_tokens: ids of a document at most, special ones and prompt included.
+
+    dimensions: columns of an embedding. truncates: whether those are fewer than the model makes.
+    """
+
+    model: LocalModel
+    config: ModelConfig
+    weights_file: Path
+    pooling: str
+    normalize: bool
+    prompt: str
+    max_tokens: int
+    dimensions: int
+
+    @property
+    def dimension(self) -> int:
+        return self.dimensions
+
+    @property
+    def truncates(self) -> bool:
+        return self.dimensions < self.config.dimension
+
+    @property
+    def position_limit(self) -> int:
+        """Tokens of the longest document that the model can take at all."""
+        return self.config.transformer.max_position_embeddings
+
+    @property
+    def head(self) -> tuple[DenseConfig | Normalize, ...]:
+        """The modules between pooling and truncation: the model's own, less the last normalisation, which comes after truncation."""
+        return self.config.head[:-1] if self.config.normalizes else self.config.head
+
+    def fingerprint(self, precision: str | None = None) -> dict[str, str]:
+        """What changes the vectors, by name. Digests are SHA-256 in hexadecimal, of the files as they are now. precision: left out where it is None."""
+        values = self._digests | {
+            "pooling": self.pooling,
+            "normalize": str(self.normalize).lower(),
+            "prompt": self.prompt,
+            "max_tokens": str(self.max_tokens),
+            "dimensions": str(self.dimensions),
+        }
+        return values if precision is None else values | {"precision": precision}
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        folder, config = self.model.folder, self.config
+        dense = [module.folder for module in self.head if isinstance(module, DenseConfig)]
+        weights = [*weight_files(self.weights_file), *(file for module in dense for file in weight_files(find_weights(module)))]
+        tokenizer = tokenizer_files(config.transformer_folder)
+        return {
+            "weights": files_digest(folder, weights),
+            "tokenizer": files_digest(folder, tokenizer) if tokenizer else "",
+            "config": hashlib.sha256(json.dumps(self._settings, sort_keys=True).encode()).hexdigest(),
+        }
+
+    @property
+    def _settings(self) -> dict[str, object]:
+        """What config.json and its like say beside the keys that the fingerprint names one by one."""
+        head = [(module.in_features, module.out_features, module.bias, module.activation) if isinstance(module, DenseConfig) else "l2" for module in self.head]
+        return asdict(self.config.transformer) | {
+            "head": head,
+            "lowercase": self.config.lowercase,
+            "truncation_side": truncation_side(self.config.transformer_folder),
+        }
+
+
+def describe(
+    source: str,
+    *,
+    weights: str | None = None,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    prompt: str | None = None,
+    max_tokens: int | None = None,
+    dimensions: int | None = None,
+    revision: str | None = None,
+) -> ModelDescription:
+    """Find the model (see sources.py) and resolve every option; each one left None is the model's own.
+
+    prompt: a text, or the name of one of the model's prompts; "" is none at all. Raises SourceError, ModelConfigError, WeightsError.
+    """
+    model = fetch_model(source, revision=revision, weights=weights)
+    config = read_model_config(model.folder, pooling)
+    text = _resolve_prompt(prompt, config)
+    if text and not config.include_prompt:
+        raise ModelConfigError(f"{model.folder}: this model leaves the prompt's tokens out of pooling, which is not supported; prompt='' embeds without one.")
+    if dimensions is not None and not 1 <= dimensions <= config.dimension:
+        raise ModelConfigError(f"dimensions={dimensions}: this model makes {config.dimension}; expected a number from 1 to that.")
+    return ModelDescription(
+        model,
+        config,
+        find_weights(config.transformer_folder, weights),
+        config.pooling,
+        config.normalizes if normalize is None else normalize,
+        text,
+        _resolve_max_tokens(max_tokens, config),
+        config.dimension if dimensions is None else dimensions,
+    )
+
+
+def _resolve_prompt(prompt: str | None, config: ModelConfig) -> str:
+    if prompt is None:
+        return config.prompts[config.default_prompt_name] if config.default_prompt_name is not None else ""
+    return config.prompts.get(prompt, prompt)
+
+
+def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:
+    """sentence-transformers' limit: max_seq_length, else the smaller of the tokenizer's and the model's; or `wanted`, up to the model's."""
+    folder, positions = config.transformer_folder, config.transformer.max_position_embeddings
+    if wanted is not None:
+        if not 1 <= wanted <= positions:
+            raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens; expected a number from 1 to that.")
+        return wanted
+    if config.max_seq_length is None:
+        return min(tokenizer_limit(folder) or positions, positions)
+    if config.max_seq_length > positions:
+        raise ModelConfigError(
+            f"{folder / 'sentence_bert_config.json'}: max_seq_length is {config.max_seq_length}, but config.json has positions for {positions} tokens only; "
+            f"pass max_tokens={positions} or less."
+        )
+    return config.max_seq_length
+
+
+__all__ = ["ModelDescription", "describe", "file_digest"]

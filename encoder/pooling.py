@@ -1,0 +1,55 @@
+"""From hidden states to embeddings: pooling over each document, then the model's Dense modules, truncation and L2.
+
+    hidden_states [T, E] -> cls | mean | max | last -> [B, E] -> Dense, Normalize ... -> [B, N] -> first `dimensions` columns -> L2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from encoder.config import DenseConfig, Normalize
+from encoder.ops.base import Activations, DeviceBatch, Ops
+from encoder.weights import find_weights, open_weights
+from encoder.weights.loader import NameTable, match_parameters
+
+Head = Callable[[Activations, DeviceBatch], Activations]
+
+
+def plan_head(ops: Ops, pooling: str, modules: Sequence[DenseConfig | Normalize], *, dimensions: int | None, normalize: bool) -> Head:
+    """(hidden_states [T, E], batch) to embeddings [B, N] float32.
+
+    modules: what follows pooling, a last normalisation left out. dimensions: keep this many columns. normalize: L2 at the very end, so that
+    truncated embeddings have length one again.
+    """
+    pool = ops.segment_pool(pooling)
+    steps: list[Callable[[Activations], Activations]] = [_plan_module(ops, module) for module in modules]
+    if dimensions is not None:
+        steps.append(ops.truncate(dimensions))
+    if normalize:
+        steps.append(ops.l2_normalize)
+
+    def run(hidden_states: Activations, batch: DeviceBatch) -> Activations:
+        embeddings = pool(hidden_states, batch)
+        for step in steps:
+            embeddings = step(embeddings)
+        return embeddings
+
+    return run
+
+
+def _plan_module(ops: Ops, module: DenseConfig | Normalize) -> Callable[[Activations], Activations]:
+    if isinstance(module, Normalize):
+        return ops.l2_normalize
+    weight, bias = _read_dense(module)
+    return ops.dense(weight, bias, module.activation)
+
+
+def _read_dense(module: DenseConfig) -> tuple[np.ndarray, np.ndarray | None]:
+    """weight [out, in] and bias [out] of a sentence-transformers Dense module."""
+    shapes: dict[str, tuple[int, ...]] = {"linear.weight": (module.out_features, module.in_features)}
+    if module.bias:
+        shapes["linear.bias"] = (module.out_features,)
+    parameters = match_parameters(open_weights(find_weights(module.folder)), NameTable(shapes))
+    return parameters["linear.weight"], parameters["linear.bias"] if module.bias else None

@@ -1,0 +1,91 @@
+"""The one thread that talks to a Program: batches from any number of callers in, embeddings out, the device kept busy.
+
+A Program need not be safe for several threads, and waits in `submit` while it is full; here both are settled for everybody at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+import numpy as np
+
+from encoder.batching import PackedBatch
+from encoder.busy import BusyClock
+from encoder.channel import Channel, ChannelClosed
+from encoder.ops.base import Pending, Program
+
+Embeddings = Future[np.ndarray]
+
+
+class Runner:
+    """Runs batches through `program` in the order in which they come, `program.depth` of them in flight; `busy` counts the time that any is."""
+
+    def __init__(self, program: Program, busy: BusyClock) -> None:
+        self._program, self._busy = program, busy
+        self._groups: Channel[list[tuple[PackedBatch, Embeddings]]] = Channel(capacity=1)
+        self._waiting: deque[tuple[PackedBatch, Embeddings]] = deque()
+        self._in_flight: deque[tuple[Pending, Embeddings]] = deque()
+        self._thread = threading.Thread(target=self._run, name="encoder-runner", daemon=True)
+        self._thread.start()
+
+    def submit(self, batches: Sequence[PackedBatch]) -> list[Embeddings]:
+        """A future of [B, E] float32 for each batch. Waits while another group is still waiting for its turn."""
+        group: list[tuple[PackedBatch, Embeddings]] = [(batch, Future()) for batch in batches]
+        if group:
+            try:
+                self._groups.put(group)
+            except ChannelClosed:
+                raise RuntimeError("this encoder is closed") from None
+        return [future for _, future in group]
+
+    def close(self) -> None:
+        """Finish what was submitted, then end the program."""
+        self._groups.finish()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._take_group():
+                self._fill()
+                if self._in_flight:
+                    self._collect()
+        finally:
+            self._program.close()
+
+    def _take_group(self) -> bool:
+        """Move the next group over when the last one is under way; False when all is done."""
+        if self._waiting:
+            return True
+        try:
+            self._waiting.extend(self._groups.get(timeout_s=0 if self._in_flight else None))
+        except TimeoutError:
+            pass
+        except ChannelClosed:
+            return bool(self._in_flight)
+        return True
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._in_flight) < max(1, self._program.depth):
+            batch, future = self._waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            if not self._in_flight:
+                self._busy.enter()
+            try:
+                self._in_flight.append((self._program.submit(batch), future))
+            except BaseException as error:  # of this batch alone; it is the caller's to handle
+                future.set_exception(error)
+                if not self._in_flight:
+                    self._busy.leave()
+
+    def _collect(self) -> None:
+        pending, future = self._in_flight.popleft()
+        try:
+            future.set_result(pending.result())
+        except BaseException as error:
+            future.set_exception(error)
+        if not self._in_flight:
+            self._busy.leave()

@@ -1,0 +1,109 @@
+"""Weights -> parameters: names brought to one spelling, every tensor accounted for, arrays made fit for the ops.
+
+Reading is lazy and one tensor at a time: memory above the mapped file is what a conversion or a merge needs at that moment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from encoder.errors import WeightsError
+from encoder.weights.dtypes import FLOATS
+from encoder.weights.source import TensorInfo, WeightSource
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """What the parameters of a model are called and shaped.
+
+    shapes: name -> shape, [out, in] for products. prefixes: what may stand before every name. spellings: ending -> ending, older names of
+    the same thing. ignorable: patterns of what such files hold beside the parameters and we have no use for.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    prefixes: Sequence[str] = ()
+    spellings: Mapping[str, str] = field(default_factory=dict)
+    ignorable: Sequence[str] = ()
+
+
+class Parameters:
+    """The parameters of a model, read one at a time: `parameters["embeddings.LayerNorm.weight"]` is a float32 array, aligned, of the promised shape."""
+
+    def __init__(self, source: WeightSource, names: Mapping[str, str]) -> None:
+        self._source, self._names = source, names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return as_float32(self._source.read(self._names[name]))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+
+def match_parameters(source: WeightSource, table: NameTable) -> Parameters:
+    """Find every parameter of `table` in `source`, and a place for every tensor of it.
+
+    Raises one WeightsError that lists all that are missing, unexpected, of another shape or not of floating point.
+    """
+    source = under_hugging_face_names(source)
+    found: dict[str, list[str]] = {}
+    for stored in source.tensors:
+        found.setdefault(_canonical(stored, table), []).append(stored)
+    problems = [
+        *_listed("missing", (name for name in table.shapes if name not in found)),
+        *_listed("unexpected", (stored[0] for name, stored in found.items() if name not in table.shapes and not _is_ignorable(name, table))),
+        *_listed("stored more than once", (" = ".join(stored) for name, stored in found.items() if name in table.shapes and len(stored) > 1)),
+        *_listed("of another shape", (_misfit(source.tensors[found[name][0]], shape) for name, shape in table.shapes.items() if name in found)),
+    ]
+    if problems:
+        raise WeightsError(f"does not hold this model's parameters: {'; '.join(problems)}", file=source.path)
+    return Parameters(source, {name: found[name][0] for name in table.shapes})
+
+
+def under_hugging_face_names(source: WeightSource) -> WeightSource:
+    """Weights in Burn's names and orientation as transposed views under Hugging Face's; others as they are."""
+    if source.format == "safetensors" and source.metadata.get("producer") != "burn":
+        return source
+    from encoder.weights.burn_names import to_hugging_face
+
+    renamed: WeightSource = to_hugging_face(source)
+    return renamed
+
+
+def as_float32(array: np.ndarray) -> np.ndarray:
+    """Float32, aligned and in native byte order; the array itself, in the layout in which it is stored, where it is that already.
+
+    A copy keeps the layout too: a transposed view becomes a transposed array, so that no element is moved across rows.
+    """
+    return np.require(array, np.float32, ["ALIGNED"]) if array.dtype == np.float32 else array.astype(np.float32, order="K")
+
+
+def _canonical(stored: str, table: NameTable) -> str:
+    name = stored
+    for prefix in table.prefixes:
+        if name.startswith(prefix):
+            name = name.removeprefix(prefix)
+            break
+    for old, new in table.spellings.items():
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
+
+
+def _is_ignorable(name: str, table: NameTable) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in table.ignorable)
+
+
+def _misfit(info: TensorInfo, shape: tuple[int, ...]) -> str:
+    """What is wrong with a tensor, or nothing."""
+    if info.shape != shape:
+        return f"{info.name} {list(info.shape)} instead of {list(shape)}"
+    return "" if info.dtype in FLOATS else f"{info.name} of type {info.dtype}"
+
+
+def _listed(kind: str, names: Iterable[str]) -> list[str]:
+    given = [name for name in names if name]
+    return [f"{kind} ({len(given)}): {', '.join(given)}"] if given else []
