@@ -117,7 +117,8 @@ def _variable_bytes(array: pa.Array) -> np.ndarray | int:
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
         inner = _fixed_bytes(array.type.value_type) + np.broadcast_to(_variable_bytes(array.values), len(array.values))
         ends: np.ndarray = np.concatenate([[0], np.cumsum(inner)])
-        return np.diff(ends[np.asarray(array.offsets)])
+        sizes: np.ndarray = np.diff(ends[array.offsets.to_numpy()])
+        return sizes
     if pa.types.is_struct(array.type):
         fields: list[np.ndarray | int] = [_variable_bytes(array.field(number)) for number in range(array.type.num_fields)]
         return sum(fields, start=np.zeros(len(array), np.int64))
