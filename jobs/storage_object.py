@@ -8,9 +8,11 @@ import io
 import math
 import os
 import re
+import shutil
 import tempfile
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -102,7 +104,7 @@ class ObjectFolder:
     def __init__(self, uri: str) -> None:
         self.scheme, self.bucket, self.prefix = split_url(uri)
         self.root = f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: Path | None = None
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}".strip("/")
@@ -139,8 +141,9 @@ class ObjectFolder:
 
     def temporary(self, name: str) -> Path:
         if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="embermill-")
-        return Path(self._scratch.name, f"{Path(name).name}.{os.getpid()}.{uuid.uuid4().hex}")
+            self._scratch = Path(tempfile.mkdtemp(prefix="embermill-"))
+            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        return self._scratch / f"{Path(name).name}.{os.getpid()}.{uuid.uuid4().hex}"
 
     def publish(self, temporary: Path, name: str) -> None:
         self._create(name, temporary, temporary.stat().st_size)

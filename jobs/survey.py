@@ -1,0 +1,114 @@
+"""A look at the corpus before the plan: which files there are, of which format, with which columns, rows and bytes of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+
+from jobs.config import CorpusConfig
+from jobs.errors import DataError, InputChanged, UsageError
+from jobs.partition import Piece, Segment, cut_bytes, cut_rows
+from jobs.storage import FileInfo, InputFile, list_inputs, open_input
+from jobs.survey_parquet import RowGroup, survey_parquet
+
+FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".text": "text"}
+COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+LOOKING_AT_ONCE = 16  # footers of an object store, fetched side by side
+
+
+@dataclass(frozen=True)
+class SurveyedFile:
+    """What planning knows of one file. types: its columns. groups: row groups (Parquet). text_bytes: estimate for the whole file.
+
+    rows: None where only reading would tell. kept_row_bytes: mean bytes of a row's kept columns. error: why it cannot be read, "" where it can.
+    """
+
+    info: FileInfo
+    name: str
+    format: str
+    compression: str | None
+    types: dict[str, pa.DataType] = field(default_factory=dict)
+    rows: int | None = None
+    groups: tuple[RowGroup, ...] = ()
+    text_bytes: int = 0
+    kept_row_bytes: int = 0
+    error: str = ""
+
+    def segment(self, kind: str, start: int, end: int) -> Segment:
+        return Segment(self.info.path, self.name, self.format, self.compression, self.info.size, self.info.version, kind, start, end)
+
+    def pieces(self, target_bytes: int) -> Iterator[Piece]:
+        """The file cut to ranges of about target_bytes bytes of text; whole where it can only be read front to back."""
+        if self.error:
+            yield Piece(self.segment("unreadable", 0, 1), 0)
+        elif self.format == "parquet":
+            first = 0
+            for group in self.groups:
+                for start, end in cut_rows(group.rows, group.text_bytes, target_bytes):
+                    yield Piece(self.segment("rows", first + start, first + end), group.text_bytes * (end - start) // group.rows)
+                first += group.rows
+        elif self.compression is None and self.format != "csv":
+            for start, end in cut_bytes(self.info.size, self.text_bytes, target_bytes):
+                yield Piece(self.segment("bytes", start, end), self.text_bytes * (end - start) // self.info.size)
+        elif self.info.size:
+            yield Piece(self.segment("whole", 0, self.info.size), self.text_bytes)
+
+
+def list_corpus(config: CorpusConfig) -> list[tuple[str, FileInfo]]:
+    """(name, file) of every corpus file, in the order of the entries and sorted within each; a file that two entries match is taken once."""
+    listed: dict[str, tuple[str, FileInfo]] = {}
+    for entry in config.files:
+        for name, info in list_inputs(entry):
+            listed.setdefault(info.path, (name, info))
+    return list(listed.values())
+
+
+def file_format(path: str, configured: str) -> tuple[str, str | None]:
+    """(format, compression) by the name's ending, the format by configuration where one is set. UsageError for an ending that says nothing."""
+    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes[-2:]]
+    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    inner = suffixes[:-1] if compression else suffixes
+    found = configured if configured != "auto" else FORMATS.get(inner[-1], "") if inner else ""
+    if not found:
+        raise UsageError(f"{path}: its name does not tell its format: expected {', '.join(FORMATS)}, compressed ones also with {', '.join(COMPRESSIONS)}: "
+                         "name the files by a glob (corpus.files: [folder/*.jsonl]), or set corpus.format")
+    if compression and found == "parquet":
+        raise UsageError(f"{path}: Parquet compresses inside the file; a compressed Parquet file cannot be read by ranges: unpack it")
+    return found, compression
+
+
+def survey_files(config: CorpusConfig) -> tuple[SurveyedFile, ...]:
+    """Look at every file of the corpus. UsageError where none matches; files that cannot be read carry their error."""
+    listed = list_corpus(config)
+    formats = [file_format(info.path, config.format) for _, info in listed]
+    with ThreadPoolExecutor(LOOKING_AT_ONCE, thread_name_prefix="survey") as threads:
+        return tuple(threads.map(lambda one: _survey(config, *one), zip(listed, formats, strict=True)))
+
+
+def _survey(config: CorpusConfig, listed: tuple[str, FileInfo], kind: tuple[str, str | None]) -> SurveyedFile:
+    name, info = listed
+    try:
+        if not info.version:
+            raise DataError(f"{info.path}: a link to nothing")
+        source = open_input(info.path, info.size, info.version)
+        try:
+            return _look_inside(config, SurveyedFile(info, name, *kind), source)
+        finally:
+            source.close()
+    except InputChanged:
+        raise
+    except (DataError, OSError) as error:
+        return SurveyedFile(info, name, *kind, error=str(error))
+
+
+def _look_inside(config: CorpusConfig, file: SurveyedFile, source: InputFile) -> SurveyedFile:
+    kept = tuple(column for column, _ in config.keep_columns)
+    if file.format == "parquet":
+        types, groups, kept_row_bytes = survey_parquet(source, file.info.path, config.text_columns, kept)
+        return SurveyedFile(file.info, file.name, file.format, None, types, sum(group.rows for group in groups), groups,
+                            sum(group.text_bytes for group in groups), kept_row_bytes)
+    raise UsageError(f"{file.info.path}: {file.format} cannot be read yet")
