@@ -80,7 +80,7 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """Which engine makes the vectors, and from what."""
 
-    source: Address
+    source: Address | None = None
     engine: str = "native"
     revision: str | None = None
     weights: str | None = None
@@ -96,6 +96,8 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
+        if self.engine == "native" and self.source is None:
+            raise ValueError("source: expected a folder, a hub id, an object-store URL or package:NAME/SUBDIR; the native engine has no default model")
         if self.prompt is not None and self.prompt_name is not None:
             raise ValueError("prompt and prompt_name exclude each other: give the text, or the name of one of the model's prompts")
         if self.engine != "native" and not (self.engine.startswith("python:") and self.engine.count(":") == 2 and all(self.engine.split(":"))):
@@ -300,9 +302,9 @@ def _absolute(address: str, folder: Path) -> str:
     return address if "://" in address else str(folder / Path(address).expanduser())
 
 
-def _anchored_source(source: str, folder: Path) -> str:
+def _anchored_source(source: str | None, folder: Path) -> str | None:
     """A hub id looks like a relative path: it is a folder only where one stands there, or where it is written as a path."""
-    if "://" in source or source.startswith("package:"):
+    if source is None or "://" in source or source.startswith("package:"):
         return source
     path = folder / Path(source).expanduser()
     return str(path) if source.startswith((".", "/", "~")) or path.exists() else source

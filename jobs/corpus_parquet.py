@@ -84,10 +84,10 @@ def _read_group(file: pq.ParquetFile, source: InputFile, group: int, columns: li
         if is_system_error(error):
             raise
         source.check()
-        yield RefusedRange(end - done, done, None, Fault("unreadable_row_group", f"row group {group}: {first_line(error)}"))
+        yield RefusedRange(end - done, done, None, Fault("corrupt_row_group", f"row group {group}: {first_line(error)}"))
         return
     if done < end:
-        yield RefusedRange(end - done, done, None, Fault("unreadable_row_group", f"row group {group}: ends {end - done} rows before its footer says"))
+        yield RefusedRange(end - done, done, None, Fault("corrupt_row_group", f"row group {group}: ends {end - done} rows before its footer says"))
 
 
 def _bare_batches(num_rows: int, batch_rows: int) -> Iterator[pa.RecordBatch]:

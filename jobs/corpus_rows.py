@@ -186,7 +186,7 @@ def _faults(raw: RawRows, ids: pa.Array, absent: np.ndarray, lengths: np.ndarray
         for row, error in invalid_utf8_rows(column):
             faults.setdefault(row, Fault("invalid_utf8", error))
     for large in np.flatnonzero(lengths > max_text_bytes):
-        faults.setdefault(int(large), Fault("text_too_large", f"{lengths[large]} bytes of text, more than corpus.max_text_bytes: {max_text_bytes}"))
+        faults.setdefault(int(large), Fault("text_too_long", f"{lengths[large]} bytes of text, more than corpus.max_text_bytes: {max_text_bytes}"))
     return faults
 
 

@@ -21,10 +21,10 @@ REASONS = (
     "null_id",
     "null_text",  # every text column is null
     "invalid_utf8",
-    "text_too_large",  # above corpus.max_text_bytes
+    "text_too_long",  # above corpus.max_text_bytes
     "unparsable_line",
     "uncastable",  # corpus.on_schema_drift: cast, and this value cannot be cast
-    "unreadable_row_group",  # one entry with its range
+    "corrupt_row_group",  # one entry with its range
     "unreadable_file",  # corpus.on_bad_file: quarantine; one entry, counted as one row
     "text_over_limit",  # model.on_long_text: error
     "encoder_failed",  # the poison row that is left when a failing batch is halved again and again
