@@ -47,7 +47,7 @@ class NumpyOps(Ops):
         self.row_block = 1
         self.max_batch_tokens = max_batch_tokens
         self.kernel_set = f"numpy {np.__version__}, {blas_name()}"
-        self.planned: list[np.ndarray] = []
+        self._shapes: set[tuple[int, int]] = set()  # (K, N) of every planned weight
 
     def embed(
         self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
@@ -65,7 +65,7 @@ class NumpyOps(Ops):
         stored = np.ascontiguousarray(_float32(weight).T)  # [K, N]: a product with few rows is 1-2 % faster so than transposed
         shift = None if bias is None else _float32(bias)
         activate = activation_named(activation)
-        self._keep_rows_independent(stored)
+        self._keep_rows_independent(stored.shape[0], stored.shape[1])
 
         def run(x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray:
             y: np.ndarray = x @ stored
@@ -168,15 +168,15 @@ class NumpyOps(Ops):
 
         return InlineProgram(run) if self.threads == 1 else ThreadedProgram(run, self.threads)
 
-    def _keep_rows_independent(self, weight: np.ndarray) -> None:
-        """Widens `row_block` until products with `weight` keep a row's bits too; without any such block every document goes alone."""
-        self.planned.append(weight)
-        block = invariant_block(tuple(self.planned))
+    def _keep_rows_independent(self, inner: int, columns: int) -> None:
+        """Widens `row_block` until products with a [inner, columns] weight keep a row's bits too; without any such block every document goes alone."""
+        self._shapes.add((inner, columns))
+        block = invariant_block(self._shapes, BATCH_TOKENS)
         if block is None:
-            log.warning("this BLAS (%s) gives a row other bits at other places whatever the block: one document at a time", self.kernel_set)
-            self.row_block, self.max_batch_tokens = 1, 1
+            log.warning("%s gives a row other bits at other places of a product, whatever the block: one document at a time", self.kernel_set)
+            self.row_block = self.max_batch_tokens = 1
         else:
-            self.row_block = max(self.row_block, block)
+            self.row_block = block
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""One small forward pass over documents alone, in company, in another order and on several threads: every vector must have the same bits.
+
+Runs in the test process and, as `python -m tests.encoder.invariance`, in processes with another OpenBLAS kernel (OPENBLAS_CORETYPE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from encoder.batching import PackedBatch, pack
+from encoder.ops.base import LayerShape, LayerWeights, Program
+from encoder.ops.numpy_ops import NumpyOps
+from encoder.ops.numpy_threads import blas_name
+
+VOCABULARY = 211
+MODELS = [(2, 12, 60, 40), (12, 32, 1536, 20), (3, 20, 77, 40)]  # heads, head dim, intermediate size, documents
+
+
+class Model:
+    """Two random layers with every kind of pooling, Dense and L2 behind them."""
+
+    def __init__(self, ops: NumpyOps, num_heads: int, head_dim: int, intermediate_size: int) -> None:
+        self.ops = ops
+        self.random = np.random.default_rng(num_heads)
+        hidden_size = num_heads * head_dim
+        embed = ops.embed(self.matrix(VOCABULARY, hidden_size), self.matrix(512, hidden_size), self.vector(hidden_size), *self.norm(hidden_size), 1e-12)
+        layers = [ops.layer(self.layer(hidden_size, intermediate_size), LayerShape(num_heads, head_dim, "gelu", 1e-12)) for _ in range(2)]
+        pools = [ops.segment_pool(kind) for kind in ("cls", "mean", "max", "last")]
+        dense = ops.dense(self.matrix(50, hidden_size), self.vector(50), "tanh")
+
+        def forward(batch: PackedBatch) -> np.ndarray:
+            hidden_states = embed(batch)
+            for layer in layers:
+                hidden_states = layer(hidden_states, batch)
+            return np.concatenate([ops.l2_normalize(dense(pool(hidden_states, batch))) for pool in pools], axis=1)
+
+        self.forward: Callable[[PackedBatch], np.ndarray] = forward
+
+    def matrix(self, rows: int, columns: int) -> np.ndarray:
+        return self.random.standard_normal((rows, columns), dtype=np.float32) * np.float32(2 * columns**-0.5)
+
+    def vector(self, size: int) -> np.ndarray:
+        return self.random.standard_normal(size, dtype=np.float32)
+
+    def norm(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        return 1 + self.vector(size) * np.float32(0.2), self.vector(size)
+
+    def layer(self, e: int, f: int) -> LayerWeights:
+        return LayerWeights(
+            self.matrix(3 * e, e), self.vector(3 * e), self.matrix(e, e), self.vector(e), self.norm(e),
+            self.matrix(f, e), self.vector(f), self.matrix(e, f), self.vector(e), self.norm(e),
+        )  # fmt: skip
+
+
+def vectors(program: Program, batches: Iterable[PackedBatch], count: int) -> list[bytes]:
+    """Every document's bits, in the caller's order."""
+    found = [b""] * count
+    for batch, pending in [(batch, program.submit(batch)) for batch in batches]:
+        for document, row in zip(batch.order.tolist(), pending.result(), strict=True):
+            assert np.isfinite(row).all()
+            found[document] = row.tobytes()
+    return found
+
+
+def poisoned(batch: PackedBatch) -> PackedBatch:
+    """The same documents with other tokens in the filler rows."""
+    filler = np.ones(batch.num_rows, bool)
+    for start, length in zip(batch.cu_seqlens, batch.lengths, strict=False):
+        filler[start : start + length] = False
+    ids, positions = batch.input_ids.copy(), batch.position_ids.copy()
+    ids[filler], positions[filler] = VOCABULARY - 1, 511
+    return PackedBatch(ids, positions, batch.cu_seqlens, batch.lengths, batch.order)
+
+
+def check(num_heads: int, head_dim: int, intermediate_size: int, count: int) -> None:
+    """Raises AssertionError where a vector's bits depend on anything but its document."""
+    ops = NumpyOps(threads=1)
+    model = Model(ops, num_heads, head_dim, intermediate_size)
+    random = np.random.default_rng()
+    lengths = np.append(random.integers(1, 150, count - 3), [1, 1, 300])
+    documents = [random.integers(0, VOCABULARY, length, dtype=np.int32) for length in lengths]
+
+    def batches(order: Iterable[int], budget: int) -> list[PackedBatch]:
+        chosen = list(order)
+        offsets = np.cumsum([0] + [len(documents[i]) for i in chosen])
+        cut = list(pack(np.concatenate([documents[i] for i in chosen]), offsets, budget, ops.row_block))
+        return [PackedBatch(b.input_ids, b.position_ids, b.cu_seqlens, b.lengths, np.array(chosen)[b.order]) for b in cut]
+
+    program = ops.program(model.forward)
+    alone = vectors(program, [batch for i in range(count) for batch in batches([i], 1)], count)
+    for budget in (240, 600, ops.max_batch_tokens):
+        assert vectors(program, batches(random.permutation(count).tolist(), budget), count) == alone, f"budget {budget}"
+    assert vectors(program, map(poisoned, batches(range(count), ops.max_batch_tokens)), count) == alone, "filler"
+    for threads in (2, 3):
+        threaded = NumpyOps(threads)
+        pool = threaded.program(Model(threaded, num_heads, head_dim, intermediate_size).forward)
+        assert vectors(pool, batches(random.permutation(count).tolist(), 480), count) == alone, f"{threads} threads"
+        pool.close()
+
+
+if __name__ == "__main__":
+    for shape in MODELS:
+        check(*shape)
+    print(blas_name())
