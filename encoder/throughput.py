@@ -1,0 +1,82 @@
+"""How fast an encoder is here: tokens/s of the forward pass, tokens/s of tokenising apart, and both together as a user meets them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoder.encoder import Encoder
+from encoder.tokenizer import Tokenizer
+
+# Each is one token of BERT's vocabularies, so that a text of N words has N tokens and the special ones.
+_WORDS = ("time", "year", "people", "way", "day", "thing", "life", "child", "world", "school", "state", "family", "group", "country", "problem", "hand", "part")
+_SPECIAL_TOKENS = 2
+_MIXED_MEDIAN, _MIXED_SIGMA, _MIXED_SHORTEST = 90, 0.8, 8
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Medians over the repeats. Rates are tokens fed to the model, special ones included, per second.
+
+    encode: from token ids to vectors. tokenize: from text to token ids. text: from text to vectors, the two overlapping.
+    """
+
+    documents: int
+    tokens: int
+    tokens_dropped: int
+    longest: int
+    encode_tokens_per_s: float
+    tokenize_tokens_per_s: float
+    text_tokens_per_s: float
+
+
+def synthetic_lengths(kind: str, documents: int, longest: int, seed: int = 0) -> np.ndarray:
+    """[documents] int64 token counts. kind: a number, for texts of that length; or "mixed" (log-normal, median 90, from 8 to `longest`)."""
+    if kind != "mixed":
+        return np.full(documents, min(int(kind), longest))
+    drawn = np.exp(np.random.default_rng(seed).normal(math.log(_MIXED_MEDIAN), _MIXED_SIGMA, documents))
+    return np.clip(drawn, min(_MIXED_SHORTEST, longest), longest).astype(np.int64)
+
+
+def synthetic_texts(lengths: Sequence[int] | np.ndarray, seed: int = 0) -> list[str]:
+    """Texts of common English words with about so many tokens each, special ones included."""
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(_WORDS, max(1, int(length) - _SPECIAL_TOKENS))) for length in lengths]
+
+
+def measure_throughput(encoder: Encoder, texts: list[str], repeats: int = 3) -> Throughput:
+    """Embed `texts` so many times (and once before, unmeasured). Needs the model's tokenizer."""
+    config = encoder.description.config
+    tokenizer = Tokenizer(
+        config.transformer_folder,
+        max_tokens=encoder.max_tokens,
+        vocab_size=config.transformer.vocab_size,
+        prompt=encoder.description.prompt,
+        lowercase=config.lowercase,
+    )
+    tokens = tokenizer.tokenize(texts)
+    ids, offsets = tokens.input_ids, tokens.offsets
+    return Throughput(
+        documents=len(texts),
+        tokens=len(ids),
+        tokens_dropped=int(tokens.num_tokens_dropped.sum()),
+        longest=int(tokens.num_tokens.max(initial=0)),
+        encode_tokens_per_s=len(ids) / _median_seconds(lambda: encoder.encode_token_ids(ids, offsets), repeats),
+        tokenize_tokens_per_s=len(ids) / _median_seconds(lambda: tokenizer.tokenize(texts), repeats),
+        text_tokens_per_s=len(ids) / _median_seconds(lambda: encoder.encode(texts), repeats),
+    )
+
+
+def _median_seconds(run: Callable[[], object], repeats: int) -> float:
+    run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)

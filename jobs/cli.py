@@ -1,0 +1,135 @@
+"""The command `embermill`: arguments in, one answer out, and an exit code that says what to do next.
+
+Every command makes one answer, a JSON object. With --json that object is all that stdout ever holds; without, stdout gets the same answer in
+words. Everything else (progress, logs, errors) goes to stderr. Ray, CuPy and the encoder are imported by the commands that need them, when
+they run: asking for help costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from jobs import job_commands, model_commands
+from jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
+
+ROOMS = (job_commands, model_commands)
+EPILOG = """exit codes:
+  0   done
+  2   bad usage or configuration: nothing was changed
+  3   bad data: the message names it
+  33  interrupted or transient: run the same command again, it goes on from what is committed
+  1   a defect of embermill: the traceback is shown
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises what argparse would print, so that a wrong argument is an error like any other (and JSON with --json)."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (`{self.prog} --help` shows what there is)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands. Each sets `command`, which makes the answer, and `show`, which puts it into words."""
+    shared = Parser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print the answer as one JSON object on stdout, and nothing else there")
+    shared.add_argument("--verbose", action="store_true", help="log every choice, and show the traceback of every error")
+    parser = Parser(
+        prog="embermill",
+        description="Embed a corpus: texts in Parquet, JSONL, CSV or plain text become vectors in Parquet shards, on every GPU or core there is.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="name")
+    for room in ROOMS:
+        for entry in room.COMMANDS:
+            sub = commands.add_parser(entry.name, help=entry.help, description=entry.description or entry.help, parents=[shared], allow_abbrev=False)
+            entry.add_arguments(sub)
+            sub.set_defaults(command=entry.answer, show=entry.show)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. `arguments` are the process's own unless given."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    as_json, verbose = "--json" in arguments, "--verbose" in arguments
+    try:
+        try:
+            answer, words = _answer(arguments)
+            print(json.dumps(answer) if as_json else words)
+        except SystemExit:  # argparse has printed its help
+            pass
+        except (JobError, KeyboardInterrupt) as error:
+            return _report(error, as_json=as_json, verbose=verbose)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our stdout has seen enough; nor is there anybody to flush to at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        return _report(error, as_json=as_json, verbose=verbose)
+    return EXIT_OK
+
+
+def _answer(arguments: Sequence[str]) -> tuple[dict[str, object], str]:
+    parser = build_parser()
+    _check_command(arguments)
+    parsed = parser.parse_args(arguments)
+    if parsed.version:
+        from importlib.metadata import version
+
+        return {"version": version("embermill")}, f"embermill {version('embermill')}"
+    if parsed.name is None:
+        return {"usage": parser.format_help()}, parser.format_help().rstrip()
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
+    for name in ("encoder", "jobs"):
+        logging.getLogger(name).setLevel(logging.DEBUG if parsed.verbose else logging.INFO)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the answer, whatever a library thinks
+        answer = parsed.command(parsed)
+        return answer, parsed.show(answer)
+
+
+def _check_command(arguments: Sequence[str]) -> None:
+    """Argparse would list all commands; we name the one that was probably meant."""
+    known = [command.name for room in ROOMS for command in room.COMMANDS]
+    given = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if given is not None and given not in known:
+        close = get_close_matches(given, known, n=1)
+        raise UsageError(f"unknown command `{given}`: " + (f"did you mean `{close[0]}`?" if close else f"expected one of {', '.join(known)}"))
+
+
+def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
+    """Say what went wrong, once, in words on stderr and with --json as an object on stdout; the exit code."""
+    kind, message, code = type(error).__name__, str(error), EXIT_DEFECT
+    if isinstance(error, KeyboardInterrupt):
+        kind, message, code = "Interrupted", "interrupted; run the same command again to go on from what is committed", EXIT_INTERRUPTED
+    elif isinstance(error, JobError):
+        code = error.exit_code
+    else:
+        message = f"a defect of embermill, please report it: {kind}: {message}"
+    if verbose or code == EXIT_DEFECT:
+        traceback.print_exception(error, file=sys.stderr)
+    print(f"embermill: {message}", file=sys.stderr, flush=True)
+    if as_json:
+        print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}}), flush=True)
+    return code
+
+
+def entry() -> int:
+    """The process's way in. SIGTERM is Ctrl-C, and stdout belongs to the answer down to the file descriptor, also in the processes that Ray starts."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.stdout.flush()
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = os.fdopen(answers, "w", encoding="utf-8")
+    return main()

@@ -1,0 +1,30 @@
+"""What a command of the command line is: a name, arguments, an answer and its words."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Answer = dict[str, Any]  # one JSON object
+
+
+@dataclass(frozen=True)
+class Command:
+    """`answer` does the work and gives the object that --json prints; `show` puts that object into words."""
+
+    name: str
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    answer: Callable[[argparse.Namespace], Answer]
+    show: Callable[[Answer], str]
+    description: str = ""
+
+
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text}")
+    return number

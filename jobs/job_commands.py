@@ -1,0 +1,67 @@
+"""The commands about a job and its dataset: run, plan, status, verify."""
+
+from __future__ import annotations
+
+import argparse
+
+from jobs.command import Answer, Command, positive
+
+
+def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="the job's YAML file; every key is explained in configs/reference.yaml")
+    example = "override one key, for example --set workers.count=4; may be given several times"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=example)
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config_arguments(parser)
+    parser.add_argument("--limit", type=positive, metavar="N", help="embed only the first N rows, into a dataset of their own")
+    parser.add_argument("--events", metavar="FILE", help="append one JSON line to FILE for each committed shard")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    from jobs.config import load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    from jobs.run import run as run_job
+
+    return run_job(config, limit=arguments.limit, events_file=arguments.events).to_json()
+
+
+def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config_arguments(parser)
+    parser.add_argument("--tokens-per-s", type=float, metavar="N", help="estimate the time at this speed (`embermill bench` measures it)")
+
+
+def plan(arguments: argparse.Namespace) -> Answer:
+    from jobs.config import load_config
+    from jobs.survey import survey
+
+    config = load_config(arguments.config, arguments.overrides)
+    return survey(config, tokens_per_s=arguments.tokens_per_s).to_json()
+
+
+def _add_output_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+
+
+def status(arguments: argparse.Namespace) -> Answer:
+    from jobs.status import status as look
+    from jobs.storage import open_folder
+
+    return look(open_folder(arguments.output)).to_json()
+
+
+def verify(arguments: argparse.Namespace) -> Answer:
+    from jobs.storage import open_folder
+    from jobs.verify import verify as read_again
+
+    return read_again(open_folder(arguments.output)).to_json()
+
+
+COMMANDS = (
+    Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, str),
+    Command("plan", "what a run would do: files, rows, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, str),
+    Command("status", "how far a dataset is", _add_output_argument, status, str),
+    Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, str),
+)

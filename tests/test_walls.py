@@ -1,0 +1,123 @@
+"""The walls of the house: what may import what, and how large a room may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("encoder", "jobs")
+MAX_LINES = 350
+TORCH = {"torch", "tensorflow", "jax", "transformers", "sentence_transformers"}
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+
+
+@cache
+def imports(module: str) -> tuple[tuple[str, bool], ...]:
+    """(what it imports, whether that happens when the module itself is imported) for every import statement of a module."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return tuple((name, at_once) for statement, at_once in statements(tree, True) for name in imported(statement))
+
+
+def statements(node: ast.AST, at_once: bool) -> Iterator[tuple[ast.stmt, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, at_once
+        else:
+            for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from statements(child, at_once and not for_types and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def imported(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.Import):
+        yield from (alias.name for alias in statement.names)
+    elif isinstance(statement, ast.ImportFrom):
+        assert statement.level == 0 and statement.module, "imports are absolute here"
+        for alias in statement.names:
+            whole = f"{statement.module}.{alias.name}"
+            yield whole if whole in MODULES else statement.module
+
+
+def run_blocked(code: str, blocked: set[str]) -> subprocess.CompletedProcess[str]:
+    """`code` in a fresh interpreter where importing any of the `blocked` packages fails."""
+    block = f"""
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {sorted(blocked)!r}:
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+sys.meta_path.insert(0, Blocked())
+"""
+    return subprocess.run([sys.executable, "-c", block + code], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_line_needs_neither_ray_nor_cupy_nor_the_encoder() -> None:
+    done = run_blocked("from jobs.cli import build_parser; build_parser()", {"ray", "cupy", "encoder", *TORCH})
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_encoder_needs_neither_ray_nor_cupy_nor_the_job() -> None:
+    done = run_blocked("import encoder; [getattr(encoder, name) for name in encoder.__all__]", {"ray", "cupy", "jobs", *TORCH})
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_encoder_is_light() -> None:
+    heavy = {"tokenizers", "huggingface_hub", "pyarrow", "ray", "cupy", "rich", "pydantic", *TORCH}
+    done = run_blocked(f"import encoder; print(*sorted(set(sys.modules) & {heavy!r}))", set())
+    assert done.stdout.strip() == "", f"import encoder pulls in {done.stdout}"
+
+
+def test_nothing_imports_torch() -> None:
+    assert not {(module, name) for module in MODULES for name, _ in imports(module) if name.partition(".")[0] in TORCH}
+
+
+def importers(package: str) -> set[str]:
+    return {module for module in MODULES if package in {name.partition(".")[0] for name, _ in imports(module)}}
+
+
+def test_ray_is_imported_in_one_place() -> None:
+    assert importers("ray") <= {"jobs.ray_pool"}
+
+
+def test_the_encoder_knows_nothing_of_the_job() -> None:
+    assert not {module for module in importers("jobs") if module.startswith("encoder")}
+
+
+def test_the_job_touches_the_encoder_in_two_places_inside_functions() -> None:
+    job = {module for module in importers("encoder") if module.startswith("jobs")}
+    assert job <= {"jobs.native_engine", "jobs.model_commands"}
+    assert not [name for module in job for name, at_once in imports(module) if at_once and name.startswith("encoder")]
+
+
+def test_imports_make_no_cycle() -> None:
+    graph = {module: {name for name, at_once in imports(module) if at_once and name in MODULES} - {module} for module in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_public_face_is_sorted_and_complete() -> None:
+    import encoder
+    import encoder.errors
+
+    assert list(encoder.__all__) == sorted(encoder.__all__)
+    source = ast.parse(MODULES["encoder"].read_text(encoding="utf-8"))
+    homes = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("encoder.")]
+    shown = {alias.name for home in homes for alias in home.names}
+    assert set(encoder.__all__) == shown | {name for name in vars(encoder.errors) if name.endswith("Error")}
+    assert all(getattr(encoder, name).__module__.startswith("encoder.") for name in encoder.__all__)
+
+
+def test_no_file_is_two_rooms() -> None:
+    files = [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "infra").rglob("*.py")]
+    sizes = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert not {path: lines for path, lines in sizes.items() if lines > MAX_LINES}
