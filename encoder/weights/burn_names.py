@@ -115,7 +115,7 @@ def hugging_face_names(names: Iterable[str]) -> dict[str, str]:
         plain = _NORM_ALIAS.sub(lambda match: f"{match[1]}.{'weight' if match[2] == 'gamma' else 'bias'}", plain)
         for pattern, replacement in _BERT_HEAD:
             plain = pattern.sub(replacement, plain)
-        found.setdefault(plain, name)
+        found[name if plain in found else plain] = name  # a second spelling (a tied bias) keeps its own name
     return found
 
 

@@ -271,4 +271,3 @@ class _Scalars:
 
     def __init__(self, offset: int, array: np.ndarray) -> None:
         self.offset, self.array = offset, array
-

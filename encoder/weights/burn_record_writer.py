@@ -14,7 +14,7 @@ import numpy as np
 from encoder.errors import WeightsError
 from encoder.weights.byte_sink import ByteSink
 from encoder.weights.dtypes import raw_bytes
-from encoder.weights.record_tensor import RecordTensor
+from encoder.weights.record_tensor import RecordTensor, TensorToWrite
 from encoder.weights.scalar_array import write_scalars
 
 MAX_TENSOR_BYTES = (1 << 32) - 1  # MessagePack's lengths have 32 bits; Burn's own writer would wrap around silently
@@ -48,7 +48,7 @@ class _RecordWriter:
         self.written += len(data)
 
     def node(self, node: Any) -> None:
-        if isinstance(node, RecordTensor):
+        if isinstance(node, RecordTensor | TensorToWrite):
             self.tensor(node)
         elif isinstance(node, dict):
             self.pending += self.packer.pack_map_header(len(node))
@@ -71,9 +71,9 @@ class _RecordWriter:
         self.node(node)
         self.path.pop()
 
-    def tensor(self, tensor: RecordTensor) -> None:
-        shape = list(tensor.array.shape)
-        if tensor.scalars:
+    def tensor(self, tensor: RecordTensor | TensorToWrite) -> None:
+        shape = list(tensor.shape)
+        if isinstance(tensor, RecordTensor) and tensor.scalars:
             self.pending += self.packer.pack_map_header(2) + self.packer.pack("value") + self.packer.pack_array_header(tensor.array.size)
             self.flush()
             self.written += write_scalars(self.sink, tensor.array)
@@ -89,7 +89,7 @@ class _RecordWriter:
             self.pending += self.padding(len(fields))
         self.pending += fields
         self.flush()
-        self.emit(raw_bytes(tensor.array))
+        self.emit(raw_bytes(tensor.load()))
         self.pending += self.packer.pack("shape") + self.packer.pack(shape) + self.packer.pack("dtype")
         self.node(tensor.spelling or tensor.dtype)
 

@@ -10,9 +10,9 @@ from encoder.weights.burn_ids import id_value
 from encoder.weights.burnpack import BURNPACK_ALIGNMENT, BURNPACK_MAGIC, BURNPACK_PREFIX, BURNPACK_VERSION, align
 from encoder.weights.byte_sink import ByteSink
 from encoder.weights.dtypes import raw_bytes
-from encoder.weights.record_tensor import RecordTensor
+from encoder.weights.record_tensor import RecordTensor, TensorToWrite
 
-Leaves = Mapping[str, tuple[str | None, RecordTensor]]
+Leaves = Mapping[str, tuple[str | None, RecordTensor | TensorToWrite]]
 
 _LENGTHS = ((24, None), (1 << 8, Struct(">BB")), (1 << 16, Struct(">BH")), (1 << 32, Struct(">BI")), (1 << 64, Struct(">BQ")))
 
@@ -28,7 +28,7 @@ def write_burnpack(sink: ByteSink, leaves: Leaves, extra: Mapping[str, Any], *, 
     for name, (id, tensor) in leaves.items():
         start = align(end, step)
         end = start + tensor.num_bytes
-        entries[name] = {"dtype": tensor.spelling or tensor.dtype, "shape": list(tensor.array.shape), "data_offsets": [start, end]}
+        entries[name] = {"dtype": tensor.spelling or tensor.dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
         if id is not None and (value := id_value(id)) is not None:
             entries[name]["param_id"] = value
     header = encode_cbor({"tensors": dict(sorted(entries.items())), **extra})
@@ -38,7 +38,7 @@ def write_burnpack(sink: ByteSink, leaves: Leaves, extra: Mapping[str, Any], *, 
     for name, (_, tensor) in leaves.items():
         start = data_start + entries[name]["data_offsets"][0]
         sink.write(bytes(start - written))
-        sink.write(raw_bytes(tensor.array))
+        sink.write(raw_bytes(tensor.load()))
         written = start + tensor.num_bytes
     return written
 

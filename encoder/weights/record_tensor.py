@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 
@@ -36,8 +37,15 @@ class RecordTensor:
         return cls(array, dtype_name(array.dtype))
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
     def num_bytes(self) -> int:
         return int(self.array.nbytes)
+
+    def load(self) -> np.ndarray:
+        return self.array
 
     def numpy(self) -> np.ndarray:
         """[shape], little-endian; a read-only view where the file holds the elements as they are, else a copy."""
@@ -50,6 +58,20 @@ class RecordTensor:
             return NotImplemented
         same_form = (self.dtype, self.scalars, self.spelling or self.dtype) == (other.dtype, other.scalars, other.spelling or other.dtype)
         return same_form and self.array.shape == other.array.shape and self.numpy().tobytes() == other.numpy().tobytes()
+
+
+@dataclass(frozen=True)
+class TensorToWrite:
+    """A tensor that a writer asks for when its turn comes, so that only one is in memory at a time. load: gives [shape] of `dtype`, any strides."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    load: Callable[[], np.ndarray]
+    spelling: ClassVar[None] = None
+
+    @property
+    def num_bytes(self) -> int:
+        return prod(self.shape) * element_dtype(self.dtype).itemsize
 
 
 def stored_type(spelling: Any, file: str, offset: int, tensor: str) -> str:

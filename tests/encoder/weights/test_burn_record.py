@@ -56,7 +56,7 @@ def test_aligned_copy_holds_the_same_at_aligned_places(path: Path, alignment: in
     write_record(sink, record.tree, alignment=alignment)
     again = read_record(sink.getvalue(), "aligned.mpk")
     assert again.leaves == record.leaves
-    assert all(leaf.scalars or leaf.offset is not None and leaf.offset % alignment == 0 for _, leaf in again.leaves.values())
+    assert all(leaf.scalars or (leaf.offset is not None and leaf.offset % alignment == 0) for _, leaf in again.leaves.values())
 
 
 @pytest.mark.parametrize(

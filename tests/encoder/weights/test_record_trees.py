@@ -19,13 +19,17 @@ from encoder.weights.record_tensor import RecordTensor
 
 shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 element_types = st.sampled_from(["<f4", "<f8", "<f2", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1"])
-raw_tensors = hnp.arrays(element_types, shapes).map(RecordTensor.of) | hnp.arrays("<u2", shapes).map(lambda bits: RecordTensor.of(bits.view(ml_dtypes.bfloat16)))
+raw_tensors = hnp.arrays(element_types, shapes).map(RecordTensor.of) | hnp.arrays("<u2", shapes).map(
+    lambda bits: RecordTensor.of(bits.view(ml_dtypes.bfloat16))
+)
 transposed = hnp.arrays("<f4", (3, 5)).map(lambda array: RecordTensor.of(array.T))
 scalar_tensors = st.sampled_from([("<f4", "F32"), ("<f8", "F64"), ("<i4", "I32"), ("|b1", "BOOL")]).flatmap(
     lambda kind: hnp.arrays(kind[0], hnp.array_shapes(max_dims=3, max_side=5)).map(lambda array: RecordTensor(array, kind[1], scalars=True))
 )
 parameters = st.builds(lambda id, tensor: {"id": id, "param": tensor}, st.text(min_size=1, max_size=40), raw_tensors | transposed | scalar_tensors)
-constants = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.floats(width=32).map(np.float32) | st.text() | st.binary(max_size=300)
+constants = (
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.floats(width=32).map(np.float32) | st.text() | st.binary(max_size=300)
+)
 names = st.text(max_size=40) | st.sampled_from(["bytes", "value", "_pad", "weight", "bias", "layers"])
 trees = st.recursive(constants | parameters, lambda inner: st.lists(inner, max_size=20) | st.dictionaries(names, inner, max_size=20), max_leaves=40)
 records = st.fixed_dictionaries({"metadata": st.dictionaries(st.text(), st.text(), max_size=5), "item": trees, "_b": st.just([])})
@@ -52,7 +56,7 @@ def test_any_record_tree_round_trips(tree: dict[str, Any], alignment: int) -> No
     assert length == len(data)
     assert same(again, tree)
     for tensor in tensors_of(again):
-        assert alignment == 1 or tensor.scalars or tensor.offset is not None and tensor.offset % alignment == 0
+        assert alignment == 1 or tensor.scalars or (tensor.offset is not None and tensor.offset % alignment == 0)
     resaved = io.BytesIO()
     write_record(resaved, again, alignment=alignment)
     assert resaved.getvalue() == data

@@ -1,0 +1,67 @@
+"""Files and folders that appear complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from encoder.errors import EncoderError
+
+
+@contextlib.contextmanager
+def file_to_be(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write to; renamed to `target` when the block ends well, removed when it does not."""
+    temporary = _beside(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        temporary.replace(target)
+    except OSError as error:
+        raise EncoderError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_to_be(target: Path) -> Iterator[Path]:
+    """The same for a folder. A `target` that exists may hold nothing but files that the new folder has too; it is then replaced."""
+    temporary = _beside(target)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                _flush(path)
+        _replace_folder(temporary, target)
+    except OSError as error:
+        raise EncoderError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    if not target.exists():
+        new.rename(target)
+        return
+    foreign = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file() and not (new / path.relative_to(target)).is_file())
+    if foreign:
+        wanted = "expected a new folder, an empty one, or one that an earlier conversion made"
+        raise EncoderError(f"{target} holds other files ({', '.join(foreign[:8])}): {wanted}.")
+    retired = _beside(target)
+    target.rename(retired)
+    new.rename(target)
+    shutil.rmtree(retired, ignore_errors=True)
