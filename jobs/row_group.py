@@ -114,6 +114,8 @@ def _variable_bytes(array: pa.Array) -> np.ndarray | int:
         return np.diff(string_buffers(array)[1]).astype(np.int64)
     if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
         return np.diff(string_buffers(array.view(pa.string() if pa.types.is_binary(array.type) else pa.large_string()))[1]).astype(np.int64)
+    if pa.types.is_map(array.type):
+        return _variable_bytes(pa.ListArray.from_arrays(array.offsets, pa.StructArray.from_arrays([array.keys, array.items], ["key", "value"])))
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
         inner = _fixed_bytes(array.type.value_type) + np.broadcast_to(_variable_bytes(array.values), len(array.values))
         ends: np.ndarray = np.concatenate([[0], np.cumsum(inner)])
