@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,12 @@ from jobs.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from encoder import Encoder
+    from jobs.config import ModelConfig
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
 POOLINGS = ("cls", "mean", "max", "last")
+FORMATS = ("safetensors", "mpk", "mpk.gz", "bpk")
+MAPPINGS = ("bert", "minilm", "masked", "st")
 MODEL_HELP = "a folder, a Hugging Face id, an object-store URL, or package:NAME/SUBDIR"
 
 
@@ -125,7 +128,78 @@ def _bench_texts(arguments: argparse.Namespace, longest: int) -> list[str]:
     return synthetic_texts(synthetic_lengths(arguments.lengths, arguments.documents, longest))
 
 
+def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+    parser.add_argument("query", metavar="QUERY", help="what to look for, as text")
+    parser.add_argument("-k", type=positive, default=5, metavar="K", help="how many answers (default 5)")
+    parser.add_argument("--query-prompt", metavar="TEXT", help="put before the query; by default the dataset's query_prompt, else the model's prompt `query`")
+    parser.add_argument("--model", metavar="MODEL", help="where the dataset's model is now, if it has moved")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto (default): a GPU where there is one")
+
+
+def search(arguments: argparse.Namespace) -> Answer:
+    from jobs.search import open_dataset, search_dataset
+
+    dataset = open_dataset(arguments.output, model_source=arguments.model)
+    prompt = arguments.query_prompt if arguments.query_prompt is not None else dataset.model.query_prompt
+    if prompt is None and dataset.model.engine == "native":
+        prompt = _model_prompts(dataset.model).get("query")
+    hits = search_dataset(dataset, arguments.query, k=arguments.k, prompt=prompt, device=arguments.device)
+    return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
+
+
+def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
+    from encoder import describe
+
+    with model_errors():
+        return describe(str(model.source), weights=model.weights, revision=model.revision).config.prompts
+
+
+def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC", help="a weight file of any format, or a model folder")
+    parser.add_argument("target", metavar="DST", help="the file or folder to make; with folders tokenizer, pooling and configuration go along")
+    parser.add_argument("--to", choices=FORMATS, help="the format; by default what DST's suffix says")
+    parser.add_argument("--mapping", choices=MAPPINGS, help="which Burn module names the parameters; by default the source's own, else bert")
+    parser.add_argument("--precision", choices=("full", "half"), help="by default the source's own types")
+    parser.add_argument("--align", type=int, choices=(64, 256, 4096), help="pad an .mpk so that every tensor starts at a multiple of so many bytes")
+
+
+def convert(arguments: argparse.Namespace) -> Answer:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with model_errors(), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        from encoder.weights.convert import convert as convert_weights
+
+        _require(arguments.source)
+        task = bar.add_task("writing and comparing")
+        options = {name: getattr(arguments, name) for name in ("to", "mapping", "precision", "align")}
+        report = convert_weights(arguments.source, arguments.target, progress=lambda done, total: bar.update(task, completed=done, total=total), **options)
+        return asdict(report) | {"words": str(report)}
+
+
+def _add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a weight file of any format (.safetensors, .mpk, .mpk.gz, .bpk), or a model folder")
+
+
+def inspect(arguments: argparse.Namespace) -> Answer:
+    from encoder.weights.inspect import inspect as inspect_weights
+
+    _require(arguments.file)
+    with model_errors():
+        return inspect_weights(arguments.file)
+
+
+def _require(path: str) -> None:
+    if not Path(path).exists():
+        raise UsageError(f"{path}: expected a weight file or a model folder, found nothing there")
+
+
 COMMANDS = (
+    Command("search", "look into a dataset: the rows most similar to a question", _add_search_arguments, search, report.show_search),
     Command("encode", "embed a few texts: their vectors as JSON", _add_encode_arguments, encode, _show_encode),
     Command("bench", "how fast the encoder is here, tokenising timed apart", _add_bench_arguments, bench, report.show_bench),
+    Command("convert", "weights from one format into another, compared bit by bit", _add_convert_arguments, convert, lambda answer: str(answer["words"])),
+    Command("inspect", "what is in a weight file", _add_inspect_arguments, inspect, report.show_inspect),
 )
