@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
 
-WORDS = "the a of zip file open how do i model text vector ##s ##ing read write list dict".split()
+WORDS = ["the", "a", "of", "zip", "file", "open", "how", "do", "i", "model", "text", "vector", "##s", "##ing", "read", "write", "list", "dict"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "F64": np.float64}
 

@@ -61,7 +61,10 @@ BAD = {
     "not JSON": (file_of(b'{"a":'), "not JSON"),
     "not UTF-8": (file_of(b'{"\xff":1}'), "not JSON"),
     "deeply nested": (file_of(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "not JSON"),
-    "the same name twice": (file_of(b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"x"), "stands there twice"),
+    "the same name twice": (
+        file_of(b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"x"),
+        "stands there twice",
+    ),
     "unknown type": (file_of({"a": entry("F99", [1], 0, 1)}, b"x"), "expected dtype"),
     "no offsets": (file_of({"a": {"dtype": "U8", "shape": [1]}}, b"x"), "expected dtype"),
     "negative size": (file_of({"a": entry("U8", [-1], 0, 1)}, b"x"), "expected dtype"),
@@ -110,7 +113,11 @@ def library_reads(path: Path) -> dict[str, Any] | None:
 names = st.sampled_from(["a", "b", "c", "__metadata__", ""])
 sizes = st.integers(0, 4)
 loose_entries = st.fixed_dictionaries(
-    {"dtype": st.sampled_from(["U8", "F16", "F32", "BF16", "F4", "?"]), "shape": st.lists(sizes, max_size=3), "data_offsets": st.tuples(st.integers(0, 20), st.integers(0, 20))}
+    {
+        "dtype": st.sampled_from(["U8", "F16", "F32", "BF16", "F4", "?"]),
+        "shape": st.lists(sizes, max_size=3),
+        "data_offsets": st.tuples(st.integers(0, 20), st.integers(0, 20)),
+    }
 )
 
 
