@@ -1,0 +1,74 @@
+"""Compiles every kernel for every card it is meant for, with no card: NVRTC for NVIDIA, clang -x hip for AMD. Prints a table; any error ends it.
+
+    python compile_all.py [--clang clang-19]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from encoder.kernels.compiler import compile_kernels, compiler_version  # noqa: E402
+from encoder.kernels.source import kernel_text  # noqa: E402
+
+NVIDIA = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a")
+AMD = ("gfx90a", "gfx942", "gfx1100")
+STORAGES = (32, 16, 116)
+HALVES = (16, 116)
+
+PORTABLE: dict[str, list[dict[str, int]]] = {
+    "portable/convert.cu": [{}],
+    "portable/layer_norm.cu": [{"WIDTH": width} for width in (37, 768)],
+    "portable/finish_linear.cu": [{"WIDTH": 3072, "ACTIVATION": activation} for activation in (0, 1, 2)] + [{"WIDTH": 37}],
+    "portable/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)],
+    "portable/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(4)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
+}
+TENSOR_CORES = {"cuda/attention_mma.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)]}
+HOPPER = {"cuda/gemm_wgmma.cu": [{"TILE_N": n, "STAGES": stages, "CLUSTER": 2, "ACTIVATION": 1} for n, stages in ((256, 4), (192, 5), (128, 6))]}
+
+Job = tuple[str, dict[str, int], str]
+
+
+def jobs(kernels: dict[str, list[dict[str, int]]], storages: tuple[int, ...], architectures: tuple[str, ...]) -> Iterator[Job]:
+    for (name, variants), storage, architecture in itertools.product(kernels.items(), storages, architectures):
+        for defines in variants:
+            yield name, {"STORAGE": storage, **defines}, architecture
+
+
+def compile_amd(clang: str, job: Job) -> None:
+    name, defines, architecture = job
+    prelude = Path(__file__).with_name("hip_prelude.h")
+    subprocess.run(
+        [clang, "-x", "hip", f"--offload-arch={architecture}", "--cuda-device-only", "--no-gpu-bundle-output", "-nogpulib", "-nogpuinc", "-O3", "-std=c++17",
+         "-include", str(prelude), *(f"-D{key}={value}" for key, value in defines.items()), "-c", "-", "-o", "/dev/null"],
+        input=kernel_text(name), text=True, check=True,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clang", default="clang-19")
+    clang = parser.parse_args().clang
+    nvidia = [*jobs(PORTABLE, STORAGES, NVIDIA), *jobs(TENSOR_CORES, HALVES, NVIDIA), *jobs(HOPPER, HALVES, ("sm_90a",))]
+    amd = list(jobs(PORTABLE, STORAGES, AMD))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        begin = time.perf_counter()
+        list(threads.map(lambda job: compile_kernels(*job), nvidia))
+        print(f"{compiler_version()}: {len(nvidia)} compilations for {', '.join(NVIDIA)} in {time.perf_counter() - begin:.0f} s", flush=True)
+        begin = time.perf_counter()
+        list(threads.map(lambda job: compile_amd(clang, job), amd))
+        print(f"{clang}: {len(amd)} compilations for {', '.join(AMD)} in {time.perf_counter() - begin:.0f} s (compiled, never run on an AMD card)")
+
+
+if __name__ == "__main__":
+    main()
