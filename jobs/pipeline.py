@@ -12,6 +12,7 @@ again one at a time, each in a stream of its own, so that the one at fault is na
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -20,12 +21,12 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from jobs.answers import check_answer, without_long_texts
 from jobs.channel import Channel, TaskQueue
 from jobs.corpus import RowBatch
 from jobs.cutting import BatchLimits, ShardEnd, ShardRows, cut
 from jobs.engine import Embedded, Engine
 from jobs.errors import DataError, EngineError, InputChanged, Interrupted
+from jobs.long_texts import without_long_texts
 from jobs.partition import Partition
 from jobs.receipt import Done, Event, Failed, Receipt, Task, describe_partition
 from jobs.stage_clock import StageClock
@@ -35,30 +36,23 @@ IDLE_S = 0.02  # a stream that finds no task for this long ends, so that an engi
 
 
 class ShardSink(Protocol):
-    """Where the rows of one shard go, and the quarantine beside it."""
+    """Where the rows of one shard go, and the quarantine beside it: a ShardWriter, or a small one in a test."""
 
-    def write(self, batch: RowBatch, embedded: Embedded | None) -> None:
-        """embedded: of batch.texts, None where there are none."""
-        ...
-
-    def close(self, *, last: bool) -> Receipt:
-        """Verify and publish. What was published before by somebody else is adopted."""
-        ...
-
-    def abort(self) -> None:
-        """Leave nothing behind."""
-        ...
+    def write(self, batch: RowBatch, embedded: Embedded | None) -> None: ...
+    def finish(self, last: bool, provenance: dict[str, str]) -> Receipt: ...
+    def abandon(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a pipeline needs to know of the job."""
+    """What a pipeline needs to know of the job. provenance: what is to be remembered of this worker with every shard."""
 
     read: Callable[[Partition], Iterator[RowBatch]]
     open_shard: Callable[[Partition, int], ShardSink]
     rows_per_shard: int
     limits: BatchLimits
     refuse_long_texts: bool = False
+    provenance: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -166,6 +160,7 @@ class _Stream:
         self._attempts: list[_Attempt] = []
         self._defects: list[BaseException] = []
         self._sink: ShardSink | None = None
+        self._opened_s = time.monotonic()
 
     def run(self) -> None:
         bodies = {"reader": self._reader, "writer": self._writer}
@@ -253,7 +248,6 @@ class _Stream:
             raise EngineError("the engine answered with more batches than it was given")
         item = self._held[0]
         assert isinstance(item, _Rows)
-        check_answer(item.rows.batch, embedded, self._engine.outputs())
         self._held.popleft()
         self._clock.embedded(item.attempt.number, embedded)
         self._done.put(self._answered(item, embedded))
@@ -306,7 +300,8 @@ class _Stream:
                 attempt.over = True
                 self._emit(Done(attempt.number))
             case _End():
-                receipt = self._open(attempt, item.end.ordinal).close(last=item.end.last)
+                seconds = f"{time.monotonic() - self._opened_s:.3f}"
+                receipt = self._open(attempt, item.end.ordinal).finish(item.end.last, self._work.provenance | {"seconds": seconds})
                 self._sink = None
                 attempt.published.add(item.end.ordinal)
                 self._clock.published(attempt.number)
@@ -314,7 +309,7 @@ class _Stream:
 
     def _open(self, attempt: _Attempt, ordinal: int) -> ShardSink:
         if self._sink is None:
-            self._sink = self._work.open_shard(attempt.task.partition, ordinal)
+            self._sink, self._opened_s = self._work.open_shard(attempt.task.partition, ordinal), time.monotonic()
         return self._sink
 
     def _fail(self, attempt: _Attempt, failed: Failed) -> None:
@@ -326,7 +321,7 @@ class _Stream:
         """The shard that is open, if any, is not to be."""
         if self._sink is not None:
             sink, self._sink = self._sink, None
-            sink.abort()
+            sink.abandon()
 
 
 def _has_texts(item: _Item) -> bool:

@@ -70,11 +70,11 @@ class Shard:
 
 
 class Shelf:
-    """Shards in memory: published ones, and how many were opened and aborted."""
+    """Shards in memory: the published ones, and how many were abandoned."""
 
     def __init__(self) -> None:
         self.shards: dict[tuple[int, int], Shard] = {}
-        self.aborted = 0
+        self.abandoned = 0
         self.fail_on: set[tuple[int, int]] = set()
 
     def open_shard(self, partition: Partition, ordinal: int) -> Sink:
@@ -95,7 +95,7 @@ class Sink:
         if embedded is not None:
             self.shard.vectors.append(embedded.columns["embedding"])
 
-    def close(self, *, last: bool) -> Receipt:
+    def finish(self, last: bool, provenance: dict[str, str]) -> Receipt:
         self.shard.last = last
         key = (self.partition.number, self.ordinal)
         assert key not in self.shelf.shards, f"{key} was written twice"
@@ -103,8 +103,8 @@ class Sink:
         refused = sum(each.row_count for each in self.shard.refused)
         return receipt(*key, last=last, rows_in=len(self.shard.ids) + refused, rows_quarantined=refused)
 
-    def abort(self) -> None:
-        self.shelf.aborted += 1
+    def abandon(self) -> None:
+        self.shelf.abandoned += 1
 
 
 def rows_of(partition: Partition, rows: int, per_batch: int = 3) -> Iterator[RowBatch]:

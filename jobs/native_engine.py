@@ -1,0 +1,91 @@
+"""The engine `native`: encoder.Encoder, seen by the job. `encoder` is imported inside functions: nothing else of the job needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.engine import Embedded, Output
+from jobs.errors import UsageError
+
+if TYPE_CHECKING:
+    from jobs.config import ModelConfig
+
+COLUMN = "embedding"
+
+
+class NativeEngine:
+    """Texts -> one dense vector each, on one device."""
+
+    def __init__(self, model: ModelConfig, *, device: str, threads: int) -> None:
+        from encoder import Encoder, EncoderError
+
+        try:
+            self._encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
+        except EncoderError as error:
+            raise UsageError(str(error)) from error
+        self.precision: str = self._encoder.precision
+        self.kernel_set: str = self._encoder.kernel_set
+        self.device_name: str = self._encoder.device.name
+        self.device_uuid: str = self._encoder.device.uuid
+
+    @classmethod
+    def describe(cls, model: ModelConfig) -> dict[str, str]:
+        """The fingerprint, from the model's folder alone."""
+        from encoder import EncoderError, describe
+
+        try:
+            return _by_configuration_key(describe(_source(model), **_options(model)).fingerprint(model.precision))
+        except EncoderError as error:
+            raise UsageError(str(error)) from error
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        return self._encoder.busy_seconds
+
+    def fingerprint(self) -> dict[str, str]:
+        return _by_configuration_key(self._encoder.fingerprint())
+
+    def outputs(self) -> tuple[Output, ...]:
+        return (Output(COLUMN, "dense", "float32", self._encoder.dimension),)
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        for batch in self._encoder.encode_stream(texts):
+            yield Embedded({COLUMN: batch.embeddings}, batch.num_tokens.astype(np.int32, copy=False), batch.num_tokens_dropped.astype(np.int32, copy=False))
+
+
+def _source(model: ModelConfig) -> str:
+    if model.source is None:
+        raise UsageError("model.source: expected a folder, a hub id, an object-store URL or package:NAME/SUBDIR: the native engine needs a model")
+    return model.source
+
+
+def _options(model: ModelConfig) -> dict[str, Any]:
+    prompt = model.prompt if model.prompt_name is None else _named_prompt(model)
+    return {
+        "weights": model.weights,
+        "pooling": model.pooling,
+        "normalize": model.normalize,
+        "prompt": prompt,
+        "max_tokens": model.max_tokens,
+        "dimensions": model.dimensions,
+        "revision": model.revision,
+    }
+
+
+def _named_prompt(model: ModelConfig) -> str:
+    """`model.prompt_name`, once it is sure that the model has a prompt of that name: the encoder would take any other text for the prompt itself."""
+    from encoder import describe
+
+    name, prompts = str(model.prompt_name), describe(_source(model), weights=model.weights, revision=model.revision).config.prompts
+    if name not in prompts:
+        known = ", ".join(sorted(prompts)) or "none"
+        raise UsageError(f"model.prompt_name: {name}: the prompts of this model are: {known}; give the text itself as model.prompt")
+    return name
+
+
+def _by_configuration_key(fingerprint: dict[str, str]) -> dict[str, str]:
+    return {"model.engine": "native"} | {f"model.{name}": value for name, value in fingerprint.items()}

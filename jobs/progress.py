@@ -1,0 +1,129 @@
+"""How far a run is: rows/s, tokens/s, what share of its time each stage is busy and which one is the bound, ETA in tokens. Pure: time comes in."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from jobs.partition import Partition
+from jobs.receipt import STAGES, Progress, Receipt
+
+WINDOW_S = 30.0  # over which speed is measured
+STAGE_WORKERS = {"read": "reader", "tokenize": "tokenizer", "encode": "encoder", "write": "writer"}
+TOKENS_PER_BYTE = 0.25  # of English text, until the corpus has told its own
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """rows, tokens: embedded by this run. Those committed and all else count for the dataset. eta_s: None while it cannot be told.
+
+    stage_shares: of all busy seconds, by stage. bound: the stage that is busiest, "" before anything is known.
+    """
+
+    rows: int
+    tokens: int
+    rows_per_s: float
+    tokens_per_s: float
+    partitions_done: int
+    partitions: int
+    done_share: float
+    tokens_left: int
+    eta_s: float | None
+    stage_shares: dict[str, float]
+    bound: str
+    workers: int
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+class Meter:
+    """Takes down what workers report. committed: receipts from before this run."""
+
+    def __init__(self, partitions: Iterable[Partition], committed: Iterable[Receipt] = ()) -> None:
+        self._text_bytes = {partition.number: partition.text_bytes for partition in partitions}
+        self._total_bytes = sum(self._text_bytes.values())
+        self._tokens: defaultdict[int, int] = defaultdict(int)  # partition -> tokens of its receipts
+        self._flying: defaultdict[int, int] = defaultdict(int)  # partition -> tokens embedded and not committed
+        self._done: set[int] = set()
+        self._done_bytes = self._done_tokens = 0
+        self._rows = self._all_tokens = 0
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._recent: deque[tuple[float, int, int]] = deque()
+        self.began_s: float | None = None  # the first document was about to be read
+        self.workers = 0
+        for receipt in committed:
+            self._commit(receipt)
+
+    def progress(self, event: Progress, now_s: float) -> None:
+        """A worker's report."""
+        self.began_s = now_s if self.began_s is None else self.began_s
+        self._rows += event.rows
+        self._all_tokens += event.tokens
+        self._flying[event.partition] += event.tokens
+        for stage, seconds in event.seconds.items():
+            self._seconds[stage] += seconds
+        self._recent.append((now_s, self._rows, self._all_tokens))
+        while now_s - self._recent[0][0] > WINDOW_S and len(self._recent) > 2:
+            self._recent.popleft()
+
+    def committed(self, receipt: Receipt) -> None:
+        """One shard more."""
+        self._commit(receipt)
+
+    def given_back(self, partition: int) -> None:
+        """A partition starts again: what was embedded of it and not committed is lost."""
+        self._flying.pop(partition, None)
+
+    @property
+    def stage_shares(self) -> dict[str, float]:
+        total = sum(self._seconds.values())
+        return {stage: self._seconds[stage] / total if total else 0.0 for stage in STAGES}
+
+    @property
+    def bound(self) -> str:
+        shares = self.stage_shares
+        busiest = max(shares, key=lambda stage: shares[stage])
+        return STAGE_WORKERS[busiest] if shares[busiest] else ""
+
+    def snapshot(self, now_s: float) -> Snapshot:
+        rows_per_s, tokens_per_s = self._speed(now_s)
+        per_byte = self._done_tokens / self._done_bytes if self._done_bytes and self._done_tokens else TOKENS_PER_BYTE
+        partial = sum(self._flying.values()) + sum(tokens for number, tokens in self._tokens.items() if number not in self._done)
+        left = max(0, round(per_byte * (self._total_bytes - self._done_bytes)) - partial)
+        finished = len(self._done) == len(self._text_bytes)
+        left = 0 if finished else left
+        reached = self._done_tokens + partial
+        return Snapshot(
+            rows=self._rows,
+            tokens=self._all_tokens,
+            rows_per_s=rows_per_s,
+            tokens_per_s=tokens_per_s,
+            partitions_done=len(self._done),
+            partitions=len(self._text_bytes),
+            done_share=1.0 if finished else reached / (reached + left) if reached + left else 0.0,
+            tokens_left=left,
+            eta_s=left / tokens_per_s if tokens_per_s > 0 else None,
+            stage_shares=self.stage_shares,
+            bound=self.bound,
+            workers=self.workers,
+        )
+
+    def _commit(self, receipt: Receipt) -> None:
+        number = receipt.partition
+        self._tokens[number] += receipt.tokens
+        self._flying[number] = max(0, self._flying[number] - receipt.tokens)
+        if receipt.last and number not in self._done:
+            self._done.add(number)
+            self._done_bytes += self._text_bytes.get(number, 0)
+            self._done_tokens += self._tokens.pop(number)
+            self._flying.pop(number, None)
+
+    def _speed(self, now_s: float) -> tuple[float, float]:
+        """Rows and tokens per second, lately."""
+        if not self._recent or self.began_s is None:
+            return 0.0, 0.0
+        since_s, rows, tokens = self._recent[0] if now_s - self.began_s > WINDOW_S else (self.began_s, 0, 0)
+        seconds = max(now_s - since_s, 1e-3)
+        return (self._rows - rows) / seconds, (self._all_tokens - tokens) / seconds

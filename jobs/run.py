@@ -1,0 +1,238 @@
+"""`embermill run`: configuration -> plan -> pool -> driver -> manifest -> Summary."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.adoption import adopt_uncommitted
+from jobs.commits import CommitLog, pending
+from jobs.config import JobConfig
+from jobs.display import Display, open_display
+from jobs.drive import drive, stopped_by_signals
+from jobs.driver import Driver
+from jobs.engine import describe_engine
+from jobs.errors import Interrupted, UsageError
+from jobs.heartbeat import Heartbeat
+from jobs.ledger import Ledger
+from jobs.manifest import publish_manifest
+from jobs.placement import Placement
+from jobs.plan import Plan, changed_keys, make_plan, partition_text_bytes, read_plan, write_plan
+from jobs.pool import Died, Pool
+from jobs.progress import Meter
+from jobs.receipt import Event, Ready
+from jobs.receipt_table import Totals, sum_receipts
+from jobs.storage import AlreadyExists, Folder, open_folder
+from jobs.summary import Effort, Summary, summarise
+from jobs.survey import SurveyedFile, survey_files
+from jobs.verdict import failures_as_error, require_few_quarantined
+from jobs.worker import WorkerJob
+
+log = logging.getLogger(__name__)
+
+Heard = list[tuple[int, Event | Died]]
+
+
+@dataclass(frozen=True)
+class OpenPool:
+    """A pool that workers can be started on, and how many are wanted."""
+
+    pool: Pool
+    placement: Placement
+
+
+def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path | None = None, progress: Display | None = None) -> Summary:
+    """Embed the corpus, or go on with it; a finished dataset is left as it is.
+
+    limit: only the first rows, into a dataset of their own. events_file: gets a JSON line for each committed shard. progress: where to show it.
+    Raises UsageError, DataError or Interrupted; what is committed by then stays.
+    """
+    begin_s = time.monotonic()
+    config = _limited(config, limit)
+    folder = open_folder(config.output.uri)
+    plan = read_plan(folder)
+    if plan is not None:
+        _require_same(plan, config)
+    files = survey_files(config.corpus) if plan is None else ()
+    commits = CommitLog(folder)
+    if plan is not None:
+        commits.append([*adopt_uncommitted(folder, plan, commits.committed)])
+    job = _Job(config, folder, commits, begin_s, Path(events_file) if events_file else None)
+    if plan is None or pending(plan, commits.receipts()):
+        plan = job.embed(plan, files, progress or open_display())
+    return job.conclude(plan)
+
+
+class _Job:
+    """One run: what it found when it began, and what it adds."""
+
+    def __init__(self, config: JobConfig, folder: Folder, commits: CommitLog, begin_s: float, events_file: Path | None) -> None:
+        self._config, self._folder, self._commits, self._begin_s, self._events_file = config, folder, commits, begin_s, events_file
+        self._before: Totals = sum_receipts(commits.table())
+        self._effort = Effort(committed_before=self._before.shards, rows_before=self._before.rows_in, tokens_before=self._before.tokens)
+
+    def embed(self, plan: Plan | None, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
+        """All that is left to do; the plan, which is written first where there is none."""
+        with open_pool(self._config, self._folder, plan) as opened, stopped_by_signals() as stop:
+            useful = len(pending(plan, self._commits.receipts())) if plan else _partitions_at_most(self._config, files, opened.placement.device)
+            workers = max(1, min(opened.placement.count, useful))
+            heard, ready = _await_first(opened.pool, workers, stop)
+            plan = plan or self._write_plan(files, ready)
+            self._drive(plan, opened.pool, workers, heard, display, stop)
+            return plan
+
+    def conclude(self, plan: Plan) -> Summary:
+        """Judge what was refused, publish the manifest last."""
+        require_few_quarantined(sum_receipts(self._commits.table()), self._config.corpus.max_quarantined)
+        manifest = publish_manifest(self._folder, plan, self._commits)
+        effort = Effort(**vars(self._effort) | {"seconds": time.monotonic() - self._begin_s})
+        return summarise(self._folder.root, manifest.name, self._commits, effort, device=plan.device_kind, precision=plan.precision)
+
+    def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
+        plan = make_plan(self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files)
+        try:
+            write_plan(self._folder, plan)
+        except AlreadyExists:  # another run was faster: its plan holds, if it is of the same job
+            other = read_plan(self._folder)
+            assert other is not None
+            if changes := changed_keys(other, self._config, ready.fingerprint):
+                raise _other_settings(self._folder.root, changes) from None
+            return other
+        return plan
+
+    def _drive(self, plan: Plan, pool: Pool, workers: int, heard: Heard, display: Display, stop: threading.Event) -> None:
+        died = sum(isinstance(event, Died) for _, event in heard)
+        meter = Meter(plan.partitions, self._commits.receipts())
+        ledger = Ledger(self._commits, events_file=self._events_file, told=meter.committed)
+        driver = Driver(plan.partitions, self._commits.receipts(), workers=workers, starting=workers, refuse=lambda ready: _why_not(plan, ready))
+        heartbeat = Heartbeat(self._folder, meter)
+
+        def tick(now_s: float) -> None:
+            display.show(meter.snapshot(now_s), now_s)
+            heartbeat.beat_if_due(now_s)
+
+        log.info("%d partitions on %d workers (%s, %s)", len(driver.remaining), workers - died, plan.device_kind, plan.precision)
+        try:
+            with display:
+                failures = drive(driver, pool, ledger, meter, heard=heard, tick=tick, stop=stop)
+        finally:
+            embedding_s = (ledger.last_commit_s or 0.0) - (meter.began_s or 0.0)
+            self._effort = Effort(
+                **vars(self._effort)
+                | {"seconds_embedding": max(embedding_s, 0.0), "stage_shares": meter.stage_shares, "bound": meter.bound, "workers": workers}
+            )
+            heartbeat.beat(time.monotonic(), state="ended")
+        if failures:
+            raise failures_as_error(failures)
+
+
+@contextlib.contextmanager
+def open_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
+    """Ray, and workers on it; all that was started is gone at the end."""
+    from jobs.ray_pool import RayPool
+    from jobs.ray_session import RaySession
+
+    with RaySession(config, plan.device_kind if plan else None) as session:
+        placement = session.placement()
+        with _mark(folder, session.several_nodes) as mark:
+            job = worker_job(config, placement, plan, mark)
+            pool = RayPool(job, placement, start_timeout_s=config.workers.start_timeout_s)
+            try:
+                yield OpenPool(pool, placement)
+            finally:
+                pool.close()
+
+
+def worker_job(config: JobConfig, placement: Placement, plan: Plan | None, mark: tuple[str, bytes] | None = None) -> WorkerJob:
+    """What each worker is made from. Where there is a plan, `auto` is what it became then."""
+    resolved = config if plan is None else _with_precision(config, plan)
+    return WorkerJob(resolved, placement.device, placement.cpus, mark, (str(Path.cwd()),))
+
+
+@contextlib.contextmanager
+def _mark(folder: Folder, wanted: bool) -> Iterator[tuple[str, bytes] | None]:
+    """A file by which workers on other nodes see that they write where the driver reads."""
+    if not wanted:
+        yield None
+        return
+    nonce = uuid.uuid4().hex
+    name = f"_embermill/tmp/mark-{nonce}"
+    folder.create(name, nonce.encode())
+    try:
+        yield name, nonce.encode()
+    finally:
+        folder.remove(name)
+
+
+def _await_first(pool: Pool, workers: int, stop: threading.Event) -> tuple[Heard, Ready]:
+    """Start all workers; what was heard until the first one was ready. Its error, where none will be."""
+    for _ in range(workers):
+        pool.start_worker()
+    heard: Heard = []
+    while True:
+        if stop.is_set():
+            raise Interrupted("interrupted before the first worker was ready; nothing was changed")
+        heard += pool.events(0.5)
+        if ready := next((event for _, event in heard if isinstance(event, Ready)), None):
+            return heard, ready
+        died = [event for _, event in heard if isinstance(event, Died)]
+        if len(died) == workers:
+            raise _no_worker(died)
+
+
+def _no_worker(died: list[Died]) -> Exception:
+    """Why not one worker came up: what a person can mend goes first."""
+    for kind, error in (("usage", UsageError), ("lost", Interrupted), ("defect", RuntimeError)):
+        words = next((each.error for each in died if each.kind == kind), None)
+        if words is not None:
+            return error(words)
+    return RuntimeError("no worker came up, and none said why")
+
+
+def _require_same(plan: Plan, config: JobConfig) -> None:
+    """Before anything else, on a finished dataset too: the same rows, the same vectors."""
+    if changes := changed_keys(plan, config):
+        raise _other_settings(config.output.uri, changes)
+    fingerprint = describe_engine(_with_precision(config, plan).model, search_path=(str(Path.cwd()),))
+    if fingerprint is not None and (changes := changed_keys(plan, config, fingerprint)):
+        raise _other_settings(config.output.uri, changes)
+
+
+def _why_not(plan: Plan, ready: Ready) -> str | None:
+    """Why a worker must not work on this plan: other weights, another tokenizer, another kind of device."""
+    keys = sorted(plan.fingerprint.keys() | ready.fingerprint.keys())
+    changes = [f"{key}: {plan.fingerprint.get(key)} -> {ready.fingerprint.get(key)}" for key in keys if plan.fingerprint.get(key) != ready.fingerprint.get(key)]
+    if ready.device_kind != plan.device_kind:
+        changes.append(f"workers.device: {plan.device_kind} -> {ready.device_kind}")
+    if ready.outputs != plan.outputs:
+        changes.append(f"outputs: {plan.outputs} -> {ready.outputs}")
+    return f"the worker on {ready.host} would make other vectors than the plan's: {'; '.join(changes)}" if changes else None
+
+
+def _other_settings(output: str, changes: list[str]) -> UsageError:
+    return UsageError(f"{output}: this dataset was made with other settings: {'; '.join(changes)}. Set them back, or choose another output.uri")
+
+
+def _with_precision(config: JobConfig, plan: Plan) -> JobConfig:
+    if config.model.precision != "auto":
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"precision": plan.precision})})
+
+
+def _limited(config: JobConfig, limit: int | None) -> JobConfig:
+    """A dataset of its own for the first rows: beside the whole one, never in it."""
+    if limit is None:
+        return config
+    uri = f"{config.output.uri.rstrip('/')}-first-{limit}"
+    return config.model_copy(update={"output": config.output.model_copy(update={"uri": uri})})
+
+
+def _partitions_at_most(config: JobConfig, files: tuple[SurveyedFile, ...], device: str) -> int:
+    target = partition_text_bytes(config, device)
+    return sum(1 for file in files for _ in file.pieces(target))
