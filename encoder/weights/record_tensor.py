@@ -79,8 +79,8 @@ def stored_type(spelling: Any, file: str, offset: int, tensor: str) -> str:
     name = spelling
     if isinstance(spelling, dict) and len(spelling) == 1:
         ((name, detail),) = spelling.items()
-        if name == "Bool" and detail in _BOOLEANS:
-            name = _BOOLEANS[detail]
+        if name == "Bool" and detail is not None:
+            name = _BOOLEANS.get(detail) if isinstance(detail, str) else None
     if name == "QFloat":
         problem = "the tensor is quantised (QFloat); load it with the Burn version that wrote it, dequantise it, and save it as F32 or F16"
         raise WeightsError(problem, file=file, offset=offset, tensor=tensor)

@@ -17,7 +17,7 @@ from encoder.weights.msgpack_walk import MsgpackWalk
 
 EXPANSION_LIMIT = 8  # an element of at most 8 bytes comes from at least one byte
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14  # elements at a time: what is looked at stays in the cache, and Python numbers stay few
 _FIXED = {mp.FLOAT32: (0xCA, ">f4", 5), mp.FLOAT64: (0xCB, ">f8", 9)}  # marker, element, bytes per element
 
 
@@ -68,7 +68,7 @@ def _integers(walk: MsgpackWalk, count: int, dtype: str) -> np.ndarray | None:
     """The next `count` values as `dtype`, or None when one is not an integer or does not fit."""
     import msgpack  # type: ignore[import-untyped]  # only files of Burn < 0.14 need it
 
-    unpacker = msgpack.Unpacker(max_str_len=0, max_bin_len=0, max_array_len=0, max_map_len=0, max_ext_len=0, max_buffer_size=0)
+    unpacker = msgpack.Unpacker(read_size=4 * _CHUNK, max_str_len=0, max_bin_len=0, max_array_len=0, max_map_len=0, max_ext_len=0, max_buffer_size=0)
     array = np.empty(count, dtype)
     fed, done = walk.pos, 0
     try:
