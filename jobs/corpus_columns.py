@@ -21,11 +21,13 @@ def deviates(schema: RowSchema, column: str, found: pa.DataType | None) -> pa.Da
     return next((pinned for pinned, read_as in uses if found is None or read_as(found) != pinned), None)
 
 
-def check_file(schema: RowSchema, file: str, types: dict[str, pa.DataType]) -> None:
-    """DataError for the first column that deviates, where on_schema_drift is fail. types: the file's columns."""
+def check_file(schema: RowSchema, file: str, types: dict[str, pa.DataType], *, all_columns: bool = True) -> None:
+    """DataError for the first column that deviates, where on_schema_drift is fail. types: the file's columns; all_columns: there are no others."""
     if schema.on_schema_drift != "fail":
         return
     for column in schema.columns:
+        if not all_columns and pa.types.is_null(types.get(column, pa.null())):
+            continue
         pinned = deviates(schema, column, types.get(column))
         if pinned is not None:
             raise drifted(file, column, types.get(column), pinned)

@@ -85,7 +85,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     for column in rows.text_columns:
         _first_type(column, readable, "corpus.text_columns")
     for file in readable:
-        check_file(rows, file.info.path, file.types)
+        check_file(rows, file.info.path, file.types, all_columns=file.all_columns)
     if id_column is None:
         _refuse_equal_names(files)
     return rows
@@ -137,7 +137,6 @@ def shard_schema(rows: RowSchema, outputs: tuple[Output, ...]) -> pa.Schema:
 
 def rows_per_shard(shard_bytes: int, outputs: tuple[Output, ...], files: tuple[SurveyedFile, ...]) -> int:
     """Input rows per shard, so that a shard stays below shard_bytes even if nothing compresses."""
-    rows = sum(file.rows or 1 for file in files)
-    kept = sum(file.kept_row_bytes * (file.rows or 1) for file in files) // max(1, rows)
+    kept = sum(file.kept_row_bytes * file.expected_rows for file in files) // max(1, sum(file.expected_rows for file in files))
     row_bytes = sum(4 * output.dim for output in outputs) + HASH_AND_COUNT_BYTES + ID_BYTES + kept
     return max(1, shard_bytes // row_bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -13,10 +13,12 @@ from jobs.config import CorpusConfig
 from jobs.errors import DataError, InputChanged, UsageError
 from jobs.partition import Piece, Segment, cut_bytes, cut_rows
 from jobs.storage import FileInfo, InputFile, list_inputs, open_input
+from jobs.survey_lines import COMPRESSION_RATIO, sample_lines
 from jobs.survey_parquet import RowGroup, survey_parquet
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".text": "text"}
 COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+SAMPLED_JSONL_FILES = 16  # the types of JSONL columns are seen in the first MiB of so many files; of the others only that they can be read
 LOOKING_AT_ONCE = 16  # footers of an object store, fetched side by side
 
 
@@ -24,7 +26,8 @@ LOOKING_AT_ONCE = 16  # footers of an object store, fetched side by side
 class SurveyedFile:
     """What planning knows of one file. types: its columns. groups: row groups (Parquet). text_bytes: estimate for the whole file.
 
-    rows: None where only reading would tell. kept_row_bytes: mean bytes of a row's kept columns. error: why it cannot be read, "" where it can.
+    rows: None where only reading would tell; expected_rows: an estimate then. all_columns: a column that is not in `types` is not in the file.
+    kept_row_bytes: mean bytes of a row's kept columns. error: why it cannot be read, "" where it can.
     """
 
     info: FileInfo
@@ -32,7 +35,9 @@ class SurveyedFile:
     format: str
     compression: str | None
     types: dict[str, pa.DataType] = field(default_factory=dict)
+    all_columns: bool = True
     rows: int | None = None
+    expected_rows: int = 0
     groups: tuple[RowGroup, ...] = ()
     text_bytes: int = 0
     kept_row_bytes: int = 0
@@ -85,18 +90,21 @@ def survey_files(config: CorpusConfig) -> tuple[SurveyedFile, ...]:
     """Look at every file of the corpus. UsageError where none matches; files that cannot be read carry their error."""
     listed = list_corpus(config)
     formats = [file_format(info.path, config.format) for _, info in listed]
+    lines = [number for number, (form, _) in enumerate(formats) if form == "jsonl"]
+    passed_over = set(lines[SAMPLED_JSONL_FILES:])
+    looks = [(listed[number], formats[number], number not in passed_over) for number in range(len(listed))]
     with ThreadPoolExecutor(LOOKING_AT_ONCE, thread_name_prefix="survey") as threads:
-        return tuple(threads.map(lambda one: _survey(config, *one), zip(listed, formats, strict=True)))
+        return tuple(threads.map(lambda look: _survey(config, *look), looks))
 
 
-def _survey(config: CorpusConfig, listed: tuple[str, FileInfo], kind: tuple[str, str | None]) -> SurveyedFile:
+def _survey(config: CorpusConfig, listed: tuple[str, FileInfo], kind: tuple[str, str | None], sampled: bool) -> SurveyedFile:
     name, info = listed
     try:
         if not info.version:
             raise DataError(f"{info.path}: a link to nothing")
         source = open_input(info.path, info.size, info.version)
         try:
-            return _look_inside(config, SurveyedFile(info, name, *kind), source)
+            return _look_inside(config, SurveyedFile(info, name, *kind), source, sampled)
         finally:
             source.close()
     except InputChanged:
@@ -105,10 +113,20 @@ def _survey(config: CorpusConfig, listed: tuple[str, FileInfo], kind: tuple[str,
         return SurveyedFile(info, name, *kind, error=str(error))
 
 
-def _look_inside(config: CorpusConfig, file: SurveyedFile, source: InputFile) -> SurveyedFile:
+def _look_inside(config: CorpusConfig, file: SurveyedFile, source: InputFile, sampled: bool) -> SurveyedFile:
     kept = tuple(column for column, _ in config.keep_columns)
     if file.format == "parquet":
         types, groups, kept_row_bytes = survey_parquet(source, file.info.path, config.text_columns, kept)
-        return SurveyedFile(file.info, file.name, file.format, None, types, sum(group.rows for group in groups), groups,
-                            sum(group.text_bytes for group in groups), kept_row_bytes)
-    raise UsageError(f"{file.info.path}: {file.format} cannot be read yet")
+        text_bytes, rows = sum(group.text_bytes for group in groups), sum(group.rows for group in groups)
+        return replace(file, types=types, groups=groups, rows=rows, text_bytes=text_bytes, expected_rows=rows, kept_row_bytes=kept_row_bytes)
+    expanded = file.info.size * (1 if file.compression is None else COMPRESSION_RATIO)
+    if not sampled:
+        source.read(1)
+        return replace(file, text_bytes=expanded, all_columns=False)
+    sample = sample_lines(source, file.info.path, file.format, file.compression, config.text_columns, kept)
+    expanded = max(1, expanded if file.compression is None or not sample.whole else sample.size)
+    share = min(1.0, max(0.01, sample.text_bytes / sample.size)) if sample.text_bytes else 1.0
+    rows = max(1, sample.rows)
+    all_columns = sample.whole and not any(map(pa.types.is_null, sample.types.values()))  # a null may become anything further on
+    return replace(file, types=sample.types, text_bytes=int(expanded * share), all_columns=all_columns, kept_row_bytes=sample.kept_bytes // rows,
+                   expected_rows=expanded * rows // max(1, sample.size))

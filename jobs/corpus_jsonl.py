@@ -1,0 +1,177 @@
+"""JSON lines: an object a line, blank lines are none. Whole blocks go through Arrow's reader where it can be shown to read what json would;
+every other block is parsed line by line.
+
+Left alone, Arrow's reader takes invalid UTF-8 in silence, counts two objects on one line as two rows, joins an object that spans lines, swallows the line
+after a broken one and fails the whole block on a lone surrogate. It is believed only where none of that can have happened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as pa_json
+
+from jobs.arrow_types import drifted, id_type
+from jobs.corpus_columns import ColumnFitter
+from jobs.corpus_lines import LineBlock, LongLine, bounds
+from jobs.corpus_rows import Fault, RawRows, RefusedRange, RowSchema
+from jobs.json_values import Uncastable, cast, fits, readable_fast, type_of
+
+ARROWS_OWN_NUMBERS = re.compile(rb"[:,\[]\s*(?:-?Inf(?!inity)|-NaN)\s*[,\]}]")  # json knows NaN, Infinity and -Infinity only
+
+
+def read_jsonl(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool) -> Iterator[RawRows | RefusedRange]:
+    """numbered: read front to back, so that rows have numbers as well as bytes. DataError for a value of another type, with on_schema_drift: fail."""
+    reader = _BlockReader(schema, path)
+    row = 0
+    for block in blocks:
+        if isinstance(block, LongLine):
+            yield RefusedRange(1, row if numbered else None, block.offset, Fault("text_too_long", f"a line of {block.length} bytes", None))
+            row += 1
+            continue
+        raw = reader.read(block)
+        if numbered:
+            raw = _numbered(raw, row)
+        yield raw
+        row += raw.num_rows
+
+
+def _numbered(raw: RawRows, first: int) -> RawRows:
+    return RawRows(raw.num_rows, raw.ids, raw.texts, raw.kept, np.arange(first, first + raw.num_rows, dtype=np.int64), raw.first_byte, raw.faults)
+
+
+class _BlockReader:
+    """Reads blocks of one file. Each column has one pinned type; a column used in two ways that differ is read line by line."""
+
+    def __init__(self, schema: RowSchema, path: str) -> None:
+        self.schema, self.path = schema, path
+        self.fitter = ColumnFitter(schema)
+        self.types = _pinned_types(schema)
+        kinds = {name: kinds[0] for name, kinds in self.types.items() if len(set(kinds)) == 1 and readable_fast(kinds[0])}
+        self.fast_schema = pa.schema(list(kinds.items())) if len(kinds) == len(self.types) else None
+
+    def read(self, block: LineBlock) -> RawRows:
+        starts, ends = bounds(block)
+        batch = self._fast(block, starts, ends)
+        if batch is None:
+            return self._slow(block, starts, ends)
+        ids, texts, kept, faults = self.fitter.fit(len(starts), dict(zip(batch.schema.names, batch.columns, strict=True)))
+        return RawRows(len(starts), ids, texts, kept, None, self._first_bytes(block, starts), faults)
+
+    def _first_bytes(self, block: LineBlock, starts: np.ndarray) -> np.ndarray:
+        return np.where((starts == 3) & (block.offset == 0) & block.data.startswith(b"\xef\xbb\xbf"), 0, starts) + block.offset
+
+    def _fast(self, block: LineBlock, starts: np.ndarray, ends: np.ndarray) -> pa.RecordBatch | None:
+        """All lines in one go; None where Arrow's reader may differ from json.
+
+        Every line begins with { and ends with }. Inside one JSON value no `}` is followed by `{` across a line end (a comma would stand between, and in a
+        string a line end is an error), so each line holds whole objects; as many rows as lines then means one object a line.
+        """
+        if self.fast_schema is None or not len(starts) or (starts >= ends).any():
+            return None
+        data = np.frombuffer(block.data, np.uint8)
+        if (data[starts] != ord("{")).any() or (data[ends - 1] != ord("}")).any():
+            return None
+        if not _is_utf8(block.data) or ARROWS_OWN_NUMBERS.search(block.data):
+            return None
+        options = pa_json.ReadOptions(use_threads=False, block_size=len(block.data) + 1)
+        parsing = pa_json.ParseOptions(explicit_schema=self.fast_schema, newlines_in_values=False, unexpected_field_behavior="ignore")
+        try:
+            table = pa_json.read_json(pa.BufferReader(block.data), read_options=options, parse_options=parsing)
+        except pa.ArrowInvalid:
+            return None
+        return table.combine_chunks().to_batches()[0] if table.num_rows == len(starts) else None
+
+    def _slow(self, block: LineBlock, starts: np.ndarray, ends: np.ndarray) -> RawRows:
+        """Line by line, as json reads it."""
+        values: dict[str, list[Any]] = {name: [] for name in self.types}
+        faults: dict[int, Fault] = {}
+        lines: list[int] = []
+        for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            line = block.data[start:end]
+            if not line.strip(b" \t\r\n"):
+                continue
+            found = _parse(line)
+            if isinstance(found, Fault):
+                faults[len(lines)] = found
+                found = {}
+            for name, kinds in self.types.items():
+                try:
+                    values[name].append(self._value(found.get(name), name, kinds, block.offset + start))
+                except (Uncastable, UnicodeEncodeError) as error:
+                    values[name].append(None)
+                    faults.setdefault(len(lines), Fault(*_why(error, name)))
+            lines.append(number)
+        return self._raw(values, faults, self._first_bytes(block, starts[lines] if lines else starts[:0]))
+
+    def _value(self, value: Any, name: str, kinds: tuple[pa.DataType, ...], offset: int) -> Any:
+        for kind in kinds:
+            if fits(value, kind):
+                continue
+            if name == self.schema.id_column and id_type(type_of([value])) == kind:  # ids that are no integers become strings
+                value = cast(value, kind)
+            elif self.schema.on_schema_drift == "fail":
+                raise drifted(f"{self.path}, line at byte {offset}", name, type_of([value]), kind)
+            else:
+                value = cast(value, kind) if self.schema.on_schema_drift == "cast" else None
+        _check_text(value)
+        return value
+
+    def _raw(self, values: dict[str, list[Any]], faults: dict[int, Fault], first_byte: np.ndarray) -> RawRows:
+        columns = {name: pa.array(found, self.types[name][0]) for name, found in values.items()}
+        ids, texts, kept, uncastable = self.fitter.fit(len(first_byte), columns)
+        return RawRows(len(first_byte), ids, texts, kept, None, first_byte, uncastable | faults)
+
+
+def _pinned_types(schema: RowSchema) -> dict[str, tuple[pa.DataType, ...]]:
+    """Column -> the types of its uses (as an id, as a text, as a kept column)."""
+    types: dict[str, tuple[pa.DataType, ...]] = {}
+    uses = [(schema.id_column, schema.id_type), *((name, pa.string()) for name in schema.text_columns), *((source, kind) for source, _, kind in schema.kept)]
+    for name, kind in uses:
+        if name is not None:
+            types[name] = (*types.get(name, ()), kind)
+    return types
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    offsets = pa.py_buffer(np.array([0, len(data)], np.int64))
+    try:
+        pa.Array.from_buffers(pa.large_string(), 1, [None, offsets, pa.py_buffer(data)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _parse(line: bytes) -> dict[str, Any] | Fault:
+    try:
+        found = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        return Fault("invalid_utf8", str(error))
+    except (ValueError, RecursionError) as error:
+        return Fault("unparsable_line", str(error))
+    return found if isinstance(found, dict) else Fault("unparsable_line", f"expected an object, got {type_of([found])}")
+
+
+def _check_text(value: Any) -> None:
+    """A lone surrogate, which JSON can write as \\ud800, has no UTF-8: UnicodeEncodeError."""
+    if isinstance(value, str):
+        if not value.isascii():
+            value.encode()
+    elif isinstance(value, list):
+        for item in value:
+            _check_text(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key)
+            _check_text(item)
+
+
+def _why(error: Exception, name: str) -> tuple[str, str]:
+    return ("invalid_utf8" if isinstance(error, UnicodeEncodeError) else "uncastable"), f"column {name!r}: {error}"

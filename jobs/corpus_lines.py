@@ -1,0 +1,165 @@
+"""Lines of a file: whole lines in bounded blocks, by byte range or front to back, plain or decompressed. Lines end at \\n or \\r\\n only.
+
+A line belongs to the range in which its first byte lies, so any cut of a file into ranges covers each line exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.errors import DataError
+from jobs.storage import InputFile
+
+BLOCK_BYTES = 1 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Stream(Protocol):
+    """Bytes of uncompressed text, in order."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class LineBlock:
+    """Whole lines, each with its line end (a file's last may have none). offset: of the first byte in the uncompressed text."""
+
+    data: bytes
+    offset: int
+
+
+@dataclass(frozen=True)
+class LongLine:
+    """A line longer than may be held; its bytes were passed over."""
+
+    offset: int
+    length: int
+
+
+class DamagedStream(DataError):
+    """Compressed text that ends early or does not decompress."""
+
+
+class Decompressed:
+    """gzip or zstd, several members too. Raises DamagedStream where the data end early or do not fit their sums."""
+
+    def __init__(self, source: InputFile, compression: str, path: str) -> None:
+        self._source, self._path = source, path
+        self._stream = pa.CompressedInputStream(pa.PythonFile(_Lent(source), mode="r"), compression)
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._stream.read(size)  # type: ignore[no-any-return]
+        except (OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            self._source.check()
+            raise DamagedStream(f"{self._path}: cannot be decompressed: {error}") from None
+
+
+class _Lent:
+    """A file that stays open when the stream over it goes: it must still be checked."""
+
+    closed = False
+
+    def __init__(self, source: InputFile) -> None:
+        self.read = source.read
+
+    def close(self) -> None:
+        pass
+
+
+def open_text(source: InputFile, compression: str | None, path: str) -> Stream:
+    return source if compression is None else Decompressed(source, compression, path)
+
+
+def range_blocks(source: InputFile, start: int, end: int, max_line_bytes: int, block_bytes: int = BLOCK_BYTES) -> Iterator[LineBlock | LongLine]:
+    """The lines whose first byte lies in [start, end) of an uncompressed file."""
+    first = start
+    if start:
+        source.seek(start - 1)
+        first = _after_next_line_end(source, start - 1, end, block_bytes)
+    if first < end:
+        source.seek(first)
+        yield from line_blocks(source, first, end, max_line_bytes, block_bytes)
+
+
+def _after_next_line_end(source: InputFile, position: int, end: int, block_bytes: int) -> int:
+    """Where the line after the one at `position` begins; `end` or more where it is not in the range any more."""
+    while position < end:
+        chunk = source.read(block_bytes)
+        found = chunk.find(b"\n")
+        if found >= 0:
+            return position + found + 1
+        if not chunk:
+            return end
+        position += len(chunk)
+    return end
+
+
+def line_blocks(stream: Stream, position: int, end: int | None, max_line_bytes: int, block_bytes: int = BLOCK_BYTES) -> Iterator[LineBlock | LongLine]:
+    """Whole lines from `position` (where a line begins and the stream stands) up to the last that begins before `end` (None: to the end of the stream)."""
+    held: list[bytes] = []  # the beginning of a line that is not complete yet
+    held_bytes = 0
+    passing = False  # over a line that is too long; its bytes are counted and dropped
+    while end is None or position < end:
+        chunk = stream.read(block_bytes)
+        if not chunk:
+            break
+        while chunk:
+            cut = _cut(chunk, position + held_bytes, end)
+            if cut == 0:
+                held_bytes += len(chunk)
+                passing = passing or held_bytes > max_line_bytes
+                held = [] if passing else [*held, chunk]
+                break
+            if passing:
+                cut = chunk.index(b"\n") + 1
+                yield LongLine(position, held_bytes + cut)
+            else:
+                yield LineBlock(b"".join([*held, chunk[:cut]]), position)
+            position += held_bytes + cut
+            held, held_bytes, passing = [], 0, False
+            chunk = chunk[cut:] if end is None or position < end else b""
+    if held_bytes and (end is None or position < end):
+        yield LongLine(position, held_bytes) if passing else LineBlock(b"".join(held), position)
+
+
+def _cut(chunk: bytes, offset: int, end: int | None) -> int:
+    """How much of a chunk that begins at `offset` belongs to complete lines that begin before `end`; 0 where none is complete."""
+    if end is not None and offset + len(chunk) >= end:
+        return chunk.find(b"\n", max(0, end - 1 - offset)) + 1 or chunk.rfind(b"\n") + 1
+    return chunk.rfind(b"\n") + 1
+
+
+def bounds(block: LineBlock) -> tuple[np.ndarray, np.ndarray]:
+    """Where each line's content starts and ends within the block, [N] int64 each; line ends and a byte order mark at the file's start are no content."""
+    data = np.frombuffer(block.data, np.uint8)
+    line_ends = np.flatnonzero(data == 10)
+    if len(data) and data[-1] != 10:
+        line_ends = np.append(line_ends, len(data))
+    starts = np.concatenate([[0], line_ends[:-1] + 1]).astype(np.int64) if len(line_ends) else np.empty(0, np.int64)
+    ends = line_ends.astype(np.int64)
+    carriage = (ends > starts) & (ends < len(data)) & (data[np.maximum(ends - 1, 0)] == 13) if len(data) else np.zeros(0, bool)
+    if block.offset == 0 and block.data.startswith(BYTE_ORDER_MARK):
+        starts[0] = len(BYTE_ORDER_MARK)
+    return starts, ends - carriage
+
+
+def strings(data: bytes, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
+    """The pieces [starts, ends) of data as one string array, UTF-8 unchecked, without an object per line."""
+    lengths = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    marks = np.zeros(len(data) + 1, np.int8)
+    marks[starts] += 1
+    marks[ends] -= 1
+    inside = np.cumsum(marks[:-1], dtype=np.int8).astype(bool)
+    content = np.frombuffer(data, np.uint8)[inside]
+    wide = offsets[-1] > np.iinfo(np.int32).max
+    kind, width = (pa.large_string(), np.int64) if wide else (pa.string(), np.int32)
+    return pa.Array.from_buffers(kind, len(starts), [None, pa.py_buffer(offsets.astype(width)), pa.py_buffer(content)])
