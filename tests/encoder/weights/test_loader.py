@@ -37,7 +37,9 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert str(tmp_path / "model.safetensors") in message
     assert "missing (2): embeddings.LayerNorm.bias, encoder.layer.0.intermediate.dense.weight" in message
     assert "unexpected (2): crf.transitions, encoder.layer.1.output.dense.bias" in message
-    assert "embeddings.LayerNorm.weight = bert.embeddings.LayerNorm.gamma" in message or "bert.embeddings.LayerNorm.gamma = embeddings.LayerNorm.weight" in message
+    assert (
+        "embeddings.LayerNorm.weight = bert.embeddings.LayerNorm.gamma" in message or "bert.embeddings.LayerNorm.gamma = embeddings.LayerNorm.weight" in message
+    )
     assert "encoder.layer.0.output.dense.weight [52, 30] instead of [30, 52]" in message
     assert "encoder.layer.0.output.dense.bias of type I64" in message
     assert "pooler" not in message and "cls." not in message
@@ -85,13 +87,15 @@ class Stored:
 
 @pytest.mark.parametrize("transposed", [False, True])
 def test_merging_keeps_the_layout(transposed: bool) -> None:
-    parts = {f"{name}.weight": np.full((2, 3), index, np.float32) for index, name in enumerate("qkv")} | {f"{name}.bias": np.zeros(2, np.float32) for name in "qkv"}
+    parts = {f"{name}.weight": np.full((2, 3), index, np.float32) for index, name in enumerate("qkv")} | {
+        f"{name}.bias": np.zeros(2, np.float32) for name in "qkv"
+    }
     if transposed:
         parts = {name: np.asfortranarray(array) for name, array in parts.items()}
     weight, bias = merged(Stored(parts), ("q", "k", "v"))  # type: ignore[arg-type]
     assert weight.shape == (6, 3) and bias.shape == (6,)
     assert weight[:, 0].tolist() == [0, 0, 1, 1, 2, 2]
-    assert (weight.flags.f_contiguous if transposed else weight.flags.c_contiguous)
+    assert weight.flags.f_contiguous if transposed else weight.flags.c_contiguous
 
 
 def test_finding_the_weights_of_a_folder(tmp_path: Path) -> None:
