@@ -75,7 +75,8 @@ def _flattened(ids: Any, offsets: Any) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(f"expected lists of token ids, or a flat array with offsets=; got an array of shape {ids.shape} alone.")
         documents: Sequence[Any] = list(ids)
         offsets = np.concatenate([[0], np.cumsum([len(document) for document in documents], dtype=np.int64)]).astype(np.int64)
-        ids = np.concatenate([np.asarray(document) for document in documents]) if offsets[-1] else np.empty(0, np.int32)
+        filled = [np.asarray(document) for document in documents if len(document)]
+        ids = np.concatenate(filled) if filled else np.empty(0, np.int32)
     flat, bounds = np.asarray(ids), np.asarray(offsets)
     if flat.ndim != 1 or (flat.size and flat.dtype.kind not in "iu"):
         raise InputError(f"expected flat whole-number token ids, got an array of {flat.dtype} with shape {flat.shape}.")

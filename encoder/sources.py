@@ -165,7 +165,9 @@ def _open_store(source: str, num_bytes: int) -> ObjectStore:
     from obstore.store import from_url
 
     timeout = timedelta(seconds=60 + num_bytes / _SLOWEST_BYTES_PER_S)
-    return from_url(source, client_options={"timeout": timeout}, retry_config={"max_retries": 5, "retry_timeout": timeout})
+    # obstore reads endpoint and credentials from the environment, but not this once client options are given
+    allow_http = any(os.environ.get(f"{cloud}_ALLOW_HTTP", "").lower() in ("1", "true", "yes", "on") for cloud in ("AWS", "GOOGLE", "AZURE"))
+    return from_url(source, client_options={"timeout": timeout, "allow_http": allow_http}, retry_config={"max_retries": 5, "retry_timeout": timeout})
 
 
 def _list_objects(source: str, patterns: list[str]) -> dict[str, Mapping[str, Any]]:

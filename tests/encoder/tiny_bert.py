@@ -40,7 +40,7 @@ class TinyBert:
 
     @property
     def vocab(self) -> list[str]:
-        return SPECIAL + WORDS + [chr(letter) for letter in range(ord("a") + 1, ord("z") + 1)]
+        return SPECIAL + WORDS + list("bcdefghjklmnopqrstuvwxyz")
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Hugging Face names, without prefix, float64."""
