@@ -36,10 +36,10 @@ check: $(VENV)/.tests
 ci: check test test-reference
 
 kernels:
-	infra/kernels/compile.sh
+	PYTHON='$(PYTHON)' infra/kernels/compile.sh
 
 clean:
-	rm -rf $(VENV) $(REFERENCE_VENV) demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(REFERENCE_VENV) .venv-kernels demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # What is installed is remembered by an empty file in the environment; a changed lock installs again.
 $(VENV)/.runs: $(LOCKED)

@@ -91,7 +91,7 @@ def _answer(arguments: Sequence[str]) -> tuple[dict[str, object], str]:
         return {"version": version("embermill")}, f"embermill {version('embermill')}"
     if parsed.name is None:
         return {"usage": parser.format_help()}, parser.format_help().rstrip()
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     for name in ("encoder", "jobs"):
         logging.getLogger(name).setLevel(logging.DEBUG if parsed.verbose else logging.INFO)
     with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the answer, whatever a library thinks

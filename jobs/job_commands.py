@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from jobs import report
 from jobs.command import Answer, Command, positive
 
 
@@ -60,7 +61,7 @@ def verify(arguments: argparse.Namespace) -> Answer:
 
 
 COMMANDS = (
-    Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, str),
+    Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
     Command("plan", "what a run would do: files, rows, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, str),
     Command("status", "how far a dataset is", _add_output_argument, status, str),
     Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, str),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from jobs.command import Answer
 
@@ -12,6 +12,49 @@ def table(rows: Iterable[tuple[str, str]]) -> str:
     rows = [*rows]
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"  {label:<{width}}  {words}".rstrip() for label, words in rows)
+
+
+def show_run(answer: Answer) -> str:
+    """The summary at the end of a run: what the dataset holds, and what this run did for it."""
+    lengths = answer["token_lengths"]
+    rows = [
+        ("rows", f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"),
+        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {answer['rows_truncated']:,} rows that were too long"),
+        ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
+        ("output", f"{answer['shards']:,} shards, {show_bytes(answer['output_bytes'])}"),
+    ]
+    return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
+
+
+def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
+    if not answer["rows_embedded"]:
+        yield "this run", "had nothing left to do"
+        return
+    before = f", {answer['committed_before']:,} shards were there before" if answer["committed_before"] else ""
+    where = f"on {answer['workers']} workers ({answer['device']}, {answer['precision']})"
+    yield "this run", f"{answer['rows_embedded']:,} rows in {show_seconds(answer['seconds'])} {where}{before}"
+    embedding = show_seconds(answer["seconds_embedding"])
+    yield "speed", f"{answer['tokens_per_s']:,.0f} tokens/s, {answer['rows_per_s']:,.0f} rows/s over {embedding} from the first row read to the last commit"
+    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in answer["stage_shares"].items())
+    yield "busy with", f"{shares}; the {answer['bound']} is the bound"
+
+
+def show_bytes(number: float) -> str:
+    """8_912_345 -> 8.9 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}" if unit != "B" else f"{number:.0f} B"
+        number /= 1000
+    return f"{number:,.1f} TB"
+
+
+def show_seconds(seconds: float) -> str:
+    """71.5 -> 1 min 12 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def show_bench(answer: Answer) -> str:
