@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoder.description import ModelDescription
 from encoder.encoder import Encoder
 from encoder.tokenizer import Tokenizer
 
@@ -35,6 +36,18 @@ class Throughput:
     text_tokens_per_s: float
 
 
+def open_tokenizer(description: ModelDescription) -> Tokenizer:
+    """A model's tokenizer, with no weights loaded: what of a text would be fed to the model."""
+    config = description.config
+    return Tokenizer(
+        config.transformer_folder,
+        max_tokens=description.max_tokens,
+        vocab_size=config.transformer.vocab_size,
+        prompt=description.prompt,
+        lowercase=config.lowercase,
+    )
+
+
 def synthetic_lengths(kind: str, documents: int, longest: int, seed: int = 0) -> np.ndarray:
     """[documents] int64 token counts. kind: a number, for texts of that length; or "mixed" (log-normal, median 90, from 8 to `longest`)."""
     if kind != "mixed":
@@ -51,14 +64,7 @@ def synthetic_texts(lengths: Sequence[int] | np.ndarray, seed: int = 0) -> list[
 
 def measure_throughput(encoder: Encoder, texts: list[str], repeats: int = 3) -> Throughput:
     """Embed `texts` so many times (and once before, unmeasured). Needs the model's tokenizer."""
-    config = encoder.description.config
-    tokenizer = Tokenizer(
-        config.transformer_folder,
-        max_tokens=encoder.max_tokens,
-        vocab_size=config.transformer.vocab_size,
-        prompt=encoder.description.prompt,
-        lowercase=config.lowercase,
-    )
+    tokenizer = open_tokenizer(encoder.description)
     tokens = tokenizer.tokenize(texts)
     ids, offsets = tokens.input_ids, tokens.offsets
     return Throughput(

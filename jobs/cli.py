@@ -92,8 +92,8 @@ def _answer(arguments: Sequence[str]) -> tuple[dict[str, object], str]:
     if parsed.name is None:
         return {"usage": parser.format_help()}, parser.format_help().rstrip()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    for name in ("encoder", "jobs"):
-        logging.getLogger(name).setLevel(logging.DEBUG if parsed.verbose else logging.INFO)
+    logging.getLogger("jobs").setLevel(logging.DEBUG if parsed.verbose else logging.INFO)
+    logging.getLogger("encoder").setLevel(logging.DEBUG if parsed.verbose else logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the answer, whatever a library thinks
         answer = parsed.command(parsed)
         return answer, parsed.show(answer)
@@ -121,7 +121,8 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
         traceback.print_exception(error, file=sys.stderr)
     print(f"embermill: {message}", file=sys.stderr, flush=True)
     if as_json:
-        print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}}), flush=True)
+        found = getattr(error, "report", None)  # what `verify` found, beside what it says of it
+        print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}} | (found.to_json() if found else {})), flush=True)
     return code
 
 

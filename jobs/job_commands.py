@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from jobs import report
-from jobs.command import Answer, Command, positive
+from jobs.command import Answer, Command, positive, progress_bar
+from jobs.model_commands import measure_model
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,8 @@ def plan(arguments: argparse.Namespace) -> Answer:
     from jobs.survey import survey
 
     config = load_config(arguments.config, arguments.overrides)
-    return survey(config, tokens_per_s=arguments.tokens_per_s).to_json()
+    count_tokens, dimensions = measure_model(config.model) if config.model.engine == "native" else (None, None)
+    return survey(config, count_tokens=count_tokens, dimensions=dimensions, tokens_per_s=arguments.tokens_per_s).to_json()
 
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:
@@ -57,12 +59,13 @@ def verify(arguments: argparse.Namespace) -> Answer:
     from jobs.storage import open_folder
     from jobs.verify import verify as read_again
 
-    return read_again(open_folder(arguments.output)).to_json()
+    with progress_bar("reading every shard again") as advance:
+        return read_again(open_folder(arguments.output), advance).to_json()
 
 
 COMMANDS = (
     Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
-    Command("plan", "what a run would do: files, rows, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, str),
-    Command("status", "how far a dataset is", _add_output_argument, status, str),
-    Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, str),
+    Command("plan", "what a run would do: files, rows, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
+    Command("status", "how far a dataset is", _add_output_argument, status, report.show_status),
+    Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, report.show_verify),
 )

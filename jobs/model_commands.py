@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs import report
-from jobs.command import Answer, Command, positive
+from jobs.command import Answer, Command, positive, progress_bar
 from jobs.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from encoder import Encoder
     from jobs.config import ModelConfig
 
@@ -148,6 +150,19 @@ def search(arguments: argparse.Namespace) -> Answer:
     return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
 
 
+def measure_model(model: ModelConfig) -> tuple[Callable[[Sequence[str]], np.ndarray], int]:
+    """From the model's folder alone: how many tokens each text would be fed as ([B]), and columns of a vector. For `embermill plan`."""
+    from encoder import describe
+    from encoder.throughput import open_tokenizer
+
+    names = ("weights", "revision", "max_tokens", "dimensions")
+    with model_errors():
+        prompt = model.prompt if model.prompt_name is None else model.prompt_name
+        description = describe(str(model.source), prompt=prompt, **{name: getattr(model, name) for name in names})
+        tokenizer = open_tokenizer(description)
+    return lambda texts: tokenizer.tokenize(texts).num_tokens, description.dimension
+
+
 def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
     from encoder import describe
 
@@ -165,18 +180,13 @@ def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> Answer:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from encoder.weights.convert import convert as convert_weights
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with model_errors(), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        from encoder.weights.convert import convert as convert_weights
-
-        _require(arguments.source)
-        task = bar.add_task("writing and comparing")
-        options = {name: getattr(arguments, name) for name in ("to", "mapping", "precision", "align")}
-        report = convert_weights(arguments.source, arguments.target, progress=lambda done, total: bar.update(task, completed=done, total=total), **options)
-        return asdict(report) | {"words": str(report)}
+    _require(arguments.source)
+    options = {name: getattr(arguments, name) for name in ("to", "mapping", "precision", "align")}
+    with model_errors(), progress_bar("writing and comparing") as advance:
+        report = convert_weights(arguments.source, arguments.target, progress=advance, **options)
+    return asdict(report) | {"words": str(report)}
 
 
 def _add_inspect_arguments(parser: argparse.ArgumentParser) -> None:

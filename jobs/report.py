@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from jobs.command import Answer
 
+HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
+
 
 def table(rows: Iterable[tuple[str, str]]) -> str:
     """Two columns, the left one as wide as it must be."""
@@ -37,6 +39,66 @@ def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
     yield "speed", f"{answer['tokens_per_s']:,.0f} tokens/s, {answer['rows_per_s']:,.0f} rows/s over {embedding} from the first row read to the last commit"
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in answer["stage_shares"].items())
     yield "busy with", f"{shares}; the {answer['bound']} is the bound"
+
+
+def show_plan(answer: Answer) -> str:
+    """What a run would do."""
+    about = "" if answer["rows_exact"] else "about "
+    unreadable = f"; {answer['unreadable_files']:,} cannot be read" if answer["unreadable_files"] else ""
+    rows = [
+        ("files", f"{answer['files']:,}, {show_bytes(answer['input_bytes'])}{unreadable}"),
+        ("rows", f"{about}{answer['rows']:,}, about {show_bytes(answer['text_bytes'])} of text"),
+        ("partitions", f"{answer['partitions']:,} of up to {show_bytes(answer['partition_text_bytes'])} each, as cut for a {answer['device'].upper()}"),
+        ("tokens", f"about {answer['tokens']:,}" + ("" if answer["lengths"] else " (guessed from the text's size: this engine has no tokenizer to ask)")),
+    ]
+    if answer["output_bytes"] is not None:
+        rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
+    unknown = "unknown: give --tokens-per-s (`embermill bench` measures it)"
+    rows.append(("time", unknown if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
+    return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])
+
+
+def _show_lengths(lengths: list[tuple[int, int]], texts: int) -> str:
+    """A bar for each bucket of the histogram, its buckets put together into at most twelve."""
+    if not lengths:
+        return ""
+    step = -(-len(lengths) // HISTOGRAM_LINES)
+    groups = [lengths[first : first + step] for first in range(0, len(lengths), step)]
+    bars = [(group[-1][0], sum(count for _, count in group)) for group in groups]
+    most = max(count for _, count in bars)
+    lines = [f"  up to {bound:>6,} tokens  {'█' * round(HISTOGRAM_WIDTH * count / most):<{HISTOGRAM_WIDTH}} {count / texts:>4.0%}" for bound, count in bars]
+    return f"\n\nLengths of {texts:,} sampled rows:\n" + "\n".join(lines)
+
+
+def show_status(answer: Answer) -> str:
+    """How far a dataset is, and whether anybody is at it."""
+    states = {
+        "planned": "planned, nothing is committed yet",
+        "running": "a run is at it now",
+        "unfinished": "unfinished, and no run is at it: start the same run again, it goes on from here",
+        "finished": "finished",
+    }
+    rows = [
+        ("state", states[answer["state"]]),
+        ("partitions", f"{answer['partitions_done']:,} of {answer['partitions']:,} done, {show_bytes(answer['text_bytes_left'])} of text left"),
+        ("rows", f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"),
+        ("tokens", f"{answer['tokens']:,}"),
+        ("made on", f"a {answer['device_kind'].upper()} in {answer['precision']}"),
+    ]
+    beat = answer["heartbeat"]
+    if answer["state"] == "running" and beat:
+        eta = f", {show_seconds(beat['eta_s'])} left" if beat.get("eta_s") else ""
+        rows.append(("now", f"{beat['tokens_per_s']:,.0f} tokens/s on {beat['host']}{eta}, {answer['heartbeat_age_s']:.0f} s ago"))
+    return f"{answer['root']}\n" + table(rows)
+
+
+def show_verify(answer: Answer) -> str:
+    """What was read again and found good; damage is an error and comes another way."""
+    scope = f"all {answer['shards']:,} shards" if answer["finished"] else f"the {answer['shards']:,} shards committed so far (the run is not finished)"
+    lines = [f"{answer['root']} is sound: {scope} were read again, {answer['rows_out']:,} rows. Sums, schema, counts, ids, finite values and norms are right."]
+    if answer["unnamed_files"]:
+        lines.append(f"{answer['unnamed_files']:,} files that nothing names, which no reader of the manifest sees: {', '.join(answer['unnamed'][:5])}")
+    return "\n".join(lines)
 
 
 def show_bytes(number: float) -> str:

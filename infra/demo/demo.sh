@@ -33,7 +33,7 @@ ask() { # QUESTION EXPECTED: what the first three answers must name
   fi
 }
 ask "how do I open a zip file" zipfile.
-ask "run a program and capture what it prints" subprocess.
-ask "the value in the middle of a list of numbers" statistics.median
+ask "start another program and read its output" subprocess.
+ask "read settings from an ini file" configparser.
 
 printf '\nThe dataset is plain Parquet: %s/data/*.parquet\n' "$dataset"
