@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.jobs import commands
 
 BUCKET = "corpus-and-datasets"
 
@@ -59,3 +63,16 @@ def put_object(s3_server: str) -> Callable[[str, bytes], None]:
         client.put_object(Bucket=bucket, Key=key, Body=data)
 
     return put
+
+
+@pytest.fixture
+def embed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., commands.Answer]:
+    """embed(engine="WordEngine", corpus={…}, …): `embermill run` over tmp_path/corpus, on an inline pool."""
+    monkeypatch.setattr("jobs.run.open_pool", commands.open_inline_pool)
+    return functools.partial(commands.run, tmp_path)
+
+
+@pytest.fixture
+def command() -> Callable[..., commands.Answer]:
+    """command("verify", output): any command, with --json."""
+    return commands.command

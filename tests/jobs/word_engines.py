@@ -1,0 +1,54 @@
+"""Small engines whose vectors follow from the text alone: a token is a word."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.engine import Embedded, Output
+
+DIM = 8
+
+
+def vector(text: str) -> np.ndarray:
+    """[DIM] float32 of unit length, from the text's hash."""
+    raw = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint32).astype(np.float32)
+    return raw / np.linalg.norm(raw)
+
+
+class WordEngine:
+    """Keeps the first `model.max_tokens` words of a text."""
+
+    def __init__(self, model: Any, *, device: str, threads: int) -> None:
+        self.limit = model.max_tokens or 1 << 30
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"model.engine": type(self).__name__, "model.max_tokens": str(self.limit)}
+
+    def outputs(self) -> tuple[Output, ...]:
+        return (Output("embedding", "dense", "float32", DIM),)
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        for batch in texts:
+            words = [text.split() for text in batch.to_pylist()]
+            kept = np.array([min(len(each), self.limit) for each in words], np.int32)
+            dropped = np.array([len(each) for each in words], np.int32) - kept
+            vectors = [self.encode(" ".join(each[: self.limit])) for each in words]
+            yield Embedded({"embedding": np.array(vectors, np.float32).reshape(-1, DIM)}, kept, dropped)
+
+    def encode(self, text: str) -> np.ndarray:
+        return vector(text)
+
+
+class PoisonEngine(WordEngine):
+    """Fails on a text that says "poison", unless EMBERMILL_TEST_CURED is set."""
+
+    def encode(self, text: str) -> np.ndarray:
+        if "poison" in text and "EMBERMILL_TEST_CURED" not in os.environ:
+            raise RuntimeError("this text is poison")
+        return vector(text)
