@@ -96,6 +96,8 @@ def cast_by_row(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, dict[in
 
 def invalid_utf8_rows(array: pa.Array) -> Iterator[tuple[int, str]]:
     """(row, error) for every value, however nested, that is not valid UTF-8."""
+    if pa.types.is_nested(array.type):  # validate looks at all values below a slice, so each part is copied
+        return _failing_rows(array, lambda part: part.take(pa.array(range(len(part)), pa.int64())).validate(full=True))
     return _failing_rows(array, lambda part: part.validate(full=True))
 
 

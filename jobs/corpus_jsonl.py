@@ -46,14 +46,15 @@ def _numbered(raw: RawRows, first: int) -> RawRows:
 
 
 class _BlockReader:
-    """Reads blocks of one file. Each column has one pinned type; a column used in two ways that differ is read line by line."""
+    """Reads blocks of one file. A column that is used as two types (an integer id that is a text as well) is read line by line."""
 
     def __init__(self, schema: RowSchema, path: str) -> None:
         self.schema, self.path = schema, path
         self.fitter = ColumnFitter(schema)
-        self.types = _pinned_types(schema)
-        kinds = {name: kinds[0] for name, kinds in self.types.items() if len(set(kinds)) == 1 and readable_fast(kinds[0])}
-        self.fast_schema = pa.schema(list(kinds.items())) if len(kinds) == len(self.types) else None
+        self.uses = _uses(schema)
+        kinds = {name: {kind for used, kind in self.uses if used == name} for name in schema.columns}
+        fast = {name: next(iter(found)) for name, found in kinds.items() if len(found) == 1 and readable_fast(next(iter(found)))}
+        self.fast_schema = pa.schema(list(fast.items())) if len(fast) == len(kinds) else None
 
     def read(self, block: LineBlock) -> RawRows:
         starts, ends = bounds(block)
@@ -89,7 +90,7 @@ class _BlockReader:
 
     def _slow(self, block: LineBlock, starts: np.ndarray, ends: np.ndarray) -> RawRows:
         """Line by line, as json reads it."""
-        values: dict[str, list[Any]] = {name: [] for name in self.types}
+        values: list[list[Any]] = [[] for _ in self.uses]
         faults: dict[int, Fault] = {}
         lines: list[int] = []
         for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
@@ -100,42 +101,36 @@ class _BlockReader:
             if isinstance(found, Fault):
                 faults[len(lines)] = found
                 found = {}
-            for name, kinds in self.types.items():
+            for held, (name, kind) in zip(values, self.uses, strict=True):
                 try:
-                    values[name].append(self._value(found.get(name), name, kinds, block.offset + start))
+                    held.append(self._value(found.get(name), name, kind, block.offset + start))
                 except (Uncastable, UnicodeEncodeError) as error:
-                    values[name].append(None)
+                    held.append(None)
                     faults.setdefault(len(lines), Fault(*_why(error, name)))
             lines.append(number)
         return self._raw(values, faults, self._first_bytes(block, starts[lines] if lines else starts[:0]))
 
-    def _value(self, value: Any, name: str, kinds: tuple[pa.DataType, ...], offset: int) -> Any:
-        for kind in kinds:
-            if fits(value, kind):
-                continue
-            if name == self.schema.id_column and id_type(type_of([value])) == kind:  # ids that are no integers become strings
-                value = cast(value, kind)
-            elif self.schema.on_schema_drift == "fail":
+    def _value(self, value: Any, name: str, kind: pa.DataType, offset: int) -> Any:
+        """The value as its use has it. DataError where it deviates, Uncastable, UnicodeEncodeError."""
+        if not fits(value, kind):
+            is_id = name == self.schema.id_column and id_type(type_of([value])) == kind  # ids that are no integers become strings
+            if not is_id and self.schema.on_schema_drift == "fail":
                 raise drifted(f"{self.path}, line at byte {offset}", name, type_of([value]), kind)
-            else:
-                value = cast(value, kind) if self.schema.on_schema_drift == "cast" else None
+            value = cast(value, kind) if is_id or self.schema.on_schema_drift == "cast" else None
         _check_text(value)
         return value
 
-    def _raw(self, values: dict[str, list[Any]], faults: dict[int, Fault], first_byte: np.ndarray) -> RawRows:
-        columns = {name: pa.array(found, self.types[name][0]) for name, found in values.items()}
-        ids, texts, kept, uncastable = self.fitter.fit(len(first_byte), columns)
-        return RawRows(len(first_byte), ids, texts, kept, None, first_byte, uncastable | faults)
+    def _raw(self, values: list[list[Any]], faults: dict[int, Fault], first_byte: np.ndarray) -> RawRows:
+        arrays = [pa.array(held, kind) for held, (_, kind) in zip(values, self.uses, strict=True)]
+        ids = arrays.pop(0) if self.schema.id_column is not None else None
+        texts, kept = arrays[: len(self.schema.text_columns)], arrays[len(self.schema.text_columns) :]
+        return RawRows(len(first_byte), ids, tuple(texts), tuple(kept), None, first_byte, faults)
 
 
-def _pinned_types(schema: RowSchema) -> dict[str, tuple[pa.DataType, ...]]:
-    """Column -> the types of its uses (as an id, as a text, as a kept column)."""
-    types: dict[str, tuple[pa.DataType, ...]] = {}
-    uses = [(schema.id_column, schema.id_type), *((name, pa.string()) for name in schema.text_columns), *((source, kind) for source, _, kind in schema.kept)]
-    for name, kind in uses:
-        if name is not None:
-            types[name] = (*types.get(name, ()), kind)
-    return types
+def _uses(schema: RowSchema) -> list[tuple[str, pa.DataType]]:
+    """What each column is read as: the id, the texts, the kept columns."""
+    ids = [] if schema.id_column is None else [(schema.id_column, schema.id_type)]
+    return [*ids, *((name, pa.string()) for name in schema.text_columns), *((source, kind) for source, _, kind in schema.kept)]
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -171,6 +171,8 @@ def _join(columns: tuple[pa.Array, ...], separator: str) -> tuple[pa.Array, np.n
         return columns[0], absent
     if any(pa.types.is_large_string(column.type) for column in columns) or sum(column.nbytes for column in columns) > 1 << 30:
         columns = tuple(column.cast(pa.large_string()) for column in columns)
+    if absent.any():  # Arrow's join drops such rows from its result instead of keeping their place
+        columns = (pc.if_else(pa.array(absent), pa.scalar("", columns[0].type), columns[0]), *columns[1:])
     return pc.binary_join_element_wise(*columns, pa.scalar(separator, columns[0].type), null_handling="skip"), absent
 
 

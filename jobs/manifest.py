@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.commits import CommitLog, parquet_bytes, pending
+from jobs.completeness import gaps
 from jobs.errors import DataError, Interrupted, UsageError
 from jobs.footer import DATA, QUARANTINE
 from jobs.plan import Plan
@@ -53,6 +54,8 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog) -> Manifest:
     if left:
         raise Interrupted(f"{len(left)} of {len(plan.partitions)} partitions are not finished, the first of them is {left[0].partition.number}: run again")
     table = log.table()
+    for gap in gaps(plan, table):
+        raise DataError(f"{folder.root}: the commits do not account for the plan: {gap}")
     check_files(folder, table)
     newest = read_manifest(folder)
     if newest is not None and newest.shards.select(SCHEMA.names).equals(table):

@@ -2,7 +2,7 @@
 
     plan_files.py     Plan, and its files in the dataset
     plan_changes.py   configuration keys that differ from a plan's
-    survey.py         what is known of the corpus before
+    corpus_listing.py what is known of the corpus before
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import pyarrow as pa
 from jobs.arrow_types import canonical, id_type
 from jobs.config import JobConfig, flatten
 from jobs.corpus_columns import check_file
+from jobs.corpus_listing import SurveyedFile, survey_files
 from jobs.corpus_rows import RowSchema
 from jobs.engine import Output
 from jobs.errors import DataError, UsageError
 from jobs.partition import PARTITION_TEXT_BYTES, PLAN_FORMAT, pack
 from jobs.plan_changes import changed_keys
 from jobs.plan_files import Plan, read_plan, write_plan
-from jobs.survey import SurveyedFile, survey_files
 
 __all__ = ["PLAN_FORMAT", "Plan", "RowSchema", "changed_keys", "make_plan", "partition_text_bytes", "read_plan", "write_plan"]
 
@@ -137,6 +137,10 @@ def shard_schema(rows: RowSchema, outputs: tuple[Output, ...]) -> pa.Schema:
 
 def rows_per_shard(shard_bytes: int, outputs: tuple[Output, ...], files: tuple[SurveyedFile, ...]) -> int:
     """Input rows per shard, so that a shard stays below shard_bytes even if nothing compresses."""
+    return max(1, shard_bytes // dataset_row_bytes(sum(output.dim for output in outputs), files))
+
+
+def dataset_row_bytes(dimensions: int, files: tuple[SurveyedFile, ...]) -> int:
+    """Bytes of a row in the dataset, before compression."""
     kept = sum(file.kept_row_bytes * file.expected_rows for file in files) // max(1, sum(file.expected_rows for file in files))
-    row_bytes = sum(4 * output.dim for output in outputs) + HASH_AND_COUNT_BYTES + ID_BYTES + kept
-    return max(1, shard_bytes // row_bytes)
+    return 4 * dimensions + HASH_AND_COUNT_BYTES + ID_BYTES + kept

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from jobs.errors import DataError, Interrupted
 from jobs.footer import DATA, QUARANTINE, Footer, explain_mismatch, published_name
@@ -31,11 +34,13 @@ def describe_published(folder: Folder, name: str) -> PublishedFile:
         return PublishedFile(name, file.tell(), sha256)
 
 
-def inspect_shard(folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> tuple[PublishedFile, ShardContents]:
-    """Read a published shard whole. Damaged where it is not one, DataError where it is another plan's."""
+def inspect_shard(
+    folder: Folder, plan: Plan, partition: Partition, ordinal: int, each: Callable[[pa.Table], None] | None = None
+) -> tuple[PublishedFile, ShardContents]:
+    """Read a published shard whole; each: also gets every row group. Damaged where it is not one, DataError where it is another plan's."""
     published = describe_published(folder, published_name(DATA, partition, ordinal))
     with folder.open(published.name) as file:
-        contents = read_shard(file, plan)
+        contents = read_shard(file, plan, each)
     _require_ours(folder, published.name, contents.footer, plan, partition, ordinal)
     return published, contents
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -74,20 +72,6 @@ class RowGroupBuffer:
                 self._parts[field.name] = []
         self._rows = self._bytes = 0
         return pa.Table.from_arrays(arrays, schema=self._schema)
-
-
-def hash_texts(texts: pa.Array) -> pa.Array:
-    """text_hash of each: BLAKE2b with a 16-byte digest, as 32 hex digits. texts: string [N], joined, before prompt and truncation."""
-    data, offsets = string_buffers(texts)
-    bounds = offsets.tolist()
-    fresh = hashlib.blake2b(digest_size=16).copy  # a copy of an empty state costs half of a new one
-    digests = bytearray()
-    for start, end in itertools.pairwise(bounds):
-        state = fresh()
-        state.update(data[start:end])
-        digests += state.digest()
-    hex_offsets = np.arange(0, 32 * len(texts) + 1, 32, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(hex_offsets), pa.py_buffer(digests.hex().encode()))
 
 
 def _of_type(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -18,9 +18,10 @@ from jobs.plan import Plan
 from jobs.publishing import PublishedFile, make_receipt, publish_quarantine, publish_shard
 from jobs.quarantine import QuarantineWriter, read_quarantine
 from jobs.receipt import Receipt
-from jobs.row_group import RowGroupBuffer, hash_texts
+from jobs.row_group import RowGroupBuffer
 from jobs.shard_contents import KeyDigest, RowTally, ShardContents, check_schema, open_parquet, row_groups
 from jobs.storage import Folder
+from jobs.text_hash import hash_texts
 
 
 class ShardWriter:

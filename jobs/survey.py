@@ -1,132 +1,107 @@
-"""A look at the corpus before the plan: which files there are, of which format, with which columns, rows and bytes of text."""
+"""`embermill plan`: what a run would do, found out without doing it. Writes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 
-import pyarrow as pa
+import numpy as np
 
-from jobs.config import CorpusConfig
-from jobs.errors import DataError, InputChanged, UsageError
-from jobs.partition import Piece, Segment, cut_bytes, cut_rows
-from jobs.storage import FileInfo, InputFile, list_inputs, open_input
-from jobs.survey_lines import COMPRESSION_RATIO, sample_lines
-from jobs.survey_parquet import RowGroup, survey_parquet
+from jobs.config import JobConfig
+from jobs.corpus import read_rows
+from jobs.corpus_listing import SurveyedFile, survey_files
+from jobs.corpus_rows import RowSchema
+from jobs.partition import Partition, pack
+from jobs.plan import dataset_row_bytes, partition_text_bytes, row_schema
+from jobs.token_lengths import count_lengths, percentile
 
-FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".text": "text"}
-COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-SAMPLED_JSONL_FILES = 16  # the types of JSONL columns are seen in the first MiB of so many files; of the others only that they can be read
-LOOKING_AT_ONCE = 16  # footers of an object store, fetched side by side
+__all__ = ["Survey", "SurveyedFile", "survey", "survey_files"]
+
+SAMPLED_PARTITIONS = 32
+SAMPLED_ROWS = 64  # of each, from its beginning
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+TEXT_BYTES_PER_TOKEN = 4.0  # guessed, where no tokenizer is at hand
+
+CountTokens = Callable[[Sequence[str]], np.ndarray]
+"""Texts -> [B] tokens fed to the model for each, special ones and prompt included."""
 
 
 @dataclass(frozen=True)
-class SurveyedFile:
-    """What planning knows of one file. types: its columns. groups: row groups (Parquet). text_bytes: estimate for the whole file.
+class Survey:
+    """rows_exact: the footers told the number of rows; otherwise it is estimated, as all tokens and bytes are.
 
-    rows: None where only reading would tell; expected_rows: an estimate then. all_columns: a column that is not in `types` is not in the file.
-    kept_row_bytes: mean bytes of a row's kept columns. error: why it cannot be read, "" where it can.
+    device: what partitions are cut for. lengths: of the sampled texts, (upper bound in tokens, texts), empty where there was no tokenizer.
+    dimensions, output_bytes: None where the model is not known. seconds: None without a speed.
     """
 
-    info: FileInfo
-    name: str
-    format: str
-    compression: str | None
-    types: dict[str, pa.DataType] = field(default_factory=dict)
-    all_columns: bool = True
-    rows: int | None = None
-    expected_rows: int = 0
-    groups: tuple[RowGroup, ...] = ()
-    text_bytes: int = 0
-    kept_row_bytes: int = 0
-    error: str = ""
+    files: int
+    unreadable_files: int
+    input_bytes: int
+    rows: int
+    rows_exact: bool
+    text_bytes: int
+    partitions: int
+    partition_text_bytes: int
+    device: str
+    sampled_texts: int
+    lengths: tuple[tuple[int, int], ...]
+    percentiles: dict[str, int]
+    tokens: int
+    dimensions: int | None
+    output_bytes: int | None
+    seconds: float | None
 
-    def segment(self, kind: str, start: int, end: int) -> Segment:
-        return Segment(self.info.path, self.name, self.format, self.compression, self.info.size, self.info.version, kind, start, end)
-
-    def pieces(self, target_bytes: int) -> Iterator[Piece]:
-        """The file cut to ranges of about target_bytes bytes of text; whole where it can only be read front to back."""
-        if self.error:
-            yield Piece(self.segment("unreadable", 0, 1), 0)
-        elif self.format == "parquet":
-            first = 0
-            for group in self.groups:
-                for start, end in cut_rows(group.rows, group.text_bytes, target_bytes):
-                    yield Piece(self.segment("rows", first + start, first + end), group.text_bytes * (end - start) // group.rows)
-                first += group.rows
-        elif self.compression is None and self.format != "csv":
-            for start, end in cut_bytes(self.info.size, self.text_bytes, target_bytes):
-                yield Piece(self.segment("bytes", start, end), self.text_bytes * (end - start) // self.info.size)
-        elif self.info.size:
-            yield Piece(self.segment("whole", 0, self.info.size), self.text_bytes)
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
 
 
-def list_corpus(config: CorpusConfig) -> list[tuple[str, FileInfo]]:
-    """(name, file) of every corpus file, in the order of the entries and sorted within each; a file that two entries match is taken once."""
-    listed: dict[str, tuple[str, FileInfo]] = {}
-    for entry in config.files:
-        for name, info in list_inputs(entry):
-            listed.setdefault(info.path, (name, info))
-    return list(listed.values())
+def survey(config: JobConfig, *, count_tokens: CountTokens | None = None, dimensions: int | None = None, tokens_per_s: float | None = None) -> Survey:
+    """List the corpus, check its columns as planning would, and sample its texts. Raises what planning would raise."""
+    files = survey_files(config.corpus)
+    rows = row_schema(config, files)
+    device = "gpu" if config.workers.device == "gpu" else "cpu"
+    target = partition_text_bytes(config, device)
+    partitions = pack((piece for file in files for piece in file.pieces(target)), target)
+    lengths, tokens_per_byte = _measure(_sample(partitions, rows), count_tokens)
+    text_bytes = sum(file.text_bytes for file in files)
+    expected_rows = sum(file.expected_rows for file in files)
+    tokens = int(text_bytes * tokens_per_byte)
+    histogram = count_lengths(lengths) if count_tokens is not None and len(lengths) else ()
+    return Survey(
+        files=len(files),
+        unreadable_files=sum(bool(file.error) for file in files),
+        input_bytes=sum(file.info.size for file in files),
+        rows=expected_rows,
+        rows_exact=all(file.rows is not None for file in files),
+        text_bytes=text_bytes,
+        partitions=len(partitions),
+        partition_text_bytes=target,
+        device=device,
+        sampled_texts=len(lengths),
+        lengths=histogram,
+        percentiles={name: percentile(histogram, share) for name, share in PERCENTILES.items()} if histogram else {},
+        tokens=tokens,
+        dimensions=dimensions,
+        output_bytes=None if dimensions is None else expected_rows * dataset_row_bytes(dimensions, files),
+        seconds=None if not tokens_per_s else tokens / tokens_per_s,
+    )
 
 
-def file_format(path: str, configured: str) -> tuple[str, str | None]:
-    """(format, compression) by the name's ending, the format by configuration where one is set. UsageError for an ending that says nothing."""
-    suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes[-2:]]
-    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
-    inner = suffixes[:-1] if compression else suffixes
-    found = configured if configured != "auto" else FORMATS.get(inner[-1], "") if inner else ""
-    if not found:
-        raise UsageError(f"{path}: its name does not tell its format: expected {', '.join(FORMATS)}, compressed ones also with {', '.join(COMPRESSIONS)}: "
-                         "name the files by a glob (corpus.files: [folder/*.jsonl]), or set corpus.format")
-    if compression and found == "parquet":
-        raise UsageError(f"{path}: Parquet compresses inside the file; a compressed Parquet file cannot be read by ranges: unpack it")
-    return found, compression
+def _sample(partitions: tuple[Partition, ...], rows: RowSchema) -> Iterator[list[str]]:
+    """The first texts of partitions that lie evenly over the corpus."""
+    step = max(1, len(partitions) // SAMPLED_PARTITIONS)
+    for partition in partitions[::step][:SAMPLED_PARTITIONS]:
+        batch = next(read_rows(partition, rows, batch_rows=SAMPLED_ROWS), None)
+        if batch is not None and len(batch.texts):
+            yield batch.texts.to_pylist()
 
 
-def survey_files(config: CorpusConfig) -> tuple[SurveyedFile, ...]:
-    """Look at every file of the corpus. UsageError where none matches; files that cannot be read carry their error."""
-    listed = list_corpus(config)
-    formats = [file_format(info.path, config.format) for _, info in listed]
-    lines = [number for number, (form, _) in enumerate(formats) if form == "jsonl"]
-    passed_over = set(lines[SAMPLED_JSONL_FILES:])
-    looks = [(listed[number], formats[number], number not in passed_over) for number in range(len(listed))]
-    with ThreadPoolExecutor(LOOKING_AT_ONCE, thread_name_prefix="survey") as threads:
-        return tuple(threads.map(lambda look: _survey(config, *look), looks))
-
-
-def _survey(config: CorpusConfig, listed: tuple[str, FileInfo], kind: tuple[str, str | None], sampled: bool) -> SurveyedFile:
-    name, info = listed
-    try:
-        if not info.version:
-            raise DataError(f"{info.path}: a link to nothing")
-        source = open_input(info.path, info.size, info.version)
-        try:
-            return _look_inside(config, SurveyedFile(info, name, *kind), source, sampled)
-        finally:
-            source.close()
-    except InputChanged:
-        raise
-    except (DataError, OSError) as error:
-        return SurveyedFile(info, name, *kind, error=str(error))
-
-
-def _look_inside(config: CorpusConfig, file: SurveyedFile, source: InputFile, sampled: bool) -> SurveyedFile:
-    kept = tuple(column for column, _ in config.keep_columns)
-    if file.format == "parquet":
-        types, groups, kept_row_bytes = survey_parquet(source, file.info.path, config.text_columns, kept)
-        text_bytes, rows = sum(group.text_bytes for group in groups), sum(group.rows for group in groups)
-        return replace(file, types=types, groups=groups, rows=rows, text_bytes=text_bytes, expected_rows=rows, kept_row_bytes=kept_row_bytes)
-    expanded = file.info.size * (1 if file.compression is None else COMPRESSION_RATIO)
-    if not sampled:
-        source.read(1)
-        return replace(file, text_bytes=expanded, all_columns=False)
-    sample = sample_lines(source, file.info.path, file.format, file.compression, config.text_columns, kept)
-    expanded = max(1, expanded if file.compression is None or not sample.whole else sample.size)
-    share = min(1.0, max(0.01, sample.text_bytes / sample.size)) if sample.text_bytes else 1.0
-    rows = max(1, sample.rows)
-    all_columns = sample.whole and not any(map(pa.types.is_null, sample.types.values()))  # a null may become anything further on
-    return replace(file, types=sample.types, text_bytes=int(expanded * share), all_columns=all_columns, kept_row_bytes=sample.kept_bytes // rows,
-                   expected_rows=expanded * rows // max(1, sample.size))
+def _measure(samples: Iterator[list[str]], count_tokens: CountTokens | None) -> tuple[np.ndarray, float]:
+    """Lengths of the sampled texts, in tokens (zeros without a tokenizer), and tokens per byte of text."""
+    lengths: list[np.ndarray] = []
+    size = 0
+    for texts in samples:
+        lengths.append(np.zeros(len(texts), np.int64) if count_tokens is None else np.asarray(count_tokens(texts), np.int64))
+        size += sum(len(text.encode()) for text in texts)
+    found = np.concatenate(lengths) if lengths else np.empty(0, np.int64)
+    return found, 1 / TEXT_BYTES_PER_TOKEN if count_tokens is None or not size else float(found.sum() / size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -83,3 +84,44 @@ class DyingEngine(PlainEngine):
         if "kill" in texts.to_pylist():
             os._exit(9)
         return embed_texts(texts)
+
+
+class LimitedEngine(PlainEngine):
+    """Says what it would be without being made."""
+
+    def __init__(self, model: Any, *, device: str = "cpu", threads: int = 1) -> None:
+        super().__init__(model)
+        self._fingerprint = self.describe(model)
+
+    @classmethod
+    def describe(cls, model: Any) -> dict[str, str]:
+        return {"model.engine": "limited", "model.max_tokens": str(model.max_tokens)}
+
+    def fingerprint(self) -> dict[str, str]:
+        return self._fingerprint
+
+
+class InterruptingEngine(PlainEngine):
+    """Interrupts its own process, as Ctrl-C does, after so many batches. Its weights depend on model.dimensions, which it cannot tell beforehand."""
+
+    after: int | None = None
+
+    def __init__(self, model: Any, *, device: str = "cpu", threads: int = 1) -> None:
+        super().__init__(model)
+        self._weights = "0" * 8 if model.dimensions is None else "1" * 8
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"model.weights": self._weights}
+
+    def answer(self, texts: pa.Array) -> Embedded:
+        if InterruptingEngine.after is not None:
+            InterruptingEngine.after -= 1
+            if not InterruptingEngine.after:
+                InterruptingEngine.after = None
+                signal.raise_signal(signal.SIGINT)
+        return embed_texts(texts)
+
+
+class BrokenEngine(PlainEngine):
+    def __init__(self, model: Any, *, device: str = "cpu", threads: int = 1) -> None:
+        raise ValueError("broken")

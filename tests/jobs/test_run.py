@@ -1,0 +1,196 @@
+"""jobs.run from the configuration to the Summary, on an inline pool: what is written, what is refused, what a second run does."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.config import JobConfig
+from jobs.equality import differences
+from jobs.errors import DataError, InputChanged, Interrupted, UsageError
+from jobs.manifest import read_manifest
+from jobs.run import run
+from jobs.storage import open_folder
+from tests.jobs import engines
+from tests.jobs.commands import open_inline_pool
+
+ROWS = 200
+Configure = Callable[..., JobConfig]
+
+
+@pytest.fixture(autouse=True)
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.run.open_pool", open_inline_pool)
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    """A job over 200 short texts in partitions of about 40 rows; sections override."""
+    (tmp_path / "corpus").mkdir()
+    texts = [f"text number {row}" for row in range(ROWS)]
+    pq.write_table(pa.table({"id": [f"r{row}" for row in range(ROWS)], "text": texts}), tmp_path / "corpus/a.parquet", row_group_size=50)
+
+    def build(engine: str = "PlainEngine", name: str = "out", **sections: dict[str, Any]) -> JobConfig:
+        values: dict[str, dict[str, Any]] = {
+            "model": {"engine": f"python:tests.jobs.engines:{engine}"},
+            "corpus": {"files": [str(tmp_path / "corpus/*.parquet")], "partition_text_bytes": 700},
+            "output": {"uri": str(tmp_path / name)},
+            "workers": {"count": 2},
+        }
+        for key, section in sections.items():
+            values.setdefault(key, {}).update(section)
+        return JobConfig.model_validate(values)
+
+    return build
+
+
+def rows_of(config: JobConfig) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for file in sorted(Path(config.output.uri).glob("data/*.parquet")) for row in pq.read_table(file).to_pylist()}
+
+
+def test_every_row_comes_out_with_its_vector(configure: Configure) -> None:
+    config = configure()
+    summary = run(config)
+    rows = rows_of(config)
+    expected = engines.embed_texts(pa.array([f"text number {row}" for row in range(ROWS)])).columns["embedding"]
+    assert [rows[f"r{row}"]["embedding"] for row in range(ROWS)] == expected.tolist()
+    assert (summary.rows_in, summary.rows_out, summary.rows_quarantined, summary.committed_before) == (ROWS, ROWS, 0, 0)
+    assert summary.tokens == sum(len(f"text number {row}") for row in range(ROWS)) and summary.shards == len(list(Path(config.output.uri).glob("data/*")))
+    assert summary.rows_embedded == ROWS and summary.tokens_per_s > 0 and 0 < summary.seconds_embedding < summary.seconds
+    assert sum(summary.stage_shares.values()) == pytest.approx(1, abs=0.01) and summary.bound
+    manifest = read_manifest(open_folder(config.output.uri))
+    assert manifest is not None and manifest.totals.rows_out == ROWS and manifest.root["fingerprint"] == engines.PlainEngine().fingerprint()
+    json.dumps(summary.to_json())
+
+
+def test_a_finished_dataset_is_left_as_it_is(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure()
+    first = run(config)
+    before = {path: path.stat().st_mtime_ns for path in Path(config.output.uri).rglob("*")}
+    monkeypatch.setattr("jobs.run.open_pool", lambda *_: pytest.fail("a finished dataset needs no worker"))
+    second = run(config)
+    assert {path: path.stat().st_mtime_ns for path in Path(config.output.uri).rglob("*")} == before
+    assert second.committed_before == second.shards == first.shards and second.rows_embedded == 0 and second.tokens_per_s == 0
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"model": {"engine": "python:tests.jobs.engines:LimitedEngine", "max_tokens": 16}}, "model.max_tokens: 256 -> 16"),
+        ({"corpus": {"text_columns": ["id"]}}, "corpus.text_columns"),
+        ({"corpus": {"partition_text_bytes": 9999}}, "corpus.partition_text_bytes: 700 -> 9999"),
+        ({"output": {"shard_bytes": 1000}}, "output.shard_bytes"),
+    ],
+)
+def test_other_settings_are_refused_before_anything_else(configure: Configure, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], words: str) -> None:
+    run(configure("LimitedEngine", model={"max_tokens": 256}))
+    monkeypatch.setattr("jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
+    settings = {"model": {"max_tokens": 256}} | sections
+    with pytest.raises(UsageError, match=words):
+        run(configure("LimitedEngine", **settings))
+
+
+def test_an_engine_that_cannot_describe_itself_is_compared_when_a_worker_has_loaded_it(configure: Configure) -> None:
+    with pytest.raises(Interrupted):
+        run_and_interrupt(configure("InterruptingEngine"))
+    with pytest.raises(UsageError, match=r"model.weights: 00000000 -> 11111111"):
+        run(configure("InterruptingEngine", model={"dimensions": 7}))
+
+
+def run_and_interrupt(config: JobConfig) -> None:
+    engines.InterruptingEngine.after = 3
+    run(config)
+
+
+def test_an_interrupted_run_goes_on_from_what_is_committed(configure: Configure) -> None:
+    config = configure("InterruptingEngine")
+    with pytest.raises(Interrupted, match="run the same command again"):
+        run_and_interrupt(config)
+    summary = run(config)
+    assert 0 < summary.committed_before < summary.shards and summary.rows_out == ROWS and 0 < summary.rows_embedded < ROWS
+    undisturbed = configure("InterruptingEngine", name="undisturbed")
+    run(undisturbed)
+    assert differences(open_folder(undisturbed.output.uri), open_folder(config.output.uri)) == []
+
+
+def test_shards_that_were_published_and_not_committed_are_adopted(configure: Configure) -> None:
+    config = configure()
+    run(config)
+    for name in ("commits", "manifests"):
+        for file in (Path(config.output.uri) / "_embermill" / name).glob("*"):
+            file.unlink()
+    summary = run(config)
+    assert summary.committed_before == summary.shards and summary.rows_embedded == 0 and summary.rows_out == ROWS
+
+
+def test_a_changed_file_costs_its_partitions_and_is_named(configure: Configure, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["x"], "text": ["another file"]}), tmp_path / "corpus/b.parquet")
+    config = configure("InterruptingEngine", corpus={"partition_text_bytes": 60})
+    with pytest.raises(Interrupted):
+        run_and_interrupt(config)
+    pq.write_table(pa.table({"id": ["x"], "text": ["changed since"]}), tmp_path / "corpus/b.parquet")
+    with pytest.raises(InputChanged, match=r"input_changed: .*b\.parquet"):
+        run(config)
+    assert len(rows_of(config)) == ROWS, "the others were finished first"
+    assert read_manifest(open_folder(config.output.uri)) is None
+
+
+def test_no_rows_at_all_is_a_dataset_without_shards(configure: Configure, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}), tmp_path / "corpus/a.parquet")
+    summary = run(configure())
+    assert (summary.rows_in, summary.shards) == (0, 0) and summary.manifest
+
+
+def test_too_many_refused_rows_are_judged_at_the_end_and_a_higher_limit_finishes(configure: Configure, tmp_path: Path) -> None:
+    ids = [None if row < 20 else f"r{row}" for row in range(100)]
+    pq.write_table(pa.table({"id": pa.array(ids, pa.string()), "text": [f"text {row}" for row in range(100)]}), tmp_path / "corpus/a.parquet")
+    with pytest.raises(DataError, match="20 of 100 rows were quarantined"):
+        run(configure())
+    summary = run(configure(corpus={"max_quarantined": 20}))
+    assert (summary.rows_out, summary.rows_quarantined, summary.rows_embedded) == (80, 20, 0)
+
+
+def test_events_hold_a_line_for_each_committed_shard(configure: Configure, tmp_path: Path) -> None:
+    config = configure()
+    summary = run(config, events_file=tmp_path / "events.jsonl")
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert len(events) == summary.shards and sum(event["rows_out"] for event in events) == ROWS
+    assert {event["shard"] for event in events} == {f"data/{path.name}" for path in Path(config.output.uri).glob("data/*")}
+    with pytest.raises(UsageError, match="--events"):
+        run(configure(name="other"), events_file=tmp_path / "no/such/folder/events.jsonl")
+
+
+def test_an_engine_that_cannot_be_loaded_is_a_usage_error(configure: Configure) -> None:
+    for engine, words in (("NoSuchEngine", "has no NoSuchEngine"), ("BrokenEngine", "could not be made: ValueError: broken")):
+        with pytest.raises(UsageError, match=words):
+            run(configure(engine))
+    with pytest.raises(UsageError, match="no module no_such_module"):
+        run(configure(model={"engine": "python:no_such_module:Engine"}))
+
+
+def test_poison_is_named_after_three_attempts_and_the_rest_is_committed(configure: Configure, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["p"], "text": ["poison"]}), tmp_path / "corpus/b.parquet")
+    config = configure("PoisonedEngine", corpus={"partition_text_bytes": 60})
+    with pytest.raises(DataError, match=r"engine: partition \d+ \(.*b\.parquet\): the engine failed: RuntimeError: poison"):
+        run(config)
+    assert len(rows_of(config)) == ROWS
+
+
+def test_the_heartbeat_says_how_far_it_is(configure: Configure) -> None:
+    config = configure()
+    run(config)
+    beat = json.loads((Path(config.output.uri) / "_embermill/heartbeat.json").read_text())
+    assert beat["state"] == "ended" and beat["partitions_done"] == beat["partitions"] > 1 and beat["rows"] == ROWS
+
+
+def test_signals_are_as_they_were(configure: Configure) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run(configure())
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
