@@ -83,8 +83,8 @@ def importers(package: str) -> set[str]:
     return {module for module in MODULES if package in {name.partition(".")[0] for name, _ in imports(module)}}
 
 
-def test_ray_is_imported_in_one_place() -> None:
-    assert importers("ray") <= {"jobs.ray_pool"}
+def test_ray_is_imported_by_its_pool_and_session_alone() -> None:
+    assert importers("ray") <= {"jobs.ray_pool", "jobs.ray_session"}
 
 
 def test_the_encoder_knows_nothing_of_the_job() -> None:
