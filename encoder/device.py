@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import math
 import os
 import platform
@@ -10,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from encoder.errors import DeviceError
+
+log = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
@@ -38,9 +42,10 @@ def choose_device(wanted: str = "auto") -> Device:
         return _cpu()
     try:
         return _gpu()
-    except DeviceError:
+    except DeviceError as error:
         if wanted == "gpu":
             raise
+        log.info("using the CPU: %s", error)
         return _cpu()
 
 
@@ -114,7 +119,7 @@ def _gpu() -> Device:
         architecture,
         int(properties["multiProcessorCount"]),
         int(properties["totalGlobalMem"]),
-        _uuid(properties.get("uuid", b"")),
+        _uuid(index, amd),
     )
 
 
@@ -122,9 +127,15 @@ def _text(value: bytes | str) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _uuid(raw: object) -> str:
-    """GPU-xxxxxxxx-xxxx-…, as nvidia-smi prints it."""
-    if not isinstance(raw, bytes) or len(raw) != 16:
+def _uuid(index: int, amd: bool) -> str:
+    """GPU-xxxxxxxx-xxxx-…, as nvidia-smi prints it, asked of the driver: CuPy's own copy of it ends at the first zero byte. "" where it cannot be had."""
+    get, get_uuid = ("hipDeviceGet", "hipDeviceGetUuid") if amd else ("cuDeviceGet", "cuDeviceGetUuid")
+    device, raw = ctypes.c_int(), (ctypes.c_ubyte * 16)()
+    try:
+        driver = ctypes.CDLL("libamdhip64.so" if amd else "libcuda.so.1")
+        if getattr(driver, get)(ctypes.byref(device), index) or getattr(driver, get_uuid)(raw, device):
+            return ""
+    except (OSError, AttributeError):
         return ""
-    digits = raw.hex()
+    digits = bytes(raw).hex()
     return "GPU-" + "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

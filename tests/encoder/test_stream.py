@@ -1,0 +1,188 @@
+"""The stream's stages against programs that are slow, or that fail: nothing hangs, nothing is lost, one batch's fault is its own."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from encoder.batching import PackedBatch
+from encoder.busy import BusyClock
+from encoder.channel import Channel, ChannelClosed
+from encoder.runner import Runner
+from encoder.stream import Budget, EncodedBatch, Piece, encode_stream
+from encoder.tokenizer import TokenizedTexts
+
+BUDGET = Budget(max_batch_tokens=8, row_block=1, window_tokens=24, tokenize_threads=2)
+
+
+class Sums:
+    """A Program whose embedding is the sum of a document's ids; `act` is called with each batch before it is computed."""
+
+    depth = 2
+
+    def __init__(self, act: Callable[[PackedBatch], None] = lambda batch: None) -> None:
+        self.act, self.closed, self.most_in_flight, self.in_flight = act, False, 0, 0
+
+    def submit(self, batch: PackedBatch) -> Sum:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        return Sum(self, batch)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Sum:
+    def __init__(self, program: Sums, batch: PackedBatch) -> None:
+        self.program, self.batch = program, batch
+
+    def result(self) -> np.ndarray:
+        self.program.in_flight -= 1
+        self.program.act(self.batch)
+        return np.add.reduceat(self.batch.input_ids, self.batch.cu_seqlens[:-1])[:, None].astype(np.float32)
+
+
+def tokenize(documents: list[list[int]], first: int) -> TokenizedTexts:
+    lengths = [len(document) for document in documents]
+    flat = np.array([token for document in documents for token in document], np.int32)
+    return TokenizedTexts(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.zeros(len(documents), np.int32))
+
+
+def whole(batch: list[list[int]]) -> Iterator[Piece]:
+    yield Piece(batch, 0, last=True)
+
+
+def embed(program: Sums, batches: object, tokenize: object = tokenize) -> Iterator[EncodedBatch]:
+    runner = Runner(program, BusyClock())
+    try:
+        yield from encode_stream((whole(batch) for batch in batches), tokenize, runner, 1, BUDGET)  # type: ignore[attr-defined, arg-type]
+    finally:
+        runner.close()
+        assert program.closed
+
+
+def random_batches(count: int) -> list[list[list[int]]]:
+    random = np.random.default_rng(count)
+    return [[random.integers(1, 100, random.integers(1, 12)).tolist() for _ in range(random.integers(0, 9))] for _ in range(count)]
+
+
+def test_every_document_gets_its_own_embedding() -> None:
+    given = random_batches(200)
+    program = Sums()
+    for batch, encoded in zip(given, embed(program, given), strict=True):
+        assert encoded.embeddings[:, 0].tolist() == [sum(document) for document in batch]
+        assert encoded.num_tokens.tolist() == [len(document) for document in batch]
+    assert program.most_in_flight == program.depth
+
+
+def test_a_slow_program_and_a_slow_caller() -> None:
+    given = random_batches(30)
+    for batch, encoded in zip(given, embed(Sums(lambda batch: time.sleep(0.002)), given), strict=True):
+        time.sleep(0.002)
+        assert encoded.embeddings[:, 0].tolist() == [sum(document) for document in batch]
+
+
+def failing_on(token: int) -> Callable[[PackedBatch], None]:
+    def act(batch: PackedBatch) -> None:
+        if token in batch.input_ids:
+            raise ArithmeticError(f"token {token}")
+
+    return act
+
+
+def test_a_failing_batch_comes_out_in_its_turn_and_the_runner_goes_on() -> None:
+    runner = Runner(Sums(failing_on(999)), BusyClock())
+
+    def run(batches: list[list[list[int]]]) -> Iterator[EncodedBatch]:
+        return encode_stream((whole(batch) for batch in batches), tokenize, runner, 1, BUDGET)
+
+    stream = run([[[1] * 30], [[2] * 30], [[999] * 30], [[3] * 30]])
+    assert [next(stream).embeddings.item(), next(stream).embeddings.item()] == [30, 60]
+    with pytest.raises(ArithmeticError, match="token 999"):
+        next(stream)
+    assert list(stream) == []
+    assert [batch.embeddings.item() for batch in run([[[4]]])] == [4]
+    runner.close()
+
+
+@pytest.mark.parametrize("stage", ["submit", "tokenize", "pack"])
+def test_faults_of_each_stage_reach_the_caller(stage: str) -> None:
+    program = Sums()
+    if stage == "submit":
+        program.submit = lambda batch: 1 // 0  # type: ignore[assignment, method-assign, return-value]
+
+    def broken(documents: list[list[int]], first: int) -> TokenizedTexts:
+        return tokenize([[]] if stage == "pack" else 1 // 0, first)  # type: ignore[arg-type]
+
+    expected = "expected at least one token" if stage == "pack" else "division"
+    with pytest.raises(Exception, match=expected):
+        list(embed(program, [[[1]]], tokenize if stage == "submit" else broken))
+
+
+@pytest.mark.parametrize("leave", ["close", "forget", "raise"])
+def test_a_stream_that_is_left_ends_its_threads(leave: str) -> None:
+    before = set(threading.enumerate())
+    runner = Runner(Sums(), BusyClock())
+    stream = encode_stream((whole([[1, 2]] * 10) for _ in iter(int, 1)), tokenize, runner, 1, BUDGET)
+    next(stream)
+    if leave == "close":
+        stream.close()  # type: ignore[attr-defined]
+    elif leave == "raise":
+        with pytest.raises(KeyError):
+            stream.throw(KeyError())  # type: ignore[attr-defined]
+    del stream
+    gc.collect()
+    runner.close()
+    deadline_s = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_channel_that_is_full_makes_the_writer_wait() -> None:
+    channel: Channel[int] = Channel(2)
+    written: list[int] = []
+
+    def write() -> None:
+        for number in range(5):
+            channel.put(number)
+            written.append(number)
+        channel.finish()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    time.sleep(0.05)
+    assert written == [0, 1]
+    assert [channel.get() for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ChannelClosed):
+        channel.get()
+    writer.join()
+
+
+def test_a_channel_tells_both_sides() -> None:
+    channel: Channel[int] = Channel(1)
+    with pytest.raises(TimeoutError):
+        channel.get(timeout_s=0)
+    channel.put(1)
+    channel.close()
+    with pytest.raises(ChannelClosed):
+        channel.put(2)
+    with pytest.raises(ChannelClosed):
+        channel.get()
+
+
+def test_busy_time_counts_overlap_once() -> None:
+    clock = BusyClock()
+    assert clock.seconds == 0
+    with clock, clock:
+        time.sleep(0.02)
+        running = clock.seconds
+    assert 0.02 <= running <= clock.seconds
+    stopped = clock.seconds
+    time.sleep(0.01)
+    assert clock.seconds == stopped
