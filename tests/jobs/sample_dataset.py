@@ -28,7 +28,9 @@ def make_plan(
     id_type: pa.DataType | None = None,
     kept: Sequence[tuple[str, str, pa.DataType]] = (("lang", "lang", pa.string()),),
     fingerprint: dict[str, str] | None = None,
+    rows: int = 250,
 ) -> Plan:
+    """rows: input rows of each partition."""
     id_type = id_type or pa.string()
     vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
     schema = pa.schema(
@@ -48,16 +50,18 @@ def make_plan(
         outputs=(Output("embedding", "dense", "float32", dim),),
         schema=schema,
         rows_per_shard=rows_per_shard,
-        partitions=tuple(make_partition(number) for number in range(partitions)),
+        partitions=tuple(make_partition(number, rows) for number in range(partitions)),
         device_kind="cpu",
         precision="float32",
         id_stability="column",
-        listing=(),
+        listing=(
+            {"path": "/corpus/a.parquet", "name": "a.parquet", "size": 1000, "version": "1", "format": "parquet", "compression": None, "rows": None, "error": None},
+        ),
     )
 
 
-def make_partition(number: int) -> Partition:
-    segment = Segment("/corpus/a.parquet", "a.parquet", "parquet", None, 1000, "1", "rows", number * 250, number * 250 + 250)
+def make_partition(number: int, rows: int = 250) -> Partition:
+    segment = Segment("/corpus/a.parquet", "a.parquet", "parquet", None, 1000, "1", "rows", number * rows, number * rows + rows)
     return Partition(number, f"{number:02x}" * 8, (segment,), 1000)
 
 

@@ -23,13 +23,14 @@ def receipt(partition: int = 0, ordinal: int = 0, *, last: bool = True, **change
     whole = Receipt(
         partition=partition, ordinal=ordinal, partition_id="00" * 8, last=last, rows_in=10, rows_out=9, rows_quarantined=1, shard=f"data/{name}",
         shard_bytes=100, shard_sha256="ab" * 32, quarantine=f"quarantine/{name}", quarantine_bytes=10, quarantine_sha256="cd" * 32, first_id="a", last_id="b",
-        documents=9, tokens=90, tokens_dropped=2, rows_truncated=1, token_lengths=((8, 4), (12, 5)), adopted=False, provenance={"worker": "0", "seconds": "1.5"},
+        documents=9, tokens=90, tokens_dropped=2, rows_truncated=1, token_lengths=((8, 4), (12, 5)), adopted=False,
+        provenance={"worker": "0", "seconds": "1.5"},
     )  # fmt: skip
     return replace(whole, **changes)
 
 
-REFUSED = {"shard": None, "shard_bytes": 0, "shard_sha256": "", "rows_out": 0, "rows_quarantined": 10, "documents": 0, "tokens": 0, "tokens_dropped": 0,
-           "rows_truncated": 0, "token_lengths": (), "first_id": None, "last_id": None}  # fmt: skip
+REFUSED: dict[str, Any] = {"shard": None, "shard_bytes": 0, "shard_sha256": "", "rows_out": 0, "rows_quarantined": 10, "documents": 0, "tokens": 0,
+                           "tokens_dropped": 0, "rows_truncated": 0, "token_lengths": (), "first_id": None, "last_id": None}  # fmt: skip
 
 
 def test_receipts_survive_the_table() -> None:
@@ -75,7 +76,7 @@ def test_a_receipt_that_contradicts_a_commit_is_refused(tmp_path: Path, change: 
 @pytest.mark.parametrize("change", [{"rows_in": 11}, {"rows_quarantined": 0}, {"shard": None}, {"quarantine": None}, {"rows_out": 10, "rows_quarantined": 0}])
 def test_an_account_that_does_not_add_up_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     log = CommitLog(open_folder(str(tmp_path)))
-    with pytest.raises(DataError, match="partition 3 shard 0.*does not add up"):
+    with pytest.raises(DataError, match=r"partition 3 shard 0.*does not add up"):
         log.append([receipt(3, **change)])
     assert not (tmp_path / COMMITS).exists()
 
@@ -107,7 +108,7 @@ def test_a_commit_whose_answer_was_lost_is_ours(tmp_path: Path) -> None:
             folder.create(name, data)
             raise AlreadyExists(name)
 
-    log = CommitLog(Forgetful())  # type: ignore[arg-type]
+    log = CommitLog(Forgetful())
     assert log.append([receipt()]) == [receipt()] and log.append([receipt(1)]) == [receipt(1)]
     assert CommitLog(folder).committed == {(0, 0), (1, 0)}
 

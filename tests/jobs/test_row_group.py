@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jobs.row_group
-from jobs.row_group import RowGroupBuffer, hash_texts
+from jobs.row_group import RowGroupBuffer
+from jobs.text_hash import hash_texts
 from tests.jobs.sample_dataset import make_plan
 
 
