@@ -62,7 +62,7 @@ class NumpyOps(Ops):
         return run
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
-        stored = np.ascontiguousarray(_float32(weight).T)  # [K, N]: a product with few rows is 1-2 % faster so than transposed
+        stored = _as_it_lies(weight).T  # [K, N]; x @ stored gives equal bits either way from two rows up, and a copy would cost more than loading all else
         shift = None if bias is None else _float32(bias)
         activate = activation_named(activation)
         self._keep_rows_independent(stored.shape[0], stored.shape[1])
@@ -177,6 +177,13 @@ class NumpyOps(Ops):
             self.row_block = self.max_batch_tokens = 1
         else:
             self.row_block = block
+
+
+def _as_it_lies(weight: np.ndarray) -> np.ndarray:
+    """[N, K] in the layout in which the file stores it, [out, in] or a view of [in, out]; copied only where the BLAS could not take it."""
+    weight = np.asarray(weight, np.float32)
+    fits = weight.flags.aligned and (weight.flags.c_contiguous or weight.flags.f_contiguous)
+    return weight if fits else np.ascontiguousarray(weight)
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
