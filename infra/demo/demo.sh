@@ -9,7 +9,9 @@ cd "$(dirname "$0")/../.."
 bin=$1
 dataset=demo/embeddings
 
-step() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
+bold='' plain=''
+[ ! -t 1 ] || { bold=$'\033[1m' plain=$'\033[0m'; }
+step() { printf '\n%s$ %s%s\n' "$bold" "$*" "$plain"; }
 
 if [ ! -e demo/corpus/stdlib.parquet ]; then
   step python infra/demo/stdlib_corpus.py demo/corpus
