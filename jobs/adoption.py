@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from jobs.errors import DataError
 from jobs.footer import DATA, QUARANTINE, Footer, parse_name, published_name
@@ -20,6 +21,7 @@ from jobs.shard_contents import Damaged, RowTally, file_sha256
 from jobs.storage import AlreadyExists, Folder
 
 SET_ASIDE = "_embermill/set_aside"
+READERS = 4  # shards at a time; each holds one row group
 
 
 def adopt(folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> Receipt | None:
@@ -50,14 +52,18 @@ def adopt_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[in
     For the driver alone. A torn file, which only a store without atomic publishing leaves, is moved to SET_ASIDE, so that its partition can be done again.
     Raises DataError, naming the file, for one that is whole and not of this plan: that is for a person to decide.
     """
-    for number, ordinal in sorted(_uncommitted(folder, plan, committed)):
+
+    def adopt_or_set_aside(found: tuple[int, int]) -> Receipt | None:
+        number, ordinal = found
         try:
-            receipt = adopt(folder, plan, plan.partitions[number], ordinal)
+            return adopt(folder, plan, plan.partitions[number], ordinal)
         except Damaged:
             _set_aside_torn(folder, plan, plan.partitions[number], ordinal)
-            continue
-        if receipt is not None:
-            yield receipt
+            return None
+
+    with ThreadPoolExecutor(READERS) as readers:
+        receipts = readers.map(adopt_or_set_aside, sorted(_uncommitted(folder, plan, committed)))
+        yield from (receipt for receipt in receipts if receipt is not None)
 
 
 def _uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> set[tuple[int, int]]:

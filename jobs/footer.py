@@ -96,7 +96,7 @@ def explain_mismatch(found: Footer, plan: Plan, partition: Partition, ordinal: i
         if key == "fingerprint" and getattr(found, key) != value:
             return "it was made with other settings: " + _explain_fingerprint(found.fingerprint, plan.fingerprint)
         if getattr(found, key) != value:
-            return f"its footer says {key} = {getattr(found, key)}, this plan says {value}"
+            return f"its footer says {key} = {_shorten(getattr(found, key))}, this plan says {_shorten(value)}"
     return None
 
 
@@ -109,6 +109,11 @@ def plan_digest(plan: Plan) -> str:
     columns = [[field.name, str(field.type), field.nullable] for field in plan.schema]
     described = json.dumps([rows, columns, plan.rows_per_shard], sort_keys=True)
     return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+
+
+def _shorten(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _describe_segments(partition: Partition) -> str:

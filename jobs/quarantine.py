@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -78,7 +79,8 @@ class QuarantineWriter:
     def abandon(self) -> None:
         """Remove what was written; safe to call at any time."""
         if self._parquet is not None:
-            self._parquet.close()
+            with contextlib.suppress(OSError, pa.ArrowException):
+                self._parquet.close()
             self._parquet = None
         self.path.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -76,7 +77,8 @@ class ShardWriter:
     def abandon(self) -> None:
         """Remove what was written and not published; safe to call at any time."""
         if self._parquet is not None:
-            self._parquet.close()
+            with contextlib.suppress(OSError, pa.ArrowException):  # closing writes, which a full disk refuses once more
+                self._parquet.close()
             self._parquet = None
         self._temporary.unlink(missing_ok=True)
         self._quarantine.abandon()

@@ -55,7 +55,8 @@ def make_plan(
         precision="float32",
         id_stability="column",
         listing=(
-            {"path": "/corpus/a.parquet", "name": "a.parquet", "size": 1000, "version": "1", "format": "parquet", "compression": None, "rows": None, "error": None},
+            {"path": "/corpus/a.parquet", "name": "a.parquet", "size": 1000, "version": "1", "format": "parquet", "compression": None,
+             "rows": None, "error": ""},
         ),
     )
 

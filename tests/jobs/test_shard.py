@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-from collections.abc import Callable
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -150,6 +153,28 @@ def test_leaving_without_finish_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         assert any("tmp" in name for name in files(tmp_path))
         raise KeyboardInterrupt
     assert files(tmp_path) == []
+
+
+@contextlib.contextmanager
+def disk_of(free_bytes: int) -> Iterator[None]:
+    """Every file larger than that fails to grow, as on a full disk."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("free_bytes", [0, 100, 1500, 4000, 6000])
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
+    monkeypatch.setattr(jobs.row_group, "ROW_GROUP_BYTES", 2000)
+    folder, plan = open_folder(str(tmp_path)), make_plan()
+    with disk_of(free_bytes), pytest.raises(OSError, match="too large|large"):
+        write_shard(folder, plan, refused=[refuse(3)])
+    assert files(tmp_path) in ([], [QUARANTINE])
+    assert write_shard(folder, plan, refused=[refuse(3)]).rows_out == 99
 
 
 def bad_vectors(change: Callable[[Embedded], Embedded]) -> Callable[[ShardWriter], None]:
