@@ -68,7 +68,7 @@ class _Work:
     partition: Partition
     shards: set[int] = field(default_factory=set)  # ordinals that are committed
     last: int | None = None  # ordinal of its last shard, once known
-    holders: list[int] = field(default_factory=list)  # workers it is queued on
+    holders: set[int] = field(default_factory=set)  # workers it is queued on
     alone: bool = False  # it was on a worker that died
     attempts: Counter[str] = field(default_factory=Counter)
 
@@ -103,7 +103,8 @@ class Driver:
         self._starting = starting
         self._refuse = refuse
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
-        self._queues: dict[int, list[int]] = {}
+        self._queues: dict[int, dict[int, int]] = {}  # worker -> partition -> attempt
+        self._submitted = 0
         self._gone: set[int] = set()
         self._finished = False
         for receipt in committed:
@@ -125,7 +126,7 @@ class Driver:
             case Receipt():
                 return self._receipt(event)
             case Done():
-                return self._left(worker, event.partition)
+                return self._left(worker, event)
             case Failed():
                 return self._failed(worker, event)
             case Died():
@@ -144,7 +145,7 @@ class Driver:
         if reason := self._refuse(ready):
             return [Stop(worker), *self._died(worker, Died(reason, "usage"))]
         self._starting -= 1
-        self._queues[worker] = []
+        self._queues[worker] = {}
         return self._fill(worker)
 
     def _receipt(self, receipt: Receipt) -> list[Action]:
@@ -153,16 +154,19 @@ class Driver:
             return []
         return [Commit(receipt), *([] if self._open else self._finish())]
 
-    def _left(self, worker: int, number: int) -> list[Action]:
+    def _left(self, worker: int, done: Done) -> list[Action]:
         """A worker is through with a partition. Where a shard is missing all the same, its receipt was lost on the way: the next attempt adopts it."""
-        self._release(worker, number)
+        number = done.partition
+        if not self._release(worker, number, done.attempt):
+            return []
         if work := self._open.get(number):
             lost = Failed(number, "defect", f"{describe_partition(work.partition)}: its worker was through with it and shards are missing")
             self._again(work, lost)
         return self._next()
 
     def _failed(self, worker: int, failed: Failed) -> list[Action]:
-        self._release(worker, failed.partition)
+        if not self._release(worker, failed.partition, failed.attempt):
+            return []
         if work := self._open.get(failed.partition):
             self._again(work, failed)
         return self._next()
@@ -199,7 +203,7 @@ class Driver:
         work = self._open.get(number)
         if work is None:
             return
-        work.holders.remove(worker)
+        work.holders.discard(worker)
         work.attempts["died"] += 1
         if work.attempts["died"] >= MAX_ATTEMPTS:
             reason = f"its worker died {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else"
@@ -223,16 +227,17 @@ class Driver:
     def _fill(self, worker: int) -> list[Action]:
         """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
         queue, actions = self._queues[worker], list[Action]()
-        while len(queue) < QUEUED_PER_WORKER and not any(self._open[number].alone for number in queue if number in self._open):
+        while len(queue) < QUEUED_PER_WORKER and not any(number in self._open and self._open[number].alone for number in queue):
             source = self._pending or (None if queue else self._suspects)
             if not source:
                 break
             work = self._open.get(source.popleft())
             if work is None:
                 continue
-            queue.append(work.partition.number)
-            work.holders.append(worker)
-            actions.append(Submit(worker, Task(work.partition, frozenset(work.shards))))
+            self._submitted += 1
+            queue[work.partition.number] = self._submitted
+            work.holders.add(worker)
+            actions.append(Submit(worker, Task(work.partition, frozenset(work.shards), self._submitted)))
         return actions
 
     def _note(self, receipt: Receipt) -> bool:
@@ -247,11 +252,15 @@ class Driver:
             self._given_up.pop(number, None)
         return True
 
-    def _release(self, worker: int, number: int) -> None:
-        if number in (queue := self._queues.get(worker, [])):
-            queue.remove(number)
-        if (work := self._open.get(number)) and worker in work.holders:
-            work.holders.remove(worker)
+    def _release(self, worker: int, number: int, attempt: int) -> bool:
+        """The worker has left the partition; False where that is old news."""
+        queue = self._queues.get(worker, {})
+        if queue.get(number) != attempt:
+            return False
+        del queue[number]
+        if work := self._open.get(number):
+            work.holders.discard(worker)
+        return True
 
     def _requeue(self, work: _Work) -> None:
         waiting = self._suspects if work.alone else self._pending

@@ -68,7 +68,7 @@ class _Attempt:
         return self.task.partition.number
 
     def rest(self) -> Task:
-        return Task(self.task.partition, self.task.skip | self.published)
+        return Task(self.task.partition, self.task.skip | self.published, self.task.attempt)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Pipeline:
         except EngineFailed as failed:
             tasks.put_back(failed.waiting)
             if len(failed.suspects) == 1:
-                self._emit(_engine_failure(failed.suspects[0].partition, failed.cause))
+                self._emit(_engine_failure(failed.suspects[0], failed.cause))
             else:
                 for task in failed.suspects:
                     self._run_alone(task)
@@ -142,7 +142,7 @@ class Pipeline:
         try:
             self._stream(lambda: next(alone, None))
         except EngineFailed as failed:
-            self._emit(_engine_failure(task.partition, failed.cause))
+            self._emit(_engine_failure(task, failed.cause))
 
     def _stream(self, next_task: Callable[[], Task | None]) -> None:
         _Stream(self._engine, self._work, self._emit, self._clock, next_task).run()
@@ -202,7 +202,7 @@ class _Stream:
                 self._read_partition(attempt)
                 self._read.put(_Through(attempt))
             except Exception as error:
-                self._read.put(_Broken(attempt, failure(task.partition, error)))
+                self._read.put(_Broken(attempt, failure(task, error)))
         self._read.close()
 
     def _read_partition(self, attempt: _Attempt) -> None:
@@ -285,7 +285,7 @@ class _Stream:
                     with self._clock.busy("write"):
                         self._write(item)
                 except Exception as error:
-                    self._fail(item.attempt, failure(item.attempt.task.partition, error))
+                    self._fail(item.attempt, failure(item.attempt.task, error))
         finally:
             self._abort()
 
@@ -298,7 +298,7 @@ class _Stream:
                 self._open(attempt, item.rows.ordinal).write(item.rows.batch, item.embedded)
             case _Through():
                 attempt.over = True
-                self._emit(Done(attempt.number))
+                self._emit(Done(attempt.number, attempt.task.attempt))
             case _End():
                 seconds = f"{time.monotonic() - self._opened_s:.3f}"
                 receipt = self._open(attempt, item.end.ordinal).finish(item.end.last, self._work.provenance | {"seconds": seconds})
@@ -328,7 +328,7 @@ def _has_texts(item: _Item) -> bool:
     return isinstance(item, _Rows) and len(item.rows.batch.texts) > 0
 
 
-def failure(partition: Partition, error: BaseException) -> Failed:
+def failure(task: Task, error: BaseException) -> Failed:
     """What went wrong while reading or writing, as data. Whatever is not known as the data's or the storage's fault is a defect of ours."""
     kinds: tuple[tuple[type[BaseException], str], ...] = (
         (InputChanged, "input_changed"),
@@ -338,9 +338,10 @@ def failure(partition: Partition, error: BaseException) -> Failed:
         (OSError, "storage"),
     )
     kind = next((kind for exception, kind in kinds if isinstance(error, exception)), "defect")
-    return Failed(partition.number, kind, str(error) or type(error).__name__, "".join(traceback.format_exception(error)))
+    return Failed(task.partition.number, kind, str(error) or type(error).__name__, "".join(traceback.format_exception(error)), task.attempt)
 
 
-def _engine_failure(partition: Partition, cause: BaseException) -> Failed:
+def _engine_failure(task: Task, cause: BaseException) -> Failed:
     message = str(cause) if isinstance(cause, EngineError) else f"the engine failed: {type(cause).__name__}: {cause}"
-    return Failed(partition.number, "engine", f"{describe_partition(partition)}: {message}", "".join(traceback.format_exception(cause)))
+    where = describe_partition(task.partition)
+    return Failed(task.partition.number, "engine", f"{where}: {message}", "".join(traceback.format_exception(cause)), task.attempt)

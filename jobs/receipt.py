@@ -16,10 +16,11 @@ STAGES = ("read", "tokenize", "encode", "write")
 
 @dataclass(frozen=True)
 class Task:
-    """One partition to embed. `skip`: ordinals of its shards that are committed already."""
+    """One partition to embed. `skip`: ordinals of its shards that are committed already. attempt: which submission this is; Done and Failed name it."""
 
     partition: Partition
     skip: frozenset[int] = frozenset()
+    attempt: int = 0
 
 
 def describe_partition(partition: Partition) -> str:
@@ -104,6 +105,7 @@ class Failed:
     kind: str
     message: str
     traceback: str = ""
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Done:
     """All that was asked of a partition is reported; the worker has left it."""
 
     partition: int
+    attempt: int = 0
 
 
 Event = Ready | Progress | Receipt | Done | Failed

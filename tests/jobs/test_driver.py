@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jobs.driver import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
 from jobs.errors import Interrupted, UsageError
 from jobs.pool import Died
-from jobs.receipt import Done, Failed, Ready, Receipt
+from jobs.receipt import Done, Event, Failed, Ready, Receipt
 from tests.jobs.fakes import partition, ready, receipt
 
 
@@ -19,8 +21,20 @@ def committed(actions: list[Action]) -> list[tuple[int, int]]:
     return [(action.receipt.partition, action.receipt.ordinal) for action in actions if isinstance(action, Commit)]
 
 
-def started(partitions: int, workers: int = 1) -> Driver:
-    driver = Driver([partition(number) for number in range(partitions)], (), workers=workers)
+class Answered(Driver):
+    """A driver whose workers name the attempt that they were given last, as real ones do."""
+
+    def handle(self, worker: int, event: Event | Died) -> list[Action]:
+        given: dict[tuple[int, int], int] = self.__dict__.setdefault("given", {})
+        if isinstance(event, Done | Failed):
+            event = replace(event, attempt=given.get((worker, event.partition), 0))
+        actions = super().handle(worker, event)
+        given.update({(action.worker, action.task.partition.number): action.task.attempt for action in actions if isinstance(action, Submit)})
+        return actions
+
+
+def started(partitions: int, workers: int = 1) -> Answered:
+    driver = Answered([partition(number) for number in range(partitions)], (), workers=workers)
     driver.start()
     return driver
 
@@ -71,7 +85,8 @@ def test_a_lost_receipt_is_asked_for_again() -> None:
     assert committed(driver.handle(0, receipt(0, 1))) == [(0, 1)]
     (again,) = driver.handle(0, Done(0))
     assert isinstance(again, Submit) and again.task.skip == {1}
-    assert driver.handle(0, Done(0)) == [again]
+    (once_more,) = driver.handle(0, Done(0))
+    assert isinstance(once_more, Submit)
     (finish,) = driver.handle(0, Done(0))
     assert isinstance(finish, Finish) and finish.failures[0].kind == "defect"
 
@@ -88,10 +103,10 @@ def test_a_receipt_is_committed_once_whoever_sends_it() -> None:
 def test_bad_data_is_final_and_the_rest_is_done_first(kind: str) -> None:
     driver = started(3)
     driver.handle(0, ready())
-    failed = Failed(0, kind, "broken")
-    assert submitted(driver.handle(0, failed)) == [(0, 2)]
+    assert submitted(driver.handle(0, Failed(0, kind, "broken"))) == [(0, 2)]
     driver.handle(0, receipt(1))
-    assert driver.handle(0, receipt(2))[-1] == Finish((failed,))
+    (finish,) = (action for action in driver.handle(0, receipt(2)) if isinstance(action, Finish))
+    assert [(failed.partition, failed.kind, failed.message) for failed in finish.failures] == [(0, kind, "broken")]
 
 
 @pytest.mark.parametrize("kind", ["engine", "storage", "defect"])
@@ -101,7 +116,17 @@ def test_other_failures_are_tried_three_times(kind: str) -> None:
     failed = Failed(0, kind, "no luck")
     assert submitted(driver.handle(0, failed)) == [(0, 0)]
     assert submitted(driver.handle(0, failed)) == [(0, 0)]
-    assert driver.handle(0, failed) == [Finish((failed,))]
+    (finish,) = driver.handle(0, failed)
+    assert isinstance(finish, Finish) and [each.message for each in finish.failures] == ["no luck"]
+
+
+def test_old_news_of_an_attempt_is_passed_over() -> None:
+    driver = started(9)
+    driver.handle(0, ready())
+    failed = Failed(0, "storage", "no luck")
+    first = replace(failed, attempt=1)
+    assert submitted(Driver.handle(driver, 0, first)) == [(0, 2)]
+    assert Driver.handle(driver, 0, first) == [] and Driver.handle(driver, 0, Done(0, 1)) == []
 
 
 def test_a_dead_worker_is_replaced_and_its_partitions_are_given_to_another() -> None:
@@ -148,7 +173,7 @@ def test_a_worker_of_another_fingerprint_does_not_work() -> None:
     def refuse(other: Ready) -> str | None:
         return None if other.precision == "float32" else f"precision is {other.precision}"
 
-    driver = Driver([partition(number) for number in range(9)], (), workers=2, refuse=refuse)
+    driver = Answered([partition(number) for number in range(9)], (), workers=2, refuse=refuse)
     driver.start()
     driver.handle(0, ready())
     assert driver.handle(1, ready(precision="float16")) == [Stop(1)]
@@ -159,6 +184,7 @@ def test_a_late_receipt_counts_for_a_partition_that_was_given_up() -> None:
     driver = started(2)
     driver.handle(0, ready())
     driver.handle(0, Failed(0, "bad_data", "broken"))
+    assert list(driver.remaining) == [1]
     assert committed(driver.handle(0, receipt(0))) == [(0, 0)]
     assert driver.handle(0, receipt(1))[-1] == Finish(())
 
