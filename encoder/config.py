@@ -36,6 +36,7 @@ _ACTIVATIONS = {
     "relu": "relu",
 }
 _DENSE_ACTIVATIONS = {"torch.nn.modules.activation.Tanh": "tanh", "torch.nn.modules.linear.Identity": None}
+_EXPECTED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False, "quantization_config": None}
 # Of the Transformer module's own settings: these change nothing at inference here, whatever they say.
 _HARMLESS_TRANSFORMER_KEYS = {"max_seq_length", "do_lower_case", "unpad_inputs", "query_length", "document_length"}
 
@@ -166,9 +167,9 @@ def _read_transformer(folder: Path) -> TransformerConfig:
         raise ModelConfigError(f"{file}: not there; a model folder holds config.json, the weights and, for text, a tokenizer.")
     raw = _read_object(file)
     model_type = _model_type(raw, file)
-    for key, allowed in (("position_embedding_type", ("absolute", None)), ("is_decoder", (False, None)), ("add_cross_attention", (False, None))):
-        if raw.get(key) not in allowed:
-            raise ModelConfigError(f"{file}: {key} {raw[key]!r} is not supported; expected {allowed[0]!r}.")
+    for key, expected in _EXPECTED.items():
+        if raw.get(key, expected) not in (expected, None):
+            raise ModelConfigError(f"{file}: {key} {raw[key]!r} is not supported; expected {expected!r}.")
     if raw.get("auto_map"):
         raise ModelConfigError(f"{file}: auto_map asks for Python code of the model's own ({', '.join(map(str, raw['auto_map']))}), which is never run.")
     activation = raw.get("hidden_act", "gelu")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from encoder.config import DenseConfig, ModelConfig, Normalize, read_model_config
 from encoder.errors import ModelConfigError
-from encoder.sources import LocalModel, fetch_model, file_digest, files_digest
+from encoder.sources import LocalModel, fetch_model, files_digest
 from encoder.tokenizer import tokenizer_files, tokenizer_limit, truncation_side
 from encoder.weights import find_weights, weight_files
 
@@ -23,7 +23,7 @@ from encoder.weights import find_weights, weight_files
 class ModelDescription:
     """A model with every option resolved. prompt: the text itself. max_tokens: ids of a document at most, special ones and prompt included.
 
-    dimensions: columns of an embedding. truncates: whether those are fewer than the model makes.
+    dimension: columns of an embedding, fewer than the model makes where it is truncated.
     """
 
     model: LocalModel
@@ -33,15 +33,12 @@ class ModelDescription:
     normalize: bool
     prompt: str
     max_tokens: int
-    dimensions: int
+    dimension: int
 
     @property
-    def dimension(self) -> int:
-        return self.dimensions
-
-    @property
-    def truncates(self) -> bool:
-        return self.dimensions < self.config.dimension
+    def truncated_to(self) -> int | None:
+        """`dimension`, where that is fewer columns than the model makes."""
+        return self.dimension if self.dimension < self.config.dimension else None
 
     @property
     def position_limit(self) -> int:
@@ -60,7 +57,7 @@ class ModelDescription:
             "normalize": str(self.normalize).lower(),
             "prompt": self.prompt,
             "max_tokens": str(self.max_tokens),
-            "dimensions": str(self.dimensions),
+            "dimensions": str(self.dimension),
         }
         return values if precision is None else values | {"precision": precision}
 
@@ -143,5 +140,3 @@ def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:
         )
     return config.max_seq_length
 
-
-__all__ = ["ModelDescription", "describe", "file_digest"]

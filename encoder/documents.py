@@ -15,16 +15,17 @@ from encoder.stream import Piece
 from encoder.tokenizer import TokenizedTexts
 
 CHARACTERS_PER_TOKEN = 4  # of English text; only sizes depend on it
-TEXTS_AT_ONCE = 1024  # Arrow values that become Python strings together, and texts of a piece at most
+TEXTS_AT_ONCE = 1024  # Arrow values that become Python strings together
+TEXTS_OF_A_PIECE = 4096
 
 
 def cut_texts(batch: Any, window_tokens: int) -> Iterator[Piece]:
-    """Pieces of about `window_tokens` tokens, or TEXTS_AT_ONCE texts; one empty piece for an empty batch. Raises InputError for what is no batch of texts."""
+    """Pieces of about `window_tokens` tokens, or TEXTS_OF_A_PIECE texts; one empty piece for an empty batch. Raises InputError for what is no text."""
     budget = window_tokens * CHARACTERS_PER_TOKEN
     piece: list[str] = []
     first, characters = 0, 0
     for text in _strings(batch):
-        if piece and (characters + len(text) > budget or len(piece) >= TEXTS_AT_ONCE):
+        if piece and (characters + len(text) > budget or len(piece) >= TEXTS_OF_A_PIECE):
             yield Piece(piece, first, last=False)
             first, characters, piece = first + len(piece), 0, []
         piece.append(text)

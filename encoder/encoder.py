@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -24,7 +25,7 @@ from encoder.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
 from encoder.weights import open_weights
 from encoder.weights.loader import match_parameters
 
-BATCHES_PER_WINDOW = 16
+BATCHES_PER_WINDOW = 16  # packed batches that are sorted and cut together
 SMALLEST_WINDOW_TOKENS = 4096
 
 
@@ -39,7 +40,8 @@ class Encoder:
         self.description, self.device, self.threads = description, device, threads
         self._ops, self._tokenize_busy, self._encode_busy = ops, BusyClock(), BusyClock()
         self._runner = Runner(ops.program(_plan_forward(description, ops)), self._encode_busy)
-        self._lock = threading.Lock()
+        self._loading_tokenizer = threading.Lock()
+        weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
 
     @classmethod
     def from_pretrained(
@@ -103,7 +105,10 @@ class Encoder:
         return self.description.fingerprint(self.precision)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """texts: B strings, a list or an Arrow array. Returns [B, E] float32, in their order. Raises InputError for what is not text."""
+        """texts: B strings, a list or an Arrow array; a string alone counts as one text. Returns [B, E] float32, in their order.
+
+        Raises InputError, naming the text, for what is not text.
+        """
         if isinstance(texts, str):
             texts = [texts]
         return next(self.encode_stream([texts])).embeddings
@@ -152,7 +157,7 @@ class Encoder:
         )
 
     def _tokenize(self, texts: list[str], first: int) -> TokenizedTexts:
-        with self._lock:  # loaded when the first text comes, by whichever thread brings it
+        with self._loading_tokenizer:  # when the first text comes, by whichever thread brings it
             tokenizer = self._tokenizer
         with self._tokenize_busy:
             return tokenizer.tokenize(texts, first)
@@ -167,9 +172,7 @@ def _plan_forward(description: ModelDescription, ops: Ops) -> Any:
         model = architecture.build(config, match_parameters(source, architecture.name_table(config)), ops)
     finally:
         source.close()
-    head = plan_head(
-        ops, description.pooling, description.head, dimensions=description.dimensions if description.truncates else None, normalize=description.normalize
-    )
+    head = plan_head(ops, description.pooling, description.head, dimensions=description.truncated_to, normalize=description.normalize)
 
     def forward(batch: DeviceBatch) -> Activations:
         return head(model(batch), batch)

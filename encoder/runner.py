@@ -41,9 +41,13 @@ class Runner:
                 raise RuntimeError("this encoder is closed") from None
         return [future for _, future in group]
 
-    def close(self) -> None:
-        """Finish what was submitted, then end the program."""
+    def stop(self) -> None:
+        """Take nothing more; what was submitted is finished, then the program is closed."""
         self._groups.finish()
+
+    def close(self) -> None:
+        """stop(), and wait until it is done."""
+        self.stop()
         self._thread.join()
 
     def _run(self) -> None:

@@ -25,6 +25,7 @@ from encoder.tokenizer import TokenizedTexts
 Tokenize = Callable[[Any, int], TokenizedTexts]
 LINGER_S = 0.02  # how long a window that is not full waits for more before it goes as it is
 BATCHES_WAITING = 4  # finished batches that wait for the caller
+DOCUMENTS_PER_WINDOW = 16_384  # very short ones would otherwise fill a window by the million
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class _Stream:
         self._current = _Batch()
         self._finished: list[_Batch] = []
         self._open: list[tuple[_Batch, TokenizedTexts]] = []  # the window that is being filled
-        self._open_tokens = 0
+        self._open_tokens = self._open_documents = 0
 
     def start(self, batches: Iterable[Iterator[Piece]]) -> None:
         threading.Thread(target=self._read, args=(batches,), name="encoder-read", daemon=True).start()
@@ -162,10 +163,11 @@ class _Stream:
         if len(tokens.num_tokens_dropped):
             self._open.append((batch, tokens))
             self._open_tokens += len(tokens.input_ids)
+            self._open_documents += len(tokens.num_tokens_dropped)
         if piece.last:
             self._finished.append(batch)
             self._current = _Batch()
-        if self._open_tokens >= self._budget.window_tokens or not self._open:
+        if self._open_tokens >= self._budget.window_tokens or self._open_documents >= DOCUMENTS_PER_WINDOW or not self._open:
             self._send_window()
 
     def _send_window(self) -> None:
@@ -177,7 +179,8 @@ class _Stream:
             first = 0
             for batch, tokens in self._open:
                 batch.parts.append((window, slice(first, first := first + len(tokens.num_tokens_dropped))))
-            self._open, self._open_tokens = [], 0
+            self._open = []
+            self._open_tokens = self._open_documents = 0
         for batch in self._finished:
             self.outgoing.put(batch)
         self._finished = []

@@ -94,10 +94,12 @@ class Tokenizer:
 
 
 def size_thread_pool(threads: int | None) -> None:
-    """Tell `tokenizers` how many threads to use: its pool takes its size from the environment when it is first used, once for a process."""
+    """Tell `tokenizers` how many threads to use: its pool takes its size from the environment when it is first used, once for a process.
+
+    None leaves it at all that the process may use. TOKENIZERS_PARALLELISM stays the user's own.
+    """
     if threads is not None:
         os.environ["RAYON_NUM_THREADS"] = str(threads)
-        os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
 
 
 def tokenizer_limit(folder: Path) -> int | None:

@@ -69,7 +69,7 @@ def open_weights(path: str | Path) -> WeightSource:
 
 def _candidates(folder: Path) -> list[Path]:
     """Weight files by name; shards that an index names belong to the index."""
-    found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.is_file()]
+    found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()]
     indexes = [path for path in found if path.name.endswith(".json")]
     shards = {shard for index in indexes for shard in weight_files(index) if shard != index}
     return [path for path in found if path not in shards]
@@ -91,7 +91,7 @@ def _recognise(path: str) -> str:
         return "safetensors"
     if head[:1] == b"{" and _is_index(path):
         return "index"
-    if head[:1] and (0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)):
+    if len(head) > 1 and ((0x81 <= head[0] <= 0x8F and 0xA1 <= head[1] <= 0xDB) or head[0] in (0xDE, 0xDF)):  # a MessagePack map, its first key a string
         return "burn record"
     if len(head) < 9 or path.endswith(".safetensors"):
         return "safetensors"  # its reader says what is wrong

@@ -54,6 +54,7 @@ def test_the_transformer_may_have_a_folder_of_its_own(folder: Path) -> None:
 CONFIG_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "relative positions": ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key' is not supported"),
     "a decoder": ({"is_decoder": True}, "is_decoder True is not supported"),
+    "quantised": ({"quantization_config": {"bits": 4}}, "quantization_config .* is not supported"),
     "remote code": ({"auto_map": {"AutoModel": "modeling_x.X"}}, "never run"),
     "unknown activation": ({"hidden_act": "silu"}, "hidden_act 'silu' is not supported"),
     "heads that do not divide": ({"num_attention_heads": 7}, "not a multiple of num_attention_heads 7"),

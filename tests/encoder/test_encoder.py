@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import subprocess
@@ -177,6 +178,17 @@ def test_a_closed_encoder_says_so(folder: Path) -> None:
     encoder.close()
     with pytest.raises(RuntimeError, match="closed"):
         encoder.encode(["the"])
+
+
+def test_an_encoder_that_is_dropped_ends_its_thread(folder: Path) -> None:
+    before = set(threading.enumerate())
+    encoder = Encoder.from_pretrained(str(folder), device="cpu", threads=1)
+    encoder.encode(["the"])
+    [runner] = [thread for thread in set(threading.enumerate()) - before if thread.name == "encoder-runner"]
+    del encoder
+    gc.collect()
+    runner.join(timeout=30)
+    assert not runner.is_alive()
 
 
 def test_token_ids_as_lists_and_flat(encoder: Encoder) -> None:
