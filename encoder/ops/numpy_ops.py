@@ -16,7 +16,7 @@ from encoder.errors import DeviceError, ModelConfigError
 from encoder.ops.activations import activation_named
 from encoder.ops.base import Linear, Ops, Program
 from encoder.ops.numpy_threads import InlineProgram, ThreadedProgram, blas_name, single_threaded_blas
-from encoder.ops.row_block import invariant_block
+from encoder.ops.row_block import Shape, invariant_block
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class NumpyOps(Ops):
         self.row_block = 1
         self.max_batch_tokens = max_batch_tokens
         self.kernel_set = f"numpy {np.__version__}, {blas_name()}"
-        self._shapes: set[tuple[int, int]] = set()  # (K, N) of every planned weight
+        self._shapes: set[Shape] = set()  # of every planned weight
 
     def embed(
         self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
@@ -65,7 +65,8 @@ class NumpyOps(Ops):
         stored = _as_it_lies(weight).T  # [K, N]; x @ stored gives equal bits either way from two rows up, and a copy would cost more than loading all else
         shift = None if bias is None else _float32(bias)
         activate = activation_named(activation)
-        self._keep_rows_independent(stored.shape[0], stored.shape[1])
+        inner, columns = stored.shape
+        self._keep_rows_independent(inner, columns, column_major=not stored.flags.c_contiguous)
 
         def run(x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray:
             y: np.ndarray = x @ stored
@@ -168,9 +169,9 @@ class NumpyOps(Ops):
 
         return InlineProgram(run) if self.threads == 1 else ThreadedProgram(run, self.threads)
 
-    def _keep_rows_independent(self, inner: int, columns: int) -> None:
+    def _keep_rows_independent(self, inner: int, columns: int, column_major: bool = False) -> None:
         """Widens `row_block` until products with a [inner, columns] weight keep a row's bits too; without any such block every document goes alone."""
-        self._shapes.add((inner, columns))
+        self._shapes.add((inner, columns, "F") if column_major else (inner, columns))
         block = invariant_block(self._shapes, BATCH_TOKENS)
         if block is None:
             log.warning("%s gives a row other bits at other places of a product, whatever the block: one document at a time", self.kernel_set)

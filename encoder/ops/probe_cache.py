@@ -1,0 +1,77 @@
+"""What a start-up probe found on this machine, kept between processes: a measurement of seconds becomes one file to read.
+
+The file lies in $XDG_CACHE_HOME/embermill/probes, else ~/.cache/embermill/probes, and its name is a hash of all that the findings depend on
+(NumPy, its BLAS and the kernels that it chose, the processor), so that another machine never reads it by mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from encoder.ops.numpy_threads import blas_name
+
+log = logging.getLogger(__name__)
+
+
+class ProbeCache:
+    """Findings by name, read once. A file that is damaged or cannot be written costs a measurement next time and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found = _read(path)
+
+    def get(self, name: str) -> bool | None:
+        return self.found.get(name)
+
+    def put(self, name: str, finding: bool) -> None:
+        """Adds a finding to what this and other processes have kept; the file is replaced in one rename."""
+        self.found = {**_read(self.path), **self.found, name: finding}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, suffix=".tmp", delete=False) as file:
+                json.dump(self.found, file)
+            Path(file.name).replace(self.path)
+        except OSError as error:
+            log.info("probe cache %s cannot be written (%s): every process measures again", self.path, error)
+
+
+@cache
+def machine_cache(probe: str) -> ProbeCache:
+    """The findings of `probe` (its name and version) on this machine with this NumPy."""
+    return ProbeCache(_folder() / f"{probe}-{hashlib.sha256(_machine().encode()).hexdigest()[:24]}.json")
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embermill" / "probes"
+
+
+def _machine() -> str:
+    """Processor, sizes of its caches (OpenBLAS cuts its blocks by them), NumPy and BLAS."""
+    parts = [platform.machine(), platform.processor(), np.__version__, blas_name()]
+    for source in ("/proc/cpuinfo", *(f"/sys/devices/system/cpu/cpu0/cache/index{level}/size" for level in range(4))):
+        try:
+            with Path(source).open() as stream:
+                head = stream.read(4096).partition("\n\n")[0]  # the first processor
+        except OSError:
+            continue
+        parts += [
+            line for line in head.splitlines() if ":" not in line or line.startswith(("vendor_id", "cpu family", "model", "stepping", "cache size", "CPU "))
+        ]
+    return "\n".join(parts)
+
+
+def _read(path: Path) -> dict[str, bool]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, bool)} if isinstance(found, dict) else {}
