@@ -23,6 +23,7 @@ class Tile:
     columns: int = 256
     stages: int = 4
     cluster: int = 2
+    pingpong: bool = False
 
     @property
     def shared_bytes(self) -> int:
@@ -83,8 +84,9 @@ class HopperGemm:
         self.tile = tile or Tile()
         self.outputs, self.inputs, self.precision, self.bias = outputs, inputs, precision, bias
         defines = dict(STORAGE=storage, ACTIVATION=activation, TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER=self.tile.cluster)
-        self.module = KernelModule("cuda/gemm_wgmma.cu", defines, "sm_90a")
-        self.kernel = self.module.kernel("gemm_wgmma", (THREADS,), self.tile.shared_bytes)
+        name = "gemm_pingpong" if self.tile.pingpong else "gemm_wgmma"
+        self.module = KernelModule(f"cuda/{name}.cu", defines, "sm_90a")
+        self.kernel = self.module.kernel(name, (THREADS,), self.tile.shared_bytes)
         self.blocks = multiprocessors // self.tile.cluster * self.tile.cluster
         self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.cluster, precision)
         self.maps: dict[tuple[int, int, int], tuple[TensorMap, TensorMap]] = {}
@@ -95,7 +97,8 @@ class HopperGemm:
 
     def __call__(self, x: int, out: int, rows: int, stream: int) -> None:
         if (x, out, rows) not in self.maps:
-            self.maps[x, out, rows] = tensor_map(x, rows, self.inputs, TILE_M, self.precision), tensor_map(out, rows, self.outputs, 64, self.precision)
+            box_rows = 128 if self.tile.pingpong else 64
+            self.maps[x, out, rows] = tensor_map(x, rows, self.inputs, TILE_M, self.precision), tensor_map(out, rows, self.outputs, box_rows, self.precision)
         x_map, out_map = self.maps[x, out, rows]
         bias, m, n, k = C.c_uint64(self.bias), C.c_int(rows), C.c_int(self.outputs), C.c_int(self.inputs)
         arguments = (C.c_void_p * 7)(

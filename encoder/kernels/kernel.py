@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,11 @@ class Kernel:
 
     def __init__(self, function: Any, block: Dim, shared_bytes: int) -> None:
         self.function, self.block, self.shared_bytes = function, block, shared_bytes
-        if shared_bytes > PLAIN_SHARED_BYTES:
-            from cupy_backends.cuda.api import driver
+        from cupy_backends.cuda.api import driver
 
+        if shared_bytes > PLAIN_SHARED_BYTES:
             driver.funcSetAttribute(function.ptr, DYNAMIC_SHARED_BYTES, shared_bytes)
+        self.resident_blocks = int(driver.occupancyMaxActiveBlocksPerMultiprocessor(function.ptr, prod(block), shared_bytes))  # per multiprocessor
 
     def __call__(self, grid: Dim, *arguments: Any) -> None:
         self.function((*grid, 1, 1)[:3], (*self.block, 1, 1)[:3], tuple(map(_argument, arguments)), self.shared_bytes)

@@ -24,8 +24,7 @@ log = logging.getLogger(__name__)
 
 BATCH_TOKENS = 65536
 TENSOR_HEADS = (32, 64, 128)
-ATTENTION_THREADS = {32: 128, 64: 128, 128: 256}
-ATTENTION_BLOCKS = {32: 3, 64: 2, 128: 1}  # resident per multiprocessor, by registers
+WGMMA_HEADS = (32, 64)
 
 
 def make_ops(device: DeviceFacts, precision: str) -> CudaOps:
@@ -40,7 +39,7 @@ class CudaOps(CupyOps):
 
     def __init__(self, device: DeviceFacts, precision: str, max_batch_tokens: int = BATCH_TOKENS, *, fused_gelu: bool = True) -> None:
         super().__init__(device, precision, max_batch_tokens)
-        self.compute_units, self.index = device.compute_units, int(cp.cuda.Device().id)
+        self.index = int(cp.cuda.Device().id)
         self.tile_rows = 16 if self.precision == "float32" else 128
         self.fused_gelu = fused_gelu and self.architecture == "sm_90a" and self.precision != "float32"
         self.kernel_set += f", {cublaslt.version()}"
@@ -57,9 +56,8 @@ class CudaOps(CupyOps):
     def attention(self, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         if self.precision == "float32" or head_dim not in TENSOR_HEADS:
             return super().attention(num_heads, head_dim)
-        shared = 2 * (128 + 64 + 64) * head_dim * 2
-        kernel = self._module("cuda/attention_mma.cu", HEAD_DIM=head_dim).kernel("attention_mma", (ATTENTION_THREADS[head_dim],), shared)
-        return self._planned_attention(kernel, ATTENTION_BLOCKS[head_dim] * self.compute_units, num_heads, head_dim)
+        name = "wgmma" if self.architecture == "sm_90a" and head_dim in WGMMA_HEADS else "mma"
+        return self._tensor_attention(name, 256 if name == "wgmma" or head_dim == 128 else 128, num_heads, head_dim)
 
     def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         """Residuals are added inside the products, and each LayerNorm works in place."""
@@ -81,6 +79,11 @@ class CudaOps(CupyOps):
 
     def program(self, forward: Callable[[GpuBatch], Pooled]) -> Program:
         return GpuProgram(forward, self.tile_rows, self.max_batch_tokens, graphs=True)
+
+    def _tensor_attention(self, name: str, threads: int, num_heads: int, head_dim: int, **defines: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+        shared = 2 * (128 + 64 + 64) * head_dim * 2  # two slots of queries, two stages of keys and values
+        kernel = self._module(f"cuda/attention_{name}.cu", HEAD_DIM=head_dim, **defines).kernel(f"attention_{name}", (threads,), shared)
+        return self._planned_attention(kernel, num_heads, head_dim)
 
     def _library_linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Linear:
         outputs, inputs = weight.shape

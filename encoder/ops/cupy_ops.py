@@ -18,7 +18,7 @@ from cupy_backends.cuda.libs import cublas
 from encoder.batching import PackedBatch
 from encoder.errors import DeviceError, ModelConfigError
 from encoder.kernels.compiler import compiler_version
-from encoder.kernels.kernel import KernelModule
+from encoder.kernels.kernel import Kernel, KernelModule
 from encoder.ops.base import Linear, Ops, Program
 from encoder.ops.gpu_batch import BatchRoom, DeviceArray, GpuBatch, Pooled, attention_tiles
 from encoder.ops.gpu_program import GpuProgram
@@ -63,7 +63,7 @@ class CupyOps(Ops):
         self.device, self.precision, self.max_batch_tokens = device, precision, max_batch_tokens
         self.architecture = "sm_90a" if device.architecture == "sm_90" else device.architecture
         self.stored = STORED[precision]
-        self.blocks = 8 * device.compute_units
+        self.compute_units, self.blocks = device.compute_units, 8 * device.compute_units
         self.kernel_set = f"{self.name}: CuPy {cp.__version__}, {compiler_version()}, {self.architecture}"
         self.modules: dict[tuple[str, tuple[tuple[str, int], ...]], KernelModule] = {}
 
@@ -78,7 +78,7 @@ class CupyOps(Ops):
         def run(batch: GpuBatch) -> DeviceArray:
             rows = batch.room.rows
             out = self._empty(rows, width)
-            kernel((-(-rows // ROWS_PER_BLOCK),), batch.input_ids, batch.position_ids, *tables, scale, shift, float(eps), out, rows)
+            kernel((self._row_blocks(kernel, rows),), batch.input_ids, batch.position_ids, *tables, scale, shift, float(eps), out, rows)
             return out
 
         return run
@@ -103,7 +103,7 @@ class CupyOps(Ops):
 
         def run(x: DeviceArray, residual: DeviceArray | None = None, out: DeviceArray | None = None) -> DeviceArray:
             out = self._empty(len(x), width) if out is None else out
-            kernel((-(-len(x) // ROWS_PER_BLOCK),), x, residual, scale, shift, float(eps), out, len(x))
+            kernel((self._row_blocks(kernel, len(x)),), x, residual, scale, shift, float(eps), out, len(x))
             return out
 
         return run
@@ -111,8 +111,8 @@ class CupyOps(Ops):
     def attention(self, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         if head_dim > LARGEST_HEAD:
             raise DeviceError(f"attention on this GPU backend: head dimensions up to {LARGEST_HEAD}, got {head_dim}; use device='cpu'")
-        kernel = self._module("portable/attention.cu", HEAD_DIM=head_dim).kernel("attention", (32, 8))
-        return self._planned_attention(kernel, self.blocks, num_heads, head_dim)
+        kernel = self._module("portable/attention.cu", HEAD_DIM=head_dim, TILE_ROWS=self.tile_rows).kernel("attention", (32, 8))
+        return self._planned_attention(kernel, num_heads, head_dim)
 
     def segment_pool(self, kind: str) -> Callable[[DeviceArray, GpuBatch], Pooled]:
         if kind not in POOLINGS:
@@ -176,8 +176,8 @@ class CupyOps(Ops):
     def program(self, forward: Callable[[GpuBatch], Pooled]) -> Program:
         return GpuProgram(forward, self.tile_rows, self.max_batch_tokens, graphs=self.graphs)
 
-    def _planned_attention(self, kernel: Callable[..., None], blocks: int, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
-        scale_log2 = float(head_dim**-0.5 * np.log2(np.e))
+    def _planned_attention(self, kernel: Kernel, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+        scale_log2, blocks = float(head_dim**-0.5 * np.log2(np.e)), self.compute_units * kernel.resident_blocks
 
         def run(qkv: DeviceArray, batch: GpuBatch) -> DeviceArray:
             out = self._empty(batch.room.rows, num_heads * head_dim)
@@ -185,6 +185,10 @@ class CupyOps(Ops):
             return out
 
         return run
+
+    def _row_blocks(self, kernel: Kernel, rows: int) -> int:
+        """Blocks of the LayerNorm kernels: as many as are resident at once, or fewer where there are not enough rows."""
+        return min(-(-rows // ROWS_PER_BLOCK), self.compute_units * kernel.resident_blocks)
 
     def _finish(self, width: int, activation: str | None) -> Callable[..., DeviceArray]:
         """activation(x + bias) + residual on [T, width], by a kernel of its own."""

@@ -7,6 +7,7 @@ Batches are packed beforehand, as the peers' are; ids go up and embeddings come 
 
 from __future__ import annotations
 
+import argparse
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ from encoder.device import choose_device
 from encoder.encoder import _plan_forward
 from encoder.ops.cuda_ops import CudaOps
 from encoder.ops.gpu_program import GpuProgram
-from tests.bench.peers_gpu import Workload
+from tests.bench.peers_gpu import Workload, write_model
 
 
 class Ours:
@@ -109,3 +110,19 @@ class TimedOps(CudaOps):
 
     def segment_pool(self, kind: str) -> Any:
         return self._timed("pool", super().segment_pool(kind))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="minilm,base,large")
+    parser.add_argument("--precision", default="float16")
+    args = parser.parse_args()
+    for model in args.models.split(","):
+        ours = Ours(write_model(model, f"/tmp/{model}"), args.precision, timed=True)
+        for kind in ("fixed128", "fixed512", "mixed"):
+            rows, families = ours.families(Workload.make(kind, 1 << 17))
+            print(f"{model} {args.precision} {kind} {rows} rows: " + ", ".join(f"{name} {ms * 1e6 / rows:.1f}" for name, ms in families.items()) + " ns/token", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,8 +19,8 @@ from encoder.ops.cuda_ops import CudaOps
 from encoder.ops.cupy_ops import STORAGES
 from tests.bench.peers_gpu import SHAPES, Workload, take_turns, write_model
 
-TILES = [Tile(256, 4, 2), Tile(256, 4, 1), Tile(192, 5, 2), Tile(128, 6, 2)]
-BUDGETS = [5632, 8448, 11264, 16896, 22528, 33792, 45056, 65536]
+TILES = [Tile(256, 4, 2), Tile(256, 4, 1), Tile(192, 4, 2), Tile(128, 6, 2), Tile(128, 6, 2, True), Tile(128, 6, 1, True)]
+BUDGETS = [11264, 33792, 65536, 131072]
 
 
 def graph_of(launch: Callable[[], object], repeats: int) -> Callable[[], None]:
@@ -65,7 +65,7 @@ def ffn(ops: CudaOps, model: str, tokens: int) -> None:
 
         return graph_of(launch, 12)
 
-    for candidate in range(3):
+    for candidate in range(2):
         try:
             gemm = Gemm(Product(f, e, ops.precision, None, tokens), up.data.ptr, bias_up.data.ptr, 0, candidate)
         except Exception as error:
@@ -83,30 +83,37 @@ def ffn(ops: CudaOps, model: str, tokens: int) -> None:
                 up.data.ptr, wide.data.ptr, f, e,
                 precision=ops.precision, storage=STORAGES[ops.precision], activation=activation, multiprocessors=ops.compute_units, tile=tile,
             )  # fmt: skip
-            name = f"wgmma {tile.columns}/{tile.stages}/{tile.cluster} {'gelu' if activation else 'no gelu'}"
+            name = f"{'turns' if tile.pingpong else 'wgmma'} {tile.columns}/{tile.stages}/{tile.cluster} {'gelu' if activation else 'no gelu'}"
             runs[name] = pair(lambda fused=fused: fused(x.data.ptr, h.data.ptr, tokens, stream()))  # type: ignore[misc]
     print("down", second.facts())
     flops = 2 * 2.0 * tokens * e * f
-    for name, rate in take_turns(runs, tokens * 12, rounds=3, window_s=0.25).items():  # type: ignore[arg-type]
+    for name, rate in take_turns(runs, tokens * 12, rounds=3, window_s=0.15).items():  # type: ignore[arg-type]
         us = tokens / rate * 1e6
         print(f"ffn {model} {ops.precision} T={tokens} {name:28s} {us:8.1f} us  {flops / us / 1e6:6.0f} TFLOP/s", flush=True)
 
 
 def attention(ops: CudaOps, model: str, tokens: int) -> None:
     e, heads = SHAPES[model]["hidden_size"], SHAPES[model]["num_attention_heads"]
-    attend = ops.attention(heads, e // heads)
+    dim = e // heads
+    attends = {
+        "wgmma": ops._tensor_attention("wgmma", 256, heads, dim),
+        "wgmma 2": ops._tensor_attention("wgmma", 256, heads, dim, BLOCKS=2 if dim == 32 else 1),
+        "mma": ops._tensor_attention("mma", 128, heads, dim),
+        "mma 1": ops._tensor_attention("mma", 256, heads, dim, FRAGMENTS=1, BLOCKS=3 if dim == 32 else 2),
+    }
     qkv = unit_normal(ops, tokens, 3 * e)
     runs, flops, rows = {}, {}, {}
     for kind in ("fixed128", "fixed512", "mixed"):
         work = Workload.make(kind, tokens)
         batch = next(iter(pack(work.input_ids, np.concatenate([[0], np.cumsum(work.lengths)]), tokens)))
         device_batch = ops.to_device(batch)
-        runs[kind] = graph_of(lambda b=device_batch: attend(qkv[: b.room.rows], b), 20)  # type: ignore[misc]
+        for name, attend in attends.items():
+            runs[kind, name] = graph_of(lambda b=device_batch, attend=attend: attend(qkv[: b.room.rows], b), 20)  # type: ignore[misc]
         flops[kind], rows[kind] = 4.0 * float((batch.lengths.astype(np.float64) ** 2).sum()) * e, batch.num_rows
-    for kind, rate in take_turns(runs, 20, rounds=3, window_s=0.2).items():  # type: ignore[arg-type]
+    for (kind, name), rate in take_turns(runs, 20, rounds=3, window_s=0.1).items():  # type: ignore[arg-type]
         us = 1e6 / rate
         rates = f"{flops[kind] / us / 1e6:6.0f} TFLOP/s  {rows[kind] * e * 8 / us / 1e6:5.2f} TB/s"
-        print(f"attention {model} {ops.precision} {kind:9s} {us:8.1f} us  {rates}", flush=True)
+        print(f"attention {model} {ops.precision} {kind:9s} {name:8s} {us:8.1f} us  {rates}", flush=True)
 
 
 def memory(ops: CudaOps, model: str, tokens: int) -> None:

@@ -61,11 +61,6 @@ __device__ __forceinline__ void store_matrices(bits32 at, bits32 a, bits32 b, bi
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
 
-#if STORAGE == 116
-#define PACK_TWO "cvt.rn.bf16x2.f32 %0, %1, %2;"
-#else
-#define PACK_TWO "cvt.rn.f16x2.f32 %0, %1, %2;"
-#endif
 __device__ __forceinline__ bits32 pack_two(float low, float high) {
     bits32 both;
     asm(PACK_TWO : "=r"(both) : "f"(high), "f"(low));

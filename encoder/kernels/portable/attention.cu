@@ -1,26 +1,30 @@
 // softmax(q k^T / sqrt(D)) v inside each document, in float32 on general units: correct on every card, fast on none.
-// Block (32, 8): a tile of 16 query rows of one head; each 32 lanes own two rows. Keys come 32 at a time through shared memory:
+// Block (32, 8): a tile of TILE_ROWS query rows of one head, 16 at a time; each 32 lanes own two of them. Keys come 32 at a time through shared memory:
 // a lane scores one key, then owns HEAD_DIM / 32 columns of the output. The order over keys depends on the document alone.
 #include "storage.cuh"
 
 #define KEYS 32
 #define GROUPS 8
-#define TILE_ROWS 16  // two rows per group
+#define BLOCK_ROWS 16  // two rows per group
+#ifndef TILE_ROWS
+#define TILE_ROWS BLOCK_ROWS
+#endif
 #define PER_LANE ((HEAD_DIM + LANES - 1) / LANES)
 
 // qkv [T, 3, H, HEAD_DIM]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, HEAD_DIM]
 extern "C" __global__ void __launch_bounds__(256) attention(
     const stored* qkv, const int4* tiles, const int* count, stored* out, int num_heads, float scale_log2) {
-    __shared__ float keys[KEYS][HEAD_DIM + 1], values[KEYS][HEAD_DIM], queries[TILE_ROWS][HEAD_DIM];
+    __shared__ float keys[KEYS][HEAD_DIM + 1], values[KEYS][HEAD_DIM], queries[BLOCK_ROWS][HEAD_DIM];
     int lane = threadIdx.x, group = threadIdx.y, thread = group * LANES + lane;
     long long stride = 3LL * num_heads * HEAD_DIM;
-    int items = *count * num_heads;
+    int parts = TILE_ROWS / BLOCK_ROWS, items = *count * num_heads * parts;
     for (int item = blockIdx.x; item < items; item += gridDim.x) {
-        int4 tile = tiles[item / num_heads];
-        int head = item % num_heads, first = tile.x, length = tile.y, query = tile.z;
+        int4 tile = tiles[item / (num_heads * parts)];
+        int head = item / parts % num_heads, first = tile.x, length = tile.y, query = tile.z + item % parts * BLOCK_ROWS;
+        if (query >= length) continue;
         const stored* base = qkv + first * stride + head * HEAD_DIM;
         __syncthreads();
-        for (int i = thread; i < TILE_ROWS * HEAD_DIM; i += 256) {
+        for (int i = thread; i < BLOCK_ROWS * HEAD_DIM; i += 256) {
             int r = query + i / HEAD_DIM;
             queries[i / HEAD_DIM][i % HEAD_DIM] = r < length ? unpack_float(base[r * stride + i % HEAD_DIM]) * scale_log2 : 0.0f;
         }

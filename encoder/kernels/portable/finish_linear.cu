@@ -16,14 +16,15 @@ extern "C" __global__ void __launch_bounds__(256) finish_linear(
         long long at = p * STEP;
         int c = (int)(p % (WIDTH / STEP)) * STEP;
 #if STEP > 1
-        Packed v = *(const Packed*)(x + at), r;
-        if (residual) r = *(const Packed*)(residual + at);
+        float v[STEP], r[STEP];
+        unpack(*(const Packed*)(x + at), v);
+        if (residual) unpack(*(const Packed*)(residual + at), r);
 #pragma unroll
         for (int i = 0; i < STEP; ++i) {
-            float y = activate(unpack_float(v.item[i]) + (bias ? bias[c + i] : 0.0f));
-            v.item[i] = pack_float(residual ? y + unpack_float(r.item[i]) : y);
+            v[i] = activate(v[i] + (bias ? bias[c + i] : 0.0f));
+            if (residual) v[i] += r[i];
         }
-        *(Packed*)(out + at) = v;
+        *(Packed*)(out + at) = pack(v);
 #else
         float y = activate(unpack_float(x[at]) + (bias ? bias[c] : 0.0f));
         out[at] = pack_float(residual ? y + unpack_float(residual[at]) : y);

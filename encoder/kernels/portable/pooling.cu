@@ -25,20 +25,14 @@ extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hid
 #pragma unroll 4
                 for (int t = begin; t < end; t += SLICES) {
                     const stored* row = hidden + (long long)(first + t) * WIDTH + c;
+                    float v[STEP];
 #if STEP > 1
-                    Packed v = *(const Packed*)row;
+                    unpack(*(const Packed*)row, v);
 #else
-                    const stored* v = row;
+                    v[0] = unpack_float(*row);
 #endif
 #pragma unroll
-                    for (int i = 0; i < STEP; ++i) {
-#if STEP > 1
-                        float x = unpack_float(v.item[i]);
-#else
-                        float x = unpack_float(v[i]);
-#endif
-                        value[i] = POOLING == 2 ? fmaxf(value[i], x) : value[i] + x;
-                    }
+                    for (int i = 0; i < STEP; ++i) value[i] = POOLING == 2 ? fmaxf(value[i], v[i]) : value[i] + v[i];
                 }
             }
             for (int i = 0; i < STEP; ++i) partial[slice][threadIdx.x * STEP + i] = value[i];

@@ -27,6 +27,12 @@ typedef bits16 stored;
 #define VECTOR 8
 #endif
 
+#if STORAGE == 116
+#define PACK_TWO "cvt.rn.bf16x2.f32 %0, %1, %2;"  // the first operand is the upper half
+#else
+#define PACK_TWO "cvt.rn.f16x2.f32 %0, %1, %2;"
+#endif
+
 union FloatBits { float value; bits32 bits; };
 
 __device__ __forceinline__ float unpack_float(stored s) {
@@ -59,7 +65,34 @@ __device__ __forceinline__ stored pack_float(float f) {
 }
 
 // 16 bytes at once: VECTOR stored values. Rows start on 16 bytes wherever WIDTH is a multiple of VECTOR.
-struct alignas(16) Packed { stored item[VECTOR]; };
+struct alignas(16) Packed { bits32 word[4]; };
+
+__device__ __forceinline__ void unpack(const Packed& from, float (&to)[VECTOR]) {
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+#if STORAGE == 32
+        FloatBits u; u.bits = from.word[w]; to[w] = u.value;
+#else
+        to[2 * w] = unpack_float((stored)(from.word[w] & 0xffffu));
+        to[2 * w + 1] = unpack_float((stored)(from.word[w] >> 16));
+#endif
+    }
+}
+
+__device__ __forceinline__ Packed pack(const float (&from)[VECTOR]) {
+    Packed to;
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+#if STORAGE == 32
+        FloatBits u; u.value = from[w]; to.word[w] = u.bits;
+#elif ON_HIP
+        to.word[w] = (bits32)pack_float(from[2 * w]) | ((bits32)pack_float(from[2 * w + 1]) << 16);
+#else
+        asm(PACK_TWO : "=r"(to.word[w]) : "f"(from[2 * w + 1]), "f"(from[2 * w]));
+#endif
+    }
+    return to;
+}
 
 __device__ __forceinline__ float lanes_xor(float v, int mask) {
 #if ON_HIP

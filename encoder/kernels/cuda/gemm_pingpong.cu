@@ -1,0 +1,158 @@
+// out[M, N] = activation(x[M, K] @ weight[N, K]^T + bias[N]) for Hopper, the activation inside the product's own epilogue.
+// Bound: tensor cores (and the card's power); M * N * 2 bytes less to write and to read again than product and activation apart.
+//
+// A persistent grid walks over tiles of 128 x 128, N first, so that one stripe of x is read from memory once and then from L2. One warp feeds
+// STAGES of shared memory by TMA, ahead of the products and across tiles; two warpgroups take tiles in turns, so that one multiplies while the
+// other computes its activation and writes. CTAs in a cluster of two hold different rows and share the weights: each loads half and multicasts
+// it. K is summed from first to last in steps of 16, for every M.
+#include "hopper.cuh"
+#include "../portable/activation.cuh"
+#include "wgmma.cuh"
+
+#define TILE_M 128
+#define TILE_K 64
+#define THREADS 384
+#define A_BYTES (TILE_M * TILE_K * 2)
+#define B_BYTES (TILE_N * TILE_K * 2)
+#define BOX_BYTES (TILE_M * 64 * 2)         // 128 rows x 64 columns on their way out
+#define ROUNDS (TILE_N / 64)
+
+struct Shared {
+    alignas(1024) unsigned char a[STAGES][A_BYTES];
+    alignas(1024) unsigned char b[STAGES][B_BYTES];
+    alignas(1024) unsigned char out[2][BOX_BYTES];  // one per warpgroup
+    alignas(8) unsigned long long full[STAGES];
+    unsigned long long empty[STAGES];
+};
+
+struct Ring {  // which stage comes next, and which round of it
+    int stage, parity;
+    __device__ __forceinline__ void advance(int steps) {
+        stage += steps;
+        parity ^= (stage / STAGES) & 1;
+        stage %= STAGES;
+    }
+};
+
+__device__ __forceinline__ void produce(Shared& s, const TensorMap* x, const TensorMap* weight, int rank, int cluster, int clusters, int m_tiles, int n_tiles, int k_steps) {
+    Ring ring = {0, 0};
+    for (int tile = cluster; tile < m_tiles * n_tiles; tile += clusters) {
+        int row = (tile / n_tiles * CLUSTER + rank) * TILE_M, column = tile % n_tiles * TILE_N;
+        for (int k = 0; k < k_steps; ++k) {
+            bits32 full = shared_address(&s.full[ring.stage]);
+            barrier_wait(shared_address(&s.empty[ring.stage]), ring.parity ^ 1);
+            barrier_expect(full, A_BYTES + B_BYTES);
+            tma_load(shared_address(s.a[ring.stage]), x, full, k * TILE_K, row);
+#if CLUSTER == 1
+            tma_load(shared_address(s.b[ring.stage]), weight, full, k * TILE_K, column);
+#else
+            tma_load_multicast(shared_address(s.b[ring.stage]) + rank * (B_BYTES / CLUSTER), weight, full, k * TILE_K, column + rank * (TILE_N / CLUSTER), (1 << CLUSTER) - 1);
+#endif
+            ring.advance(1);
+        }
+    }
+}
+
+__device__ __forceinline__ void release(Shared& s, int stage, int lane) {
+    if (lane < CLUSTER) barrier_arrive(shared_address(&s.empty[stage]), lane);
+}
+
+// activation(d + bias) of 128 rows x 128 columns -> shared memory -> global, 64 columns at a time. d[half]: rows 64 * half to 64 * half + 63
+__device__ __forceinline__ void write_tile(Shared& s, float (&d)[2][TILE_N / 2], const float* bias, const TensorMap* out, int group, int row, int column) {
+    int lane = threadIdx.x & 31, warp = (threadIdx.x >> 5) & 3, thread = threadIdx.x & 127;
+    int box_row = warp * 16 + (lane >> 3 & 1) * 8 + (lane & 7), box_chunk = lane >> 4;
+    bits32 box = shared_address(s.out[group]);
+#pragma unroll
+    for (int round = 0; round < ROUNDS; ++round) {
+        bits32 packed[2][16];
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {  // tiles of 8 columns
+            int n = round * 8 + j;
+            float2 b = __ldg((const float2*)(bias + column + n * 8 + (lane & 3) * 2));
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                packed[half][2 * j] = pack_two(activate(d[half][4 * n] + b.x), activate(d[half][4 * n + 1] + b.y));
+                packed[half][2 * j + 1] = pack_two(activate(d[half][4 * n + 2] + b.x), activate(d[half][4 * n + 3] + b.y));
+            }
+        }
+        if (thread == 0) tma_store_wait_read();  // what was written before has left
+        named_barrier(1 + group, 128);
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+#pragma unroll
+            for (int j = 0; j < 8; j += 2) {
+                int chunk = j + box_chunk;
+                store_matrices(box + (half * 64 + box_row) * 128 + ((chunk ^ (box_row & 7)) << 4), packed[half][2 * j], packed[half][2 * j + 1], packed[half][2 * j + 2], packed[half][2 * j + 3]);
+            }
+        fence_shared_for_tma();
+        named_barrier(1 + group, 128);
+        if (thread == 0) {
+            tma_store(out, box, column + round * 64, row);
+            tma_store_commit();
+        }
+    }
+}
+
+__device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const float* bias, int rank, int cluster, int clusters, int m_tiles, int n_tiles, int k_steps) {
+    int group = threadIdx.x / 128 - 1, lane = threadIdx.x & 31;
+    Ring ring = {0, 0};
+    ring.advance(group * k_steps);
+    float d[2][TILE_N / 2];
+    for (int tile = cluster + group * clusters; tile < m_tiles * n_tiles; tile += 2 * clusters) {
+        int row = (tile / n_tiles * CLUSTER + rank) * TILE_M, column = tile % n_tiles * TILE_N;
+        int last = 0;
+        for (int k = 0; k < k_steps; ++k) {
+            barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
+            unsigned long long a = tile_descriptor(shared_address(s.a[ring.stage])), b = tile_descriptor(shared_address(s.b[ring.stage]));
+            wgmma_fence();
+#pragma unroll
+            for (int step = 0; step < TILE_K / 16; ++step) {
+                multiply_tile(d[0], a + step * 2, b + step * 2, k | step);
+                multiply_tile(d[1], a + (A_BYTES / 2 >> 4) + step * 2, b + step * 2, k | step);
+            }
+            wgmma_commit();
+            if (k > 0) {
+                wgmma_wait<1>();
+                release(s, last, lane);
+            }
+            last = ring.stage;
+            ring.advance(1);
+        }
+        wgmma_wait<0>();
+        release(s, last, lane);
+        ring.advance(k_steps);  // the other warpgroup's tile
+        write_tile(s, d, bias, out, group, row, column);
+    }
+    if ((threadIdx.x & 127) == 0) tma_store_wait_read();
+}
+
+extern "C" __global__ void
+#if CLUSTER > 1
+__cluster_dims__(CLUSTER, 1, 1)
+#endif
+__launch_bounds__(THREADS, 1) gemm_pingpong(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap out, const float* bias, int m, int n, int k) {
+    extern __shared__ unsigned char memory[];
+    Shared& s = *reinterpret_cast<Shared*>((reinterpret_cast<unsigned long long>(memory) + 1023) & ~1023ull);
+    int rank = CLUSTER > 1 ? cluster_rank() : 0, cluster = blockIdx.x / CLUSTER, clusters = gridDim.x / CLUSTER;
+    int m_tiles = (m + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER), n_tiles = n / TILE_N, k_steps = k / TILE_K;
+    if (threadIdx.x == 0) {
+        tma_prefetch_map(&x); tma_prefetch_map(&weight); tma_prefetch_map(&out);
+        for (int i = 0; i < STAGES; ++i) {
+            barrier_init(shared_address(&s.full[i]), 1);
+            barrier_init(shared_address(&s.empty[i]), 4 * CLUSTER);  // a word from each warp that multiplies this stage, in every CTA of the cluster
+        }
+        barrier_init_visible();
+    }
+    __syncthreads();
+    if (CLUSTER > 1) cluster_sync();
+    if (threadIdx.x < 128) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        if (threadIdx.x == 0) produce(s, &x, &weight, rank, cluster, clusters, m_tiles, n_tiles, k_steps);
+        __syncwarp();
+    } else {
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        consume(s, &out, bias, rank, cluster, clusters, m_tiles, n_tiles, k_steps);
+    }
+    if (CLUSTER > 1) cluster_sync();  // nobody leaves while another still writes here
+}
