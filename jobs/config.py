@@ -60,8 +60,10 @@ def _without_credentials(address: str) -> str:
 
 def _joinable(address: str | None) -> str | None:
     if address is not None and address.startswith("ray://"):
-        raise ValueError("ray:// (Ray Client) is refused, since a driver outside the cluster does not survive a lost connection: submit the job to the cluster "
-                         "(ray job submit --working-dir . -- embermill run CONFIG) with `address: auto`")
+        raise ValueError(
+            "ray:// (Ray Client) is refused, since a driver outside the cluster does not survive a lost connection: submit the job to the cluster "
+            "(ray job submit --working-dir . -- embermill run CONFIG) with `address: auto`"
+        )
     return address
 
 
@@ -187,7 +189,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 
 
 def flatten(config: JobConfig) -> dict[str, object]:
-    """"section.key" -> value, in the order of the documentation; values are plain JSON."""
+    """ "section.key" -> value, in the order of the documentation; values are plain JSON."""
     return {f"{name}.{key}": value for name, section in config.model_dump(mode="json").items() for key, value in section.items()}
 
 

@@ -1,8 +1,8 @@
 """Corpus files -> Arrow record batches: ids, texts, kept columns and what was refused, streamed; nothing holds a file.
 
-    corpus_rows.py      RowBatch, Refusal, RowSchema; how rows are joined and judged
-    corpus_columns.py   a file's columns fitted to the pinned schema (on_schema_drift)
-    corpus_parquet.py   corpus_lines.py   corpus_text.py   corpus_jsonl.py   corpus_csv.py
+corpus_rows.py      RowBatch, Refusal, RowSchema; how rows are joined and judged
+corpus_columns.py   a file's columns fitted to the pinned schema (on_schema_drift)
+corpus_parquet.py   corpus_lines.py   corpus_text.py   corpus_jsonl.py   corpus_csv.py
 """
 
 from __future__ import annotations
@@ -110,7 +110,16 @@ def _first(num_rows: int, raws: Iterator[RawRows | RefusedRange]) -> Iterator[Ra
 
 def _refused(refused: RefusedRange, schema: RowSchema, segment: Segment, ordinal: int) -> RowBatch:
     """A batch that holds no row, only why."""
-    refusal = Refusal(ordinal, refused.row_count, None, segment.path, refused.first_row, refused.first_byte, refused.fault.reason, refused.fault.error,
-                      refused.fault.text_bytes)
+    refusal = Refusal(
+        ordinal,
+        refused.row_count,
+        None,
+        segment.path,
+        refused.first_row,
+        refused.first_byte,
+        refused.fault.reason,
+        refused.fault.error,
+        refused.fault.text_bytes,
+    )
     kept = tuple(pa.array([], kind) for _, _, kind in schema.kept)
     return RowBatch(ordinal, refused.row_count, np.empty(0, np.int64), pa.array([], schema.id_type), pa.array([], pa.string()), kept, (refusal,))

@@ -49,8 +49,15 @@ class ColumnFitter:
         kept = tuple(self._one(num_rows, columns, source, kind, canonical, _stored) for source, _, kind in schema.kept)
         return ids, texts, kept, self.faults
 
-    def _one(self, num_rows: int, columns: dict[str, pa.Array], name: str, pinned: pa.DataType, read_as: Callable[[pa.DataType], pa.DataType],
-             convert: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    def _one(
+        self,
+        num_rows: int,
+        columns: dict[str, pa.Array],
+        name: str,
+        pinned: pa.DataType,
+        read_as: Callable[[pa.DataType], pa.DataType],
+        convert: Callable[[pa.Array], pa.Array],
+    ) -> pa.Array:
         array = columns.get(name)
         if array is None:
             return pa.nulls(num_rows, pinned)

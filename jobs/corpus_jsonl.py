@@ -20,7 +20,7 @@ from jobs.arrow_types import drifted, id_type
 from jobs.corpus_columns import ColumnFitter
 from jobs.corpus_lines import LineBlock, LongLine, bounds
 from jobs.corpus_rows import Fault, RawRows, RefusedRange, RowSchema
-from jobs.json_values import Uncastable, cast, fits, readable_fast, type_of
+from jobs.json_values import Uncastable, cast, fits, readable_fast, stored, type_of
 
 ARROWS_OWN_NUMBERS = re.compile(rb"[:,\[]\s*(?:-?Inf(?!inity)|-NaN)\s*[,\]}]")  # json knows NaN, Infinity and -Infinity only
 
@@ -118,7 +118,7 @@ class _BlockReader:
                 raise drifted(f"{self.path}, line at byte {offset}", name, type_of([value]), kind)
             value = cast(value, kind) if is_id or self.schema.on_schema_drift == "cast" else None
         _check_text(value)
-        return value
+        return stored(value, kind)
 
     def _raw(self, values: list[list[Any]], faults: dict[int, Fault], first_byte: np.ndarray) -> RawRows:
         arrays = [pa.array(held, kind) for held, (_, kind) in zip(values, self.uses, strict=True)]

@@ -91,8 +91,10 @@ def file_format(path: str, configured: str) -> tuple[str, str | None]:
     inner = suffixes[:-1] if compression else suffixes
     found = configured if configured != "auto" else FORMATS.get(inner[-1], "") if inner else ""
     if not found:
-        raise UsageError(f"{path}: its name does not tell its format: expected {', '.join(FORMATS)}, compressed ones also with {', '.join(COMPRESSIONS)}: "
-                         "name the files by a glob (corpus.files: [folder/*.jsonl]), or set corpus.format")
+        raise UsageError(
+            f"{path}: its name does not tell its format: expected {', '.join(FORMATS)}, compressed ones also with {', '.join(COMPRESSIONS)}: "
+            "name the files by a glob (corpus.files: [folder/*.jsonl]), or set corpus.format"
+        )
     if compression and found == "parquet":
         raise UsageError(f"{path}: Parquet compresses inside the file; a compressed Parquet file cannot be read by ranges: unpack it")
     return found, compression
@@ -186,5 +188,11 @@ def _look_inside(config: CorpusConfig, file: SurveyedFile, source: InputFile, sa
     share = min(1.0, max(0.01, sample.text_bytes / sample.size)) if sample.text_bytes else 1.0
     rows = max(1, sample.rows)
     all_columns = sample.whole and not any(map(pa.types.is_null, sample.types.values()))  # a null may become anything further on
-    return replace(file, types=sample.types, text_bytes=int(expanded * share), all_columns=all_columns, kept_row_bytes=sample.kept_bytes // rows,
-                   expected_rows=expanded * rows // max(1, sample.size))
+    return replace(
+        file,
+        types=sample.types,
+        text_bytes=int(expanded * share),
+        all_columns=all_columns,
+        kept_row_bytes=sample.kept_bytes // rows,
+        expected_rows=expanded * rows // max(1, sample.size),
+    )

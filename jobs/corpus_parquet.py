@@ -40,8 +40,9 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def read_parquet(source: InputFile, segment: Segment, schema: RowSchema, *, batch_rows: int, batch_bytes: int,
-                 row_bytes: int) -> Iterator[RawRows | RefusedRange]:
+def read_parquet(
+    source: InputFile, segment: Segment, schema: RowSchema, *, batch_rows: int, batch_bytes: int, row_bytes: int
+) -> Iterator[RawRows | RefusedRange]:
     """Rows [segment.start, segment.end). row_bytes: the planner's estimate of a row's text, which footers of dictionary-encoded text hide."""
     with open_parquet(source, segment.path) as file:
         types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
@@ -63,8 +64,9 @@ def _mean_row_bytes(group: Any, columns: list[str]) -> int:
     return int(sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)) // max(1, int(group.num_rows))
 
 
-def _read_group(file: pq.ParquetFile, source: InputFile, group: int, columns: list[str], fitter: ColumnFitter, *, skip: int, start: int, end: int,
-                batch_rows: int) -> Iterator[RawRows | RefusedRange]:
+def _read_group(
+    file: pq.ParquetFile, source: InputFile, group: int, columns: list[str], fitter: ColumnFitter, *, skip: int, start: int, end: int, batch_rows: int
+) -> Iterator[RawRows | RefusedRange]:
     """File rows [start, end), which begin `skip` rows into the group. What cannot be decoded is refused from there to the end of the range."""
     at = start - skip
     done = start

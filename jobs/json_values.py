@@ -67,6 +67,20 @@ def _is_finite(value: int) -> bool:
     return True
 
 
+def stored(value: Any, kind: pa.DataType) -> Any:
+    """A value that fits, as Arrow takes it: an integer in a column of floats is a float (Arrow refuses those above 2**53)."""
+    if value is None:
+        return None
+    if pa.types.is_floating(kind):
+        return float(value)
+    if pa.types.is_list(kind):
+        return [stored(item, kind.value_type) for item in value]
+    if pa.types.is_struct(kind):
+        fields = [kind.field(number) for number in range(kind.num_fields)]
+        return {field.name: stored(value.get(field.name), field.type) for field in fields}
+    return value
+
+
 def cast(value: Any, kind: pa.DataType) -> Any:
     """The value as that type, without loss; anything becomes a string (as JSON writes it). Raises Uncastable."""
     if fits(value, kind):

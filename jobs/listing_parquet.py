@@ -27,8 +27,9 @@ class RowGroup:
     text_bytes: int
 
 
-def survey_parquet(source: InputFile, path: str, text_columns: tuple[str, ...],
-                   kept_columns: tuple[str, ...]) -> tuple[dict[str, pa.DataType], tuple[RowGroup, ...], int]:
+def survey_parquet(
+    source: InputFile, path: str, text_columns: tuple[str, ...], kept_columns: tuple[str, ...]
+) -> tuple[dict[str, pa.DataType], tuple[RowGroup, ...], int]:
     """(columns and their types, row groups, mean bytes of a row's kept columns). DataError for what is not Parquet."""
     with open_parquet(source, path) as file:
         names = file.schema_arrow.names

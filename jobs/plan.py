@@ -1,8 +1,8 @@
 """The plan: written once, immutable. Partitions, output schema, semantic fingerprint; what was `auto` is resolved here.
 
-    plan_files.py     Plan, and its files in the dataset
-    plan_changes.py   configuration keys that differ from a plan's
-    corpus_listing.py what is known of the corpus before
+plan_files.py     Plan, and its files in the dataset
+plan_changes.py   configuration keys that differ from a plan's
+corpus_listing.py what is known of the corpus before
 """
 
 from __future__ import annotations
@@ -26,8 +26,15 @@ HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped
 ID_BYTES = 24
 
 
-def make_plan(config: JobConfig, fingerprint: dict[str, str], outputs: tuple[Output, ...], device_kind: str, precision: str, *,
-              files: tuple[SurveyedFile, ...] | None = None) -> Plan:
+def make_plan(
+    config: JobConfig,
+    fingerprint: dict[str, str],
+    outputs: tuple[Output, ...],
+    device_kind: str,
+    precision: str,
+    *,
+    files: tuple[SurveyedFile, ...] | None = None,
+) -> Plan:
     """Look at the corpus (or take the survey that was made of it) and plan the job; writes nothing.
 
     device_kind, precision: the first worker's report, which resolves what is `auto`. UsageError and DataError as in the table of outcomes.
@@ -58,8 +65,16 @@ def partition_text_bytes(config: JobConfig, device_kind: str) -> int:
 
 
 def _listed(file: SurveyedFile) -> dict[str, object]:
-    return {"path": file.info.path, "name": file.name, "size": file.info.size, "version": file.info.version, "format": file.format,
-            "compression": file.compression, "rows": 1 if file.error else file.rows, "error": file.error}
+    return {
+        "path": file.info.path,
+        "name": file.name,
+        "size": file.info.size,
+        "version": file.info.version,
+        "format": file.format,
+        "compression": file.compression,
+        "rows": 1 if file.error else file.rows,
+        "error": file.error,
+    }
 
 
 def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
@@ -68,8 +83,10 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     readable = [file for file in files if not file.error]
     if corpus.on_bad_file == "fail" and len(readable) < len(files):
         bad = [file for file in files if file.error]
-        raise DataError(f"{len(bad)} of {len(files)} corpus files cannot be read: {'; '.join(file.error for file in bad[:10])}"
-                        f"{'; …' if len(bad) > 10 else ''}: mend them, or set corpus.on_bad_file: quarantine")
+        raise DataError(
+            f"{len(bad)} of {len(files)} corpus files cannot be read: {'; '.join(file.error for file in bad[:10])}"
+            f"{'; …' if len(bad) > 10 else ''}: mend them, or set corpus.on_bad_file: quarantine"
+        )
     id_column = _id_column(corpus.id_column, readable)
     rows = RowSchema(
         id_name=id_column or "id",
@@ -112,8 +129,10 @@ def _refuse_equal_names(files: tuple[SurveyedFile, ...]) -> None:
     seen: dict[str, str] = {}
     for file in files:
         if file.name in seen:
-            raise UsageError(f"corpus.files: {seen[file.name]} and {file.info.path} would give rows the same ids ({file.name}:POSITION): "
-                             "set corpus.id_column, or name one folder that holds both")
+            raise UsageError(
+                f"corpus.files: {seen[file.name]} and {file.info.path} would give rows the same ids ({file.name}:POSITION): "
+                "set corpus.id_column, or name one folder that holds both"
+            )
         seen[file.name] = file.info.path
 
 
@@ -128,8 +147,10 @@ def shard_schema(rows: RowSchema, outputs: tuple[Output, ...]) -> pa.Schema:
         raise UsageError(f"corpus.id_column: {rows.id_name!r} is the name of a column that the dataset makes itself: rename it in the corpus")
     for source, name, kind in rows.kept:
         if name in taken:
-            raise UsageError(f"corpus.keep_columns: {name!r} is taken in the dataset (its columns: {', '.join(taken)}): keep it under another name, "
-                             f"for example keep_columns: [{{{source}: source_{name}}}]")
+            raise UsageError(
+                f"corpus.keep_columns: {name!r} is taken in the dataset (its columns: {', '.join(taken)}): keep it under another name, "
+                f"for example keep_columns: [{{{source}: source_{name}}}]"
+            )
         taken.append(name)
         fields.append(pa.field(name, kind))
     return pa.schema(fields)

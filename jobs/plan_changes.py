@@ -12,7 +12,7 @@ RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "mode
 
 
 def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None) -> list[str]:
-    """"key: old -> new" for everything that would make other rows or vectors than the plan's, so that going on is refused.
+    """ "key: old -> new" for everything that would make other rows or vectors than the plan's, so that going on is refused.
 
     Without the engine's fingerprint (it costs loading a model) only what the configuration alone decides; with it, every key and digest of the model too.
     """

@@ -22,14 +22,34 @@ from jobs.storage import AlreadyExists, Folder
 FORMAT_VERSION = 1
 FORMAT = "_embermill/format.json"
 ROOT, SEGMENTS, INPUTS = (f"_embermill/plan/000001/{name}" for name in ("root.json", "segments.parquet", "inputs.parquet"))
-SEGMENT_SCHEMA = pa.schema([
-    ("partition", pa.int64()), ("partition_id", pa.string()), ("text_bytes", pa.int64()), ("path", pa.string()), ("name", pa.string()), ("format", pa.string()),
-    ("compression", pa.string()), ("size", pa.int64()), ("version", pa.string()), ("kind", pa.string()), ("start", pa.int64()), ("end", pa.int64()),
-])
-INPUT_SCHEMA = pa.schema([
-    ("path", pa.string()), ("name", pa.string()), ("size", pa.int64()), ("version", pa.string()), ("format", pa.string()), ("compression", pa.string()),
-    ("rows", pa.int64()), ("error", pa.string()),
-])
+SEGMENT_SCHEMA = pa.schema(
+    [
+        ("partition", pa.int64()),
+        ("partition_id", pa.string()),
+        ("text_bytes", pa.int64()),
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("format", pa.string()),
+        ("compression", pa.string()),
+        ("size", pa.int64()),
+        ("version", pa.string()),
+        ("kind", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+    ]
+)
+INPUT_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("size", pa.int64()),
+        ("version", pa.string()),
+        ("format", pa.string()),
+        ("compression", pa.string()),
+        ("rows", pa.int64()),
+        ("error", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +97,10 @@ def read_plan(folder: Folder) -> Plan | None:
     except ValueError as error:
         raise DataError(f"{folder.root}/{ROOT}: damaged: {error}") from None
     if root.get("plan_format") != PLAN_FORMAT:
-        raise UsageError(f"{folder.root}: made by another version: expected plan_format {PLAN_FORMAT}, got {root.get('plan_format')}: "
-                         "use that version, or another output.uri")
+        raise UsageError(
+            f"{folder.root}: made by another version: expected plan_format {PLAN_FORMAT}, got {root.get('plan_format')}: "
+            "use that version, or another output.uri"
+        )
     partitions = _partitions(_checked(folder, SEGMENTS, root["segments"]))
     listing = tuple(_checked(folder, INPUTS, root["inputs"]).to_pylist())
     rows = root["rows"]
@@ -86,9 +108,17 @@ def read_plan(folder: Folder) -> Plan | None:
     return Plan(
         fingerprint=root["fingerprint"],
         config=root["config"],
-        rows=RowSchema(rows["id_name"], rows["id_column"], types.field(0).type, tuple(rows["text_columns"]), rows["text_separator"],
-                       tuple((source, name, types.field(number).type) for number, (source, name) in enumerate(rows["kept"], 1)),
-                       rows["max_text_bytes"], rows["on_schema_drift"], rows["on_bad_file"]),
+        rows=RowSchema(
+            rows["id_name"],
+            rows["id_column"],
+            types.field(0).type,
+            tuple(rows["text_columns"]),
+            rows["text_separator"],
+            tuple((source, name, types.field(number).type) for number, (source, name) in enumerate(rows["kept"], 1)),
+            rows["max_text_bytes"],
+            rows["on_schema_drift"],
+            rows["on_bad_file"],
+        ),
         outputs=tuple(Output(**output) for output in root["outputs"]),
         schema=_schema(root["schema_arrow"]),
         rows_per_shard=root["rows_per_shard"],
@@ -135,8 +165,11 @@ def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
 
 
 def _segment_rows(plan: Plan) -> list[dict[str, Any]]:
-    return [{"partition": partition.number, "partition_id": partition.id, "text_bytes": partition.text_bytes, **asdict(segment)}
-            for partition in plan.partitions for segment in partition.segments]
+    return [
+        {"partition": partition.number, "partition_id": partition.id, "text_bytes": partition.text_bytes, **asdict(segment)}
+        for partition in plan.partitions
+        for segment in partition.segments
+    ]
 
 
 def _partitions(table: pa.Table) -> tuple[Partition, ...]:
@@ -153,8 +186,10 @@ def _checked(folder: Folder, name: str, described: dict[str, Any]) -> pa.Table:
     except FileNotFoundError:
         raise DataError(f"{folder.root}/{name}: missing, though the plan's root names it") from None
     if hashlib.sha256(data).hexdigest() != described["sha256"]:
-        raise DataError(f"{folder.root}/{name}: is not the file that the plan's root describes: damaged, or two jobs planned this dataset at once: "
-                        "choose another output.uri")
+        raise DataError(
+            f"{folder.root}/{name}: is not the file that the plan's root describes: damaged, or two jobs planned this dataset at once: "
+            "choose another output.uri"
+        )
     return pq.read_table(io.BytesIO(data))
 
 
@@ -165,9 +200,17 @@ def _root(plan: Plan, segments: bytes, inputs: bytes) -> dict[str, Any]:
         "plan_format": PLAN_FORMAT,
         "fingerprint": plan.fingerprint,
         "config": plan.config,
-        "rows": {"id_name": rows.id_name, "id_column": rows.id_column, "text_columns": rows.text_columns, "text_separator": rows.text_separator,
-                 "kept": [(source, name) for source, name, _ in rows.kept], "types": _schema_text(types), "max_text_bytes": rows.max_text_bytes,
-                 "on_schema_drift": rows.on_schema_drift, "on_bad_file": rows.on_bad_file},
+        "rows": {
+            "id_name": rows.id_name,
+            "id_column": rows.id_column,
+            "text_columns": rows.text_columns,
+            "text_separator": rows.text_separator,
+            "kept": [(source, name) for source, name, _ in rows.kept],
+            "types": _schema_text(types),
+            "max_text_bytes": rows.max_text_bytes,
+            "on_schema_drift": rows.on_schema_drift,
+            "on_bad_file": rows.on_bad_file,
+        },
         "outputs": [asdict(output) for output in plan.outputs],
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.schema],
         "schema_arrow": _schema_text(plan.schema),

@@ -47,8 +47,10 @@ def _is_pattern(component: str) -> bool:
 
 
 def _refuse_table(folder: str, kind: str) -> None:
-    raise UsageError(f"corpus.files: {folder} is {TABLES[kind]} (it holds {kind}): reading its files plainly would return deleted rows: "
-                     "export the current rows to Parquet first")
+    raise UsageError(
+        f"corpus.files: {folder} is {TABLES[kind]} (it holds {kind}): reading its files plainly would return deleted rows: "
+        "export the current rows to Parquet first"
+    )
 
 
 # ---- local -----------------------------------------------------------------------------------------------------------------------------------

@@ -122,8 +122,10 @@ def rename_without_replace(source: Path, target: Path) -> None:
         return
     code = errno.ENOSYS if renameat2 is None else ctypes.get_errno()
     if code in (errno.EINVAL, errno.ENOSYS):
-        raise UsageError(f"{target.parent}: this file system has neither hard links nor rename-without-replace, so two writers could not be kept apart: "
-                         "put output.uri on another one")
+        raise UsageError(
+            f"{target.parent}: this file system has neither hard links nor rename-without-replace, so two writers could not be kept apart: "
+            "put output.uri on another one"
+        )
     raise OSError(code, os.strerror(code), str(target))
 
 
@@ -137,8 +139,10 @@ class LocalInput(io.FileIO):
     def check(self) -> None:
         status = os.fstat(self.fileno())
         if (status.st_size, str(status.st_mtime_ns)) != (self.size, self.version):
-            raise InputChanged(f"{self.path}: changed after planning: expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes "
-                               f"of mtime {status.st_mtime_ns} ns: embed the new corpus into another output.uri")
+            raise InputChanged(
+                f"{self.path}: changed after planning: expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes "
+                f"of mtime {status.st_mtime_ns} ns: embed the new corpus into another output.uri"
+            )
 
 
 def open_local_input(path: str, size: int, version: str) -> LocalInput:

@@ -158,8 +158,10 @@ class ObjectFolder:
         attempt = uuid.uuid4().hex
         for tried in range(CONFLICT_TRIES):
             try:
-                _asked(self._url(name), lambda: obstore.put(self._store(size), self._key(name), data, mode="create", use_multipart=False,
-                                                            attributes={ATTEMPT: attempt}))
+                _asked(
+                    self._url(name),
+                    lambda: obstore.put(self._store(size), self._key(name), data, mode="create", use_multipart=False, attributes={ATTEMPT: attempt}),
+                )
                 return
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 standing = self._attempt(name)

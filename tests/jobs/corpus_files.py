@@ -11,15 +11,33 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.corpus import Refusal, RowBatch, RowSchema, read_rows
-from jobs.partition import Segment, pack
 from jobs.partition import Piece as Piece
+from jobs.partition import Segment, pack
 from jobs.storage_local import file_info
 
 
-def schema(*, id_column: str | None = "id", id_type: pa.DataType | None = None, text: tuple[str, ...] = ("text",), kept: dict[str, pa.DataType] | None = None,
-           separator: str = "\n", max_text_bytes: int = 1 << 20, drift: str = "fail", bad_file: str = "fail") -> RowSchema:
-    return RowSchema(id_column or "id", id_column, id_type or pa.string(), text, separator, tuple((name, name, kind) for name, kind in (kept or {}).items()),
-                     max_text_bytes, drift, bad_file)
+def schema(
+    *,
+    id_column: str | None = "id",
+    id_type: pa.DataType | None = None,
+    text: tuple[str, ...] = ("text",),
+    kept: dict[str, pa.DataType] | None = None,
+    separator: str = "\n",
+    max_text_bytes: int = 1 << 20,
+    drift: str = "fail",
+    bad_file: str = "fail",
+) -> RowSchema:
+    return RowSchema(
+        id_column or "id",
+        id_column,
+        id_type or pa.string(),
+        text,
+        separator,
+        tuple((name, name, kind) for name, kind in (kept or {}).items()),
+        max_text_bytes,
+        drift,
+        bad_file,
+    )
 
 
 def segment(path: Path, form: str, *, kind: str = "whole", start: int = 0, end: int | None = None, compression: str | None = None, name: str = "") -> Segment:

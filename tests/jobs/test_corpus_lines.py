@@ -17,7 +17,9 @@ from jobs.storage import open_input
 from jobs.storage_local import file_info
 from tests.jobs.corpus_files import compress, read, schema, segment
 
-TEXT = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\r", b"\n\n", b"\xef\xbb\xbf", "é\u2028\x85\x0b".encode(), b"x" * 40]), max_size=30).map(b"".join)
+TEXT = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\r", b"\n\n", b"\xef\xbb\xbf", "é\u2028\x85\x0b".encode(), b"x" * 40]), max_size=30).map(
+    b"".join
+)
 
 
 def expected(data: bytes) -> list[tuple[int, bytes]]:
@@ -38,8 +40,10 @@ def lines_of(blocks: Any) -> list[tuple[int, bytes]]:
         starts, ends = bounds(block)
         contents = strings(block.data, starts, ends).cast("binary").to_pylist()
         assert contents == [block.data[start:end] for start, end in zip(starts, ends, strict=True)]
-        found += [(0 if start == 3 and block.offset == 0 and block.data[:3] == b"\xef\xbb\xbf" else int(start) + block.offset, content)
-                  for start, content in zip(starts, contents, strict=True)]
+        found += [
+            (0 if start == 3 and block.offset == 0 and block.data[:3] == b"\xef\xbb\xbf" else int(start) + block.offset, content)
+            for start, content in zip(starts, contents, strict=True)
+        ]
     return found
 
 
@@ -82,7 +86,9 @@ class TestCompressed:
         found = read(segment(path, "text", compression=codec), schema(id_column=None))
         assert found.rows == {0: ("x:0", "one"), 1: ("x:1", "two"), 2: ("x:2", "three")}
 
-    @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[: len(data) // 2], lambda data: b"no such format", lambda data: data + b"xyz" * 9])
+    @pytest.mark.parametrize(
+        "damage", [lambda data: data[:-9], lambda data: data[: len(data) // 2], lambda data: b"no such format", lambda data: data + b"xyz" * 9]
+    )
     def test_damage_is_an_error_that_names_the_file(self, tmp_path: Path, codec: str, damage: Any) -> None:
         path = tmp_path / "x"
         path.write_bytes(damage(compress(b"".join(b"line %d\n" % n for n in range(10_000)), codec)))

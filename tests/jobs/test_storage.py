@@ -209,20 +209,23 @@ class TestListInputs:
             place(name, name.encode())
         return root
 
-    @pytest.mark.parametrize(("entry", "names"), [
-        ("", ["[1].txt", "a.txt", "sub/b.txt", "sub/deep/c.txt", "x%20y z.txt"]),
-        ("/", ["[1].txt", "a.txt", "sub/b.txt", "sub/deep/c.txt", "x%20y z.txt"]),
-        ("/a.txt", ["a.txt"]),
-        ("/[1].txt", ["[1].txt"]),
-        ("/_skipped.txt", ["_skipped.txt"]),
-        ("/*.txt", ["[1].txt", "a.txt", "x%20y z.txt"]),
-        ("/x%20y z.txt", ["x%20y z.txt"]),
-        ("/sub", ["b.txt", "deep/c.txt"]),
-        ("/sub/*", ["b.txt"]),
-        ("/**/*.txt", ["[1].txt", "a.txt", "sub/b.txt", "sub/deep/c.txt", "x%20y z.txt"]),
-        ("/*/?.txt", ["sub/b.txt"]),
-        ("/s*/**/c.txt", ["sub/deep/c.txt"]),
-    ])
+    @pytest.mark.parametrize(
+        ("entry", "names"),
+        [
+            ("", ["[1].txt", "a.txt", "sub/b.txt", "sub/deep/c.txt", "x%20y z.txt"]),
+            ("/", ["[1].txt", "a.txt", "sub/b.txt", "sub/deep/c.txt", "x%20y z.txt"]),
+            ("/a.txt", ["a.txt"]),
+            ("/[1].txt", ["[1].txt"]),
+            ("/_skipped.txt", ["_skipped.txt"]),
+            ("/*.txt", ["[1].txt", "a.txt", "x%20y z.txt"]),
+            ("/x%20y z.txt", ["x%20y z.txt"]),
+            ("/sub", ["b.txt", "deep/c.txt"]),
+            ("/sub/*", ["b.txt"]),
+            ("/**/*.txt", ["[1].txt", "a.txt", "sub/b.txt", "sub/deep/c.txt", "x%20y z.txt"]),
+            ("/*/?.txt", ["sub/b.txt"]),
+            ("/s*/**/c.txt", ["sub/deep/c.txt"]),
+        ],
+    )
     def test_entries(self, corpus: str, entry: str, names: list[str]) -> None:
         listed = list_inputs(corpus + entry)
         assert [name for name, _ in listed] == names
