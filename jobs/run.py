@@ -59,7 +59,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     plan = read_plan(folder)
     if plan is not None:
         _require_same(plan, config)
-    files = survey_files(config.corpus) if plan is None else ()
+    files = survey_files(config.corpus, limit) if plan is None else ()
     commits = CommitLog(folder)
     if plan is not None:
         commits.append([*adopt_uncommitted(folder, plan, commits.committed)])
