@@ -1,63 +1,17 @@
-"""From configuration and corpus to a plan that is written once and read back equal."""
+"""From configuration and corpus to a plan: columns, types, what deviates, what may change later."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from jobs.config import JobConfig
-from jobs.corpus import read_rows
-from jobs.corpus_listing import survey_files
-from jobs.engine import Output
 from jobs.errors import DataError, UsageError
-from jobs.plan import Plan, changed_keys, make_plan, read_plan, write_plan
-from jobs.storage import AlreadyExists, open_folder
-from jobs.survey import survey
+from jobs.plan import changed_keys
 from tests.jobs.corpus_files import compress
-
-FINGERPRINT = {
-    "model.engine": "native",
-    "model.max_tokens": "256",
-    "model.prompt": "",
-    "model.weights": "abc",
-    "model.normalize": "true",
-    "model.precision": "float32",
-}
-OUTPUTS = (Output("embedding", "dense", "float32", 8),)
-
-
-def job(folder: Path, **sections: dict[str, Any]) -> JobConfig:
-    settings: dict[str, dict[str, Any]] = {"model": {"source": "org/name"}, "corpus": {"files": ["corpus"]}, "output": {"uri": "out"}}
-    for name, values in sections.items():
-        settings.setdefault(name, {}).update(values)
-    return JobConfig.model_validate(settings).anchored(folder)
-
-
-def planned(config: JobConfig, device: str = "cpu", limit: int | None = None) -> Plan:
-    return make_plan(config, FINGERPRINT, OUTPUTS, device, "float32", files=survey_files(config.corpus, limit))
-
-
-def table(path: Path, **columns: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
-    return path
-
-
-def lines(path: Path, *rows: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def ids(plan: Plan) -> list[Any]:
-    return [identity for partition in plan.partitions for batch in read_rows(partition, plan.rows) for identity in batch.ids.to_pylist()]
+from tests.jobs.plans import FINGERPRINT, ids, job, lines, planned, table
 
 
 class TestSchema:
@@ -76,7 +30,7 @@ class TestSchema:
             pa.schema(
                 [
                     pa.field("id", pa.int32(), nullable=False),
-                    pa.field("embedding", pa.list_(pa.float32(), 8), nullable=False),
+                    pa.field("embedding", pa.list_(pa.field("element", pa.float32(), nullable=False), 8), nullable=False),
                     pa.field("num_tokens", pa.int32(), nullable=False),
                     pa.field("num_tokens_dropped", pa.int32(), nullable=False),
                     pa.field("text_hash", pa.string(), nullable=False),
@@ -183,175 +137,6 @@ class TestDrift:
         assert ids(planned(job(tmp_path))) == ["a", "b", "c"]
 
 
-class TestFiles:
-    def test_two_files_of_one_name_without_ids(self, tmp_path: Path) -> None:
-        for folder in ("one", "two"):
-            table(tmp_path / folder / "a.parquet", text=["x"])
-        with pytest.raises(UsageError, match=r"one/a\.parquet and .*two/a\.parquet would give rows the same ids \(a\.parquet:POSITION\)"):
-            planned(job(tmp_path, corpus={"files": ["one", "two"]}))
-        assert ids(planned(job(tmp_path, corpus={"files": ["*/a.parquet"]}))) == ["one/a.parquet:0", "two/a.parquet:0"]
-
-    def test_a_file_that_two_entries_match_is_taken_once(self, tmp_path: Path) -> None:
-        table(tmp_path / "corpus/a.parquet", id=["a"], text=["x"])
-        table(tmp_path / "corpus/b.parquet", id=["b"], text=["x"])
-        assert ids(planned(job(tmp_path, corpus={"files": ["corpus/b.*", "corpus"]}))) == ["b", "a"]
-
-    def test_an_unknown_ending(self, tmp_path: Path) -> None:
-        lines(tmp_path / "corpus/a.dat", {"id": "a", "text": "x"})
-        with pytest.raises(UsageError, match=r"a\.dat: its name does not tell its format: expected \.parquet"):
-            planned(job(tmp_path))
-        assert ids(planned(job(tmp_path, corpus={"format": "jsonl"}))) == ["a"]
-
-    def test_unreadable_files_fail_by_name_or_count_as_a_row_each(self, tmp_path: Path) -> None:
-        table(tmp_path / "corpus/a.parquet", id=["a"], text=["x"])
-        (tmp_path / "corpus/b.parquet").write_bytes(b"no Parquet")
-        (tmp_path / "corpus/c.jsonl.gz").write_bytes(b"no gzip")
-        (tmp_path / "corpus/d.txt").symlink_to("nothing")
-        with pytest.raises(DataError, match=r"3 of 4 corpus files cannot be read: .*b\.parquet: .*c\.jsonl\.gz: .*d\.txt: a link to nothing"):
-            planned(job(tmp_path))
-        plan = planned(job(tmp_path, corpus={"on_bad_file": "quarantine"}))
-        batches = [batch for partition in plan.partitions for batch in read_rows(partition, plan.rows)]
-        assert sum(batch.num_rows for batch in batches) == 4
-        assert [Path(refusal.file).name for batch in batches for refusal in batch.refused] == ["b.parquet", "c.jsonl.gz", "d.txt"]
-        assert {refusal.reason for batch in batches for refusal in batch.refused} == {"unreadable_file"}
-
-    def test_no_rows_at_all(self, tmp_path: Path) -> None:
-        table(tmp_path / "corpus/a.parquet", id=pa.array([], pa.string()), text=pa.array([], pa.string()))
-        (tmp_path / "corpus/b.jsonl").write_bytes(b"")
-        (tmp_path / "corpus/c.csv").write_bytes(b"")
-        plan = planned(job(tmp_path, corpus={"on_schema_drift": "null"}))
-        assert ids(plan) == []
-
-
-class TestPartitions:
-    def test_dictionary_encoded_text_is_sampled(self, tmp_path: Path) -> None:
-        rows = 4_200
-        table(tmp_path / "corpus/a.parquet", id=np.arange(rows), text=pa.array(["x" * 10_000]).take(pa.array(np.zeros(rows, int))))
-        plan = planned(job(tmp_path, corpus={"partition_text_bytes": 4_200_000}))
-        assert len(plan.partitions) == 10 and sum(partition.text_bytes for partition in plan.partitions) == pytest.approx(42_000_000, rel=0.01)
-
-    @pytest.mark.parametrize(("device", "count"), [("cpu", 8), ("gpu", 1)])
-    def test_auto_depends_on_the_device_only(self, tmp_path: Path, device: str, count: int) -> None:
-        (tmp_path / "corpus").mkdir()
-        (tmp_path / "corpus/a.txt").write_text("x" * 99 + "\n" + "y" * 1_999_999 + "\n")
-        plan = planned(job(tmp_path, workers={"count": 7}), device)
-        assert len(plan.partitions) == count and plan.config["corpus.partition_text_bytes"] == {"cpu": 262_144, "gpu": 67_108_864}[device]
-        assert plan.partitions == planned(job(tmp_path, workers={"count": 1}), device).partitions
-
-    def test_every_row_is_in_one_partition_in_every_format(self, tmp_path: Path) -> None:
-        rows = [{"id": f"{n:04d}", "text": "word " * (n % 50)} for n in range(500)]
-        table(tmp_path / "corpus/a.parquet", id=[row["id"] for row in rows], text=[row["text"] for row in rows])
-        lines(tmp_path / "corpus/b.jsonl", *rows)
-        (tmp_path / "corpus/c.jsonl.zst").write_bytes(compress((tmp_path / "corpus/b.jsonl").read_bytes(), "zstd"))
-        (tmp_path / "corpus/d.csv").write_text("id,text\n" + "".join(f"{row['id']},{row['text']}\n" for row in rows))
-        plan = planned(job(tmp_path, corpus={"partition_text_bytes": 3000}))
-        assert ids(plan) == [row["id"] for row in rows] * 4 and len(plan.partitions) > 20
-
-    def test_ten_thousand_tiny_files(self, tmp_path: Path) -> None:
-        (tmp_path / "corpus").mkdir()
-        for number in range(10_000):
-            (tmp_path / f"corpus/{number:05d}.txt").write_text(f"text {number}")
-        plan = planned(job(tmp_path))
-        assert len(plan.partitions) < 60
-        texts = [text for partition in plan.partitions[:2] for batch in read_rows(partition, plan.rows) for text in batch.texts.to_pylist()]
-        assert texts == [f"text {number}" for number in range(len(texts))] and len(texts) > 300
-
-
-class TestLimit:
-    @pytest.mark.parametrize("limit", [1, 3, 4, 7, 11, 12, 100])
-    @pytest.mark.parametrize("form", ["parquet", "jsonl", "jsonl.gz", "csv", "txt", "txt.zst"])
-    def test_the_first_rows_of_every_format(self, tmp_path: Path, form: str, limit: int) -> None:
-        (tmp_path / "corpus").mkdir()
-        for number in range(3):
-            names = [f"{number}-{row}" for row in range(4)]
-            path = tmp_path / f"corpus/{number}.{form}"
-            if form == "parquet":
-                pq.write_table(pa.table({"id": names, "text": names}), path, row_group_size=3)
-                continue
-            data = {"j": "".join(f'{{"text":"{name}"}}\n\n' for name in names), "c": "text\n" + "\n".join(names), "t": "\n".join(names)}[form[0]].encode()
-            path.write_bytes(compress(data, "gzip") if form.endswith("gz") else compress(data, "zstd") if form.endswith("zst") else data)
-        plan = planned(job(tmp_path, corpus={"partition_text_bytes": 12}), limit=limit)
-        texts = [text for partition in plan.partitions for batch in read_rows(partition, plan.rows) for text in batch.texts.to_pylist()]
-        assert texts == [f"{number}-{row}" for number in range(3) for row in range(4)][:limit]
-
-    def test_refused_rows_count(self, tmp_path: Path) -> None:
-        (tmp_path / "corpus").mkdir()
-        (tmp_path / "corpus/a.jsonl").write_bytes(b'{"id":"1","text":"a"}\nbroken\n{"id":"3","text":"c"}\n')
-        plan = planned(job(tmp_path), limit=2)
-        assert sum(batch.num_rows for partition in plan.partitions for batch in read_rows(partition, plan.rows)) == 2 and ids(plan) == ["1"]
-
-
-class TestWritten:
-    @pytest.fixture(params=["local", "s3"])
-    def uri(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-        return str(tmp_path / "data set") if request.param == "local" else request.getfixturevalue("s3_folder_url")
-
-    @pytest.fixture
-    def plan(self, tmp_path: Path) -> Plan:
-        table(tmp_path / "corpus/a.parquet", id=[1, 2], text=["x", "y"], tags=[["a"], None])
-        lines(tmp_path / "corpus/b.jsonl", {"id": 3, "text": "z", "tags": ["q"]})
-        return planned(job(tmp_path, corpus={"keep_columns": (("tags", "labels"),), "partition_text_bytes": 1}))
-
-    def test_reads_back_equal(self, plan: Plan, uri: str) -> None:
-        folder = open_folder(uri)
-        assert read_plan(folder) is None
-        write_plan(folder, plan)
-        assert read_plan(folder) == plan and len(plan.partitions) > 1
-        write_plan(folder, plan)
-        names = [name for name, _ in folder.list()]
-        assert names == ["_embermill/format.json"] + [f"_embermill/plan/000001/{name}" for name in ("inputs.parquet", "root.json", "segments.parquet")]
-        assert json.loads(folder.read("_embermill/format.json"))["format_version"] == 1
-
-    def test_another_plan_does_not_replace_it(self, plan: Plan, uri: str, tmp_path: Path) -> None:
-        folder = open_folder(uri)
-        write_plan(folder, plan)
-        other = planned(job(tmp_path, corpus={"on_schema_drift": "cast"}))
-        with pytest.raises(AlreadyExists):
-            write_plan(folder, other)
-        assert read_plan(folder) == plan
-
-    def test_what_a_killed_planning_left_behind_is_no_plan(self, plan: Plan, uri: str, tmp_path: Path) -> None:
-        folder = open_folder(uri)
-        folder.create("_embermill/plan/000001/segments.parquet", b"of another corpus")
-        assert read_plan(folder) is None
-        write_plan(folder, plan)
-        assert read_plan(folder) == plan
-
-    @pytest.mark.parametrize("name", ["root.json", "segments.parquet", "inputs.parquet"])
-    def test_damage_is_found(self, plan: Plan, tmp_path: Path, name: str) -> None:
-        folder = open_folder(str(tmp_path / "out"))
-        write_plan(folder, plan)
-        path = tmp_path / "out/_embermill/plan/000001" / name
-        path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(DataError, match=name):
-            read_plan(folder)
-        path.unlink()
-        if name != "root.json":
-            with pytest.raises(DataError, match=name):
-                read_plan(folder)
-
-    def test_a_folder_of_something_else_is_refused(self, plan: Plan, tmp_path: Path) -> None:
-        table(tmp_path / "out/data/part-1.parquet", x=[1])
-        with pytest.raises(UsageError, match="holds a folder data/ that no dataset of ours made"):
-            write_plan(open_folder(str(tmp_path / "out")), plan)
-
-    @pytest.mark.parametrize(("name", "key"), [("_embermill/format.json", "format_version"), ("_embermill/plan/000001/root.json", "plan_format")])
-    def test_another_version_is_refused(self, plan: Plan, tmp_path: Path, name: str, key: str) -> None:
-        folder = open_folder(str(tmp_path / "out"))
-        write_plan(folder, plan)
-        path = tmp_path / "out" / name
-        path.write_text(json.dumps(json.loads(path.read_text()) | {key: 99}))
-        with pytest.raises(UsageError, match=f"{key} 1, got 99"):
-            read_plan(folder)
-            write_plan(folder, plan)
-
-    def test_no_credentials_and_no_endpoint(self, plan: Plan, s3_folder_url: str, s3_server: str) -> None:
-        folder = open_folder(s3_folder_url)
-        write_plan(folder, plan)
-        everything = b"".join(folder.read(name) for name, _ in folder.list())
-        assert b"secret-of-the-test" not in everything and s3_server.encode() not in everything and b"127.0.0.1" not in everything
-
-
 class TestChangedKeys:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
@@ -412,44 +197,3 @@ class TestChangedKeys:
         explicit = planned(job(folder, model={"max_tokens": 256}))
         assert changed_keys(explicit, job(folder), FINGERPRINT) == []
         assert changed_keys(explicit, job(folder), FINGERPRINT | {"model.max_tokens": "128"}) == ["model.max_tokens: 256 -> 128"]
-
-
-class TestSurvey:
-    def test_of_parquet(self, tmp_path: Path) -> None:
-        texts = ["word " * (n % 10 + 1) for n in range(1000)]
-        table(tmp_path / "corpus/a.parquet", id=list(range(1000)), text=texts)
-        found = survey(job(tmp_path), count_tokens=lambda batch: np.array([len(text.split()) for text in batch]), dimensions=8, tokens_per_s=1000.0)
-        assert (found.files, found.rows, found.rows_exact, found.partitions, found.device) == (1, 1000, True, 1, "cpu")
-        assert found.percentiles["max"] == 10 and sum(count for _, count in found.lengths) == found.sampled_texts > 0
-        assert found.tokens == pytest.approx(5500, rel=0.2) and found.seconds == found.tokens / 1000 and 50_000 < (found.output_bytes or 0) < 200_000
-        assert json.loads(json.dumps(found.to_json()))["rows"] == 1000
-
-    def test_of_lines_without_a_tokenizer(self, tmp_path: Path) -> None:
-        lines(tmp_path / "corpus/a.jsonl", *({"id": str(n), "text": "x" * 100, "other": "y" * 300} for n in range(10_000)))
-        found = survey(job(tmp_path))
-        assert found.rows == pytest.approx(10_000, rel=0.01) and not found.rows_exact and found.lengths == ()
-        assert found.text_bytes == pytest.approx(1_000_000, rel=0.05) and found.tokens == pytest.approx(250_000, rel=0.05) and found.output_bytes is None
-
-    def test_writes_nothing(self, tmp_path: Path) -> None:
-        table(tmp_path / "corpus/a.parquet", id=[1], text=["x"])
-        survey(job(tmp_path))
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus"]
-
-    def test_raises_what_planning_would(self, tmp_path: Path) -> None:
-        table(tmp_path / "corpus/a.parquet", id=[1], txt=["x"])
-        with pytest.raises(UsageError, match="the columns there are: id, txt"):
-            survey(job(tmp_path))
-
-
-def test_the_corpus_on_an_object_store_plans_and_reads_as_on_a_disk(tmp_path: Path, s3_folder_url: str, put_object: Callable[[str, bytes], None]) -> None:
-    rows = [{"text": f"text {n} " + "é" * (n % 70)} for n in range(2000)]
-    table(tmp_path / "corpus/sub folder/a%20b.parquet", text=[row["text"] for row in rows])
-    lines(tmp_path / "corpus/b c.jsonl", *rows)
-    (tmp_path / "corpus/d.txt.gz").write_bytes(compress("".join(row["text"] + "\n" for row in rows).encode(), "gzip"))
-    for path in (tmp_path / "corpus").rglob("*.*"):
-        put_object(f"{s3_folder_url}/{path.relative_to(tmp_path / 'corpus')}", path.read_bytes())
-    local, remote = (
-        planned(job(tmp_path, corpus={"files": files, "partition_text_bytes": 20_000, "on_schema_drift": "null"})) for files in (["corpus"], [s3_folder_url])
-    )
-    assert ids(local) == ids(remote) and len(ids(remote)) == 6000
-    assert [partition.text_bytes for partition in local.partitions] == [partition.text_bytes for partition in remote.partitions]

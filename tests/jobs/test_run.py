@@ -194,3 +194,13 @@ def test_signals_are_as_they_were(configure: Configure) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     run(configure())
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("limit", [1, 60])
+def test_a_limit_embeds_the_first_rows_into_a_dataset_of_their_own(configure: Configure, limit: int) -> None:
+    config = configure()
+    summary = run(config, limit=limit)
+    assert summary.rows_in == summary.rows_out == limit and not Path(config.output.uri).exists()
+    limited = configure(output={"uri": f"{config.output.uri}-first-{limit}"})
+    assert list(rows_of(limited)) == [f"r{row}" for row in range(limit)]
+    assert run(config, limit=limit).rows_embedded == 0
