@@ -121,7 +121,8 @@ def main() -> None:
         ours = Ours(write_model(model, f"/tmp/{model}"), args.precision, timed=True)
         for kind in ("fixed128", "fixed512", "mixed"):
             rows, families = ours.families(Workload.make(kind, 1 << 17))
-            print(f"{model} {args.precision} {kind} {rows} rows: " + ", ".join(f"{name} {ms * 1e6 / rows:.1f}" for name, ms in families.items()) + " ns/token", flush=True)
+            parts = ", ".join(f"{name} {ms * 1e6 / rows:.1f}" for name, ms in families.items())
+            print(f"{model} {args.precision} {kind} {rows} rows, ns/token: {parts}", flush=True)
 
 
 if __name__ == "__main__":
