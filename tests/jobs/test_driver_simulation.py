@@ -76,6 +76,10 @@ class FakeWorker:
         self.steps: Iterator[Event | None] = iter(())
         self.current: Task | None = None
 
+    @property
+    def busy(self) -> bool:
+        return self.current is not None or bool(self.tasks)
+
     def step(self) -> list[Event | Died]:
         """The next thing it does. Raises ProcessLookupError where that kills it."""
         if self.current is None:
@@ -112,7 +116,7 @@ class FakeWorker:
                 return
             if world.chance(0.5):
                 raise ProcessLookupError  # published, and nobody was told
-            yield made
+            yield None if world.chance(0.3) else made  # the receipt may be lost on the way
         yield Done(number, task.attempt)
 
 
@@ -130,7 +134,8 @@ class Simulation:
         self.started = 0
         self.waiting: list[Receipt] = []  # committed by the driver's word, not in the log yet
         self.outcome: Finish | Abort | None = None
-        self.driver = Driver(partitions, list(world.log.values()), workers=world.rng.randint(1, 4))
+        self.wanted = world.rng.randint(1, 4)
+        self.driver = Driver(partitions, list(world.log.values()), workers=self.wanted)
 
     def run(self) -> Finish | Abort | None:
         """None where the driver was killed."""
@@ -140,6 +145,8 @@ class Simulation:
                 self.flush()
                 return self.outcome
             self.step()
+            assert len(self.workers) + len(self.starting) <= self.wanted, "more workers than were asked for"
+            assert self.outcome or self.starting or self.late or any(worker.busy for worker in self.workers.values()), "stuck: nobody has anything to do"
         for worker in self.workers.values():  # the driver is gone; its workers write on for a moment
             self.drain(worker)
         return None
@@ -184,7 +191,8 @@ class Simulation:
 
     def lose(self, number: int) -> None:
         self.workers.pop(number, None)
-        self.hear(number, Died("killed"))
+        for _ in range(2 if self.world.chance() else 1):
+            self.hear(number, Died("killed"))
 
     def drain(self, worker: FakeWorker) -> None:
         for _ in range(self.world.rng.randint(0, 4)):
@@ -241,7 +249,7 @@ def live(world: World) -> Finish:
             world.trouble = 0.0
         lifetime = 100_000 if world.trouble == 0 else world.rng.choice((10, 60, 400, 3000))
         match Simulation(world, lifetime).run():
-            case Finish() as finish if not any(failed.kind == "storage" for failed in finish.failures):
+            case Finish() as finish if not any(failed.kind in ("storage", "defect") for failed in finish.failures):
                 return finish
             case Abort(error):
                 assert isinstance(error, Interrupted)
