@@ -21,6 +21,7 @@ from jobs.placement import Node, Placement, place
 log = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES = 128 << 20  # events only: vectors never cross it
+TOKEN = secrets.token_hex(32)  # Ray reads it once in a process, so all private clusters of a process share it
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what `ray job submit` hands to the driver
 ELSEWHERE = ("RAY_ADDRESS", SUBMITTED_JOB, "RAY_RUNTIME_ENV_HOOK")
 
@@ -63,10 +64,10 @@ class RaySession:
             ignored = os.environ["RAY_ADDRESS"]
             log.warning("RAY_ADDRESS=%s is ignored: ray.address is null, so this job starts a Ray of its own; ray.address: auto would join", ignored)
         self._cleanup.enter_context(_environment({name: None for name in ELSEWHERE}))
-        if "RAY_AUTH_MODE" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            # Ray asks for a token and would write one to the home folder, for every cluster of this user; this one is of this run.
-            token = os.environ.get("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            self._cleanup.enter_context(_environment({"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": None}))
+        if os.environ.get("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            # Ray asks for a token and would write one to the home folder, for every cluster of this user; this one is of this process.
+            token = os.environ.get("RAY_AUTH_TOKEN", TOKEN)
+            self._cleanup.enter_context(_environment({"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}))
         empty = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="embermill-"))
         workers = self._config.workers
         wanted = (0 if workers.count == "auto" else workers.count) * (1 if workers.cpus == "auto" else workers.cpus)
@@ -87,7 +88,7 @@ class RaySession:
         if address.startswith("ray://"):
             raise UsageError("ray.address: ray:// (Ray Client) is refused: use ray job submit -- embermill run CONFIG, with `address: auto`")
         runtime_env = {}
-        if not _submitted_with_working_dir(os.environ):
+        if not submitted_with_working_dir(os.environ):
             runtime_env["working_dir"] = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="embermill-"))
         self._cleanup.callback(ray.shutdown)
         try:
@@ -110,7 +111,7 @@ def _nodes() -> list[Node]:
     return [Node(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in listed() if node["Alive"]]
 
 
-def _submitted_with_working_dir(environment: Mapping[str, str]) -> bool:
+def submitted_with_working_dir(environment: Mapping[str, str]) -> bool:
     """A submitted job may have a working_dir already; Ray refuses a second one."""
     try:
         job = json.loads(environment.get(SUBMITTED_JOB, "{}"))

@@ -1,0 +1,139 @@
+"""The job on Ray: the same dataset as inline, workers that die, folders that shadow ours, errors that cross. One private Ray serves the whole file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from jobs.config import JobConfig
+from jobs.equality import differences
+from jobs.errors import DataError, Interrupted, UsageError
+from jobs.ray_session import RaySession, submitted_with_working_dir
+from jobs.run import run
+from jobs.storage import open_folder
+from tests.jobs.commands import open_inline_pool
+
+ROWS = 300
+Configure = Callable[..., JobConfig]
+
+
+def settings(folder: Path, engine: str = "PlainEngine", name: str = "out", **sections: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    values: dict[str, dict[str, Any]] = {
+        "model": {"engine": f"python:tests.jobs.engines:{engine}" if ":" not in engine else engine},
+        "corpus": {"files": [str(folder / "corpus/*.parquet")], "partition_text_bytes": 700},
+        "output": {"uri": str(folder / name)},
+        "workers": {"count": 2},
+    }
+    for key, section in sections.items():
+        values.setdefault(key, {}).update(section)
+    return values
+
+
+@pytest.fixture(scope="module")
+def connected() -> Iterator[None]:
+    with RaySession(JobConfig.model_validate(settings(Path("/")))):
+        yield
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    (tmp_path / "corpus").mkdir()
+    texts = [f"text number {row}" for row in range(ROWS)]
+    pq.write_table(pa.table({"id": [f"r{row}" for row in range(ROWS)], "text": texts}), tmp_path / "corpus/a.parquet", row_group_size=50)
+    return tmp_path
+
+
+@pytest.fixture
+def configure(connected: None, corpus: Path) -> Configure:
+    return lambda *arguments, **sections: JobConfig.model_validate(settings(corpus, *arguments, **sections))
+
+
+def test_two_workers_make_what_one_makes_inline(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_ray = run(configure())
+    assert (on_ray.rows_out, on_ray.workers) == (ROWS, 2) and on_ray.bound
+    inline = configure(name="inline")
+    monkeypatch.setattr("jobs.run.open_pool", open_inline_pool)
+    run(inline)
+    assert differences(open_folder(on_ray.output), open_folder(inline.output.uri)) == []
+    hosts = {json.dumps(row["provenance"]) for row in _commits(Path(on_ray.output))}
+    assert len(hosts) > 1, "the receipts tell which worker made each shard, and how long it took"
+
+
+def _commits(output: Path) -> list[dict[str, Any]]:
+    return [row for file in sorted((output / "_embermill/commits").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+def test_a_partition_that_kills_its_worker_is_named_and_the_others_are_done(configure: Configure, corpus: Path) -> None:
+    pq.write_table(pa.table({"id": ["k"], "text": ["kill"]}), corpus / "corpus/b.parquet")
+    config = configure("DyingEngine", corpus={"partition_text_bytes": 1500})
+    with pytest.raises(DataError, match=r"b\.parquet.*its worker died 3 times"):
+        run(config)
+    done = {row["id"] for file in Path(config.output.uri).glob("data/*.parquet") for row in pq.read_table(file).to_pylist()}
+    assert len(done) >= ROWS - 100 and "k" not in done
+
+
+def test_errors_cross_with_their_kind_and_traceback(configure: Configure, corpus: Path) -> None:
+    with pytest.raises(UsageError, match="could not be made: ValueError: broken"):
+        run(configure("BrokenEngine"))
+    pq.write_table(pa.table({"id": ["p"], "text": ["poison"]}), corpus / "corpus/b.parquet")
+    with pytest.raises(DataError, match="the engine failed: RuntimeError: poison"):
+        run(configure("PoisonedEngine", name="poisoned"))
+
+
+def test_a_worker_that_is_not_ready_in_time_is_given_up(configure: Configure) -> None:
+    with pytest.raises(Interrupted, match=r"not ready after 0\.001 s.*workers\.start_timeout_s"):
+        run(configure(workers={"start_timeout_s": 0.001}))
+
+
+def test_the_command_works_in_a_folder_that_holds_folders_called_like_ours(corpus: Path) -> None:
+    for name in ("jobs", "encoder", "tests", "ray"):
+        (corpus / name).mkdir()
+        (corpus / name / "__init__.py").write_text("raise ImportError('this is not the package you are looking for')")
+    (corpus / "mine.py").write_text(
+        textwrap.dedent("""
+        import numpy as np
+        from jobs.engine import Embedded, Output
+
+        class Engine:
+            def __init__(self, model, *, device, threads):
+                self.device = device
+
+            def fingerprint(self):
+                return {"model.engine": "mine"}
+
+            def outputs(self):
+                return (Output("embedding", "dense", "float32", 2),)
+
+            def embed(self, texts):
+                for batch in texts:
+                    ones = np.ones(len(batch), np.int32)
+                    yield Embedded({"embedding": np.ones((len(batch), 2), np.float32)}, ones, 0 * ones)
+        """)
+    )
+    (corpus / "job.yaml").write_text(yaml.safe_dump(settings(Path("."), "python:mine:Engine", workers={"count": 3})))
+    command = Path(sys.executable).parent / "embermill"
+    environment = os.environ | {"RAY_ADDRESS": "10.0.0.1:6379", "HOME": str(corpus / "nowhere")}
+    environment.pop("RAY_AUTH_TOKEN", None)
+    done = subprocess.run([command, "run", "job.yaml", "--json"], cwd=corpus, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["rows_out"], answer["workers"]) == (ROWS, 3), "three workers, on however many cores"
+    assert "RAY_ADDRESS=10.0.0.1:6379 is ignored" in done.stderr
+    assert not (corpus / "nowhere").exists(), "nothing is written to the home folder"
+
+
+def test_a_submitted_job_may_have_a_working_dir_of_its_own() -> None:
+    assert submitted_with_working_dir({"RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {"working_dir": "gcs://x.zip"}}'})
+    for other in ({}, {"RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {}}'}, {"RAY_JOB_CONFIG_JSON_ENV_VAR": "?"}):
+        assert not submitted_with_working_dir(other)
