@@ -139,7 +139,7 @@ def _refuse_equal_names(files: tuple[SurveyedFile, ...]) -> None:
 def shard_schema(rows: RowSchema, outputs: tuple[Output, ...]) -> pa.Schema:
     """The schema of every shard. UsageError where a kept column collides, with the renaming to write."""
     fields = [pa.field(rows.id_name, rows.id_type, nullable=False)]
-    element = pa.field("element", pa.float32(), nullable=False)  # required values read twice as fast as nullable ones
+    element = pa.field("element", pa.float32(), nullable=False)  # required: no level is kept for values that are never null
     fields += [pa.field(output.column, pa.list_(element, output.dim), nullable=False) for output in outputs]
     fields += [pa.field("num_tokens", pa.int32(), nullable=False), pa.field("num_tokens_dropped", pa.int32(), nullable=False)]
     fields += [pa.field("text_hash", pa.string(), nullable=False)]
