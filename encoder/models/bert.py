@@ -6,7 +6,7 @@ Source of the names: transformers' BertModel. Dimension letters as in encoder/op
 from __future__ import annotations
 
 from encoder.config import TransformerConfig
-from encoder.models.layers import layer_shape, merged, weight_and_bias
+from encoder.models.layers import layer_shape, merged, read_layers, weight_and_bias
 from encoder.ops.base import Activations, DeviceBatch, LayerWeights, Ops
 from encoder.weights.loader import NameTable, Parameters
 
@@ -72,7 +72,8 @@ class Bert:
             config.layer_norm_eps,
         )
         shape = layer_shape(config)
-        self.layers = [ops.layer(_layer_weights(parameters, f"encoder.layer.{layer}"), shape) for layer in range(config.num_layers)]
+        layers = read_layers(lambda layer: _layer_weights(parameters, f"encoder.layer.{layer}"), config.num_layers)
+        self.layers = [ops.layer(weights, shape) for weights in layers]
 
     def __call__(self, batch: DeviceBatch) -> Activations:
         hidden_states = self.embed(batch)
