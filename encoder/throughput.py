@@ -17,6 +17,7 @@ from encoder.tokenizer import Tokenizer
 # Each is one token of BERT's vocabularies, so that a text of N words has N tokens and the special ones.
 _WORDS = ("time", "year", "people", "way", "day", "thing", "life", "child", "world", "school", "state", "family", "group", "country", "problem", "hand", "part")
 _SPECIAL_TOKENS = 2
+PARITY_DOCUMENTS = 32
 _MIXED_MEDIAN, _MIXED_SIGMA, _MIXED_SHORTEST = 90, 0.8, 8
 
 
@@ -76,6 +77,45 @@ def measure_throughput(encoder: Encoder, texts: list[str], repeats: int = 3) -> 
         tokenize_tokens_per_s=len(ids) / _median_seconds(lambda: tokenizer.tokenize(texts), repeats),
         text_tokens_per_s=len(ids) / _median_seconds(lambda: encoder.encode(texts), repeats),
     )
+
+
+@dataclass(frozen=True)
+class ShapeThroughput:
+    """From token ids to vectors, medians over the repeats. cosine_min: see `parity`; None where it was not asked for."""
+
+    shape: str
+    lengths: str
+    documents: int
+    tokens: int
+    tokens_per_s: float
+    cosine_min: float | None
+
+
+def measure_shape(encoder: Encoder, shape: str, lengths: str, tokens: int, repeats: int = 3, reference: Encoder | None = None) -> ShapeThroughput:
+    """About so many random token ids in documents of these lengths (see synthetic_lengths). reference: a float32 encoder of the same weights."""
+    mean = 120 if lengths == "mixed" else int(lengths)
+    sizes = synthetic_lengths(lengths, max(1, tokens // mean), encoder.max_tokens)
+    ids, offsets = _random_ids(sizes)
+    seconds = _median_seconds(lambda: encoder.encode_token_ids(ids, offsets), repeats)
+    cosine = None if reference is None else parity(encoder, reference, sizes[:PARITY_DOCUMENTS])
+    return ShapeThroughput(shape, lengths, len(sizes), len(ids), len(ids) / seconds, cosine)
+
+
+def parity(encoder: Encoder, reference: Encoder, lengths: np.ndarray) -> float:
+    """The smallest cosine of a document's vector with the reference's, around the mean vector: those of random weights are all alike."""
+    ids, offsets = _random_ids(lengths)
+    expected = reference.encode_token_ids(ids, offsets).astype(np.float64)
+    found = encoder.encode_token_ids(ids, offsets).astype(np.float64)
+    centre = expected.mean(axis=0)
+    found, expected = found - centre, expected - centre
+    cosines = np.einsum("be,be->b", found, expected) / (np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1))
+    return float(cosines.min())
+
+
+def _random_ids(lengths: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Flat [T] int32 ids and [B+1] offsets."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.random.default_rng(seed).integers(1000, 30000, int(offsets[-1]), dtype=np.int32), offsets
 
 
 def _median_seconds(run: Callable[[], object], repeats: int) -> float:

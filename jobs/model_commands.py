@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
 POOLINGS = ("cls", "mean", "max", "last")
+SHAPES = ("minilm-l6", "bert-base", "bert-large")
+TOKENS_PER_LOAD = {"cpu": 1 << 13, "gpu": 1 << 20}
 FORMATS = ("safetensors", "mpk", "mpk.gz", "bpk")
 MAPPINGS = ("bert", "minilm", "masked", "st")
 MODEL_HELP = "a folder, a Hugging Face id, an object-store URL, or package:NAME/SUBDIR"
@@ -89,7 +92,8 @@ def _show_encode(answer: Answer) -> str:
 
 
 def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=f"{MODEL_HELP}. Without it models with random weights are measured, from token ids")
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="which random model (default on a GPU: all, on a CPU: the smallest)")
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--texts", metavar="FILE", type=Path, help="measure on these texts, one a line")
     given.add_argument("--lengths", default="mixed", metavar="N|mixed", help="or on made-up texts of N tokens, or of mixed lengths (the default: median 90)")
@@ -99,6 +103,8 @@ def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> Answer:
+    if arguments.model is None:
+        return _bench_shapes(arguments)
     with open_encoder(arguments) as encoder:
         from encoder.throughput import measure_throughput
 
@@ -111,6 +117,29 @@ def bench(arguments: argparse.Namespace) -> Answer:
             "kernel_set": encoder.kernel_set,
             **asdict(measured),
         }
+
+
+def _bench_shapes(arguments: argparse.Namespace) -> Answer:
+    """Random models in well-known shapes; on a GPU each also held against float32 on the CPU."""
+    from encoder import Encoder
+    from encoder.device import choose_device, resolve_precision
+    from encoder.random_model import SHAPES, write_random_model
+    from encoder.throughput import measure_shape
+
+    with model_errors():
+        device = choose_device(arguments.device)
+        precision = resolve_precision(arguments.precision, device.kind)
+    gpu, found, kernel_set = device.kind == "gpu", [], ""
+    for shape in arguments.shape or (SHAPES if gpu else ["minilm-l6"]):
+        with model_errors(), tempfile.TemporaryDirectory() as folder:
+            write_random_model(SHAPES[shape], Path(folder))
+            with contextlib.ExitStack() as opened:
+                encoder = opened.enter_context(Encoder.from_pretrained(folder, device=device.kind, precision=precision, threads=arguments.threads))
+                reference = opened.enter_context(Encoder.from_pretrained(folder, device="cpu")) if gpu else None
+                kernel_set = encoder.kernel_set
+                for lengths in ("128", "512", "mixed"):
+                    found.append(asdict(measure_shape(encoder, shape, lengths, TOKENS_PER_LOAD[device.kind], arguments.repeats, reference)))
+    return {"device": device.name, "precision": precision, "kernel_set": kernel_set, "shapes": found}
 
 
 def _bench_texts(arguments: argparse.Namespace, longest: int) -> list[str]:

@@ -120,6 +120,8 @@ def show_seconds(seconds: float) -> str:
 
 
 def show_bench(answer: Answer) -> str:
+    if "shapes" in answer:
+        return _show_shapes(answer)
     where = f"{answer['model']} on {answer['device']}, {answer['precision']}, {answer['threads']} threads"
     return f"{where}\n" + table([
         ("measured on", f"{answer['documents']:,} texts, {answer['tokens']:,} tokens, the longest of {answer['longest']}"),
@@ -128,6 +130,14 @@ def show_bench(answer: Answer) -> str:
         ("together", f"{answer['text_tokens_per_s']:,.0f} tokens/s, from texts to vectors"),
         ("kernels", answer["kernel_set"]),
     ])
+
+
+def _show_shapes(answer: Answer) -> str:
+    lines = [f"{answer['device']}, {answer['precision']}: random models, from token ids to vectors", f"  {'shape':<11} {'lengths':<8} {'tokens/s':>12}"]
+    for row in answer["shapes"]:
+        parity = "" if row["cosine_min"] is None else f"   smallest cosine to float32 {row['cosine_min']:.6f}"
+        lines.append(f"  {row['shape']:<11} {row['lengths']:<8} {row['tokens_per_s']:>12,.0f}{parity}")
+    return "\n".join([*lines, f"  kernels: {answer['kernel_set']}"])
 
 
 def show_search(answer: Answer) -> str:

@@ -75,3 +75,12 @@ def test_damaged_weights_are_bad_data(capsys: pytest.CaptureFixture[str], tmp_pa
 
 def test_search_wants_a_dataset(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "embermill run" in str(answer(capsys, "search", str(tmp_path), "a question", code=2)["error"])
+
+
+def test_bench_without_a_model_measures_random_ones(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cli.model_commands.TOKENS_PER_LOAD, "cpu", 512)
+    found = answer(capsys, "bench", "--device", "cpu", "--repeats", "1")
+    rows = found["shapes"]
+    assert isinstance(rows, list)
+    assert [(row["shape"], row["lengths"]) for row in rows] == [("minilm-l6", lengths) for lengths in ("128", "512", "mixed")]
+    assert all(row["tokens_per_s"] > 0 and row["cosine_min"] is None for row in rows)
