@@ -84,6 +84,15 @@ def list_corpus(config: CorpusConfig) -> list[tuple[str, FileInfo]]:
     return list(listed.values())
 
 
+def appeared_since(listing: tuple[dict[str, object], ...], config: CorpusConfig) -> list[str]:
+    """Files that the corpus has now and the plan has not, in order; none where the corpus is gone (a finished dataset needs it no more)."""
+    planned = {entry["path"] for entry in listing}
+    try:
+        return [info.path for _, info in list_corpus(config) if info.path not in planned]
+    except UsageError:
+        return []
+
+
 def file_format(path: str, configured: str) -> tuple[str, str | None]:
     """(format, compression) by the name's ending, the format by configuration where one is set. UsageError for an ending that says nothing."""
     suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes[-2:]]

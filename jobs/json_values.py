@@ -29,10 +29,19 @@ def type_of(values: Iterable[Any]) -> pa.DataType:
         return pa.bool_()
     if kinds == {dict} or kinds == {list}:
         try:
-            return pa.infer_type(seen)
+            return _storable(pa.infer_type(seen))
         except (pa.ArrowException, OverflowError):
             return pa.string()
     return pa.string()
+
+
+def _storable(kind: pa.DataType) -> pa.DataType:
+    """Strings where nothing was seen, since Parquet has neither empty structs nor a use for lists of nothing."""
+    if pa.types.is_list(kind):
+        return pa.list_(_storable(kind.value_type))
+    if pa.types.is_struct(kind) and kind.num_fields:
+        return pa.struct([(kind.field(number).name, _storable(kind.field(number).type)) for number in range(kind.num_fields)])
+    return pa.string() if pa.types.is_null(kind) or pa.types.is_struct(kind) else kind
 
 
 def fits(value: Any, kind: pa.DataType) -> bool:

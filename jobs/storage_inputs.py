@@ -13,6 +13,7 @@ from jobs.storage_local import file_info
 from jobs.storage_object import list_objects, object_info, split_url
 
 Listed = tuple[str, FileInfo]
+DATASET_MARK = "_embermill/format.json"
 TABLES = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table", "metadata": "an Iceberg table"}
 
 
@@ -21,8 +22,8 @@ def is_url(address: str) -> bool:
 
 
 def list_inputs(entry: str) -> list[Listed]:
-    """[(name relative to the entry, file)], sorted by name. UsageError where nothing matches, and for table folders (a plain reading of
-    Delta, Iceberg or Hudi files returns deleted rows)."""
+    """[(name relative to the entry, file)], sorted by name. UsageError where nothing matches, for table folders (a plain reading of Delta,
+    Iceberg or Hudi files returns deleted rows), and where a folder or glob would take in a dataset of ours, which is rarely meant."""
     listed = sorted(_list_url(entry) if is_url(entry) else _list_local(Path(entry).expanduser().absolute()))
     if not listed:
         raise UsageError(f"corpus.files: {entry} matches no file (names that begin with `_` or `.` are skipped)")
@@ -50,6 +51,13 @@ def _refuse_table(folder: str, kind: str) -> None:
     raise UsageError(
         f"corpus.files: {folder} is {TABLES[kind]} (it holds {kind}): reading its files plainly would return deleted rows: "
         "export the current rows to Parquet first"
+    )
+
+
+def _refuse_dataset(folder: str, file: str) -> None:
+    raise UsageError(
+        f"corpus.files: {folder} is a dataset that this program made, and {file} in it would be taken for corpus: "
+        "name the corpus more narrowly, or put output.uri elsewhere; to embed that dataset itself, name its data/*.parquet"
     )
 
 
@@ -95,6 +103,14 @@ def _walk(root: Path, folder: Path, pattern: list[str], above: frozenset[tuple[i
         return
     if folder != root:
         _check_local(folder)
+    is_dataset = (folder / DATASET_MARK).exists()
+    for name, info in _walk_entries(root, folder, entries, pattern, above | {identity}):
+        if is_dataset:
+            _refuse_dataset(str(folder), info.path)
+        yield name, info
+
+
+def _walk_entries(root: Path, folder: Path, entries: list[os.DirEntry[str]], pattern: list[str], above: frozenset[tuple[int, int]]) -> Iterator[Listed]:
     for entry in entries:
         path = folder / entry.name
         parts = path.parts[len(root.parts) :]
@@ -102,13 +118,17 @@ def _walk(root: Path, folder: Path, pattern: list[str], above: frozenset[tuple[i
             continue
         if entry.is_dir():
             if not pattern or "**" in pattern or len(parts) < len(pattern):
-                yield from _walk(root, path, pattern, above | {identity})
+                yield from _walk(root, path, pattern, above)
         elif (not pattern or matches(list(parts), pattern)) and (entry.is_file() or entry.is_symlink()):
             yield "/".join(parts), _info_or_bad(path)
 
 
 def _info_or_bad(path: Path) -> FileInfo:
     """A link to nothing is listed without a version: a bad file, to be judged when planning."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"corpus.files: {os.fsencode(path)!r}: this name is no UTF-8 and could not be written into ids and plans: rename the file") from None
     try:
         return file_info(path)
     except OSError:
@@ -128,12 +148,17 @@ def _list_url(entry: str) -> Iterator[Listed]:
     taken = next((number for number, part in enumerate(parts) if _is_pattern(part)), len(parts))
     root, pattern = "/".join(parts[:taken]), parts[taken:]
     _check_keys(scheme, bucket, root)
-    for found, info in list_objects(scheme, bucket, root):
+    datasets: list[str] = []
+    for found, info in sorted(list_objects(scheme, bucket, root)):  # so that a dataset's mark comes before its data
+        if found == DATASET_MARK or found.endswith(f"/{DATASET_MARK}"):
+            datasets.append(found.removesuffix(DATASET_MARK))
         relative = found[len(root) + 1 if root else 0 :].split("/")
         for depth, name in enumerate(relative[:-1]):
             if name in ("_delta_log", ".hoodie") or (name == "metadata" and found.endswith(".metadata.json")):
                 _refuse_table(f"{scheme}://{bucket}/" + "/".join(filter(None, [root, *relative[:depth]])), name)
         if not any(map(_hidden, relative)) and (not pattern or matches(relative, pattern)):
+            if ours := next(filter(found.startswith, datasets), None):
+                _refuse_dataset(f"{scheme}://{bucket}/{ours}", info.path)
             yield "/".join(relative), info
 
 

@@ -54,7 +54,14 @@ class LocalFolder:
 
     def temporary(self, name: str) -> Path:
         folder = self._path(TMP)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _make_folder(folder)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"{self.root}: cannot hold a dataset: {error.strerror}: {error.filename}") from None
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                raise UsageError(f"{self.root}: cannot hold a dataset: {error.strerror}: {error.filename}") from None
+            raise
         return folder / f"{Path(name).name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
 
     def publish(self, temporary: Path, name: str) -> None:

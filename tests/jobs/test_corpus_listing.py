@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.corpus import read_rows
+from jobs.corpus_listing import appeared_since
 from jobs.errors import DataError, UsageError
 from tests.jobs.corpus_files import compress
 from tests.jobs.plans import ids, job, lines, planned, table
@@ -54,6 +56,15 @@ class TestFiles:
         (tmp_path / "corpus/c.csv").write_bytes(b"")
         plan = planned(job(tmp_path, corpus={"on_schema_drift": "null"}))
         assert ids(plan) == []
+
+    def test_files_that_appeared_since(self, tmp_path: Path) -> None:
+        table(tmp_path / "corpus/b.parquet", id=["b"], text=["x"])
+        plan = planned(job(tmp_path))
+        assert appeared_since(plan.listing, job(tmp_path).corpus) == []
+        table(tmp_path / "corpus/a.parquet", id=["a"], text=["x"])
+        assert appeared_since(plan.listing, job(tmp_path).corpus) == [str(tmp_path / "corpus/a.parquet")]
+        shutil.rmtree(tmp_path / "corpus")
+        assert appeared_since(plan.listing, job(tmp_path).corpus) == []
 
 
 class TestPartitions:

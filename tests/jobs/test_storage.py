@@ -101,6 +101,13 @@ class TestLocalFolder:
             folder.create("a", b"2")
         assert [name for name, _ in folder.list()] == ["a"]
 
+    def test_a_place_that_cannot_hold_a_dataset(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"1")
+        for uri in (tmp_path / "file", tmp_path / "file/below"):
+            assert list(open_folder(str(uri)).list()) == []
+            with pytest.raises(UsageError, match="cannot hold a dataset"):
+                open_folder(str(uri)).create("a", b"1")
+
     @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV])
     def test_renames_without_replacing_where_there_are_no_hard_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
         def refuse(*_: object) -> None:
@@ -119,7 +126,7 @@ class TestLocalFolder:
         folder = open_folder(str(tmp_path / "new"))
         temporary = attempt(folder, "data/deep/a", b"1")
         folder.publish(temporary, "data/deep/a")
-        assert synced == ["new", "data", temporary.name, "deep"]
+        assert synced == [tmp_path.name, "new", "_embermill", "new", "data", temporary.name, "deep"]
 
 
 class TestObjectFolder:
@@ -247,6 +254,20 @@ class TestListInputs:
             place(name, b"1")
         with pytest.raises(UsageError, match=f"{table} table"):
             list_inputs(root + entry)
+
+    @pytest.mark.parametrize("entry", ["", "/**/*.parquet", "/out", "/*/data/*.parquet"])
+    def test_a_dataset_of_ours_is_not_taken_for_corpus(self, root: str, place: Callable[[str, bytes], str], entry: str) -> None:
+        for name in ("a.parquet", "out/data/part-1.parquet", "out/_embermill/format.json"):
+            place(name, b"1")
+        with pytest.raises(UsageError, match=r"out/? is a dataset that this program made, and .*out/data/part-1.parquet in it would be taken for corpus"):
+            list_inputs(root + entry)
+        assert [name for name, _ in list_inputs(root + "/*.parquet")] == ["a.parquet"]
+        assert [name for name, _ in list_inputs(root + "/out/data/*.parquet")] == ["part-1.parquet"]
+
+    def test_a_name_that_is_no_utf8(self, tmp_path: Path) -> None:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")).write_bytes(b"1")
+        with pytest.raises(UsageError, match="this name is no UTF-8"):
+            list_inputs(str(tmp_path))
 
     def test_a_folder_called_metadata_is_no_table(self, root: str, place: Callable[[str, bytes], str]) -> None:
         place("metadata/a.txt", b"1")
