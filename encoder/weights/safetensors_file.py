@@ -121,7 +121,8 @@ def _parse_header(header: bytes, refuse: Refuse) -> tuple[dict[str, str], dict[s
     if header[:1] != b"{":
         refuse("the header does not begin with '{'", 8)
     try:
-        raw = json.loads(header.decode("utf-8"), object_pairs_hook=unique)
+        # "-0" is a negative number to the Rust library, and no size
+        raw = json.loads(header.decode("utf-8"), object_pairs_hook=unique, parse_int=lambda digits: -1 if digits == "-0" else int(digits))
     except (ValueError, RecursionError) as error:
         refuse(f"the header is not JSON: {error}", 8)
     metadata = raw.pop("__metadata__", None) or {}

@@ -81,6 +81,21 @@ def test_sentence_transformers_folders(tmp_path: Path, bert: TinyBert, options: 
         assert np.abs(encoder.encode(TEXTS) - theirs).max() <= 1e-4
 
 
+@pytest.mark.parametrize(("pooling", "width"), [("mean", None), ("cls", None), ("lasttoken", 7), ("max", 11)])
+def test_folders_that_sentence_transformers_saves_today(tmp_path: Path, pooling: str, width: int | None) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Dense, Dropout, Normalize, Pooling, Transformer
+
+    plain = TinyBert().write(tmp_path / "plain")
+    dense = [Dropout(0.1), Dense(TinyBert().hidden, width)] if width else []
+    modules = [Transformer(str(plain)), Pooling(TinyBert().hidden, pooling_mode=pooling), *dense, Normalize()]
+    theirs = SentenceTransformer(modules=modules, device="cpu", prompts={"query": "how do i "})
+    theirs.save(str(tmp_path / "saved"))
+    with Encoder.from_pretrained(str(tmp_path / "saved"), device="cpu", prompt="query") as encoder:
+        assert encoder.max_tokens == theirs.max_seq_length
+        assert np.abs(encoder.encode(TEXTS) - theirs.encode(TEXTS, prompt_name="query")).max() <= 1e-4
+
+
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
 def test_plain_folders(tmp_path: Path, dtype: str) -> None:
     import torch

@@ -68,6 +68,7 @@ BAD = {
     "unknown type": (file_of({"a": entry("F99", [1], 0, 1)}, b"x"), "expected dtype"),
     "no offsets": (file_of({"a": {"dtype": "U8", "shape": [1]}}, b"x"), "expected dtype"),
     "negative size": (file_of({"a": entry("U8", [-1], 0, 1)}, b"x"), "expected dtype"),
+    "negative zero": (file_of(b'{"a":{"dtype":"U8","shape":[-0],"data_offsets":[0,0]}}'), "expected dtype"),
     "boolean size": (file_of(b'{"a":{"dtype":"U8","shape":[true],"data_offsets":[0,1]}}', b"x"), "expected dtype"),
     "shape that overflows": (file_of({"a": entry("F32", [1 << 40, 1 << 40], 0, 4)}, b"xxxx"), "too large"),
     "shape and bytes disagree": (file_of({"a": entry("F32", [2], 0, 4)}, b"xxxx"), "takes 8 bytes, but the offsets give it 4"),
