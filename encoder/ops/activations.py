@@ -1,4 +1,8 @@
-"""Activation functions of the CPU backend: float32, in place."""
+"""Activation functions of the CPU backend: float32, in place, with as few passes over memory as they need.
+
+Each works on a block that fits in a core's cache (see numpy_linear.py); every line below is one pass of NumPy over that block, 0.06 to 0.2 ns for
+each value. numpy.exp takes 1.3 ns and numpy.tanh 2.6 ns, which is why the erf form of GELU goes without them (infra/decisions/0001).
+"""
 
 from __future__ import annotations
 
@@ -7,59 +11,73 @@ from collections.abc import Callable
 import numpy as np
 
 from encoder.errors import ModelConfigError
+from encoder.ops.workspace import Workspace
 
-Activation = Callable[[np.ndarray], np.ndarray]
+Activation = Callable[[np.ndarray, Workspace], None]
+"""Changes a C-contiguous float32 block in place; scratch comes from the calling thread's workspace."""
 
-ERF_NUMERATOR = (
-    -2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06,
-    -5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02,
+
+def _scalars(*values: float) -> tuple[np.ndarray, ...]:
+    """As arrays without dimensions: a Python or NumPy scalar would be converted at each use."""
+    return tuple(np.array(value, np.float32) for value in values)
+
+
+GELU_COEFFICIENTS = _scalars(
+    1.0000000060780643,
+    0.0997351242029867,
+    0.044767454855077146,
+    0.008654066687970046,
+    0.0008919707884025735,
+    0.00017902159825727338,
+    6.938526102824711e-05,
+    -1.0732087938861813e-05,
+    2.4208151714992622e-06,
 )
-ERF_DENOMINATOR = (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02)
-SQRT_HALF = np.float32(0.7071067811865476)
+ONE, HALF, GELU_NEW_CUBIC, GELU_NEW_SCALE = _scalars(1.0, 0.5, 0.044715, 0.7978845608028654)
 
 
-def gelu(x: np.ndarray) -> np.ndarray:
-    """x * Phi(x), the erf form."""
-    z = np.clip(x * SQRT_HALF, -4.0, 4.0)
-    t = z * z
-    p = np.full_like(t, ERF_NUMERATOR[0])
-    for c in ERF_NUMERATOR[1:]:
-        p *= t
-        p += np.float32(c)
-    q = np.full_like(t, ERF_DENOMINATOR[0])
-    for c in ERF_DENOMINATOR[1:]:
-        q *= t
-        q += np.float32(c)
-    p *= z
-    p /= q
-    p += np.float32(1.0)
-    p *= np.float32(0.5)
-    x *= p
-    return x
+def gelu(x: np.ndarray, workspace: Workspace) -> None:
+    """x Phi(x), the erf form, to 5e-7 |x|.
+
+    With a = |x|: 2 gelu(x) = x + a - 2 a Phi(-a), and 2 Phi(-a) = P(a)^-8 where P is a polynomial of degree 8, fitted for the least absolute error
+    of Phi over [0, 6.2] (5e-8); further out it only grows, to infinity, where a / P^8 is 0 as it should be. The tail of a negative x keeps its
+    relative precision, because x + a is then exactly 0.
+    """
+    size, power = workspace.array("activation size", *x.shape), workspace.array("activation power", *x.shape)
+    np.abs(x, out=size)
+    np.multiply(size, GELU_COEFFICIENTS[-1], out=power)
+    power += GELU_COEFFICIENTS[-2]
+    for coefficient in GELU_COEFFICIENTS[-3::-1]:
+        power *= size
+        power += coefficient
+    for _ in range(3):
+        np.square(power, out=power)
+    np.divide(size, power, out=power)
+    x += size
+    x -= power
+    x *= HALF
 
 
-def gelu_new(x: np.ndarray) -> np.ndarray:
+def gelu_new(x: np.ndarray, workspace: Workspace) -> None:
     """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
-    t = x * x
-    t *= np.float32(0.044715)
-    t += np.float32(1.0)
-    t *= x
-    t *= np.float32(0.7978845608028654)
-    np.tanh(t, out=t)
-    t += np.float32(1.0)
-    t *= np.float32(0.5)
-    x *= t
-    return x
+    inner = workspace.array("activation size", *x.shape)
+    np.square(x, out=inner)
+    inner *= GELU_NEW_CUBIC
+    inner += ONE
+    inner *= x
+    inner *= GELU_NEW_SCALE
+    np.tanh(inner, out=inner)
+    inner += ONE
+    x *= inner
+    x *= HALF
 
 
-def relu(x: np.ndarray) -> np.ndarray:
-    np.maximum(x, np.float32(0.0), out=x)
-    return x
+def relu(x: np.ndarray, workspace: Workspace) -> None:
+    np.maximum(x, 0.0, out=x)
 
 
-def tanh(x: np.ndarray) -> np.ndarray:
+def tanh(x: np.ndarray, workspace: Workspace) -> None:
     np.tanh(x, out=x)
-    return x
 
 
 ACTIVATIONS: dict[str, Activation] = {"gelu": gelu, "gelu_new": gelu_new, "relu": relu, "tanh": tanh}

@@ -14,9 +14,14 @@ import numpy as np
 from encoder.batching import PackedBatch
 from encoder.errors import DeviceError, ModelConfigError
 from encoder.ops.activations import activation_named
-from encoder.ops.base import Linear, Ops, Program
+from encoder.ops.base import LayerShape, LayerWeights, Linear, Ops, Program
+from encoder.ops.numpy_attention import NumpyAttention
+from encoder.ops.numpy_layer import NumpyLayer
+from encoder.ops.numpy_linear import NumpyLinear
+from encoder.ops.numpy_norm import NumpyLayerNorm
 from encoder.ops.numpy_threads import InlineProgram, ThreadedProgram, blas_name, single_threaded_blas
 from encoder.ops.row_block import Shape, invariant_block
+from encoder.ops.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +53,14 @@ class NumpyOps(Ops):
         self.max_batch_tokens = max_batch_tokens
         self.kernel_set = f"numpy {np.__version__}, {blas_name()}"
         self._shapes: set[Shape] = set()  # of every planned weight
+        self._workspace = Workspace()
 
     def embed(
         self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
     ) -> Callable[[PackedBatch], np.ndarray]:
         words = _float32(word)
         places = _float32(position) + _float32(token_type)
-        norm = self.add_layer_norm(gamma, beta, eps)
+        norm = NumpyLayerNorm(gamma, beta, eps)
 
         def run(batch: PackedBatch) -> np.ndarray:
             return norm(words[batch.input_ids], places[batch.position_ids])
@@ -62,60 +68,21 @@ class NumpyOps(Ops):
         return run
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
-        stored = _as_it_lies(weight).T  # [K, N]; x @ stored gives equal bits either way from two rows up, and a copy would cost more than loading all else
-        shift = None if bias is None else _float32(bias)
-        activate = activation_named(activation)
-        inner, columns = stored.shape
-        self._keep_rows_independent(inner, columns, column_major=not stored.flags.c_contiguous)
-
-        def run(x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray:
-            y: np.ndarray = x @ stored
-            if shift is not None:
-                y += shift
-            if activate is not None:
-                y = activate(y)
-            if residual is not None:
-                y += residual
-            return y
-
-        return run
+        linear = NumpyLinear(weight, bias, activation, self._workspace)
+        self._keep_rows_independent(linear)
+        return linear
 
     def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
-        scale, shift = _float32(gamma), _float32(beta)
-        tiny = np.float32(eps)
-        share = np.full(len(scale), 1.0 / len(scale), np.float32)
-
-        def run(x: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray:
-            y: np.ndarray = x.copy() if residual is None else x + residual
-            y -= np.vecdot(y, share)[:, None]
-            spread = np.vecdot(y, y)
-            spread *= share[0]
-            spread += tiny
-            np.sqrt(spread, out=spread)
-            y /= spread[:, None]
-            y *= scale
-            y += shift
-            return y
-
-        return run
+        return NumpyLayerNorm(gamma, beta, eps)
 
     def attention(self, num_heads: int, head_dim: int) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
-        scale = np.float32(head_dim**-0.5)
+        return NumpyAttention(num_heads, head_dim, self._workspace)
 
-        def run(qkv: np.ndarray, batch: PackedBatch) -> np.ndarray:
-            heads = qkv.reshape(len(qkv), 3, num_heads, head_dim)
-            context = np.zeros((len(qkv), num_heads, head_dim), np.float32)
-            for start, length in zip(batch.cu_seqlens, batch.lengths, strict=False):
-                rows = slice(start, start + length)
-                query, key, value = (heads[rows, part].transpose(1, 0, 2) for part in range(3))
-                scores = (query * scale) @ key.transpose(0, 2, 1)
-                scores -= scores.max(axis=-1, keepdims=True)
-                np.exp(scores, out=scores)
-                scores /= scores.sum(axis=-1, keepdims=True)
-                context[rows] = (scores @ value).transpose(1, 0, 2)
-            return context.reshape(len(qkv), num_heads * head_dim)
-
-        return run
+    def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
+        layer = NumpyLayer(weights, shape, self._workspace)
+        for product in layer.products:
+            self._keep_rows_independent(product)
+        return layer
 
     def segment_pool(self, kind: str) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
         if kind not in POOLINGS:
@@ -142,10 +109,12 @@ class NumpyOps(Ops):
         activate = activation_named(activation)
 
         def run(x: np.ndarray) -> np.ndarray:
-            y: np.ndarray = (x[:, None, :] @ stored)[:, 0]  # a stack of one-row products: no row can meet another
+            y = np.ascontiguousarray((x[:, None, :] @ stored)[:, 0])  # a stack of one-row products: no row can meet another
             if shift is not None:
                 y += shift
-            return y if activate is None else activate(y)
+            if activate is not None:
+                activate(y, self._workspace)
+            return y
 
         return run
 
@@ -169,22 +138,16 @@ class NumpyOps(Ops):
 
         return InlineProgram(run) if self.threads == 1 else ThreadedProgram(run, self.threads)
 
-    def _keep_rows_independent(self, inner: int, columns: int, column_major: bool = False) -> None:
-        """Widens `row_block` until products with a [inner, columns] weight keep a row's bits too; without any such block every document goes alone."""
-        self._shapes.add((inner, columns, "F") if column_major else (inner, columns))
+    def _keep_rows_independent(self, linear: NumpyLinear) -> None:
+        """Widens `row_block` until products with this weight keep a row's bits too; without any such block every document goes alone."""
+        inner, columns = linear.weight.shape
+        self._shapes.add((inner, columns) if linear.weight.flags.c_contiguous else (inner, columns, "F"))
         block = invariant_block(self._shapes, BATCH_TOKENS)
         if block is None:
             log.warning("%s gives a row other bits at other places of a product, whatever the block: one document at a time", self.kernel_set)
             self.row_block = self.max_batch_tokens = 1
         else:
             self.row_block = block
-
-
-def _as_it_lies(weight: np.ndarray) -> np.ndarray:
-    """[N, K] in the layout in which the file stores it, [out, in] or a view of [in, out]; copied only where the BLAS could not take it."""
-    weight = np.asarray(weight, np.float32)
-    fits = weight.flags.aligned and (weight.flags.c_contiguous or weight.flags.f_contiguous)
-    return weight if fits else np.ascontiguousarray(weight)
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
