@@ -121,7 +121,7 @@ def test_the_command_works_in_a_folder_that_holds_folders_called_like_ours(corpu
                     yield Embedded({"embedding": np.ones((len(batch), 2), np.float32)}, ones, 0 * ones)
         """)
     )
-    (corpus / "job.yaml").write_text(yaml.safe_dump(settings(Path("."), "python:mine:Engine", workers={"count": 3})))
+    (corpus / "job.yaml").write_text(yaml.safe_dump(settings(Path(), "python:mine:Engine", workers={"count": 3})))
     command = Path(sys.executable).parent / "embermill"
     environment = os.environ | {"RAY_ADDRESS": "10.0.0.1:6379", "HOME": str(corpus / "nowhere")}
     environment.pop("RAY_AUTH_TOKEN", None)
