@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 NORM_TOLERANCE = 1e-3  # of a vector that is said to have length 1
-READERS = 4  # files at a time; each holds one row group
+READERS = min(4, len(os.sched_getaffinity(0)))  # files at a time; each holds a row group, packed and unpacked: some 100 MiB
 
 
 def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -> VerifyReport:
@@ -86,6 +87,8 @@ def _damage_of(check: Callable[[Folder, Plan, Receipt], Iterator[str]], folder: 
         yield str(error)
     except FileNotFoundError:
         yield "is gone"
+    except OSError as error:
+        yield f"cannot be read: {error.strerror or error}"
 
 
 def _shard_damage(folder: Folder, plan: Plan, receipt: Receipt, *, number: int, finder: DuplicateFinder) -> Iterator[str]:

@@ -230,3 +230,15 @@ def test_a_zombie_that_publishes_after_the_look_is_adopted_by_the_worker(tmp_pat
     assert ours == replace(zombie, adopted=True)
     assert write_shard(folder, plan, refused=[refuse(5)]).provenance == PROVENANCE
     assert pq.read_metadata(tmp_path / SHARD).num_rows == 99
+
+
+def test_an_object_store_adopts_and_sets_aside_alike(s3_folder_url: str, put_object: Callable[[str, bytes], None]) -> None:
+    folder, plan = open_folder(s3_folder_url), make_plan(1)
+    first = write_shard(folder, plan, refused=[refuse(5)])
+    assert write_shard(folder, plan, refused=[refuse(5)]) == replace(first, adopted=True)
+    assert without_history(adopted(folder, plan)) == without_history([first])
+    whole = folder.read(SHARD)
+    put_object(f"{s3_folder_url}/{SHARD}", torn(whole))
+    assert adopted(folder, plan) == [] and not folder.exists(SHARD)
+    assert write_shard(folder, plan, refused=[refuse(5)]) == first and folder.read(SHARD) == whole
+    assert [name for name, _ in folder.list(SET_ASIDE)]

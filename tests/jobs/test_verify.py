@@ -86,6 +86,14 @@ def test_a_file_that_is_gone_or_cut_is_named(tmp_path: Path, name: str) -> None:
     assert (damage.file, damage.what) == (name, "is gone")
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    dataset(tmp_path)
+    (tmp_path / SHARD).unlink()
+    (tmp_path / SHARD).mkdir()
+    (damage,) = failed(tmp_path).findings.damage.items
+    assert (damage.file, damage.what) == (SHARD, "cannot be read: Is a directory")
+
+
 def scale(table: pa.Table) -> pa.Table:
     field = table.schema.field("embedding")
     values = table.column("embedding").combine_chunks().flatten().to_numpy() * 2
