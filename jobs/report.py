@@ -20,10 +20,10 @@ def show_run(answer: Answer) -> str:
     """The summary at the end of a run: what the dataset holds, and what this run did for it."""
     lengths = answer["token_lengths"]
     rows = [
-        ("rows", f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"),
-        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {answer['rows_truncated']:,} rows that were too long"),
+        ("rows", _show_rows(answer) + (", see quarantine/ for the reasons" if answer["rows_quarantined"] else "")),
+        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')} too long for the model"),
         ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
-        ("output", f"{answer['shards']:,} shards, {show_bytes(answer['output_bytes'])}"),
+        ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
     ]
     return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
 
@@ -32,9 +32,9 @@ def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
     if not answer["rows_embedded"]:
         yield "this run", "had nothing left to do"
         return
-    before = f", {answer['committed_before']:,} shards were there before" if answer["committed_before"] else ""
-    where = f"on {answer['workers']} workers ({answer['device']}, {answer['precision']})"
-    yield "this run", f"{answer['rows_embedded']:,} rows in {show_seconds(answer['seconds'])} {where}{before}"
+    before = f"; {several(answer['committed_before'], 'shard')} had been committed before" if answer["committed_before"] else ""
+    where = f"on {several(answer['workers'], 'worker')} ({answer['device']}, {answer['precision']})"
+    yield "this run", f"{several(answer['rows_embedded'], 'row')} in {show_seconds(answer['seconds'])} {where}{before}"
     embedding = show_seconds(answer["seconds_embedding"])
     yield "speed", f"{answer['tokens_per_s']:,.0f} tokens/s, {answer['rows_per_s']:,.0f} rows/s over {embedding} from the first row read to the last commit"
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in answer["stage_shares"].items())
@@ -75,13 +75,13 @@ def show_status(answer: Answer) -> str:
     states = {
         "planned": "planned, nothing is committed yet",
         "running": "a run is at it now",
-        "unfinished": "unfinished, and no run is at it: start the same run again, it goes on from here",
+        "unfinished": "unfinished, and no run is at it: start the same run again, it goes on from here (and says so, if too many rows were quarantined)",
         "finished": "finished",
     }
     rows = [
         ("state", states[answer["state"]]),
         ("partitions", f"{answer['partitions_done']:,} of {answer['partitions']:,} done, {show_bytes(answer['text_bytes_left'])} of text left"),
-        ("rows", f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"),
+        ("rows", _show_rows(answer)),
         ("tokens", f"{answer['tokens']:,}"),
         ("made on", f"a {answer['device_kind'].upper()} in {answer['precision']}"),
     ]
@@ -94,11 +94,21 @@ def show_status(answer: Answer) -> str:
 
 def show_verify(answer: Answer) -> str:
     """What was read again and found good; damage is an error and comes another way."""
-    scope = f"all {answer['shards']:,} shards" if answer["finished"] else f"the {answer['shards']:,} shards committed so far (the run is not finished)"
-    lines = [f"{answer['root']} is sound: {scope} were read again, {answer['rows_out']:,} rows. Sums, schema, counts, ids, finite values and norms are right."]
+    shards = several(answer["shards"], "shard")
+    scope = f"{shards} read again" if answer["finished"] else f"{shards} read again (of a run that is not finished)"
+    lines = [f"{answer['root']} is sound: {scope}, {several(answer['rows_out'], 'row')}. Sums, schema, counts, ids, finite values and norms are right."]
     if answer["unnamed_files"]:
-        lines.append(f"{answer['unnamed_files']:,} files that nothing names, which no reader of the manifest sees: {', '.join(answer['unnamed'][:5])}")
+        lines.append(f"{several(answer['unnamed_files'], 'file')} that nothing names, which no reader of the manifest sees: {', '.join(answer['unnamed'][:5])}")
     return "\n".join(lines)
+
+
+def _show_rows(answer: Answer) -> str:
+    return f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"
+
+
+def several(number: int, noun: str) -> str:
+    """1 shard, 2 shards."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def show_bytes(number: float) -> str:
