@@ -16,6 +16,7 @@ from encoder.kernels.kernel import KernelModule
 TILE_M, TILE_K, THREADS = 128, 64, 384
 MAP_TYPES = {"float16": 6, "bfloat16": 9}  # CUtensorMapDataType
 SWIZZLE_128, PROMOTE_256 = 3, 3
+LARGEST_INPUTS = 1024
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,6 @@ class Tile:
     columns: int = 256
     stages: int = 4
     cluster: int = 2
-    pingpong: bool = False
 
     @property
     def shared_bytes(self) -> int:
@@ -84,21 +84,20 @@ class HopperGemm:
         self.tile = tile or Tile()
         self.outputs, self.inputs, self.precision, self.bias = outputs, inputs, precision, bias
         defines = dict(STORAGE=storage, ACTIVATION=activation, TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER=self.tile.cluster)
-        name = "gemm_pingpong" if self.tile.pingpong else "gemm_wgmma"
-        self.module = KernelModule(f"cuda/{name}.cu", defines, "sm_90a")
-        self.kernel = self.module.kernel(name, (THREADS,), self.tile.shared_bytes)
+        self.module = KernelModule("cuda/gemm_wgmma.cu", defines, "sm_90a")
+        self.kernel = self.module.kernel("gemm_wgmma", (THREADS,), self.tile.shared_bytes)
         self.blocks = multiprocessors // self.tile.cluster * self.tile.cluster
         self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.cluster, precision)
         self.maps: dict[tuple[int, int, int], tuple[TensorMap, TensorMap]] = {}
 
     @staticmethod
     def fits(outputs: int, inputs: int, tile: Tile | None = None) -> bool:
-        return outputs % (tile or Tile()).columns == 0 and inputs % TILE_K == 0
+        """Whether the kernel takes these shapes, and is worth it: from K = 1024 on, cuBLASLt and a pass of its own for the activation measured faster."""
+        return outputs % (tile or Tile()).columns == 0 and inputs % TILE_K == 0 and inputs < LARGEST_INPUTS
 
     def __call__(self, x: int, out: int, rows: int, stream: int) -> None:
         if (x, out, rows) not in self.maps:
-            box_rows = 128 if self.tile.pingpong else 64
-            self.maps[x, out, rows] = tensor_map(x, rows, self.inputs, TILE_M, self.precision), tensor_map(out, rows, self.outputs, box_rows, self.precision)
+            self.maps[x, out, rows] = tensor_map(x, rows, self.inputs, TILE_M, self.precision), tensor_map(out, rows, self.outputs, 64, self.precision)
         x_map, out_map = self.maps[x, out, rows]
         bias, m, n, k = C.c_uint64(self.bias), C.c_int(rows), C.c_int(self.outputs), C.c_int(self.inputs)
         arguments = (C.c_void_p * 7)(

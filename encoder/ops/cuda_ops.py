@@ -22,7 +22,7 @@ from encoder.ops.gpu_program import GpuProgram
 
 log = logging.getLogger(__name__)
 
-BATCH_TOKENS = 65536
+BATCH_TOKENS = 131072
 TENSOR_HEADS = (32, 64, 128)
 WGMMA_HEADS = (32, 64)
 

@@ -20,14 +20,14 @@ from encoder.batching import PackedBatch, pack
 from encoder.description import describe
 from encoder.device import choose_device
 from encoder.encoder import _plan_forward
-from encoder.ops.cuda_ops import CudaOps
+from encoder.ops.cuda_ops import BATCH_TOKENS, CudaOps
 from encoder.ops.gpu_program import GpuProgram
 from tests.bench.peers_gpu import Workload, write_model
 
 
 class Ours:
-    def __init__(self, folder: str, precision: str, budget: int = 65536, *, timed: bool = False, **options: Any) -> None:
-        self.budget = budget
+    def __init__(self, folder: str, precision: str, budget: int = BATCH_TOKENS, *, timed: bool = False, **options: Any) -> None:
+        self.folder, self.budget = folder, budget
         self.ops = (TimedOps if timed else CudaOps)(choose_device("gpu"), precision, budget, **options)
         description = describe(folder, normalize=True)
         self.dimension, self.forward = description.dimension, _plan_forward(description, self.ops)

@@ -37,8 +37,9 @@ struct Place {
     int item, first, length, query, head, key;
 
     __device__ __forceinline__ void open(const int4* tiles, int num_heads) {
-        int4 tile = tiles[item / num_heads];
-        head = item % num_heads;
+        unsigned which = (unsigned)item / (unsigned)num_heads;
+        int4 tile = tiles[which];
+        head = item - (int)which * num_heads;
         first = tile.x; length = tile.y; query = tile.z; key = 0;
     }
     __device__ __forceinline__ bool last() const { return key + KEYS >= length; }
@@ -55,23 +56,37 @@ struct Shared {
     alignas(1024) bits16 values[2][KEYS * HEAD_DIM];
 };
 
-__device__ __forceinline__ void load_rows(bits16* to, const bits16* from, long long stride, int rows, int begin, int length) {
-    bits32 base = shared_address(to);
-    for (int i = threadIdx.x; i < rows * CHUNKS; i += THREADS) {
-        int r = i / CHUNKS, c = i % CHUNKS;
-        bool inside = begin + r < length;
-        copy_async(base + swizzled(r, c), from + (inside ? begin + r : 0) * stride + c * 8, inside);
-    }
-}
+// Which rows and which piece of a row this thread copies: rows row, row + PASS, row + 2 PASS, ... A whole number of swizzles apart, so one offset serves all.
+#define PASS (THREADS / CHUNKS)
+static_assert(PASS % 8 == 0, "rows of one thread must lie alike in the swizzle");
 
-__device__ __forceinline__ void load_place(Shared& s, int stage, int slot, const Place& p, const bits16* qkv, int num_heads) {
-    long long width = (long long)num_heads * HEAD_DIM, stride = 3 * width;
-    const bits16* base = qkv + p.first * stride + p.head * HEAD_DIM;
-    if (p.key == 0) load_rows(s.queries[slot], base, stride, ROWS, p.query, p.length);
-    load_rows(s.keys[stage], base + width, stride, KEYS, p.key, p.length);
-    load_rows(s.values[stage], base + 2 * width, stride, KEYS, p.key, p.length);
-    asm volatile("cp.async.commit_group;");
-}
+struct Copier {
+    int row, column;
+    bits32 offset;
+
+    __device__ __forceinline__ Copier() : row(threadIdx.x / CHUNKS), column(threadIdx.x % CHUNKS * 8), offset(swizzled(row, threadIdx.x % CHUNKS)) {}
+
+    // COUNT rows from row `begin` of a document of `length` rows; what lies past its end becomes zero
+    template <int COUNT> __device__ __forceinline__ void rows(const bits16* to, const bits16* document, int stride, int begin, int length) const {
+        bits32 at = shared_address(to) + offset;
+        const bits16* from = document + (long long)(begin + row) * stride + column;
+        int left = length - begin - row;
+#pragma unroll
+        for (int i = 0; i < COUNT / PASS; ++i) {
+            copy_async(at + i * PASS * HEAD_DIM * 2, i * PASS < left ? from : document, i * PASS < left);
+            from += PASS * stride;
+        }
+    }
+
+    __device__ __forceinline__ void place(Shared& s, int stage, int slot, const Place& p, const bits16* qkv, int num_heads) const {
+        int width = num_heads * HEAD_DIM, stride = 3 * width;
+        const bits16* document = qkv + (long long)p.first * stride + p.head * HEAD_DIM;
+        if (p.key == 0) rows<ROWS>(s.queries[slot], document, stride, p.query, p.length);
+        rows<KEYS>(s.keys[stage], document + width, stride, p.key, p.length);
+        rows<KEYS>(s.values[stage], document + 2 * width, stride, p.key, p.length);
+        asm volatile("cp.async.commit_group;");
+    }
+};
 
 // Sixteen rows of output in the registers of one warp, as tensor cores leave them: value 4 n + i is row lane / 4 (+ 8 for i >= 2), column 8 n + 2 (lane % 4) + i % 2.
 struct Rows {
@@ -93,21 +108,25 @@ struct Rows {
         }
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            float top = best[half];
-#pragma unroll
-            for (int n = 0; n < N / 8; ++n) top = fmaxf(top, fmaxf(score[4 * n + 2 * half], score[4 * n + 2 * half + 1]));
-            top = fmaxf(top, lanes_xor(top, 1));
-            top = fmaxf(top, lanes_xor(top, 2));
-            float keep = exp_2((best[half] - top) * scale_log2), shift = -top * scale_log2, added = 0.0f;
-            best[half] = top;
+            float top[2] = {best[half], NONE}, added[2] = {0.0f, 0.0f};  // two chains each: half the wait
 #pragma unroll
             for (int n = 0; n < N / 8; ++n)
 #pragma unroll
-                for (int i = 4 * n + 2 * half; i < 4 * n + 2 * half + 2; ++i) {
-                    score[i] = exp_2(fmaf(score[i], scale_log2, shift));
-                    added += score[i];
+                for (int i = 0; i < 2; ++i) top[i] = fmaxf(top[i], score[4 * n + 2 * half + i]);
+            top[0] = fmaxf(top[0], top[1]);
+            top[0] = fmaxf(top[0], lanes_xor(top[0], 1));
+            top[0] = fmaxf(top[0], lanes_xor(top[0], 2));
+            float keep = exp_2((best[half] - top[0]) * scale_log2), shift = -top[0] * scale_log2;
+            best[half] = top[0];
+#pragma unroll
+            for (int n = 0; n < N / 8; ++n)
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    float& weight = score[4 * n + 2 * half + i];
+                    weight = exp_2(fmaf(weight, scale_log2, shift));
+                    added[i] += weight;
                 }
-            total[half] = fmaf(total[half], keep, added);
+            total[half] = fmaf(total[half], keep, added[0] + added[1]);
 #pragma unroll
             for (int d = 0; d < HEAD_DIM / 8; ++d) {
                 sum[4 * d + 2 * half] *= keep;

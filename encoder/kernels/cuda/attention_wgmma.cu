@@ -51,7 +51,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_wgmma(
     if (now.item >= items) return;
     now.open(tiles, num_heads);
     int stage = 0, slot = 0;
-    load_place(s, stage, slot, now, qkv, num_heads);
+    const Copier copy;
+    copy.place(s, stage, slot, now, qkv, num_heads);
     Rows rows;
 
     while (now.item < items) {
@@ -61,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_wgmma(
         Place next = now;
         next.advance(tiles, num_heads, items);
         int next_slot = next.item == now.item ? slot : slot ^ 1;
-        if (next.item < items) load_place(s, stage ^ 1, next_slot, next, qkv, num_heads);
+        if (next.item < items) copy.place(s, stage ^ 1, next_slot, next, qkv, num_heads);
 
         if (now.query + group * 64 < now.length) {  // else this warpgroup has no rows in the tile
             if (now.key == 0) rows.clear();
