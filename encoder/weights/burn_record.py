@@ -27,6 +27,8 @@ Node = Any  # None | bool | int | float | numpy.float32 | str | bytes | list[Nod
 MAX_DEPTH = 128  # Burn's own decoder stops at 1,024; no module is nested that deep
 MAX_NODES = 1_000_000  # values outside tensor data; a BERT-base has about 3,000
 
+NIL_MARKER = 0xC0
+
 _HALF = {"half::binary16::f16": "F16", "half::bfloat::bf16": "BF16"}  # metadata.float -> what integer elements are the bits of
 
 
@@ -163,12 +165,13 @@ class _RecordReader:
         fields: dict[str, Node] = {}
         for _ in range(count):
             at = walk.pos
-            kind, length = walk.head()
-            if kind != mp.TEXT:
-                raise self.fail(f"expected a field name, came a value of kind {kind}; the file is damaged or is not a Burn record", at)
-            key = walk.text(length)
+            key = walk.field()
             if key in fields:
                 raise self.fail(f"the field {key!r} comes twice", at)
+            if walk.data[walk.pos] == NIL_MARKER:  # half of all fields are constants
+                fields[key] = None
+                walk.pos += 1
+                continue
             path.append(key)
             if key == "bytes" or key == "value" or key == "_pad":
                 fields[key] = self.payload(key)

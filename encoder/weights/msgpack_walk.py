@@ -46,6 +46,8 @@ def _markers() -> tuple[tuple[str, Any, Struct | None], ...]:
 
 _MARKERS = _markers()
 
+MAX_NAMES = 256  # remembered; a file with more is read as well, a little slower
+
 
 class MsgpackWalk:
     """One pass over `data`. `pos`: the next byte; `file`: for messages.
@@ -53,10 +55,11 @@ class MsgpackWalk:
     A read past the end raises IndexError or struct.error where that saves a test per value; `ends_early()` words them.
     """
 
-    __slots__ = ("data", "end", "file", "pos")
+    __slots__ = ("data", "end", "file", "names", "pos")
 
     def __init__(self, data: Buffer, file: str) -> None:
         self.data, self.file, self.pos, self.end = data, file, 0, len(data)
+        self.names: dict[bytes, str] = {}  # field names seen, as they are stored: a record repeats a few dozen
 
     def head(self) -> tuple[str, Any]:
         """The kind of the next value, and the value itself, or for a map, array, string or byte string its length; `pos` is then at the payload."""
@@ -71,6 +74,24 @@ class MsgpackWalk:
     def peek(self) -> str:
         """The kind of the next value; `pos` stays."""
         return _MARKERS[self.data[self.pos]][0]
+
+    def field(self) -> str:
+        """The field name at `pos`. Raises WeightsError for a value of another kind."""
+        start = self.pos
+        marker = self.data[start]
+        raw = self.data[start : start + marker - 0x9F] if 0xA0 <= marker < 0xC0 else b""
+        name = self.names.get(raw)
+        if name is not None:
+            self.pos += len(raw)
+            return name
+        kind, length = self.head()
+        if kind != TEXT:
+            problem = f"expected a field name, came a value of kind {kind}; the file is damaged or is not a Burn record"
+            raise WeightsError(problem, file=self.file, offset=start)
+        name = self.text(length)
+        if raw and len(self.names) < MAX_NAMES:
+            self.names[raw] = name
+        return name
 
     def text(self, length: int) -> str:
         """The string of `length` bytes at `pos`."""
