@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ FILES = {"model.safetensors": {}, "plain.mpk": {}, "aligned.mpk": {"align": 64},
 ROUNDS = 7
 IDS = list(range(2000, 2016))  # the fixed document of 16 tokens
 
-# {folder} and {file} are filled in; `touch` reads one byte of every page of every tensor, through the encoder's own mapping where it keeps one.
+# {folder} and {file} are filled in; `touch` reads one byte of every page of every tensor, through a mapping of its own.
 FIRST_VECTOR = """
 from encoder import Encoder
 encoder = Encoder.from_pretrained({folder!r}, weights={file!r}, device="cpu")
@@ -147,16 +148,15 @@ def burn_seconds(folder: Path, file: str) -> float:
 
 def load(folder: Path) -> None:
     make_bert_base(folder)
-    runs: dict[str, Callable[[], float]] = {"numpy": lambda: seconds_of("import numpy")}
+    runs: dict[str, Callable[[], float]] = {"numpy": partial(seconds_of, "import numpy")}
     for file in FILES:
-        places_of = {"folder": str(folder), "file": file, "ids": IDS}
-        first = FIRST_VECTOR.format(**places_of)
-        runs[f"first vector, {file}"] = lambda first=first: seconds_of(first)  # type: ignore[misc]
-        runs[f"every page, {file}"] = lambda code=first + TOUCH.format(**places_of): seconds_of(code)  # type: ignore[misc]
-    runs["safetensors.numpy.load_file"] = lambda: seconds_of(LIBRARY.format(folder=str(folder), file="model.safetensors"))
+        first = FIRST_VECTOR.format(folder=str(folder), file=file, ids=IDS)
+        runs[f"first vector, {file}"] = partial(seconds_of, first)
+        runs[f"every page, {file}"] = partial(seconds_of, first + TOUCH.format(folder=str(folder), file=file))
+    runs["safetensors.numpy.load_file"] = partial(seconds_of, LIBRARY.format(folder=str(folder), file="model.safetensors"))
     if BURNCHECK.is_file():
         for file in FILES:
-            runs[f"Burn, {file}"] = lambda file=file: burn_seconds(folder, file)  # type: ignore[misc]
+            runs[f"Burn, {file}"] = partial(burn_seconds, folder, file)
     times: dict[str, list[float]] = {name: [] for name in runs}
     for name in runs:
         runs[name]()  # warms the page cache
