@@ -22,7 +22,7 @@ from jobs.corpus_lines import LineBlock, LongLine, bounds
 from jobs.corpus_rows import Fault, RawRows, RefusedRange, RowSchema
 from jobs.json_values import Uncastable, cast, fits, readable_fast, stored, type_of
 
-ARROWS_OWN_NUMBERS = re.compile(rb"[:,\[]\s*(?:-?Inf(?!inity)|-NaN)\s*[,\]}]")  # json knows NaN, Infinity and -Infinity only
+ARROWS_OWN_INFINITY = re.compile(rb"Inf(?!inity)\s*[,\]}]")  # Arrow takes Inf and -NaN for numbers, json only NaN, Infinity and -Infinity
 
 
 def read_jsonl(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool) -> Iterator[RawRows | RefusedRange]:
@@ -78,7 +78,7 @@ class _BlockReader:
         data = np.frombuffer(block.data, np.uint8)
         if (data[starts] != ord("{")).any() or (data[ends - 1] != ord("}")).any():
             return None
-        if not _is_utf8(block.data) or ARROWS_OWN_NUMBERS.search(block.data):
+        if not _is_utf8(block.data) or b"-NaN" in block.data or ARROWS_OWN_INFINITY.search(block.data):
             return None
         options = pa_json.ReadOptions(use_threads=False, block_size=len(block.data) + 1)
         parsing = pa_json.ParseOptions(explicit_schema=self.fast_schema, newlines_in_values=False, unexpected_field_behavior="ignore")

@@ -152,14 +152,16 @@ def bounds(block: LineBlock) -> tuple[np.ndarray, np.ndarray]:
 
 
 def strings(data: bytes, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
-    """The pieces [starts, ends) of data as one string array, UTF-8 unchecked, without an object per line."""
-    lengths = ends - starts
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    marks = np.zeros(len(data) + 1, np.int8)
-    marks[starts] += 1
-    marks[ends] -= 1
-    inside = np.cumsum(marks[:-1], dtype=np.int8).astype(bool)
-    content = np.frombuffer(data, np.uint8)[inside]
+    """The lines [starts, ends) of data, as `bounds` found them, as one string array: UTF-8 unchecked, without an object per line."""
+    offsets = np.concatenate([[0], np.cumsum(ends - starts)])
+    inside = np.ones(len(data), bool)
+    if len(starts):
+        line_ends, gaps = ends[:-1], starts[1:] - ends[:-1]  # a gap is one byte, or two with a carriage return
+        inside[: starts[0]] = False
+        inside[ends[-1] :] = False
+        inside[line_ends] = False
+        inside[line_ends[gaps == 2] + 1] = False
     wide = offsets[-1] > np.iinfo(np.int32).max
     kind, width = (pa.large_string(), np.int64) if wide else (pa.string(), np.int32)
+    content = np.frombuffer(data, np.uint8)[inside]
     return pa.Array.from_buffers(kind, len(starts), [None, pa.py_buffer(offsets.astype(width)), pa.py_buffer(content)])

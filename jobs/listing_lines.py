@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.corpus_csv import csv_records, read_header
+from jobs.corpus_csv import read_header
 from jobs.corpus_lines import BYTE_ORDER_MARK, LineBlock, line_blocks, open_text
+from jobs.csv_records import parse_csv
 from jobs.json_values import type_of
 from jobs.storage import InputFile
 
@@ -61,9 +62,9 @@ def _ended(blocks: list[LineBlock]) -> bool:
 
 
 def _sample_csv(blocks: list[LineBlock], path: str, kept_columns: tuple[str, ...]) -> LinesSample:
-    records = csv_records(blocks, SAMPLE_BYTES)
-    names = read_header(records, path)
-    rows = sum(1 for _ in records)
+    parser = parse_csv(blocks, SAMPLE_BYTES)
+    names = read_header(parser, path)
+    rows = sum(len(records.fields) for records in parser)
     size = sum(len(block.data) for block in blocks)
     return LinesSample(dict.fromkeys(names, pa.string()), True, size, rows, size, size if kept_columns else 0)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.corpus_csv import csv_records
 from jobs.corpus_lines import LineBlock, line_blocks
+from jobs.csv_records import Records, parse_csv
 from jobs.errors import DataError
 from tests.jobs.corpus_files import Found, compress, read, schema, segment
 from tests.jobs.test_corpus_lines import Memory
@@ -34,10 +34,32 @@ def test_what_a_csv_writer_writes_is_read(table: list[tuple[str, str, str]], end
     out = io.StringIO()
     csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL if quoting else csv.QUOTE_MINIMAL).writerows(table)
     data = out.getvalue().encode()
-    records = list(csv_records(line_blocks(Memory(data), 0, None, 10_000, block_bytes), 10_000))
-    assert [tuple(record.fields) for record in records] == table
-    assert not any(record.fault for record in records)
-    assert [record.offset for record in records] == [sum(record.size for record in records[:number]) for number in range(len(records))]
+    found = list(parse_csv(line_blocks(Memory(data), 0, None, 10_000, block_bytes), 10_000))
+    assert [tuple(fields) for records in found for fields in records.fields] == table
+    assert not any(records.faults for records in found)
+    sizes = [len(record_written(row, end, quoting)) for row in table]
+    assert [offset for records in found for offset in records.offsets] == [sum(sizes[:number]) for number in range(len(sizes))]
+
+
+LINES = st.sampled_from([b"a,b", b'"q,1",2', b'"two', b'lines",x', b"\xff,1", b'x"y,2', b'"bad"z,1', b"", b"only", b"1,2,3", b"caf\xc3\xa9,1", b'"",""'])
+
+
+@given(lines=st.lists(LINES, max_size=12), end=st.sampled_from([b"\n", b"\r\n"]), block_bytes=st.integers(1, 60))
+def test_many_at_a_time_is_the_same_as_one_by_one(lines: list[bytes], end: bytes, block_bytes: int) -> None:
+    data = end.join(lines)
+    many = [record for records in parse_csv(line_blocks(Memory(data), 0, None, 1000, block_bytes), 1000) for record in listed(records)]
+    parser = parse_csv(line_blocks(Memory(data), 0, None, 1000), 1000)
+    assert many == [record for records in iter(parser.first, None) for record in listed(records)]
+
+
+def listed(records: Records) -> list[object]:
+    return [(offset, fields, records.faults.get(row)) for row, (fields, offset) in enumerate(zip(records.fields, records.offsets, strict=True))]
+
+
+def record_written(row: tuple[str, ...], end: str, quoting: bool) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL if quoting else csv.QUOTE_MINIMAL).writerow(row)
+    return out.getvalue().encode()
 
 
 def test_strings_only(tmp_path: Path) -> None:
@@ -100,5 +122,5 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
 
 
 def test_offsets_are_exact_with_lone_carriage_returns() -> None:
-    records = list(csv_records([LineBlock(b'a,"x\ry"\nb,c\n', 0)], 1000))
-    assert [(record.offset, record.fields) for record in records] == [(0, ["a", "x\ry"]), (8, ["b", "c"])]
+    (records,) = parse_csv([LineBlock(b'a,"x\ry"\nb,c\n', 0)], 1000)
+    assert (records.offsets, records.fields) == ([0, 8], [["a", "x\ry"], ["b", "c"]])
