@@ -100,15 +100,23 @@ def _engine_class(name: str, search_path: Sequence[str]) -> Any:
 
 def _import_module(name: str, search_path: Sequence[str]) -> Any:
     """Import what is installed, else what lies in the search path, which comes last: it may hold folders that are called like ours."""
+    added = [folder for folder in search_path if folder not in sys.path]
     try:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not (added and _is_part_of(error.name, name)):
+                raise
+        sys.path += added
+        importlib.invalidate_caches()
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+        if not _is_part_of(error.name, name):
             raise UsageError(f"model.engine: the module {name} needs {error.name}, which is not installed here") from error
-    sys.path += [folder for folder in search_path if folder not in sys.path]
-    importlib.invalidate_caches()
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
         searched = ", ".join(search_path) or str(Path.cwd())
-        raise UsageError(f"model.engine: no module {name}: it is neither installed nor in {searched} ({error})") from error
+        raise UsageError(f"model.engine: no module {name}: it is neither installed nor in {searched}") from error
+
+
+def _is_part_of(missing: str | None, name: str) -> bool:
+    """What is missing is the module itself or a package around it, not something that it imports."""
+    return missing is not None and (name == missing or name.startswith(missing + "."))

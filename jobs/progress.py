@@ -83,6 +83,8 @@ class Meter:
 
     @property
     def bound(self) -> str:
+        if not self._all_tokens:
+            return ""
         shares = self.stage_shares
         busiest = max(shares, key=lambda stage: shares[stage])
         return STAGE_WORKERS[busiest] if shares[busiest] else ""

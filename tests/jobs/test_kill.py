@@ -118,7 +118,7 @@ def test_killed_and_run_again_equals_undisturbed(tmp_path: Path, monkeypatch: py
     assert third.returncode == 0, errors
 
     answer = json.loads(out)
-    assert 0 < answer["committed_before"] and answer["rows_embedded"] < ROWS and answer["rows_in"] == ROWS
+    assert answer["committed_before"] > 0 and answer["rows_embedded"] < ROWS and answer["rows_in"] == ROWS
     assert differences(open_folder(undisturbed.output), open_folder(str(output))) == []
     left = [command for pid, command in orphans.items() if Path(f"/proc/{pid}").exists() and "EmbeddingWorker" in command]
     assert not left, "the workers of a killed driver end by themselves (two small agents of Ray take a minute)"

