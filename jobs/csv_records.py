@@ -9,6 +9,7 @@ import csv
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from jobs.corpus_lines import BYTE_ORDER_MARK, LineBlock, LongLine
 from jobs.corpus_rows import Fault
@@ -16,8 +17,7 @@ from jobs.corpus_rows import Fault
 csv.field_size_limit(2**31 - 1)  # ours bounds whole records
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A physical line with its end. offset: in the uncompressed text. too_long: its length, where its bytes were passed over."""
 
     data: bytes
