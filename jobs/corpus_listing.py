@@ -13,7 +13,7 @@ import pyarrow as pa
 from jobs.config import CorpusConfig
 from jobs.corpus import read_lines
 from jobs.corpus_rows import RefusedRange, RowSchema
-from jobs.errors import DataError, InputChanged, UsageError
+from jobs.errors import DataError, InputChanged, JobError, UsageError
 from jobs.listing_lines import COMPRESSION_RATIO, sample_lines
 from jobs.listing_parquet import RowGroup, survey_parquet
 from jobs.partition import Piece, Segment, cut_bytes, cut_rows
@@ -85,11 +85,11 @@ def list_corpus(config: CorpusConfig) -> list[tuple[str, FileInfo]]:
 
 
 def appeared_since(listing: tuple[dict[str, object], ...], config: CorpusConfig) -> list[str]:
-    """Files that the corpus has now and the plan has not, in order; none where the corpus is gone (a finished dataset needs it no more)."""
+    """Files that the corpus has now and the plan has not, in order; none where the corpus cannot be listed (a finished dataset needs it no more)."""
     planned = {entry["path"] for entry in listing}
     try:
         return [info.path for _, info in list_corpus(config) if info.path not in planned]
-    except UsageError:
+    except JobError:
         return []
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from jobs.adoption import adopt_uncommitted
 from jobs.commits import CommitLog, pending
 from jobs.config import JobConfig
+from jobs.corpus_listing import appeared_since
 from jobs.display import Display, open_display
 from jobs.drive import drive, stopped_by_signals
 from jobs.driver import Driver
@@ -59,6 +60,8 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     plan = read_plan(folder)
     if plan is not None:
         _require_same(plan, config)
+        if limit is None:
+            _report_new_files(plan, config)
     files = survey_files(config.corpus, limit) if plan is None else ()
     commits = CommitLog(folder)
     if plan is not None:
@@ -202,6 +205,13 @@ def _require_same(plan: Plan, config: JobConfig) -> None:
     fingerprint = describe_engine(_with_precision(config, plan).model, search_path=(str(Path.cwd()),))
     if fingerprint is not None and (changes := changed_keys(plan, config, fingerprint)):
         raise _other_settings(config.output.uri, changes)
+
+
+def _report_new_files(plan: Plan, config: JobConfig) -> None:
+    """The plan is immutable: what came later is left out, and said."""
+    if appeared := appeared_since(plan.listing, config.corpus):
+        shown = ", ".join(appeared[:3]) + (", …" if len(appeared) > 3 else "")
+        log.warning("%d corpus files appeared after this dataset was planned and are not in it: %s", len(appeared), shown)
 
 
 def _why_not(plan: Plan, ready: Ready) -> str | None:

@@ -204,3 +204,12 @@ def test_a_limit_embeds_the_first_rows_into_a_dataset_of_their_own(configure: Co
     limited = configure(output={"uri": f"{config.output.uri}-first-{limit}"})
     assert list(rows_of(limited)) == [f"r{row}" for row in range(limit)]
     assert run(config, limit=limit).rows_embedded == 0
+
+
+def test_files_that_appeared_after_planning_are_reported_and_left_out(configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = configure()
+    run(config)
+    assert "appeared" not in caplog.text
+    pq.write_table(pa.table({"id": ["late"], "text": ["x"]}), tmp_path / "corpus/late.parquet")
+    assert run(config).rows_in == ROWS
+    assert "1 corpus files appeared after this dataset was planned and are not in it" in caplog.text and "late.parquet" in caplog.text
