@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,7 +86,7 @@ class ModelDescription:
 
 
 def describe(
-    source: str,
+    source: str | os.PathLike[str],
     *,
     weights: str | None = None,
     pooling: str | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +47,7 @@ class Encoder:
     @classmethod
     def from_pretrained(
         cls,
-        source: str,
+        source: str | os.PathLike[str],
         *,
         weights: str | None = None,
         pooling: str | None = None,

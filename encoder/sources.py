@@ -46,11 +46,12 @@ class LocalModel:
     revision: str | None = None
 
 
-def fetch_model(source: str, *, revision: str | None = None, weights: str | None = None) -> LocalModel:
+def fetch_model(source: str | os.PathLike[str], *, revision: str | None = None, weights: str | None = None) -> LocalModel:
     """Find a model and bring it here. `weights`: of several weight files fetch this one alone. Raises SourceError, saying what was looked for and where.
 
     A folder that exists wins over a hub id of the same spelling.
     """
+    source = os.fspath(source)
     if source.startswith("package:"):
         return _unpinned(_package_folder(source), source, revision)
     if source.startswith("file://"):

@@ -22,6 +22,8 @@ def find_weights(folder: Path, name: str | None = None) -> Path:
     """The folder's one weight file (the index, where it is sharded), or the one called `name`. Raises WeightsError where there are none or several."""
     if name is not None:
         chosen = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise WeightsError("expected the name of a file inside the model's folder", file=str(chosen))
         if not chosen.is_file():
             there = ", ".join(sorted(path.name for path in _candidates(folder))) or "no weights"
             raise WeightsError(f"no such file; the folder holds {there}", file=str(chosen))

@@ -25,7 +25,7 @@ def test_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = fetch_model("m")
     assert found.folder == tmp_path / "m" and found.folder.is_absolute() and found.revision is None
-    assert fetch_model(f"file://{tmp_path}/m").folder == tmp_path / "m"
+    assert fetch_model(f"file://{tmp_path}/m").folder == fetch_model(Path("m")).folder == tmp_path / "m"
 
 
 @pytest.mark.parametrize("source", ["./absent", "/absent/model", "a/b/c", "absent model"])

@@ -112,6 +112,9 @@ def test_finding_the_weights_of_a_folder(tmp_path: Path) -> None:
     assert find_weights(tmp_path, "model.safetensors").name == "model.safetensors"
     with pytest.raises(WeightsError, match=r"no such file; the folder holds model\.mpk, model\.safetensors"):
         find_weights(tmp_path, "other.safetensors")
+    for outside in ("../model.mpk", str(tmp_path / "model.mpk")):
+        with pytest.raises(WeightsError, match="inside the model's folder"):
+            find_weights(tmp_path, outside)
 
 
 def test_shards_belong_to_their_index(tmp_path: Path) -> None:
