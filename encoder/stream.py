@@ -118,15 +118,24 @@ class _Stream:
         self._finished: list[_Batch] = []
         self._open: list[tuple[_Batch, TokenizedTexts]] = []  # the window that is being filled
         self._open_tokens = self._open_documents = 0
+        self._in_flight: list[Embeddings] = []
+        self._left = False  # by the caller, before the end
 
     def start(self, batches: Iterable[Iterator[Piece]]) -> None:
         threading.Thread(target=self._read, args=(batches,), name="encoder-read", daemon=True).start()
         threading.Thread(target=self._pack, name="encoder-pack", daemon=True).start()
 
     def close(self) -> None:
+        """The caller wants no more: stages end, and what is packed but not begun is not computed."""
+        self._left = True
         self.outgoing.close()
         self._tokenized.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        for future in self._in_flight:
+            future.cancel()
 
     def _read(self, batches: Iterable[Iterator[Piece]]) -> None:
         """First thread: cut, and hand over to the tokenising pool in order."""
@@ -176,6 +185,9 @@ class _Stream:
             offsets = np.concatenate([[0], np.cumsum(np.concatenate([tokens.num_tokens for _, tokens in self._open]))])
             batches = list(pack(input_ids, offsets, self._budget.max_batch_tokens, self._budget.row_block))
             window = _Window(len(offsets) - 1, batches, self._runner.submit(batches))
+            self._in_flight = [future for future in self._in_flight if not future.done()] + window.futures
+            if self._left:  # while it was being submitted
+                self._cancel()
             first = 0
             for batch, tokens in self._open:
                 batch.parts.append((window, slice(first, first := first + len(tokens.num_tokens_dropped))))

@@ -144,6 +144,27 @@ def test_a_stream_that_is_left_ends_its_threads(leave: str) -> None:
     assert set(threading.enumerate()) <= before
 
 
+def test_what_is_packed_for_a_caller_who_left_is_not_computed() -> None:
+    gate, computed = threading.Event(), 0
+
+    def count(batch: PackedBatch) -> None:
+        nonlocal computed
+        computed += 1
+        if computed > 100:
+            assert gate.wait(timeout=30)
+
+    runner = Runner(Sums(count), BusyClock())
+    budget = Budget(max_batch_tokens=8, row_block=1, window_tokens=800, tokenize_threads=1)
+    stream = encode_stream((whole([[1] * 8] * 100) for _ in iter(int, 1)), tokenize, runner, 1, budget)
+    next(stream)  # the first window: a hundred batches; by now others wait behind it
+    while computed <= 100:
+        time.sleep(0.001)
+    stream.close()  # type: ignore[attr-defined]
+    gate.set()
+    runner.close()
+    assert computed <= 100 + Sums.depth
+
+
 def test_a_channel_that_is_full_makes_the_writer_wait() -> None:
     channel: Channel[int] = Channel(2)
     written: list[int] = []
