@@ -23,7 +23,7 @@ def open_parquet(source: InputFile, path: str) -> pq.ParquetFile:
     """Streams column chunks through a buffer each instead of loading them whole. DataError for what is not Parquet."""
     buffer_bytes = REMOTE_BUFFER_BYTES if is_url(path) else LOCAL_BUFFER_BYTES
     try:
-        return pq.ParquetFile(source, buffer_size=buffer_bytes, page_checksum_verification=True)
+        return pq.ParquetFile(source, buffer_size=buffer_bytes, pre_buffer=False, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         if is_system_error(error):
             raise
@@ -70,26 +70,36 @@ def _read_group(
     """File rows [start, end), which begin `skip` rows into the group. What cannot be decoded is refused from there to the end of the range."""
     at = start - skip
     done = start
-    batches = file.iter_batches(batch_rows, row_groups=[group], columns=columns, use_threads=False) if columns else _bare_batches(end - at, batch_rows)
-    try:
-        for batch in batches:
-            low, high = max(0, start - at), min(batch.num_rows, end - at)
-            if low < high:
-                source.check()
-                rows = batch.slice(low, high - low)
-                yield _raw(rows, fitter, at + low)
-                done = at + high
-            at += batch.num_rows
-            if at >= end:
-                return
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if is_system_error(error):
-            raise
-        source.check()
-        yield RefusedRange(end - done, done, None, Fault("corrupt_row_group", f"row group {group}: {first_line(error)}"))
-        return
-    if done < end:
-        yield RefusedRange(end - done, done, None, Fault("corrupt_row_group", f"row group {group}: ends {end - done} rows before its footer says"))
+    for batch in _decoded(file, source, group, columns, end - at, batch_rows):
+        if isinstance(batch, Fault):
+            yield RefusedRange(end - done, done, None, batch)
+            return
+        low, high = max(0, start - at), min(batch.num_rows, end - at)
+        if low < high:
+            source.check()
+            yield _raw(batch.slice(low, high - low), fitter, at + low)
+            done = at + high
+        at += batch.num_rows
+        if at >= end:
+            return
+    yield RefusedRange(end - done, done, None, Fault("corrupt_row_group", f"row group {group}: ends {end - done} rows before its footer says"))
+
+
+def _decoded(file: pq.ParquetFile, source: InputFile, group: int, columns: list[str], num_rows: int, batch_rows: int) -> Iterator[pa.RecordBatch | Fault]:
+    """The group's batches from its beginning, then a Fault where one cannot be decoded."""
+    batches = file.iter_batches(batch_rows, row_groups=[group], columns=columns, use_threads=False) if columns else _bare_batches(num_rows, batch_rows)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if is_system_error(error):
+                raise
+            source.check()
+            yield Fault("corrupt_row_group", f"row group {group}: {first_line(error)}")
+            return
+        if batch is None:
+            return
+        yield batch
 
 
 def _bare_batches(num_rows: int, batch_rows: int) -> Iterator[pa.RecordBatch]:

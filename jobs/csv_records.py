@@ -138,7 +138,8 @@ class CsvParser:
             return Fault("text_too_long", f"a line of {first.too_long or len(first.data)} bytes")
         if isinstance(error, _RecordTooLong):
             return Fault("unparsable_line", f"a quoted field that is not closed within {self.max_record_bytes} bytes")
-        return Fault("unparsable_line", str(error))
+        lone = "a carriage return outside quotes that ends no line: lines end at \\n or \\r\\n"
+        return Fault("unparsable_line", lone if "new-line character" in str(error) else str(error))
 
 
 def parse_csv(blocks: Iterable[LineBlock | LongLine], max_record_bytes: int) -> CsvParser:

@@ -23,6 +23,8 @@ def type_of(values: Iterable[Any]) -> pa.DataType:
         return pa.null()
     if kinds == {int} and all(value in INT64 for value in seen):
         return pa.int64()
+    if kinds == {int} and all(0 <= value < 2**64 for value in seen):
+        return pa.uint64()
     if kinds <= {int, float}:
         return pa.float64()
     if kinds == {bool}:

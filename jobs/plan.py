@@ -91,7 +91,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     rows = RowSchema(
         id_name=id_column or "id",
         id_column=id_column,
-        id_type=pa.string() if id_column is None else id_type(_first_type(id_column, readable, "corpus.id_column")),
+        id_type=pa.string() if id_column is None else _pinned_id_type(id_column, readable),
         text_columns=corpus.text_columns,
         text_separator=corpus.text_separator,
         kept=tuple((source, name, canonical(_first_type(source, readable, "corpus.keep_columns"))) for source, name in corpus.keep_columns),
@@ -101,7 +101,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     )
     for column in rows.text_columns:
         _first_type(column, readable, "corpus.text_columns")
-    for file in readable:
+    for file in (file for file in readable if file.rows != 0):
         check_file(rows, file.info.path, file.types, all_columns=file.all_columns)
     if id_column is None:
         _refuse_equal_names(files)
@@ -115,14 +115,22 @@ def _id_column(configured: str | None, files: list[SurveyedFile]) -> str | None:
     return "id" if any("id" in file.types for file in files) else None
 
 
+def _pinned_id_type(column: str, files: list[SurveyedFile]) -> pa.DataType:
+    found = _first_type(column, files, "corpus.id_column")
+    if pa.types.is_nested(canonical(found)):
+        raise UsageError(f"corpus.id_column: {column!r} has type {found}: expected a string or an integer: name another column")
+    return id_type(found)
+
+
 def _first_type(column: str, files: list[SurveyedFile], key: str) -> pa.DataType:
     for file in files:
         if column in file.types and not pa.types.is_null(file.types[column]):
             return file.types[column]
     known = dict.fromkeys(name for file in files for name in file.types)
-    if column in known or not files:
+    if column in known or all(file.rows == 0 and not file.types for file in files):
         return pa.string()
-    raise UsageError(f"{key}: no file has a column {column!r}; the columns there are: {', '.join(known) or 'none'}")
+    there_are = ", ".join(known) or "none (and no line of the JSONL files that were looked at is an object)"
+    raise UsageError(f"{key}: no file has a column {column!r}; the columns there are: {there_are}")
 
 
 def _refuse_equal_names(files: tuple[SurveyedFile, ...]) -> None:

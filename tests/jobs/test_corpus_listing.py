@@ -50,12 +50,23 @@ class TestFiles:
         assert [Path(refusal.file).name for batch in batches for refusal in batch.refused] == ["b.parquet", "c.jsonl.gz", "d.txt"]
         assert {refusal.reason for batch in batches for refusal in batch.refused} == {"unreadable_file"}
 
-    def test_no_rows_at_all(self, tmp_path: Path) -> None:
-        table(tmp_path / "corpus/a.parquet", id=pa.array([], pa.string()), text=pa.array([], pa.string()))
-        (tmp_path / "corpus/b.jsonl").write_bytes(b"")
-        (tmp_path / "corpus/c.csv").write_bytes(b"")
-        plan = planned(job(tmp_path, corpus={"on_schema_drift": "null"}))
-        assert ids(plan) == []
+    @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt", "a.jsonl.gz", "a.csv.zst"])
+    def test_files_but_no_rows(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "corpus").mkdir()
+        data = compress(b"", "gzip") if name.endswith("gz") else compress(b"", "zstd") if name.endswith("zst") else b""
+        (tmp_path / "corpus" / name).write_bytes(data)
+        assert ids(planned(job(tmp_path))) == []
+        table(tmp_path / "corpus/b.parquet", id=[1], text=["x"])
+        assert ids(planned(job(tmp_path))) == [1]
+
+    def test_lines_that_are_no_objects(self, tmp_path: Path) -> None:
+        (tmp_path / "corpus").mkdir()
+        (tmp_path / "corpus/a.jsonl").write_bytes(b"broken\n[1]\n")
+        with pytest.raises(UsageError, match="no line of the JSONL files that were looked at is an object"):
+            planned(job(tmp_path))
+        lines(tmp_path / "corpus/b.jsonl", {"id": "b", "text": "x"})
+        plan = planned(job(tmp_path))
+        assert ids(plan) == ["b"] and sum(batch.num_rows for partition in plan.partitions for batch in read_rows(partition, plan.rows)) == 3
 
     def test_files_that_appeared_since(self, tmp_path: Path) -> None:
         table(tmp_path / "corpus/b.parquet", id=["b"], text=["x"])

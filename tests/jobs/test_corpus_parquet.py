@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from jobs.corpus import read_rows
 from jobs.errors import DataError, InputChanged
 from jobs.partition import pack
+from jobs.storage_local import LocalInput
 from tests.jobs.corpus_files import Piece, read, schema, segment
 
 
@@ -220,6 +221,16 @@ class TestDrift:
     def test_all_columns_gone(self, path: Path) -> None:
         found = read(whole(path, 3), schema(id_column="i", text=("t",), drift="null"), batch_rows=2)
         assert found.num_rows == 3 and found.reasons == ["null_id"] * 3
+
+
+def test_a_large_row_group_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"id": np.arange(40_000), "text": [os.urandom(250).hex() for _ in range(40_000)]}), path, use_dictionary=False)
+    reads: list[int] = []
+    read_bytes = LocalInput.read
+    monkeypatch.setattr(LocalInput, "read", lambda self, size=-1: reads.append(size) or read_bytes(self, size))
+    assert read(whole(path, 40_000), schema(id_type=pa.int64())).num_rows == 40_000
+    assert path.stat().st_size > 10 << 20 and max(reads) < 3 << 20 and min(reads) > 0
 
 
 def test_empty_row_groups_and_files(tmp_path: Path) -> None:

@@ -80,6 +80,12 @@ class TestSchema:
         with pytest.raises(UsageError, match=rf"corpus\.{key}: no file has a column .*; the columns there are: id, text, extra"):
             planned(job(tmp_path, corpus=corpus))
 
+    @pytest.mark.parametrize("ids", [[[1]], [{"a": 1}]])
+    def test_an_id_that_is_neither_string_nor_number(self, tmp_path: Path, ids: list[Any]) -> None:
+        table(tmp_path / "corpus/a.parquet", id=ids, text=["x"])
+        with pytest.raises(UsageError, match=r"corpus\.id_column: 'id' has type .*: expected a string or an integer"):
+            planned(job(tmp_path))
+
     def test_jsonl_types_are_those_seen(self, tmp_path: Path) -> None:
         lines(
             tmp_path / "corpus/a.jsonl",
