@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("encoder", "jobs")
-MAX_LINES = 350
+MAX_LINES, MAX_TEST_LINES = 350, 400  # tests mirror their source, and a table of cases is long without being two things
 TORCH = {"torch", "tensorflow", "jax", "transformers", "sentence_transformers"}
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
@@ -118,6 +118,7 @@ def test_the_public_face_is_sorted_and_complete() -> None:
 
 
 def test_no_file_is_two_rooms() -> None:
-    files = [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "infra").rglob("*.py")]
-    sizes = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
-    assert not {path: lines for path, lines in sizes.items() if lines > MAX_LINES}
+    tests = [*(ROOT / "tests").rglob("*.py")]
+    files = [*FILES, *tests, *(ROOT / "infra").rglob("*.py")]
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert not {path.relative_to(ROOT).as_posix(): lines for path, lines in sizes.items() if lines > (MAX_TEST_LINES if path in tests else MAX_LINES)}
