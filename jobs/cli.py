@@ -20,6 +20,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from jobs import job_commands, model_commands
+from jobs.allocators import return_memory_at_once
 from jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
 
 ROOMS = (job_commands, model_commands)
@@ -128,6 +129,7 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
 
 def entry() -> int:
     """The process's way in. SIGTERM is Ctrl-C, and stdout belongs to the answer down to the file descriptor, also in the processes that Ray starts."""
+    return_memory_at_once()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.stdout.flush()
     answers = os.dup(sys.stdout.fileno())
