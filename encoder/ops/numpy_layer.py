@@ -26,7 +26,8 @@ class NumpyLayer:
     def __init__(self, weights: LayerWeights, shape: LayerShape, workspace: Workspace) -> None:
         hidden_size = weights.qkv.shape[1]
         query_bias, value_bias = weights.qkv_bias[:hidden_size], weights.qkv_bias[2 * hidden_size :]
-        output_bias = weights.attention_output_bias + np.asarray(weights.attention_output, np.float64) @ value_bias
+        # One layout for the sum, so that [out, in] and [in, out] files give equal bits.
+        output_bias = weights.attention_output_bias + np.ascontiguousarray(weights.attention_output, np.float64) @ value_bias
         self.workspace = workspace
         self.qkv = NumpyLinear(weights.qkv, None, None, workspace)
         self.attention = NumpyAttention(shape.num_heads, shape.head_dim, workspace, query_bias)
