@@ -197,15 +197,17 @@ def half(folder: Path) -> None:
     from encoder import Encoder
 
     texts = _docstrings()
-    sizes, vectors = {}, {}
+    sizes, folders = {}, {}
     for name, options in (("full.mpk", {}), ("half.mpk", {"precision": "half"}), ("half.bpk", {"precision": "half"})):
-        out = folder / name.replace(".", "-")
-        convert(minilm(), out, to=name.rsplit(".", 1)[1], **options)  # type: ignore[arg-type]
-        sizes[name] = sum(path.stat().st_size for path in out.glob("model.*"))
-        vectors[name] = Encoder.from_pretrained(str(out), device="cpu").encode(texts)
-    for name in ("half.mpk", "half.bpk"):
-        cosines = (vectors[name] * vectors["full.mpk"]).sum(axis=1)
-        print(f"{name}: minimum cosine {cosines.min():.6f} over {len(texts):,} docstrings; file {sizes[name] / sizes['full.mpk']:.1%} of full")
+        folders[name] = folder / name.replace(".", "-")
+        convert(minilm(), folders[name], to=name.rsplit(".", 1)[1], **options)  # type: ignore[arg-type]
+        sizes[name] = sum(path.stat().st_size for path in folders[name].glob("model.*"))
+    vectors = {name: Encoder.from_pretrained(str(folders[name]), device="cpu").encode(texts) for name in ("full.mpk", "half.mpk")}
+    cosines = (vectors["half.mpk"] * vectors["full.mpk"]).sum(axis=1)
+    print(f"half against full: minimum cosine {cosines.min():.6f} over {len(texts):,} docstrings")
+    few = Encoder.from_pretrained(str(folders["half.bpk"]), device="cpu").encode(texts[:100])
+    print(f"half.bpk gives the vectors of half.mpk: {np.array_equal(few, vectors['half.mpk'][:100])}")
+    print(f"size: half.mpk {sizes['half.mpk'] / sizes['full.mpk']:.2%}, half.bpk {sizes['half.bpk'] / sizes['full.mpk']:.2%} of full.mpk")
 
 
 def _docstrings() -> list[str]:
