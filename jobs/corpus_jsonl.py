@@ -115,7 +115,7 @@ class _BlockReader:
         if not fits(value, kind):
             is_id = name == self.schema.id_column and id_type(type_of([value])) == kind  # ids that are no integers become strings
             if not is_id and self.schema.on_schema_drift == "fail":
-                raise drifted(f"{self.path}, line at byte {offset}", name, type_of([value]), kind)
+                raise drifted(f"{self.path}, line at byte {offset}", name, _seen(value), kind)
             value = cast(value, kind) if is_id or self.schema.on_schema_drift == "cast" else None
         _check_text(value)
         return stored(value, kind)
@@ -125,6 +125,14 @@ class _BlockReader:
         ids = arrays.pop(0) if self.schema.id_column is not None else None
         texts, kept = arrays[: len(self.schema.text_columns)], arrays[len(self.schema.text_columns) :]
         return RawRows(len(first_byte), ids, tuple(texts), tuple(kept), None, first_byte, faults)
+
+
+def _seen(value: Any) -> pa.DataType:
+    """A value's type for a message: as it came, not as it would be stored."""
+    try:
+        return pa.infer_type([value])
+    except (pa.ArrowException, OverflowError):
+        return type_of([value])
 
 
 def _uses(schema: RowSchema) -> list[tuple[str, pa.DataType]]:
