@@ -16,6 +16,7 @@ from encoder.busy import BusyClock
 from encoder.description import ModelDescription, describe
 from encoder.device import Device, choose_device, resolve_precision, usable_threads
 from encoder.documents import cut_texts, cut_token_ids
+from encoder.errors import DeviceError
 from encoder.models import get_architecture
 from encoder.ops import get_ops
 from encoder.ops.base import Activations, DeviceBatch, Ops
@@ -68,7 +69,7 @@ class Encoder:
         threads: of the CPU; None means all that the process may use. Raises an EncoderError that says what to do.
         """
         if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: expected at least 1")
+            raise DeviceError(f"threads={threads}: expected at least 1.")
         description = describe(
             source, weights=weights, pooling=pooling, normalize=normalize, prompt=prompt, max_tokens=max_tokens, dimensions=dimensions, revision=revision
         )

@@ -132,7 +132,7 @@ def test_a_stream_reads_no_further_than_it_must(encoder: Encoder) -> None:
     def batches() -> Iterator[list[str]]:
         while True:
             next(read)
-            yield ["the zip file"] * 2000
+            yield ["the zip file"] * 500
 
     stream = encoder.encode_stream(batches())
     for taken, _ in enumerate(stream, 1):
@@ -290,6 +290,11 @@ def test_length_limits(tmp_path: Path, folder: Path) -> None:
 def test_devices_and_precisions_that_do_not_exist(folder: Path, precision: str, device: str, message: str) -> None:
     with pytest.raises(DeviceError, match=message):
         Encoder.from_pretrained(str(folder), device=device, precision=precision)
+
+
+def test_no_threads_at_all(folder: Path) -> None:
+    with pytest.raises(DeviceError, match="threads=0: expected at least 1"):
+        Encoder.from_pretrained(str(folder), device="cpu", threads=0)
 
 
 def test_what_it_reports_of_itself(encoder: Encoder, folder: Path) -> None:
