@@ -73,7 +73,8 @@ def main() -> None:
             answer = job(corpus, Path(folder) / f"out-{number}")
             seconds = answer["seconds_embedding"]
             ratios.append(seconds / alone)
-            print(json.dumps({"round": number, "bare_s": round(alone, 2), "job_s": seconds, "job_over_bare": round(ratios[-1], 4), "bound": answer["bound"]}), flush=True)
+            round_of = {"round": number, "bare_s": round(alone, 2), "job_s": seconds, "job_over_bare": round(ratios[-1], 4), "bound": answer["bound"]}
+            print(json.dumps(round_of), flush=True)
         print(json.dumps({"documents": len(texts), "median_job_over_bare": round(statistics.median(ratios), 4)}))
 
 

@@ -32,7 +32,8 @@ def main() -> None:
         answer = outcome.answer or {}
         rate = round(answer["rows_out"] / answer["seconds_embedding"])
         peaks = {name: value >> 20 for name, value in outcome.peak_rss.items()}
-        print(json.dumps({"rows": answer["rows_out"], "rows_per_s": rate, "command_s": round(outcome.seconds, 1), "bound": answer["bound"], "peak_rss_mb": peaks}))
+        seconds = round(outcome.seconds, 1)
+        print(json.dumps({"rows": answer["rows_out"], "rows_per_s": rate, "command_s": seconds, "bound": answer["bound"], "peak_rss_mb": peaks}))
 
 
 if __name__ == "__main__":
