@@ -22,7 +22,9 @@ from jobs.corpus_lines import LineBlock, LongLine, bounds
 from jobs.corpus_rows import Fault, RawRows, RefusedRange, RowSchema
 from jobs.json_values import Uncastable, cast, fits, readable_fast, stored, type_of
 
-ARROWS_OWN_INFINITY = re.compile(rb"Inf(?!inity)\s*[,\]}]")  # Arrow takes Inf and -NaN for numbers, json only NaN, Infinity and -Infinity
+# Arrow takes Inf and -NaN for numbers, json only NaN, Infinity and -Infinity; -0 among floats is -0.0 to Arrow and 0 to json.
+ARROWS_OWN_NUMBERS = re.compile(rb"Inf(?!inity)\s*[,\]}]")
+ARROWS_OWN_NEGATIVES = re.compile(rb"-(?:NaN|0\s*[,\]}])")
 
 
 def read_jsonl(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool) -> Iterator[RawRows | RefusedRange]:
@@ -78,7 +80,7 @@ class _BlockReader:
         data = np.frombuffer(block.data, np.uint8)
         if (data[starts] != ord("{")).any() or (data[ends - 1] != ord("}")).any():
             return None
-        if not _is_utf8(block.data) or b"-NaN" in block.data or ARROWS_OWN_INFINITY.search(block.data):
+        if not _is_utf8(block.data) or ARROWS_OWN_NUMBERS.search(block.data) or ARROWS_OWN_NEGATIVES.search(block.data):
             return None
         options = pa_json.ReadOptions(use_threads=False, block_size=len(block.data) + 1)
         parsing = pa_json.ParseOptions(explicit_schema=self.fast_schema, newlines_in_values=False, unexpected_field_behavior="ignore")

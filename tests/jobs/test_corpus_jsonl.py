@@ -142,6 +142,17 @@ def test_good_lines_go_through_arrow(found: list[bytes]) -> None:
     assert outcome(data, TYPED, fast=True) == outcome(data, TYPED, fast=False)
 
 
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int32(), pa.uint64(), pa.float64()], ids=str)
+@pytest.mark.parametrize(
+    "number",
+    [b"-0", b"-0 ", b"-0.0", b"-1", b"127", b"300", b"2147483648", b"9007199254740993", b"18446744073709551615", b"1.0", b"1E2", b"true", b"Inf", b"-NaN"],
+)
+def test_arrow_and_json_agree_on_numbers(kind: pa.DataType, number: bytes) -> None:
+    data = b'{"id":"a","text":"x","n":%s}\n{"id":"b","text":"y"}\n' % number
+    rows = schema(kept={"n": kind}, drift="null")
+    assert outcome(data, rows, fast=True) == outcome(data, rows, fast=False)
+
+
 def rows_of(data: bytes, rows: RowSchema) -> RawRows:
     (raw,) = read_jsonl([LineBlock(data, 0)], rows, "file", numbered=False)
     assert isinstance(raw, RawRows)
