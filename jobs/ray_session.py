@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ from jobs.placement import Node, Placement, place
 
 log = logging.getLogger(__name__)
 
+CONNECT_TIMEOUT_S = 10.0
 OBJECT_STORE_BYTES = 128 << 20  # events only: vectors never cross it
 TOKEN = secrets.token_hex(32)  # Ray reads it once in a process, so all private clusters of a process share it
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what `ray job submit` hands to the driver
@@ -87,6 +89,7 @@ class RaySession:
     def _join(self, address: str) -> None:
         if address.startswith("ray://"):
             raise UsageError("ray.address: ray:// (Ray Client) is refused: use ray job submit -- embermill run CONFIG, with `address: auto`")
+        require_listener(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
         runtime_env = {}
         if not submitted_with_working_dir(os.environ):
             runtime_env["working_dir"] = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="embermill-"))
@@ -109,6 +112,18 @@ class RaySession:
 def _nodes() -> list[Node]:
     listed: Any = ray.nodes  # it has no annotations
     return [Node(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in listed() if node["Alive"]]
+
+
+def require_listener(address: str) -> None:
+    """Somebody listens at HOST:PORT; Ray itself would ask for minutes. Other forms of an address are left to Ray."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        advice = "start a Ray there (ray start --head --port), name another address, or leave ray.address out"
+        raise UsageError(f"ray.address: {address}: nobody listens there ({error.strerror or error}): {advice}") from error
 
 
 def submitted_with_working_dir(environment: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 
@@ -98,6 +98,7 @@ class Worker:
         plan = read_plan(self._folder)
         if plan is None:
             raise UsageError(f"{self._folder.root}: the driver has written a plan there and the worker on {socket.gethostname()} sees none: {SHARED}")
+        plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
             read=partial(read_rows, schema=plan.rows),
             open_shard=partial(ShardWriter, self._folder, plan),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -19,7 +20,7 @@ import yaml
 from jobs.config import JobConfig
 from jobs.equality import differences
 from jobs.errors import DataError, Interrupted, UsageError
-from jobs.ray_session import RaySession, submitted_with_working_dir
+from jobs.ray_session import RaySession, require_listener, submitted_with_working_dir
 from jobs.run import run
 from jobs.storage import open_folder
 from tests.jobs.commands import open_inline_pool
@@ -131,6 +132,16 @@ def test_the_command_works_in_a_folder_that_holds_folders_called_like_ours(corpu
     assert (answer["rows_out"], answer["workers"]) == (ROWS, 3), "three workers, on however many cores"
     assert "RAY_ADDRESS=10.0.0.1:6379 is ignored" in done.stderr
     assert not (corpus / "nowhere").exists(), "nothing is written to the home folder"
+
+
+def test_an_address_at_which_nobody_listens_is_refused_at_once() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(UsageError, match=r"ray\.address: 127\.0\.0\.1:\d+: nobody listens there"):
+            require_listener(f"127.0.0.1:{unused.getsockname()[1]}")
+        unused.listen()
+        require_listener(f"127.0.0.1:{unused.getsockname()[1]}")
+    require_listener("auto")
 
 
 def test_a_submitted_job_may_have_a_working_dir_of_its_own() -> None:
