@@ -213,3 +213,14 @@ def test_files_that_appeared_after_planning_are_reported_and_left_out(configure:
     pq.write_table(pa.table({"id": ["late"], "text": ["x"]}), tmp_path / "corpus/late.parquet")
     assert run(config).rows_in == ROWS
     assert "1 corpus files appeared after this dataset was planned and are not in it" in caplog.text and "late.parquet" in caplog.text
+
+
+def test_an_interrupted_run_goes_on_on_an_object_store_too(configure: Configure, s3_folder_url: str) -> None:
+    config = configure("InterruptingEngine", output={"uri": f"{s3_folder_url}/out"})
+    with pytest.raises(Interrupted):
+        run_and_interrupt(config)
+    resumed = run(config)
+    assert 0 < resumed.committed_before < resumed.shards and resumed.rows_out == ROWS
+    undisturbed = configure("InterruptingEngine", output={"uri": f"{s3_folder_url}/undisturbed"})
+    run(undisturbed)
+    assert differences(open_folder(undisturbed.output.uri), open_folder(config.output.uri)) == []
