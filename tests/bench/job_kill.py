@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 import psutil
-from jobs.manifest import differences
 
+from jobs.equality import differences
 from jobs.storage import open_folder
 from tests.bench import job_process
 
