@@ -29,7 +29,7 @@ test-reference: $(REFERENCE_VENV)/.reference
 	$(REFERENCE_VENV)/bin/python -m pytest -m reference
 
 check: $(VENV)/.tests
-	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff check --no-cache
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -q tests/test_walls.py
 
