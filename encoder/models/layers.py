@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from encoder.config import TransformerConfig
-from encoder.ops.base import LayerShape, LayerWeights
+from encoder.ops.base import LayerShape, LayerWeights, MergedWeight
 from encoder.weights.loader import Parameters
 
 
@@ -37,12 +37,12 @@ def weight_and_bias(parameters: Parameters, name: str) -> tuple[np.ndarray, np.n
     return parameters[f"{name}.weight"], parameters[f"{name}.bias"]
 
 
-def merged(parameters: Parameters, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Several products of the same input as one: [sum of outs, in] and [sum of outs]. The one copy that loading cannot do without.
+MERGE_BYTES = 4 << 20
+"""Up to here weights are merged at once: the copy costs little and one wide product is a little faster than several. Above, who needs it merges."""
 
-    The result keeps the layout of its parts: rows of [out, in] one under another, or columns of a stored [in, out] side by side.
-    """
+
+def merged(parameters: Parameters, names: tuple[str, ...]) -> tuple[np.ndarray | MergedWeight, np.ndarray]:
+    """Several products of the same input as one: [sum of outs, in], in the layout of its parts, and [sum of outs]."""
     weights, biases = zip(*(weight_and_bias(parameters, name) for name in names), strict=True)
-    if all(weight.T.flags.c_contiguous for weight in weights):
-        return np.concatenate([weight.T for weight in weights], axis=1).T, np.concatenate(biases)
-    return np.concatenate(weights), np.concatenate(biases)
+    weight = MergedWeight(weights)
+    return np.asarray(weight) if sum(part.nbytes for part in weights) <= MERGE_BYTES else weight, np.concatenate(biases)

@@ -48,10 +48,32 @@ class Program(Protocol):
 
 
 @dataclass(frozen=True)
-class LayerWeights:
-    """One BERT layer as it is in the paper: [out, in] weights, QKV already merged ([3E, E])."""
+class MergedWeight:
+    """Weights of several products of the same input, [N1, K], [N2, K], ..., that are one [N1 + N2 + ..., K] to whoever asks for an array.
 
-    qkv: np.ndarray
+    Merging copies: a quarter of a BERT, and most of the time of loading a large one. A backend that can do without uses the parts as they lie.
+    """
+
+    parts: tuple[np.ndarray, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return sum(len(part) for part in self.parts), self.parts[0].shape[1]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The merged array, in the layout of its parts: rows one under another, or columns of a stored [in, out] side by side."""
+        if all(part.T.flags.c_contiguous for part in self.parts):
+            merged = np.concatenate([part.T for part in self.parts], axis=1).T
+        else:
+            merged = np.concatenate(self.parts)
+        return merged if dtype is None else merged.astype(dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One BERT layer as it is in the paper: [out, in] weights, those of query, key and value as one ([3E, E])."""
+
+    qkv: np.ndarray | MergedWeight
     qkv_bias: np.ndarray
     attention_output: np.ndarray
     attention_output_bias: np.ndarray
@@ -129,7 +151,7 @@ class Ops(ABC):
 
     def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[Activations, DeviceBatch], Activations]:
         """A whole encoder layer, (hidden_states [T, E], batch) to [T, E]; a backend may plan it as one. Post-norm, as BERT's."""
-        qkv = self.linear(weights.qkv, weights.qkv_bias)
+        qkv = self.linear(np.asarray(weights.qkv), weights.qkv_bias)
         attend = self.attention(shape.num_heads, shape.head_dim)
         attention_output = self.linear(weights.attention_output, weights.attention_output_bias)
         attention_norm = self.add_layer_norm(*weights.attention_norm, shape.layer_norm_eps)

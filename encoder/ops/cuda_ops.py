@@ -65,7 +65,7 @@ class CudaOps(CupyOps):
         A product's sum with its residual is stored before LayerNorm reads it. Eleven bits hold it well enough; with eight, what a layer adds
         to a large residual loses most of its digits there (BERT-large, bfloat16: minimum cosine 0.9640 so, 0.9708 for a peer that adds later).
         """
-        qkv = self.linear(weights.qkv, weights.qkv_bias)
+        qkv = self.linear(np.asarray(weights.qkv), weights.qkv_bias)
         attend = self.attention(shape.num_heads, shape.head_dim)
         attention_output = self.linear(weights.attention_output, weights.attention_output_bias)
         attention_norm = self.add_layer_norm(*weights.attention_norm, shape.layer_norm_eps)

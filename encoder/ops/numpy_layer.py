@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from encoder.batching import PackedBatch
-from encoder.ops.base import LayerShape, LayerWeights
+from encoder.ops.base import LayerShape, LayerWeights, MergedWeight
 from encoder.ops.numpy_attention import NumpyAttention
 from encoder.ops.numpy_linear import NumpyLinear
 from encoder.ops.numpy_norm import NumpyLayerNorm
@@ -21,7 +21,7 @@ FEED_FORWARD_ROWS = 384
 
 
 class NumpyLayer:
-    """(hidden_states [T, E], batch) to a new array [T, E]. `products` are its four, for whoever has to know their shapes."""
+    """(hidden_states [T, E], batch) to a new array [T, E]. `products` are its own, for whoever has to know their shapes."""
 
     def __init__(self, weights: LayerWeights, shape: LayerShape, workspace: Workspace) -> None:
         hidden_size = weights.qkv.shape[1]
@@ -29,21 +29,26 @@ class NumpyLayer:
         # One layout for the sum, so that [out, in] and [in, out] files give equal bits.
         output_bias = weights.attention_output_bias + np.ascontiguousarray(weights.attention_output, np.float64) @ value_bias
         self.workspace = workspace
-        self.qkv = NumpyLinear(weights.qkv, None, None, workspace)
+        parts = weights.qkv.parts if isinstance(weights.qkv, MergedWeight) else (weights.qkv,)
+        self.qkv = [NumpyLinear(part, None, None, workspace) for part in parts]
         self.attention = NumpyAttention(shape.num_heads, shape.head_dim, workspace, query_bias)
         self.attention_output = NumpyLinear(weights.attention_output, None, None, workspace)
         self.attention_norm = NumpyLayerNorm(*weights.attention_norm, shape.layer_norm_eps, output_bias)
         self.intermediate = NumpyLinear(weights.intermediate, weights.intermediate_bias, shape.activation, workspace)
         self.output = NumpyLinear(weights.output, None, None, workspace)
         self.output_norm = NumpyLayerNorm(*weights.output_norm, shape.layer_norm_eps, weights.output_bias)
-        self.products = (self.qkv, self.attention_output, self.intermediate, self.output)
+        self.products = (*self.qkv, self.attention_output, self.intermediate, self.output)
 
     def __call__(self, hidden_states: np.ndarray, batch: PackedBatch) -> np.ndarray:
         rows, hidden_size = hidden_states.shape
         qkv = self.workspace.array("qkv", rows, 3 * hidden_size)
         context = self.workspace.array("context", rows, hidden_size)
         result = np.empty_like(hidden_states)
-        self.qkv.into(qkv, hidden_states)
+        first = 0
+        for product in self.qkv:
+            columns = product.weight.shape[1]
+            product.into(qkv[:, first : first + columns], hidden_states)
+            first += columns
         self.attention.into(context, qkv, batch)
         self.attention_output.into(result, context)
         self.attention_norm.into(result, result, hidden_states)

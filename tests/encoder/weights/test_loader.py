@@ -11,7 +11,9 @@ from safetensors.numpy import load_file, save_file
 from encoder.config import read_model_config
 from encoder.errors import WeightsError
 from encoder.models import bert as bert_module
+from encoder.models import layers
 from encoder.models.layers import merged
+from encoder.ops.base import MergedWeight
 from encoder.weights import find_weights, open_weights
 from encoder.weights.loader import NameTable, Parameters, as_float32, match_parameters
 from tests.encoder.tiny_bert import TinyBert, write_json
@@ -156,3 +158,17 @@ def test_a_table_without_prefixes_takes_names_as_they_are(tmp_path: Path) -> Non
     found = match_parameters(open_weights(tmp_path / "d.safetensors"), NameTable({"linear.weight": (2, 3)}))
     assert "linear.weight" in found and "linear.bias" not in found
     assert found["linear.weight"].shape == (2, 3)
+
+
+def test_large_weights_are_merged_only_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts lie as they were; an array of them has the bits and the layout of an eager merge."""
+    monkeypatch.setattr(layers, "MERGE_BYTES", 0)
+    random = np.random.default_rng(4)
+    for stored in (lambda: random.standard_normal((6, 6), np.float32), lambda: random.standard_normal((6, 6), np.float32).T):
+        parts = {f"{name}.{kind}": stored() if kind == "weight" else random.standard_normal(6, np.float32) for name in "qkv" for kind in ("weight", "bias")}
+        weight, _ = layers.merged(parts, ("q", "k", "v"))  # type: ignore[arg-type]
+        assert isinstance(weight, MergedWeight) and weight.shape == (18, 6)
+        assert all(part is parts[f"{name}.weight"] for part, name in zip(weight.parts, "qkv", strict=True))
+        whole = np.asarray(weight)
+        np.testing.assert_array_equal(whole, np.concatenate([parts[f"{name}.weight"] for name in "qkv"]))
+        assert whole.T.flags.c_contiguous == parts["q.weight"].T.flags.c_contiguous
