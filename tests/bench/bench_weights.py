@@ -13,14 +13,16 @@ import argparse
 import importlib.util
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,8 +37,11 @@ FILES = {"model.safetensors": {}, "plain.mpk": {}, "aligned.mpk": {"align": 64},
 ROUNDS = 7
 IDS = list(range(2000, 2016))  # the fixed document of 16 tokens
 
-# {folder} and {file} are filled in; `touch` reads one byte of every page of every tensor, through a mapping of its own.
+# {folder} and {file} are filled in; `touch` reads one byte of every page of every tensor, in the encoder's own mapping.
 FIRST_VECTOR = """
+import functools
+import encoder.weights.mapped_file as mapped_file
+mapped_file.map_file = functools.cache(mapped_file.map_file)  # one mapping, so that `touch` meets the pages that the encoder has met
 from encoder import Encoder
 encoder = Encoder.from_pretrained({folder!r}, weights={file!r}, device="cpu")
 vector = encoder.encode_token_ids([{ids}])
@@ -134,49 +139,75 @@ def minilm() -> Path:
 # --- load -----------------------------------------------------------------------------------------------------------------------------
 
 
-def seconds_of(code: str) -> float:
-    """Wall time of a fresh interpreter that runs `code`, from start to end."""
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    return time.perf_counter() - started
+class Cost(NamedTuple):
+    """Of one fresh process: seconds on the clock, and of processor time, which neighbours on the machine disturb less."""
+
+    wall: float
+    processor: float
 
 
-def burn_seconds(folder: Path, file: str) -> float:
+def cost_of(*command: str | Path) -> Cost:
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def python(code: str) -> Cost:
+    """A fresh interpreter that runs `code`, from start to end."""
+    return cost_of(sys.executable, "-c", code)
+
+
+def burn_load(folder: Path, file: str) -> Cost:
+    """Burn's own load: the seconds that it prints, and the processor time of its process, which does nothing else."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([BURNCHECK, "time", "bert", folder / "config.json", folder / file], check=True, capture_output=True, text=True)
-    return float(json.loads(done.stdout)["seconds"])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(float(json.loads(done.stdout)["seconds"]), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def load(folder: Path) -> None:
     make_bert_base(folder)
-    runs: dict[str, Callable[[], float]] = {"numpy": partial(seconds_of, "import numpy")}
+    runs: dict[str, Callable[[], Cost]] = {"numpy": partial(python, "import numpy")}
     for file in FILES:
         first = FIRST_VECTOR.format(folder=str(folder), file=file, ids=IDS)
-        runs[f"first vector, {file}"] = partial(seconds_of, first)
-        runs[f"every page, {file}"] = partial(seconds_of, first + TOUCH.format(folder=str(folder), file=file))
-    runs["safetensors.numpy.load_file"] = partial(seconds_of, LIBRARY.format(folder=str(folder), file="model.safetensors"))
+        runs[f"first vector, {file}"] = partial(python, first)
+        runs[f"every page, {file}"] = partial(python, first + TOUCH.format(folder=str(folder), file=file))
+    runs["safetensors.numpy.load_file"] = partial(python, LIBRARY.format(folder=str(folder), file="model.safetensors"))
     if BURNCHECK.is_file():
         for file in FILES:
-            runs[f"Burn, {file}"] = partial(burn_seconds, folder, file)
-    times: dict[str, list[float]] = {name: [] for name in runs}
+            runs[f"Burn, {file}"] = partial(burn_load, folder, file)
+    for run in runs.values():
+        run()  # warms the page cache
+    rounds = [{name: run() for name, run in runs.items()} for _ in range(ROUNDS)]
+    medians = {clock: _medians(rounds, clock) for clock in Cost._fields}
+    print(f"{'medians of ' + str(ROUNDS):34} wall s   processor s")
     for name in runs:
-        runs[name]()  # warms the page cache
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            times[name].append(run())
-    median = {name: statistics.median(found) for name, found in times.items()}
-    for name, found in times.items():
-        base = median["numpy"] if "Burn" not in name and name != "numpy" else 0.0
-        print(f"{name:34} {median[name] - base:6.3f} s   (min {min(found) - base:.3f}, max {max(found) - base:.3f})")
-    ours = {file: median[f"every page, {file}"] - median["numpy"] for file in FILES}
-    for file in ("aligned.mpk", "plain.mpk", "pack.bpk"):
-        print(f"every page, {file} / safetensors: {ours[file] / ours['model.safetensors']:.2f}")
-    if BURNCHECK.is_file():
-        for file in FILES:
-            print(f"every page, {file} / Burn's own load of it: {ours[file] / median[f'Burn, {file}']:.2f}")
-        print(f"every page, aligned.mpk / Burn's own load of plain.mpk: {ours['aligned.mpk'] / median['Burn, plain.mpk']:.2f}")
+        print(f"{name:34} {medians['wall'][name]:6.3f}   {medians['processor'][name]:6.3f}")
+    for title, one, other in _ratios():
+        if other in runs:
+            print(
+                f"{title:60} {medians['wall'][one] / medians['wall'][other]:5.2f} wall {medians['processor'][one] / medians['processor'][other]:5.2f} processor"
+            )
     for file in FILES:
         done = subprocess.run([sys.executable, "-c", HEADER.format(folder=str(folder), file=file)], check=True, capture_output=True, text=True)
         print(f"header walk, {file}: {float(done.stdout) * 1e3:.1f} ms")
+
+
+def _medians(rounds: list[dict[str, Cost]], clock: str) -> dict[str, float]:
+    """Of each run, less what a process that imports NumPy takes (Burn's processes import nothing)."""
+    found = {name: statistics.median(getattr(costs[name], clock) for costs in rounds) for name in rounds[0]}
+    return {name: seconds if name == "numpy" or name.startswith("Burn") else seconds - found["numpy"] for name, seconds in found.items()}
+
+
+def _ratios() -> Iterator[tuple[str, str, str]]:
+    for file in ("aligned.mpk", "plain.mpk", "pack.bpk"):
+        yield f"every page, {file} / safetensors", f"every page, {file}", "every page, model.safetensors"
+    for file in FILES:
+        yield f"every page, {file} / Burn's load of it", f"every page, {file}", f"Burn, {file}"
+    yield "every page, aligned.mpk / Burn's load of plain.mpk", "every page, aligned.mpk", "Burn, plain.mpk"
+    for file in FILES:
+        yield f"first vector, {file} / safetensors.numpy.load_file", f"first vector, {file}", "safetensors.numpy.load_file"
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------------------------
