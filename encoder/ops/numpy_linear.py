@@ -30,7 +30,7 @@ class NumpyLinear:
         return y
 
     def into(self, y: np.ndarray, x: np.ndarray) -> None:
-        """The same into y [T, N], C-contiguous."""
+        """The same into y [T, N]; any rows will do where there is neither bias nor activation, else C-contiguous ones."""
         np.matmul(x, self.weight, out=y)
         if self.bias is None and self.activate is None:
             return
