@@ -6,7 +6,6 @@ digests are computed only when the fingerprint is asked for.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -64,6 +63,8 @@ class ModelDescription:
 
     @cached_property
     def _digests(self) -> dict[str, str]:
+        import hashlib
+
         folder, config = self.model.folder, self.config
         dense = [module.folder for module in self.head if isinstance(module, DenseConfig)]
         weights = [*weight_files(self.weights_file), *(file for module in dense for file in weight_files(find_weights(module)))]

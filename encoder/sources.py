@@ -10,12 +10,9 @@ Only files that a model is read from are fetched: JSON, vocabularies and weights
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,12 +62,16 @@ def fetch_model(source: str | os.PathLike[str], *, revision: str | None = None, 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal; read anew at every call, so that it can never be that of another content."""
+    import hashlib  # opens OpenSSL: loading a model to encode with needs no digest
+
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_digest(folder: Path, paths: Iterable[Path]) -> str:
     """One SHA-256 for several files: that of the file where there is one, else of the list of names (relative to `folder`) and digests."""
+    import hashlib
+
     ordered = sorted(set(paths))
     if len(ordered) == 1:
         return file_digest(ordered[0])
@@ -144,6 +145,8 @@ def _fetch_from_hub(source: str, revision: str | None, weights: str | None) -> L
 
 def _fetch_from_object_store(source: str, revision: str | None, weights: str | None) -> LocalModel:
     """Fetch into the cache under a name made of URL and listing (path, size, etag): another content is another folder."""
+    import hashlib
+
     from obstore.exceptions import BaseError
 
     try:
@@ -186,6 +189,9 @@ def _list_objects(source: str, patterns: list[str]) -> dict[str, Mapping[str, An
 
 def _download(source: str, entries: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
     """Fetch into a temporary folder and rename it: a folder in the cache is whole, whoever else is fetching it too."""
+    import shutil
+    import tempfile
+
     import obstore
 
     folder.parent.mkdir(parents=True, exist_ok=True)

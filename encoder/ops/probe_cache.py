@@ -1,17 +1,16 @@
 """What a start-up probe found on this machine, kept between processes: a measurement of seconds becomes one file to read.
 
-The file lies in $XDG_CACHE_HOME/embermill/probes, else ~/.cache/embermill/probes, and its name is a hash of all that the findings depend on
-(NumPy, its BLAS and the kernels that it chose, the processor), so that another machine never reads it by mistake.
+The file lies in $XDG_CACHE_HOME/embermill/probes, else ~/.cache/embermill/probes. It says what its findings depend on (NumPy, its BLAS and the
+kernels that it chose, the processor), and its name has a checksum of that, so that another machine never takes them for its own.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import platform
-import tempfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -25,29 +24,40 @@ log = logging.getLogger(__name__)
 class ProbeCache:
     """Findings by name, read once. A file that is damaged or cannot be written costs a measurement next time and nothing else."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.found = _read(path)
+    def __init__(self, path: Path, machine: str = "") -> None:
+        self.path, self.machine = path, machine
+        self.found = self._read()
 
     def get(self, name: str) -> bool | None:
         return self.found.get(name)
 
     def put(self, name: str, finding: bool) -> None:
         """Adds a finding to what this and other processes have kept; the file is replaced in one rename."""
-        self.found = {**_read(self.path), **self.found, name: finding}
+        import tempfile
+
+        self.found = {**self._read(), **self.found, name: finding}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self.path.parent, suffix=".tmp", delete=False) as file:
-                json.dump(self.found, file)
+                json.dump({"machine": self.machine, "found": self.found}, file)
             Path(file.name).replace(self.path)
         except OSError as error:
             log.info("probe cache %s cannot be written (%s): every process measures again", self.path, error)
+
+    def _read(self) -> dict[str, bool]:
+        try:
+            kept = json.loads(self.path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        found = kept.get("found") if isinstance(kept, dict) and kept.get("machine") == self.machine else None
+        return {name: value for name, value in found.items() if isinstance(value, bool)} if isinstance(found, dict) else {}
 
 
 @cache
 def machine_cache(probe: str) -> ProbeCache:
     """The findings of `probe` (its name and version) on this machine with this NumPy."""
-    return ProbeCache(_folder() / f"{probe}-{hashlib.sha256(_machine().encode()).hexdigest()[:24]}.json")
+    machine = _machine()
+    return ProbeCache(_folder() / f"{probe}-{zlib.crc32(machine.encode()):08x}.json", machine)
 
 
 def _folder() -> Path:
@@ -67,11 +77,3 @@ def _machine() -> str:
             line for line in head.splitlines() if ":" not in line or line.startswith(("vendor_id", "cpu family", "model", "stepping", "cache size", "CPU "))
         ]
     return "\n".join(parts)
-
-
-def _read(path: Path) -> dict[str, bool]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {name: value for name, value in found.items() if isinstance(value, bool)} if isinstance(found, dict) else {}

@@ -17,15 +17,16 @@ from encoder.weights.source import RenamedSource, WeightSource
 
 HEAD = "lm_head."  # what only a masked language model has
 
-_BURN_QUERY = re.compile(r"^(bert\.)?encoder\.layers\.(\d+)\.(mha|attention\.self_attention)\.query\.weight$")
-_HF_QUERY = re.compile(r"^encoder\.layer\.(\d+)\.attention\.self\.query\.weight$")
-_ONNX = re.compile(r"^(linear|matmul|gemm|conv\dd|layernormalization|batchnormalization|constant)\d+(\.|$)")
-_NORM_ALIAS = re.compile(r"(LayerNorm|layer_norm)\.(gamma|beta)$")
+# Patterns are compiled when first used: a reader needs one of them.
+_BURN_QUERY = r"^(bert\.)?encoder\.layers\.(\d+)\.(mha|attention\.self_attention)\.query\.weight$"
+_HF_QUERY = r"^encoder\.layer\.(\d+)\.attention\.self\.query\.weight$"
+_ONNX = r"^(linear|matmul|gemm|conv\dd|layernormalization|batchnormalization|constant)\d+(\.|$)"
+_NORM_ALIAS = r"(LayerNorm|layer_norm)\.(gamma|beta)$"
 _BERT_HEAD = (  # transformers' BertForMaskedLM and RobertaForMaskedLM -> the head of Burn's BertMaskedLM
-    (re.compile(r"^cls\.predictions\.transform\.dense\."), f"{HEAD}dense."),
-    (re.compile(r"^cls\.predictions\.transform\.LayerNorm\."), f"{HEAD}layer_norm."),
-    (re.compile(r"^(cls\.predictions|lm_head)\.bias$"), f"{HEAD}decoder.bias"),
-    (re.compile(r"^cls\.predictions\.decoder\."), f"{HEAD}decoder."),
+    (r"^cls\.predictions\.transform\.dense\.", f"{HEAD}dense."),
+    (r"^cls\.predictions\.transform\.LayerNorm\.", f"{HEAD}layer_norm."),
+    (r"^(cls\.predictions|lm_head)\.bias$", f"{HEAD}decoder.bias"),
+    (r"^cls\.predictions\.decoder\.", f"{HEAD}decoder."),
 )
 
 
@@ -46,7 +47,7 @@ class Architecture:
 
 def find_burn_architecture(source: WeightSource) -> Architecture | None:
     """The BERT behind Burn's names, or None. A layout without pooler that is bert's and minilm's alike counts as bert, unless the record's nil fields tell."""
-    matches = [match for name in source.tensors if (match := _BURN_QUERY.match(name))]
+    matches = [match for name in source.tensors if (match := re.match(_BURN_QUERY, name))]
     if not matches:
         return None
     prefix, attention = matches[0][1] or "", matches[0][3]
@@ -112,9 +113,9 @@ def hugging_face_names(names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
         plain = re.sub(r"^(bert|roberta)\.", "", name)
-        plain = _NORM_ALIAS.sub(lambda match: f"{match[1]}.{'weight' if match[2] == 'gamma' else 'bias'}", plain)
+        plain = re.sub(_NORM_ALIAS, lambda match: f"{match[1]}.{'weight' if match[2] == 'gamma' else 'bias'}", plain)
         for pattern, replacement in _BERT_HEAD:
-            plain = pattern.sub(replacement, plain)
+            plain = re.sub(pattern, replacement, plain)
         found[name if plain in found else plain] = name  # a second spelling (a tied bias) keeps its own name
     return found
 
@@ -123,7 +124,7 @@ def find_hugging_face_architecture(names: Iterable[str]) -> Architecture | None:
     """The BERT behind Hugging Face names, or None: masked where Burn's own head is there too (as `convert` writes it), else bert."""
     listed = list(names)
     plain = hugging_face_names(listed)
-    layers = {match[1] for name in plain if (match := _HF_QUERY.match(name))}
+    layers = {match[1] for name in plain if (match := re.match(_HF_QUERY, name))}
     if not layers:
         return None
     burn_head = f"{HEAD}decoder.weight" in listed and f"{HEAD}dense.weight" in listed
@@ -138,7 +139,7 @@ def find_architecture(source: WeightSource) -> Architecture | None:
 def _not_a_bert(source: WeightSource) -> WeightsError:
     first = next(iter(source.tensors), "")
     offset = source.leaves[first][1].offset if isinstance(source, LeafSource) and first else None
-    if any(_ONNX.match(name) for name in source.tensors):
+    if any(re.match(_ONNX, name) for name in source.tensors):
         problem = "these are names that burn-import generated from an ONNX graph; they do not say which layer is which, so the file cannot be mapped to BERT"
     else:
         problem = f"expected a BERT as bert-burn, minilm-burn, BertMaskedLM or sentence-transformers-burn nest it, came {len(source.tensors)} other tensors"

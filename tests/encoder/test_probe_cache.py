@@ -24,7 +24,9 @@ def test_findings_are_kept_and_merged(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["probe.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": "yes"}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b'{"machine": "", "found": {"a": "yes"}}', b'{"machine": "another", "found": {"a": false}}', b'{"found": [1]}', b"\xff\xfe"]
+)
 def test_a_damaged_file_is_no_finding(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "probe.json"
     path.write_bytes(content)
