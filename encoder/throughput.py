@@ -7,12 +7,16 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encoder.description import ModelDescription
 from encoder.encoder import Encoder
 from encoder.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from encoder.gpu_profile import ShapeProfile
 
 # Each is one token of BERT's vocabularies, so that a text of N words has N tokens and the special ones.
 _WORDS = ("time", "year", "people", "way", "day", "thing", "life", "child", "world", "school", "state", "family", "group", "country", "problem", "hand", "part")
@@ -81,7 +85,10 @@ def measure_throughput(encoder: Encoder, texts: list[str], repeats: int = 3) -> 
 
 @dataclass(frozen=True)
 class ShapeThroughput:
-    """From token ids to vectors, medians over the repeats. cosine_min: see `parity`; None where it was not asked for."""
+    """From token ids to vectors, medians over the repeats. cosine_min: see `parity`; None where it was not asked for.
+
+    chain_share: tokens_per_s over what the products alone reach on this card. ns_per_token: of each kernel family. Both None without a profile.
+    """
 
     shape: str
     lengths: str
@@ -89,16 +96,27 @@ class ShapeThroughput:
     tokens: int
     tokens_per_s: float
     cosine_min: float | None
+    chain_share: float | None = None
+    ns_per_token: dict[str, float] | None = None
 
 
-def measure_shape(encoder: Encoder, shape: str, lengths: str, tokens: int, repeats: int = 3, reference: Encoder | None = None) -> ShapeThroughput:
-    """About so many random token ids in documents of these lengths (see synthetic_lengths). reference: a float32 encoder of the same weights."""
+def measure_shape(
+    encoder: Encoder, shape: str, lengths: str, tokens: int, repeats: int = 3, reference: Encoder | None = None, profile: ShapeProfile | None = None
+) -> ShapeThroughput:
+    """About so many random token ids in documents of these lengths (see synthetic_lengths).
+
+    reference: a float32 encoder of the same weights. profile: of the same model, where an NVIDIA card is asked for its kernel families.
+    """
     mean = 120 if lengths == "mixed" else int(lengths)
     sizes = synthetic_lengths(lengths, max(1, tokens // mean), encoder.max_tokens)
     ids, offsets = _random_ids(sizes)
     seconds = _median_seconds(lambda: encoder.encode_token_ids(ids, offsets), repeats)
     cosine = None if reference is None else parity(encoder, reference, sizes[:PARITY_DOCUMENTS])
-    return ShapeThroughput(shape, lengths, len(sizes), len(ids), len(ids) / seconds, cosine)
+    speed = len(ids) / seconds
+    if profile is None:
+        return ShapeThroughput(shape, lengths, len(sizes), len(ids), speed, cosine)
+    families = profile.families(ids, offsets).ns_per_token
+    return ShapeThroughput(shape, lengths, len(sizes), len(ids), speed, cosine, speed / profile.chain_tokens_per_s, families)
 
 
 def parity(encoder: Encoder, reference: Encoder, lengths: np.ndarray) -> float:

@@ -139,8 +139,13 @@ def _bench_shapes(arguments: argparse.Namespace) -> Answer:
                 encoder = opened.enter_context(Encoder.from_pretrained(folder, device=device.kind, precision=precision, threads=arguments.threads))
                 reference = opened.enter_context(Encoder.from_pretrained(folder, device="cpu")) if gpu else None
                 kernel_set = encoder.kernel_set
+                profile = None
+                if kernel_set.startswith("cuda:"):  # the backend whose kernel families and ceiling can be timed
+                    from encoder.gpu_profile import ShapeProfile
+
+                    profile = ShapeProfile(encoder.description, device, precision)
                 for lengths in ("128", "512", "mixed"):
-                    found.append(asdict(measure_shape(encoder, shape, lengths, TOKENS_PER_LOAD[device.kind], arguments.repeats, reference)))
+                    found.append(asdict(measure_shape(encoder, shape, lengths, TOKENS_PER_LOAD[device.kind], arguments.repeats, reference, profile)))
     return {"device": device.name, "precision": precision, "kernel_set": kernel_set, "shapes": found}
 
 

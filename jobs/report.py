@@ -146,7 +146,10 @@ def _show_shapes(answer: Answer) -> str:
     lines = [f"{answer['device']}, {answer['precision']}: random models, from token ids to vectors", f"  {'shape':<11} {'lengths':<8} {'tokens/s':>12}"]
     for row in answer["shapes"]:
         parity = "" if row["cosine_min"] is None else f"   smallest cosine to float32 {row['cosine_min']:.6f}"
-        lines.append(f"  {row['shape']:<11} {row['lengths']:<8} {row['tokens_per_s']:>12,.0f}{parity}")
+        share = "" if row["chain_share"] is None else f"   {row['chain_share']:.2f} of the products alone"
+        lines.append(f"  {row['shape']:<11} {row['lengths']:<8} {row['tokens_per_s']:>12,.0f}{parity}{share}")
+        if row["ns_per_token"] is not None:
+            lines.append("      ns a token: " + ", ".join(f"{family} {ns:.1f}" for family, ns in row["ns_per_token"].items()))
     return "\n".join([*lines, f"  kernels: {answer['kernel_set']}"])
 
 

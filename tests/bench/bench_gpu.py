@@ -62,9 +62,9 @@ def main() -> None:
         print(json.dumps(row(args.model, args.precision, kind, ours, peers, ceiling, args.rounds)), flush=True)
     timed = Ours(folder, args.precision, timed=True)
     for kind in ("fixed128", "fixed512", "mixed"):
-        rows, families = timed.families(Workload.make(kind, 1 << 18))
-        parts = {name: round(ms * 1e6 / rows, 2) for name, ms in families.items()}
-        print(json.dumps({"load": kind, "rows": rows, "ns_per_token": parts}), flush=True)
+        found = timed.families(Workload.make(kind, 1 << 18))
+        parts = {name: round(ns, 2) for name, ns in found.ns_per_token.items()}
+        print(json.dumps({"load": kind, "rows": found.rows, "ns_per_token": parts}), flush=True)
 
 
 if __name__ == "__main__":

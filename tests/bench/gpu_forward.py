@@ -1,18 +1,17 @@
 """Our forward pass as a candidate for peers_gpu.take_turns, and the same pass with an event around every operation.
 
     ours = Ours(folder, "float16", budget=65536); run = ours.prepare(work)     # run() -> [B, E] float32 on the host, order of work.lengths
-    Ours(folder, "float16", timed=True).families(work)                         # milliseconds of each kernel family in one batch
+    Ours(folder, "float16", timed=True).families(work)                         # nanoseconds a token of each kernel family
 Batches are packed beforehand, as the peers' are; ids go up and embeddings come down inside the measured time.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import cupy as cp
 import numpy as np
 import torch
 
@@ -20,6 +19,7 @@ from encoder.batching import PackedBatch, pack
 from encoder.description import describe
 from encoder.device import choose_device
 from encoder.encoder import _plan_forward
+from encoder.gpu_profile import Families, TimedOps, measure_families
 from encoder.ops.cuda_ops import BATCH_TOKENS, CudaOps
 from encoder.ops.gpu_program import GpuProgram
 from tests.bench.peers_gpu import Workload, write_model
@@ -59,57 +59,10 @@ class Ours:
 
         return run
 
-    def families(self, work: Workload, repeats: int = 3) -> tuple[int, dict[str, float]]:
-        """Rows of the first batch, and milliseconds of each family in it (eager, medians)."""
+    def families(self, work: Workload) -> Families:
+        """Nanoseconds a token of each kernel family, in the first batch."""
         assert isinstance(self.ops, TimedOps)
-        batch = self.ops.to_device(self.batches(work, self.budget)[0])
-        seen: dict[str, list[float]] = defaultdict(list)
-        pool = cp.cuda.MemoryPool()
-        with cp.cuda.Stream(non_blocking=True), cp.cuda.using_allocator(pool.malloc):
-            for _ in range(repeats + 1):
-                self.ops.spans.clear()
-                self.forward(batch)
-                cp.cuda.Device().synchronize()
-                totals: dict[str, float] = defaultdict(float)
-                for family, begin, end in self.ops.spans:
-                    totals[family] += cp.cuda.get_elapsed_time(begin, end)
-                for family, ms in totals.items():
-                    seen[family].append(ms)
-        return batch.room.rows, {family: float(np.median(ms[1:])) for family, ms in seen.items()}
-
-
-class TimedOps(CudaOps):
-    """CudaOps that leaves a pair of events around every operation in `spans`."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.spans: list[tuple[str, Any, Any]] = []
-
-    def _timed(self, family: str, run: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **options: Any) -> Any:
-            begin, end = cp.cuda.Event(), cp.cuda.Event()
-            begin.record()
-            result = run(*arguments, **options)
-            end.record()
-            self.spans.append((family, begin, end))
-            return result
-
-        return timed
-
-    def embed(self, *arguments: Any) -> Any:
-        return self._timed("embed", super().embed(*arguments))
-
-    def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Any:
-        return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} {activation or ''}".strip(), super().linear(weight, bias, activation))
-
-    def add_layer_norm(self, *arguments: Any) -> Any:
-        return self._timed("layer_norm", super().add_layer_norm(*arguments))
-
-    def attention(self, num_heads: int, head_dim: int) -> Any:
-        return self._timed("attention", super().attention(num_heads, head_dim))
-
-    def segment_pool(self, kind: str) -> Any:
-        return self._timed("pool", super().segment_pool(kind))
+        return measure_families(self.ops, self.forward, work.input_ids, np.concatenate([[0], np.cumsum(work.lengths)]))
 
 
 def main() -> None:
@@ -120,9 +73,9 @@ def main() -> None:
     for model in args.models.split(","):
         ours = Ours(write_model(model, f"/tmp/{model}"), args.precision, timed=True)
         for kind in ("fixed128", "fixed512", "mixed"):
-            rows, families = ours.families(Workload.make(kind, 1 << 17))
-            parts = ", ".join(f"{name} {ms * 1e6 / rows:.1f}" for name, ms in families.items())
-            print(f"{model} {args.precision} {kind} {rows} rows, ns/token: {parts}", flush=True)
+            found = ours.families(Workload.make(kind, 1 << 18))
+            parts = ", ".join(f"{name} {ns:.1f}" for name, ns in found.ns_per_token.items())
+            print(f"{model} {args.precision} {kind} {found.rows} rows, ns/token: {parts}", flush=True)
 
 
 if __name__ == "__main__":
