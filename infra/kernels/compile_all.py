@@ -34,7 +34,10 @@ PORTABLE: dict[str, list[dict[str, int]]] = {
     "portable/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(4)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
 }
 TENSOR_CORES = {"cuda/attention_mma.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)]}
-HOPPER = {"cuda/gemm_wgmma.cu": [{"TILE_N": n, "STAGES": stages, "CLUSTER": 2, "ACTIVATION": 1} for n, stages in ((256, 4), (128, 6))]}
+HOPPER = {
+    "cuda/attention_wgmma.cu": [{"HEAD_DIM": dim} for dim in (32, 64)],
+    "cuda/gemm_wgmma.cu": [{"TILE_N": n, "STAGES": stages, "CLUSTER": 2, "ACTIVATION": 1} for n, stages in ((256, 4), (128, 6))],
+}
 
 Job = tuple[str, dict[str, int], str]
 
