@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from jobs import job_commands, model_commands
 from jobs.allocators import return_memory_at_once
+from jobs.commands import job, model
 from jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
 
-ROOMS = (job_commands, model_commands)
+ROOMS = (job, model)
 EPILOG = """exit codes:
   0   done
   2   bad usage or configuration: nothing was changed

@@ -1,18 +1,12 @@
-"""Partitions: the unit of work and of retry, cut from a corpus listing by content and never by the number of workers."""
+"""Partition: the unit of work and of retry, made of segments of corpus files. How they are cut: jobs.plan.packing."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, replace
-from itertools import pairwise
+from dataclasses import astuple, dataclass
 
 PLAN_FORMAT = 1
-MAX_RANGES_PER_ROW_GROUP = 16  # pyarrow has no row seek: each range decodes its group from the start
-MAX_SEGMENTS = 4_096  # files that one partition opens, one after another
-SEGMENT_COST_BYTES = 1_024  # what opening a file counts for, in bytes of text: ten thousand empty files are some work too
-PARTITION_TEXT_BYTES = {"cpu": 256 << 10, "gpu": 64 << 20}  # corpus.partition_text_bytes: auto
 
 
 @dataclass(frozen=True)
@@ -45,74 +39,6 @@ class Partition:
     id: str
     segments: tuple[Segment, ...]
     text_bytes: int  # estimate, what it was packed by
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A segment and the bytes of text that are expected in it."""
-
-    segment: Segment
-    text_bytes: int
-
-
-def cut_rows(group_rows: int, text_bytes: int, target_bytes: int) -> list[tuple[int, int]]:
-    """One Parquet row group -> row ranges [start, end) within it: the whole group where it is small enough, at most 16 ranges of a large one."""
-    if group_rows == 0:
-        return []
-    ranges = min(MAX_RANGES_PER_ROW_GROUP, group_rows, max(1, -(-text_bytes // target_bytes)))
-    return _even(group_rows, ranges)
-
-
-def cut_bytes(size: int, text_bytes: int, target_bytes: int) -> list[tuple[int, int]]:
-    """A file of lines -> byte ranges, wherever they fall: the reader moves each cut to the next line's start."""
-    return _even(size, min(size, max(1, -(-text_bytes // target_bytes)))) if size else []
-
-
-def _even(total: int, ranges: int) -> list[tuple[int, int]]:
-    cuts = [total * number // ranges for number in range(ranges + 1)]
-    return list(pairwise(cuts))
-
-
-def pack(pieces: Iterable[Piece], target_bytes: int) -> tuple[Partition, ...]:
-    """Consecutive pieces -> partitions of at most target_bytes bytes of text each (one piece may be larger), in the order they came."""
-    return tuple(_partition(number, held) for number, held in enumerate(_fill(pieces, target_bytes)))
-
-
-def _fill(pieces: Iterable[Piece], target_bytes: int) -> Iterator[list[Piece]]:
-    held: list[Piece] = []
-    cost = 0
-    for piece in pieces:
-        adds = piece.text_bytes + (0 if held and _continues(held[-1].segment, piece.segment) else SEGMENT_COST_BYTES)
-        if held and (cost + adds > target_bytes or len(held) == MAX_SEGMENTS):
-            yield held
-            held, cost = [], 0
-        held.append(piece)
-        cost += adds
-    if held:
-        yield held
-
-
-def _continues(before: Segment, after: Segment) -> bool:
-    return (before.path, before.kind, before.end) == (after.path, after.kind, after.start) and before.kind in ("rows", "bytes")
-
-
-def _partition(number: int, pieces: list[Piece]) -> Partition:
-    segments = tuple(_joined(piece.segment for piece in pieces))
-    return Partition(number, partition_id(segments), segments, sum(piece.text_bytes for piece in pieces))
-
-
-def _joined(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Neighbouring ranges of one file become one."""
-    held: Segment | None = None
-    for segment in segments:
-        if held is not None and _continues(held, segment):
-            held = replace(held, end=segment.end)
-            continue
-        if held is not None:
-            yield held
-        held = segment
-    if held is not None:
-        yield held
 
 
 def partition_id(segments: tuple[Segment, ...]) -> str:

@@ -11,29 +11,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.adoption import adopt_uncommitted
-from jobs.commits import CommitLog, pending
 from jobs.config import JobConfig
-from jobs.corpus_listing import appeared_since
-from jobs.display import Display, open_display
-from jobs.drive import drive, stopped_by_signals
-from jobs.driver import Driver
+from jobs.dataset.commits import CommitLog, pending
+from jobs.dataset.manifest import publish_manifest
+from jobs.dataset.receipt_table import Totals, sum_receipts
+from jobs.driver.decisions import Driver
+from jobs.driver.display import Display, open_display
+from jobs.driver.heartbeat import Heartbeat
+from jobs.driver.ledger import Ledger
+from jobs.driver.loop import drive, stopped_by_signals
+from jobs.driver.progress import Meter
+from jobs.driver.summary import Effort, Summary, summarise
+from jobs.driver.verdict import failures_as_error, require_few_quarantined
 from jobs.engine import describe_engine
 from jobs.errors import Interrupted, UsageError
-from jobs.heartbeat import Heartbeat
-from jobs.ledger import Ledger
-from jobs.manifest import publish_manifest
-from jobs.placement import Placement
-from jobs.plan import Plan, changed_keys, make_plan, partition_text_bytes, read_plan, write_plan
-from jobs.pool import Died, Pool
-from jobs.progress import Meter
+from jobs.plan.changes import changed_keys
+from jobs.plan.files import Plan, read_plan, write_plan
+from jobs.plan.listing import SurveyedFile, appeared_since, survey_files
+from jobs.plan.planning import make_plan, partition_text_bytes
+from jobs.pool.base import Died, Pool
+from jobs.pool.placement import Placement
 from jobs.receipt import Event, Ready
-from jobs.receipt_table import Totals, sum_receipts
+from jobs.shard.adoption import adopt_uncommitted
 from jobs.storage import AlreadyExists, Folder, open_folder
-from jobs.summary import Effort, Summary, summarise
-from jobs.survey import SurveyedFile, survey_files
-from jobs.verdict import failures_as_error, require_few_quarantined
-from jobs.worker import WorkerJob
+from jobs.worker.worker import WorkerJob
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +139,8 @@ class _Job:
 @contextlib.contextmanager
 def open_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
     """Ray, and workers on it; all that was started is gone at the end."""
-    from jobs.ray_pool import RayPool
-    from jobs.ray_session import RaySession
+    from jobs.pool.ray_pool import RayPool
+    from jobs.pool.ray_session import RaySession
 
     with RaySession(config, plan.device_kind if plan else None) as session:
         placement = session.placement()

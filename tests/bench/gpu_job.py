@@ -107,7 +107,7 @@ def main() -> None:
         rates[workers] = float(str(answer["tokens_per_s"]))
         say(row="job", model=args.model, workers=workers, over_bound=round(rates[workers] / bound, 3), summary=answer)
     if len(rates) > 1:
-        from jobs.equality import differences
+        from jobs.dataset.equality import differences
         from jobs.storage import open_folder
 
         first, *others = rates

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from jobs.commits import CommitLog
-from jobs.equality import differences
+from jobs.dataset.commits import CommitLog
+from jobs.dataset.equality import differences
 from jobs.storage import open_folder
 from tests.bench import job_process
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs import commands
+from tests.jobs import command_line
 
 BUCKET = "corpus-and-datasets"
 
@@ -72,13 +72,13 @@ def put_object(s3_server: str) -> Callable[[str, bytes], None]:
 
 
 @pytest.fixture
-def embed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., commands.Answer]:
+def embed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., command_line.Answer]:
     """embed(engine="WordEngine", corpus={…}, …): `embermill run` over tmp_path/corpus, on an inline pool."""
-    monkeypatch.setattr("jobs.run.open_pool", commands.open_inline_pool)
-    return functools.partial(commands.run, tmp_path)
+    monkeypatch.setattr("jobs.run.open_pool", command_line.open_inline_pool)
+    return functools.partial(command_line.run, tmp_path)
 
 
 @pytest.fixture
-def command() -> Callable[..., commands.Answer]:
+def command() -> Callable[..., command_line.Answer]:
     """command("verify", output): any command, with --json."""
-    return commands.command
+    return command_line.command

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus import Refusal, RowBatch
+from jobs.corpus.rows import Refusal, RowBatch
 from jobs.engine import Embedded
 from jobs.partition import Partition, Segment
 from jobs.receipt import Ready, Receipt

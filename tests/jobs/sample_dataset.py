@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus import Refusal, RowBatch
+from jobs.corpus.rows import Refusal, RowBatch, RowSchema
 from jobs.engine import Embedded, Output
 from jobs.partition import Partition, Segment
-from jobs.plan import Plan, RowSchema
+from jobs.plan.files import Plan
 from jobs.receipt import Receipt
-from jobs.shard import ShardWriter
+from jobs.shard.writer import ShardWriter
 from jobs.storage import Folder, open_folder
 
 DIM = 4

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobs import cli
-from jobs.command import Command
+from jobs.commands.command import Command
 from jobs.errors import DataError, InputChanged, Interrupted, JobError, UsageError
 
 
@@ -23,7 +23,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def install(answer: Any) -> None:
         command = Command("stub", "a stub", lambda parser: None, answer, lambda found: f"found {found['found']}")
-        monkeypatch.setattr(cli.job_commands, "COMMANDS", (command,))
+        monkeypatch.setattr(cli.job, "COMMANDS", (command,))
 
     return install
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.jobs.commands import Answer
+from tests.jobs.command_line import Answer
 
 DOCUMENTS = [(f"doc-{n:03d}", f"text {n}, with \"quotes\" and a comma" + " é漢字🙂 \u2028 \x85 tab\t" * (n % 3), f"l{n % 4}") for n in range(120)]
 FORMATS, COMPRESSIONS = ("parquet", "jsonl", "csv", "txt"), ("", ".gz", ".zst")

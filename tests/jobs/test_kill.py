@@ -21,10 +21,10 @@ import pytest
 import yaml
 
 from jobs.config import load_config
-from jobs.equality import differences
+from jobs.dataset.equality import differences
 from jobs.run import run
 from jobs.storage import open_folder
-from tests.jobs.commands import open_inline_pool
+from tests.jobs.command_line import open_inline_pool
 
 ROOT = Path(__file__).parent.parent.parent
 ROWS = 1600  # in some 40 partitions, 4 ms a row: four seconds of work for one worker after another

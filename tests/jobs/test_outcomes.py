@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.encoder.tiny_bert import TinyBert, write_tokenizer
-from tests.jobs.commands import Answer
+from tests.jobs.command_line import Answer
 
 Embed = Callable[..., Answer]
 

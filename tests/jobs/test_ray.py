@@ -18,12 +18,12 @@ import pytest
 import yaml
 
 from jobs.config import JobConfig
-from jobs.equality import differences
+from jobs.dataset.equality import differences
 from jobs.errors import DataError, Interrupted, UsageError
-from jobs.ray_session import RaySession, require_listener, submitted_with_working_dir
+from jobs.pool.ray_session import RaySession, require_listener, submitted_with_working_dir
 from jobs.run import run
 from jobs.storage import open_folder
-from tests.jobs.commands import open_inline_pool
+from tests.jobs.command_line import open_inline_pool
 
 ROWS = 300
 Configure = Callable[..., JobConfig]

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.config import JobConfig
-from jobs.equality import differences
+from jobs.dataset.equality import differences
+from jobs.dataset.manifest import read_manifest
 from jobs.errors import DataError, InputChanged, Interrupted, UsageError
-from jobs.manifest import read_manifest
 from jobs.run import run
 from jobs.storage import open_folder
 from tests.jobs import engines
-from tests.jobs.commands import open_inline_pool
+from tests.jobs.command_line import open_inline_pool
 
 ROWS = 200
 Configure = Callable[..., JobConfig]

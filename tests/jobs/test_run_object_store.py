@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.config import JobConfig
+from jobs.dataset.verify import verify
 from jobs.errors import UsageError
 from jobs.run import run
 from jobs.storage import open_folder
-from jobs.verify import verify
-from tests.jobs.commands import open_inline_pool
+from tests.jobs.command_line import open_inline_pool
 
 
 @pytest.fixture(autouse=True)

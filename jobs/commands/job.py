@@ -1,0 +1,71 @@
+"""The commands about a job and its dataset: run, plan, status, verify."""
+
+from __future__ import annotations
+
+import argparse
+
+from jobs.commands import report
+from jobs.commands.command import Answer, Command, positive, progress_bar
+from jobs.commands.model import measure_model
+
+
+def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="the job's YAML file; every key is explained in configs/reference.yaml")
+    example = "override one key, for example --set workers.count=4; may be given several times"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=example)
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config_arguments(parser)
+    parser.add_argument("--limit", type=positive, metavar="N", help="embed only the first N rows, into a dataset of their own")
+    parser.add_argument("--events", metavar="FILE", help="append one JSON line to FILE for each committed shard")
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    from jobs.config import load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    from jobs.run import run as run_job
+
+    return run_job(config, limit=arguments.limit, events_file=arguments.events).to_json()
+
+
+def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config_arguments(parser)
+    parser.add_argument("--tokens-per-s", type=float, metavar="N", help="estimate the time at this speed (`embermill bench` measures it)")
+
+
+def plan(arguments: argparse.Namespace) -> Answer:
+    from jobs.config import load_config
+    from jobs.plan.survey import survey
+
+    config = load_config(arguments.config, arguments.overrides)
+    count_tokens, dimensions = measure_model(config.model) if config.model.engine == "native" else (None, None)
+    return survey(config, count_tokens=count_tokens, dimensions=dimensions, tokens_per_s=arguments.tokens_per_s).to_json()
+
+
+def _add_output_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+
+
+def status(arguments: argparse.Namespace) -> Answer:
+    from jobs.dataset.status import status as look
+    from jobs.storage import open_folder
+
+    return look(open_folder(arguments.output)).to_json()
+
+
+def verify(arguments: argparse.Namespace) -> Answer:
+    from jobs.dataset.verify import verify as read_again
+    from jobs.storage import open_folder
+
+    with progress_bar("reading every shard again") as advance:
+        return read_again(open_folder(arguments.output), advance).to_json()
+
+
+COMMANDS = (
+    Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
+    Command("plan", "what a run would do: files, rows, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
+    Command("status", "how far a dataset is", _add_output_argument, status, report.show_status),
+    Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, report.show_verify),
+)

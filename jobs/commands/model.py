@@ -1,0 +1,251 @@
+"""The commands about a model rather than a job: convert, inspect, encode, bench, search. The encoder is imported when one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.commands import report
+from jobs.commands.command import Answer, Command, positive, progress_bar
+from jobs.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from encoder import Encoder
+    from jobs.config import ModelConfig
+
+PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
+POOLINGS = ("cls", "mean", "max", "last")
+SHAPES = ("minilm-l6", "bert-base", "bert-large")
+TOKENS_PER_LOAD = {"cpu": 1 << 13, "gpu": 1 << 20}
+FORMATS = ("safetensors", "mpk", "mpk.gz", "bpk")
+MAPPINGS = ("bert", "minilm", "masked", "st")
+MODEL_HELP = "a folder, a Hugging Face id, an object-store URL, or package:NAME/SUBDIR"
+
+
+@contextlib.contextmanager
+def model_errors() -> Iterator[None]:
+    """The encoder's errors as the job's, so that each has its exit code: damaged weights and unusable texts are bad data, all else is usage."""
+    from encoder.errors import EncoderError, InputError, WeightsError
+
+    try:
+        yield
+    except (InputError, WeightsError) as error:
+        raise DataError(str(error)) from error
+    except EncoderError as error:
+        raise UsageError(str(error)) from error
+
+
+@contextlib.contextmanager
+def open_encoder(arguments: argparse.Namespace, **options: Any) -> Iterator[Encoder]:
+    """The encoder that a command's arguments describe, closed afterwards."""
+    from encoder import Encoder
+
+    names = ("weights", "revision", "max_tokens", "device", "precision", "threads")
+    with model_errors(), Encoder.from_pretrained(arguments.model, **{name: getattr(arguments, name) for name in names}, **options) as encoder:
+        yield encoder
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """How a model is loaded and where it runs."""
+    parser.add_argument("--weights", metavar="FILE", help="which weight file of the model's folder, where it holds several")
+    parser.add_argument("--revision", help="which revision of a Hugging Face model")
+    parser.add_argument("--max-tokens", type=positive, metavar="N", help="cut texts here rather than at the model's own limit")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto (default): a GPU where there is one")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto (default): float32 on a CPU, float16 on a GPU")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads; by default all that this process may use")
+
+
+def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("--text", action="append", metavar="TEXT", help="a text to embed; may be given several times. Without it stdin is read, a text a line")
+    parser.add_argument("--prompt", help="a text put before each, or the name of one of the model's prompts")
+    parser.add_argument("--pooling", choices=POOLINGS, help="rather than the model's own")
+    parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=None, help="scale vectors to length 1, or not, whatever the model says")
+    parser.add_argument("--dimensions", type=positive, metavar="N", help="keep the first N numbers of each vector")
+    _add_model_arguments(parser)
+
+
+def encode(arguments: argparse.Namespace) -> Answer:
+    if arguments.text is None and sys.stdin.isatty():
+        raise UsageError("encode: expected --text, or texts on stdin, one a line")
+    texts = arguments.text if arguments.text is not None else [line.rstrip("\n") for line in sys.stdin]
+    options = {name: getattr(arguments, name) for name in ("prompt", "pooling", "normalize", "dimensions")}
+    with open_encoder(arguments, **options) as encoder:
+        encoded = next(encoder.encode_stream([texts]))
+        return {
+            "model": arguments.model,
+            "dimensions": encoder.dimension,
+            "embeddings": [[float(str(number)) for number in vector] for vector in encoded.embeddings],  # the shortest decimals that read back the same
+            "num_tokens": encoded.num_tokens.tolist(),
+            "num_tokens_dropped": encoded.num_tokens_dropped.tolist(),
+        }
+
+
+def _show_encode(answer: Answer) -> str:
+    return "\n".join(str(vector) for vector in answer["embeddings"])
+
+
+def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=f"{MODEL_HELP}. Without it models with random weights are measured, from token ids")
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="which random model (default on a GPU: all, on a CPU: the smallest)")
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("--texts", metavar="FILE", type=Path, help="measure on these texts, one a line")
+    given.add_argument("--lengths", default="mixed", metavar="N|mixed", help="or on made-up texts of N tokens, or of mixed lengths (the default: median 90)")
+    parser.add_argument("--documents", type=positive, default=512, metavar="N", help="how many made-up texts (default 512)")
+    parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="medians of so many runs (default 3)")
+    _add_model_arguments(parser)
+
+
+def bench(arguments: argparse.Namespace) -> Answer:
+    if arguments.model is None:
+        return _bench_shapes(arguments)
+    with open_encoder(arguments) as encoder:
+        from encoder.throughput import measure_throughput
+
+        measured = measure_throughput(encoder, _bench_texts(arguments, encoder.max_tokens), arguments.repeats)
+        return {
+            "model": arguments.model,
+            "device": encoder.device.name,
+            "precision": encoder.precision,
+            "threads": encoder.threads,
+            "kernel_set": encoder.kernel_set,
+            **asdict(measured),
+        }
+
+
+def _bench_shapes(arguments: argparse.Namespace) -> Answer:
+    """Random models in well-known shapes; on a GPU each also held against float32 on the CPU."""
+    from encoder import Encoder
+    from encoder.device import choose_device, resolve_precision
+    from encoder.random_model import SHAPES, write_random_model
+    from encoder.throughput import measure_shape
+
+    with model_errors():
+        device = choose_device(arguments.device)
+        precision = resolve_precision(arguments.precision, device.kind)
+    gpu, found, kernel_set = device.kind == "gpu", [], ""
+    for shape in arguments.shape or (SHAPES if gpu else ["minilm-l6"]):
+        with model_errors(), tempfile.TemporaryDirectory() as folder:
+            write_random_model(SHAPES[shape], Path(folder))
+            with contextlib.ExitStack() as opened:
+                encoder = opened.enter_context(Encoder.from_pretrained(folder, device=device.kind, precision=precision, threads=arguments.threads))
+                reference = opened.enter_context(Encoder.from_pretrained(folder, device="cpu")) if gpu else None
+                kernel_set = encoder.kernel_set
+                profile = None
+                if kernel_set.startswith("cuda:"):  # the backend whose kernel families and ceiling can be timed
+                    from encoder.gpu_profile import ShapeProfile
+
+                    profile = ShapeProfile(encoder.description, device, precision)
+                for lengths in ("128", "512", "mixed"):
+                    found.append(asdict(measure_shape(encoder, shape, lengths, TOKENS_PER_LOAD[device.kind], arguments.repeats, reference, profile)))
+    return {"device": device.name, "precision": precision, "kernel_set": kernel_set, "shapes": found}
+
+
+def _bench_texts(arguments: argparse.Namespace, longest: int) -> list[str]:
+    from encoder.throughput import synthetic_lengths, synthetic_texts
+
+    if arguments.texts is not None:
+        try:
+            with arguments.texts.open(encoding="utf-8") as file:
+                texts = [line.rstrip("\n") for line in file]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--texts {arguments.texts}: cannot be read as UTF-8 text: {error}") from error
+        if not texts:
+            raise UsageError(f"--texts {arguments.texts}: expected a text a line, the file is empty")
+        return texts
+    if arguments.lengths != "mixed" and not (arguments.lengths.isdecimal() and int(arguments.lengths)):
+        raise UsageError(f"--lengths {arguments.lengths}: expected a number of tokens, or mixed")
+    return synthetic_texts(synthetic_lengths(arguments.lengths, arguments.documents, longest))
+
+
+def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+    parser.add_argument("query", metavar="QUERY", help="what to look for, as text")
+    parser.add_argument("-k", type=positive, default=5, metavar="K", help="how many answers (default 5)")
+    parser.add_argument("--query-prompt", metavar="TEXT", help="put before the query; by default the dataset's query_prompt, else the model's prompt `query`")
+    parser.add_argument("--model", metavar="MODEL", help="where the dataset's model is now, if it has moved")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto (default): a GPU where there is one")
+
+
+def search(arguments: argparse.Namespace) -> Answer:
+    from jobs.dataset.search import open_dataset, search_dataset
+
+    dataset = open_dataset(arguments.output, model_source=arguments.model)
+    prompt = arguments.query_prompt if arguments.query_prompt is not None else dataset.model.query_prompt
+    if prompt is None and dataset.model.engine == "native":
+        prompt = _model_prompts(dataset.model).get("query")
+    hits = search_dataset(dataset, arguments.query, k=arguments.k, prompt=prompt, device=arguments.device)
+    return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
+
+
+def measure_model(model: ModelConfig) -> tuple[Callable[[Sequence[str]], np.ndarray], int]:
+    """From the model's folder alone: how many tokens each text would be fed as ([B]), and columns of a vector. For `embermill plan`."""
+    from encoder import describe
+    from encoder.throughput import open_tokenizer
+
+    names = ("weights", "revision", "max_tokens", "dimensions")
+    with model_errors():
+        prompt = model.prompt if model.prompt_name is None else model.prompt_name
+        description = describe(str(model.source), prompt=prompt, **{name: getattr(model, name) for name in names})
+        tokenizer = open_tokenizer(description)
+    return lambda texts: tokenizer.tokenize(texts).num_tokens, description.dimension
+
+
+def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
+    from encoder import describe
+
+    with model_errors():
+        return describe(str(model.source), weights=model.weights, revision=model.revision).config.prompts
+
+
+def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC", help="a weight file of any format, or a model folder")
+    parser.add_argument("target", metavar="DST", help="the file or folder to make; with folders tokenizer, pooling and configuration go along")
+    parser.add_argument("--to", choices=FORMATS, help="the format; by default what DST's suffix says")
+    parser.add_argument("--mapping", choices=MAPPINGS, help="which Burn module names the parameters; by default the source's own, else bert")
+    parser.add_argument("--precision", choices=("full", "half"), help="by default the source's own types")
+    parser.add_argument("--align", type=int, choices=(64, 256, 4096), help="pad an .mpk so that every tensor starts at a multiple of so many bytes")
+
+
+def convert(arguments: argparse.Namespace) -> Answer:
+    from encoder.weights.convert import convert as convert_weights
+
+    _require(arguments.source)
+    options = {name: getattr(arguments, name) for name in ("to", "mapping", "precision", "align")}
+    with model_errors(), progress_bar("writing and comparing") as advance:
+        report = convert_weights(arguments.source, arguments.target, progress=advance, **options)
+    return asdict(report) | {"words": str(report)}
+
+
+def _add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a weight file of any format (.safetensors, .mpk, .mpk.gz, .bpk), or a model folder")
+
+
+def inspect(arguments: argparse.Namespace) -> Answer:
+    from encoder.weights.inspect import inspect as inspect_weights
+
+    _require(arguments.file)
+    with model_errors():
+        return inspect_weights(arguments.file)
+
+
+def _require(path: str) -> None:
+    if not Path(path).exists():
+        raise UsageError(f"{path}: expected a weight file or a model folder, found nothing there")
+
+
+COMMANDS = (
+    Command("search", "look into a dataset: the rows most similar to a question", _add_search_arguments, search, report.show_search),
+    Command("encode", "embed a few texts: their vectors as JSON", _add_encode_arguments, encode, _show_encode),
+    Command("bench", "how fast the encoder is here, tokenising timed apart", _add_bench_arguments, bench, report.show_bench),
+    Command("convert", "weights from one format into another, compared bit by bit", _add_convert_arguments, convert, lambda answer: str(answer["words"])),
+    Command("inspect", "what is in a weight file", _add_inspect_arguments, inspect, report.show_inspect),
+)

@@ -1,0 +1,194 @@
+"""The answers of the commands, put into words for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from jobs.commands.command import Answer
+
+HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
+
+
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Two columns, the left one as wide as it must be."""
+    rows = [*rows]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(f"  {label:<{width}}  {words}".rstrip() for label, words in rows)
+
+
+def show_run(answer: Answer) -> str:
+    """The summary at the end of a run: what the dataset holds, and what this run did for it."""
+    lengths = answer["token_lengths"]
+    rows = [
+        ("rows", _show_rows(answer) + (", see quarantine/ for the reasons" if answer["rows_quarantined"] else "")),
+        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')} too long for the model"),
+        ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
+        ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
+    ]
+    return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
+
+
+def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
+    if not answer["rows_embedded"]:
+        yield "this run", "had nothing left to do"
+        return
+    before = f"; {several(answer['committed_before'], 'shard')} had been committed before" if answer["committed_before"] else ""
+    where = f"on {several(answer['workers'], 'worker')} ({answer['device']}, {answer['precision']})"
+    yield "this run", f"{several(answer['rows_embedded'], 'row')} in {show_seconds(answer['seconds'])} {where}{before}"
+    embedding = show_seconds(answer["seconds_embedding"])
+    yield "speed", f"{answer['tokens_per_s']:,.0f} tokens/s, {answer['rows_per_s']:,.0f} rows/s over {embedding} from the first row read to the last commit"
+    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in answer["stage_shares"].items())
+    yield "busy with", f"{shares}; the {answer['bound']} is the bound"
+
+
+def show_plan(answer: Answer) -> str:
+    """What a run would do."""
+    about = "" if answer["rows_exact"] else "about "
+    unreadable = f"; {answer['unreadable_files']:,} cannot be read" if answer["unreadable_files"] else ""
+    rows = [
+        ("files", f"{answer['files']:,}, {show_bytes(answer['input_bytes'])}{unreadable}"),
+        ("rows", f"{about}{answer['rows']:,}, about {show_bytes(answer['text_bytes'])} of text"),
+        ("partitions", f"{answer['partitions']:,} of up to {show_bytes(answer['partition_text_bytes'])} each, as cut for a {answer['device'].upper()}"),
+        ("tokens", f"about {answer['tokens']:,}" + ("" if answer["lengths"] else " (guessed from the text's size: this engine has no tokenizer to ask)")),
+    ]
+    if answer["output_bytes"] is not None:
+        rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
+    unknown = "unknown: give --tokens-per-s (`embermill bench` measures it)"
+    rows.append(("time", unknown if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
+    return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])
+
+
+def _show_lengths(lengths: list[tuple[int, int]], texts: int) -> str:
+    """A bar for each bucket of the histogram, its buckets put together into at most twelve."""
+    if not lengths:
+        return ""
+    step = -(-len(lengths) // HISTOGRAM_LINES)
+    groups = [lengths[first : first + step] for first in range(0, len(lengths), step)]
+    bars = [(group[-1][0], sum(count for _, count in group)) for group in groups]
+    most = max(count for _, count in bars)
+    lines = [f"  up to {bound:>6,} tokens  {'█' * round(HISTOGRAM_WIDTH * count / most):<{HISTOGRAM_WIDTH}} {count / texts:>4.0%}" for bound, count in bars]
+    return f"\n\nLengths of {texts:,} sampled rows:\n" + "\n".join(lines)
+
+
+def show_status(answer: Answer) -> str:
+    """How far a dataset is, and whether anybody is at it."""
+    states = {
+        "planned": "planned, nothing is committed yet",
+        "running": "a run is at it now",
+        "unfinished": "unfinished, and no run is at it: start the same run again, it goes on from here (and says so, if too many rows were quarantined)",
+        "finished": "finished",
+    }
+    rows = [
+        ("state", states[answer["state"]]),
+        ("partitions", f"{answer['partitions_done']:,} of {answer['partitions']:,} done, {show_bytes(answer['text_bytes_left'])} of text left"),
+        ("rows", _show_rows(answer)),
+        ("tokens", f"{answer['tokens']:,}"),
+        ("made on", f"a {answer['device_kind'].upper()} in {answer['precision']}"),
+    ]
+    beat = answer["heartbeat"]
+    if answer["state"] == "running" and beat:
+        eta = f", {show_seconds(beat['eta_s'])} left" if beat.get("eta_s") else ""
+        rows.append(("now", f"{beat['tokens_per_s']:,.0f} tokens/s on {beat['host']}{eta}, {answer['heartbeat_age_s']:.0f} s ago"))
+    return f"{answer['root']}\n" + table(rows)
+
+
+def show_verify(answer: Answer) -> str:
+    """What was read again and found good; damage is an error and comes another way."""
+    shards = several(answer["shards"], "shard")
+    scope = f"{shards} read again" if answer["finished"] else f"{shards} read again (of a run that is not finished)"
+    lines = [f"{answer['root']} is sound: {scope}, {several(answer['rows_out'], 'row')}. Sums, schema, counts, ids, finite values and norms are right."]
+    if answer["unnamed_files"]:
+        lines.append(f"{several(answer['unnamed_files'], 'file')} that nothing names, which no reader of the manifest sees: {', '.join(answer['unnamed'][:5])}")
+    return "\n".join(lines)
+
+
+def _show_rows(answer: Answer) -> str:
+    return f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"
+
+
+def several(number: int, noun: str) -> str:
+    """1 shard, 2 shards."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def show_bytes(number: float) -> str:
+    """8_912_345 -> 8.9 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}" if unit != "B" else f"{number:.0f} B"
+        number /= 1000
+    return f"{number:,.1f} TB"
+
+
+def show_seconds(seconds: float) -> str:
+    """71.5 -> 1 min 12 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def show_bench(answer: Answer) -> str:
+    if "shapes" in answer:
+        return _show_shapes(answer)
+    where = f"{answer['model']} on {answer['device']}, {answer['precision']}, {answer['threads']} threads"
+    return f"{where}\n" + table([
+        ("measured on", f"{answer['documents']:,} texts, {answer['tokens']:,} tokens, the longest of {answer['longest']}"),
+        ("encoder", f"{answer['encode_tokens_per_s']:,.0f} tokens/s, from token ids to vectors"),
+        ("tokenizer", f"{answer['tokenize_tokens_per_s']:,.0f} tokens/s, from texts to token ids"),
+        ("together", f"{answer['text_tokens_per_s']:,.0f} tokens/s, from texts to vectors"),
+        ("kernels", answer["kernel_set"]),
+    ])
+
+
+def _show_shapes(answer: Answer) -> str:
+    lines = [f"{answer['device']}, {answer['precision']}: random models, from token ids to vectors", f"  {'shape':<11} {'lengths':<8} {'tokens/s':>12}"]
+    for row in answer["shapes"]:
+        parity = "" if row["cosine_min"] is None else f"   smallest cosine to float32 {row['cosine_min']:.6f}"
+        share = "" if row["chain_share"] is None else f"   {row['chain_share']:.2f} of the products alone"
+        lines.append(f"  {row['shape']:<11} {row['lengths']:<8} {row['tokens_per_s']:>12,.0f}{parity}{share}")
+        if row["ns_per_token"] is not None:
+            lines.append("      ns a token: " + ", ".join(f"{family} {ns:.1f}" for family, ns in row["ns_per_token"].items()))
+    return "\n".join([*lines, f"  kernels: {answer['kernel_set']}"])
+
+
+def show_search(answer: Answer) -> str:
+    found = [_show_hit(rank, hit) for rank, hit in enumerate(answer["hits"], 1)]
+    unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {answer['rows']:,} rows are committed so far)"]
+    return "\n".join([*found, *unfinished]) or "nothing is committed yet"
+
+
+def _show_hit(rank: int, hit: Answer) -> str:
+    """The score, the id and the kept columns, each on a line of its own where there are several."""
+    ours = ("num_tokens", "num_tokens_dropped", "text_hash")
+    (_, identity), *kept = [(name, value) for name, value in hit["columns"].items() if name not in ours]
+    lines = [f"{rank}. {hit['score']:.3f}  {identity}"]
+    lines += [f"          {name}: {_shorten(value)}" for name, value in kept if value is not None]
+    return "\n".join(lines)
+
+
+def _shorten(value: object, width: int = 120) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def show_inspect(answer: Answer) -> str:
+    architecture = f"{answer['architecture']}, {answer['layers']} layers" if answer["architecture"] else "none that embermill knows"
+    head = table([
+        ("file", f"{answer['file']}, {answer['file_bytes']:,} bytes"),
+        ("format", ", ".join(filter(None, (answer["format"], answer["era"], answer["burn_version"] and f"version {answer['burn_version']}")))),
+        ("architecture", architecture),
+        ("parameters", f"{answer['parameters']:,} in {len(answer['tensors'])} tensors"),
+        *((f"metadata {name}", _shorten(value)) for name, value in answer["metadata"].items()),
+    ])
+    return head + "\n\n" + _show_tensors(answer["tensors"])
+
+
+def _show_tensors(tensors: list[Answer]) -> str:
+    names = max((len(tensor["name"]) for tensor in tensors), default=0)
+    shapes = max((len(str(tensor["shape"])) for tensor in tensors), default=0)
+    return "\n".join(
+        f"  {tensor['name']:<{names}}  {tensor['dtype']:<4}  {tensor['shape']!s:<{shapes}}  {tensor['bytes']:>13,}  {tensor['id'] or ''}".rstrip()
+        for tensor in tensors
+    )

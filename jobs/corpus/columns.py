@@ -1,0 +1,77 @@
+"""A file's columns fitted to the pinned row schema, with on_schema_drift for what deviates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from jobs.corpus.arrow_types import as_id, as_text, canonical, cast_by_row, drifted, id_type, plain_array, text_type
+from jobs.corpus.rows import Fault, RowSchema
+
+
+def deviates(schema: RowSchema, column: str, found: pa.DataType | None) -> pa.DataType | None:
+    """The pinned type from which this column of a file deviates, None where it fits every use of it."""
+    uses: list[tuple[pa.DataType, Callable[[pa.DataType], pa.DataType]]] = []
+    if column == schema.id_column:
+        uses.append((schema.id_type, id_type))
+    if column in schema.text_columns:
+        uses.append((pa.string(), text_type))
+    uses.extend((kind, canonical) for source, _, kind in schema.kept if source == column)
+    return next((pinned for pinned, read_as in uses if found is None or read_as(found) != pinned), None)
+
+
+def check_file(schema: RowSchema, file: str, types: dict[str, pa.DataType], *, all_columns: bool = True) -> None:
+    """DataError for the first column that deviates, where on_schema_drift is fail. types: the file's columns; all_columns: there are no others."""
+    if schema.on_schema_drift != "fail":
+        return
+    for column in schema.columns:
+        if not all_columns and pa.types.is_null(types.get(column, pa.null())):
+            continue
+        pinned = deviates(schema, column, types.get(column))
+        if pinned is not None:
+            raise drifted(file, column, types.get(column), pinned)
+
+
+class ColumnFitter:
+    """Fits batches of one file. `faults` collects, for the batch at hand, rows whose value cannot be cast."""
+
+    def __init__(self, schema: RowSchema) -> None:
+        self.schema = schema
+        self.faults: dict[int, Fault] = {}
+
+    def fit(self, num_rows: int, columns: dict[str, pa.Array]) -> tuple[pa.Array | None, tuple[pa.Array, ...], tuple[pa.Array, ...], dict[int, Fault]]:
+        """columns: source name -> [N]. Returns ids (None where positional), texts, kept, and the rows that are refused."""
+        self.faults = {}
+        schema = self.schema
+        ids = None if schema.id_column is None else self._one(num_rows, columns, schema.id_column, schema.id_type, id_type, as_id)
+        texts = tuple(self._one(num_rows, columns, column, pa.string(), text_type, as_text) for column in schema.text_columns)
+        kept = tuple(self._one(num_rows, columns, source, kind, canonical, _stored) for source, _, kind in schema.kept)
+        return ids, texts, kept, self.faults
+
+    def _one(
+        self,
+        num_rows: int,
+        columns: dict[str, pa.Array],
+        name: str,
+        pinned: pa.DataType,
+        read_as: Callable[[pa.DataType], pa.DataType],
+        convert: Callable[[pa.Array], pa.Array],
+    ) -> pa.Array:
+        array = columns.get(name)
+        if array is None:
+            return pa.nulls(num_rows, pinned)
+        if read_as(array.type) == pinned:
+            return convert(array)
+        if self.schema.on_schema_drift != "cast":
+            return pa.nulls(num_rows, pinned)
+        cast, failures = cast_by_row(plain_array(array), pinned)
+        for row, error in failures.items():
+            self.faults.setdefault(row, Fault("uncastable", f"column {name!r}: {error}"))
+        return cast
+
+
+def _stored(array: pa.Array) -> pa.Array:
+    """A kept column in the type the dataset stores."""
+    plain = plain_array(array)
+    return plain.cast(pa.string()) if pa.types.is_large_string(plain.type) else plain

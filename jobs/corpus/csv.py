@@ -1,0 +1,63 @@
+"""CSV with a header: every field is a string, an empty one the empty string, quoted fields may hold line ends. Read front to back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.corpus.columns import ColumnFitter, check_file
+from jobs.corpus.csv_records import CsvParser, Records, parse_csv
+from jobs.corpus.lines import LineBlock, LongLine
+from jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
+from jobs.errors import DataError
+
+
+def read_header(parser: CsvParser, path: str) -> list[str]:
+    """The columns; none for an empty file. DataError for a header that cannot be one."""
+    header = parser.first()
+    if header is None:
+        return []
+    if header.faults:
+        raise DataError(f"{path}: its header cannot be read: {header.faults[0].error}")
+    names = header.fields[0]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: two columns of one name: {', '.join(repeated)}")
+    return names
+
+
+def read_csv(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, max_record_bytes: int) -> Iterator[RawRows | RefusedRange]:
+    """Front to back; rows have numbers and bytes. A row with more or fewer fields than the header is refused alone."""
+    parser = parse_csv(blocks, max_record_bytes)
+    names = read_header(parser, path)
+    if not names:
+        return
+    check_file(schema, path, dict.fromkeys(names, pa.string()))
+    fitter = ColumnFitter(schema)
+    row = 0
+    for records in parser:
+        yield _raw(records, names, fitter, row)
+        row += len(records.fields)
+
+
+def _raw(records: Records, names: list[str], fitter: ColumnFitter, first: int) -> RawRows:
+    count = len(records.fields)
+    faults = {
+        row: Fault("unparsable_line", f"{len(fields)} fields, while the header has {len(names)}")
+        for row, fields in enumerate(records.fields)
+        if len(fields) != len(names)
+    } | records.faults
+    columns = {}
+    for name in fitter.schema.columns:
+        if name in names:
+            place = names.index(name)
+            values = (
+                [None if row in faults else fields[place] for row, fields in enumerate(records.fields)]
+                if faults
+                else [fields[place] for fields in records.fields]
+            )
+            columns[name] = pa.array(values, pa.string())
+    ids, texts, kept, uncastable = fitter.fit(count, columns)
+    rows = np.arange(first, first + count, dtype=np.int64)
+    return RawRows(count, ids, texts, kept, rows, np.array(records.offsets, np.int64), uncastable | faults)

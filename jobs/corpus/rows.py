@@ -1,0 +1,207 @@
+"""Rows on their way from a corpus file to the engine: as a format's reader found them, and as they are handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.corpus.arrow_types import invalid_utf8_rows
+
+
+@dataclass(frozen=True)
+class RowSchema:
+    """How rows of the corpus become rows of the dataset; pinned, the same for every file and shard.
+
+    id_column: None means positional ids, PATH:POSITION. kept: (source column, name in the output, type).
+    on_bad_file: what happens to a compressed file that turns out to be damaged while it is read.
+    """
+
+    id_name: str
+    id_column: str | None
+    id_type: pa.DataType
+    text_columns: tuple[str, ...]
+    text_separator: str
+    kept: tuple[tuple[str, str, pa.DataType], ...]
+    max_text_bytes: int
+    on_schema_drift: str
+    on_bad_file: str = "fail"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The source columns that are read, each once."""
+        named = [*([self.id_column] if self.id_column else []), *self.text_columns, *(source for source, _, _ in self.kept)]
+        return tuple(dict.fromkeys(named))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Rows that cannot be embedded, on their way to the quarantine.
+
+    row: ordinal of the (first) row within the partition. first_row: 0-based row within the file, None for lines read by byte range.
+    first_byte: offset of the line in the uncompressed text, None for Parquet. reason: one of quarantine.REASONS.
+    """
+
+    row: int
+    row_count: int
+    id: str | None
+    file: str
+    first_row: int | None
+    first_byte: int | None
+    reason: str
+    error: str
+    text_bytes: int | None
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Consecutive input rows of one partition.
+
+    first_row: ordinal within the partition of the first input row this batch stands for; num_rows: how many, refused ones included.
+    rows: [N] int64 ordinals of the rows that are here. ids [N], texts [N] (string, joined, valid UTF-8), kept: [N] each, in the plan's order.
+    num_rows == N + sum(r.row_count for r in refused).
+    """
+
+    first_row: int
+    num_rows: int
+    rows: np.ndarray
+    ids: pa.Array
+    texts: pa.Array
+    kept: tuple[pa.Array, ...]
+    refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why one row cannot be embedded."""
+
+    reason: str
+    error: str
+    text_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """Rows of one file, not yet judged. ids: [N], None where they are positional. texts: [N] each, UTF-8 unchecked; kept: [N] each, of the pinned type.
+
+    first_row, first_byte: [N] int64, position in the file, None where it has none of that kind. faults: row of this batch -> why it is refused already.
+    """
+
+    num_rows: int
+    ids: pa.Array | None
+    texts: tuple[pa.Array, ...]
+    kept: tuple[pa.Array, ...]
+    first_row: np.ndarray | None
+    first_byte: np.ndarray | None
+    faults: dict[int, Fault]
+
+    def slice(self, start: int, end: int) -> RawRows:
+        """Rows [start, end) of these."""
+        return replace(
+            self,
+            num_rows=end - start,
+            ids=None if self.ids is None else self.ids.slice(start, end - start),
+            texts=tuple(column.slice(start, end - start) for column in self.texts),
+            kept=tuple(column.slice(start, end - start) for column in self.kept),
+            first_row=None if self.first_row is None else self.first_row[start:end],
+            first_byte=None if self.first_byte is None else self.first_byte[start:end],
+            faults={row - start: fault for row, fault in self.faults.items() if start <= row < end},
+        )
+
+    def split(self, max_rows: int, max_bytes: int) -> Iterator[RawRows]:
+        """Consecutive pieces of at most max_rows rows and max_bytes bytes of text (one row may exceed them)."""
+        sizes = np.zeros(self.num_rows, np.int64)
+        for column in self.texts:
+            sizes += pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+        ends = np.cumsum(sizes)
+        if self.num_rows <= max_rows and (not self.num_rows or ends[-1] <= max_bytes):
+            yield self
+            return
+        start = 0
+        while start < self.num_rows:
+            before = int(ends[start - 1]) if start else 0
+            fitting = int(np.searchsorted(ends, before + max_bytes, side="right"))
+            end = max(start + 1, min(fitting, start + max_rows, self.num_rows))
+            yield self.slice(start, end)
+            start = end
+
+
+@dataclass(frozen=True)
+class RefusedRange:
+    """Consecutive rows of one file that are refused together, unread."""
+
+    row_count: int
+    first_row: int | None
+    first_byte: int | None
+    fault: Fault
+
+
+def judge(raw: RawRows, schema: RowSchema, *, path: str, name: str, ordinal: int) -> RowBatch:
+    """Join the text columns and part the rows that can be embedded from those that cannot. ordinal: of the first row, within the partition."""
+    ids = raw.ids if raw.ids is not None else _positional_ids(raw, name)
+    texts, absent = _join(raw.texts, schema.text_separator)
+    lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+    faults = _faults(raw, ids, absent, lengths, schema.max_text_bytes)
+    rows = np.arange(ordinal, ordinal + raw.num_rows, dtype=np.int64)
+    kept = raw.kept
+    refused: tuple[Refusal, ...] = ()
+    if faults:
+        good = np.ones(raw.num_rows, bool)
+        good[list(faults)] = False
+        refused = tuple(_refusal(raw, ids, row, fault, path=path, ordinal=ordinal, text_bytes=int(lengths[row])) for row, fault in sorted(faults.items()))
+        mask = pa.array(good)
+        rows, ids, texts = rows[good], ids.filter(mask), texts.filter(mask)
+        kept = tuple(column.filter(mask) for column in kept)
+    return RowBatch(ordinal, raw.num_rows, rows, ids, texts.cast(pa.string()), kept, refused)
+
+
+def _positional_ids(raw: RawRows, name: str) -> pa.Array:
+    positions = raw.first_row if raw.first_row is not None else raw.first_byte
+    return pc.binary_join_element_wise(pa.scalar(name), pa.array(positions).cast(pa.string()), ":")
+
+
+def _join(columns: tuple[pa.Array, ...], separator: str) -> tuple[pa.Array, np.ndarray]:
+    """Texts [N], null parts skipped; and which rows have no part at all. Wide offsets where one batch could pass 2 GiB."""
+    absent = np.logical_and.reduce([pc.is_null(column).to_numpy(zero_copy_only=False) for column in columns])
+    if len(columns) == 1:
+        return columns[0], absent
+    if any(pa.types.is_large_string(column.type) for column in columns) or sum(column.nbytes for column in columns) > 1 << 30:
+        columns = tuple(column.cast(pa.large_string()) for column in columns)
+    if absent.any():  # Arrow's join drops such rows from its result instead of keeping their place
+        columns = (pc.if_else(pa.array(absent), pa.scalar("", columns[0].type), columns[0]), *columns[1:])
+    return pc.binary_join_element_wise(*columns, pa.scalar(separator, columns[0].type), null_handling="skip"), absent
+
+
+def _faults(raw: RawRows, ids: pa.Array, absent: np.ndarray, lengths: np.ndarray, max_text_bytes: int) -> dict[int, Fault]:
+    """Row -> the first thing that is wrong with it."""
+    faults = dict(raw.faults)
+    if ids.null_count:
+        for missing in np.flatnonzero(pc.is_null(ids).to_numpy(zero_copy_only=False)):
+            faults.setdefault(int(missing), Fault("null_id", "the id is null or absent"))
+    for empty in np.flatnonzero(absent):
+        faults.setdefault(int(empty), Fault("null_text", "every text column is null or absent"))
+    for column in (ids, *raw.texts, *raw.kept):
+        for row, error in invalid_utf8_rows(column):
+            faults.setdefault(row, Fault("invalid_utf8", error))
+    for large in np.flatnonzero(lengths > max_text_bytes):
+        faults.setdefault(int(large), Fault("text_too_long", f"{lengths[large]} bytes of text, more than corpus.max_text_bytes: {max_text_bytes}"))
+    return faults
+
+
+def _refusal(raw: RawRows, ids: pa.Array, row: int, fault: Fault, *, path: str, ordinal: int, text_bytes: int) -> Refusal:
+    known = fault.text_bytes if fault.text_bytes is not None or fault.reason in ("null_text", "unparsable_line") else text_bytes
+    first_row, first_byte = (None if found is None else int(found[row]) for found in (raw.first_row, raw.first_byte))
+    return Refusal(ordinal + row, 1, _id_text(ids, row), path, first_row, first_byte, fault.reason, fault.error, known)
+
+
+def _id_text(ids: pa.Array, row: int) -> str | None:
+    """The id as text, for the person who reads the quarantine; null where it is null or no UTF-8."""
+    try:
+        value: Any = ids[row].as_py()
+    except UnicodeDecodeError:
+        return None
+    return None if value is None else str(value)

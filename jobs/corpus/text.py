@@ -1,0 +1,38 @@
+"""Plain text: a document a line, in one column called `text`. An empty line is an empty text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.corpus.columns import ColumnFitter, check_file
+from jobs.corpus.lines import LineBlock, LongLine, bounds, strings
+from jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
+
+
+def read_text(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool) -> Iterator[RawRows | RefusedRange]:
+    """numbered: read front to back, so that rows have numbers as well as bytes."""
+    check_file(schema, path, {"text": pa.string()})
+    fitter = ColumnFitter(schema)
+    row = 0
+    for block in blocks:
+        if isinstance(block, LongLine):
+            fault = Fault("text_too_long", f"a line of {block.length} bytes, more than corpus.max_text_bytes: {schema.max_text_bytes}", block.length)
+            yield RefusedRange(1, row if numbered else None, block.offset, fault)
+            row += 1
+            continue
+        starts, ends = bounds(block)
+        ids, texts, kept, faults = fitter.fit(len(starts), {"text": strings(block.data, starts, ends)})
+        first_byte = _line_starts(starts, block.offset)
+        yield RawRows(len(starts), ids, texts, kept, np.arange(row, row + len(starts), dtype=np.int64) if numbered else None, first_byte, faults)
+        row += len(starts)
+
+
+def _line_starts(starts: np.ndarray, offset: int) -> np.ndarray:
+    """Offsets in the uncompressed text; a byte order mark belongs to the first line."""
+    if offset == 0 and len(starts):
+        starts = starts.copy()
+        starts[0] = 0
+    return starts + offset

@@ -1,0 +1,8 @@
+"""A dataset as a whole: what is committed makes it, and what is published last completes it.
+
+commits.py         the commit log: which shards are done
+receipt_table.py   receipts as a table, and their sums
+completeness.py    whether receipts account for the whole plan
+manifest.py        published last
+status.py   verify.py, verify_report.py, duplicates.py   equality.py   search.py   looking at a dataset
+"""

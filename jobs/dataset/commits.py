@@ -1,0 +1,141 @@
+"""The commit log: which shards are done. The driver alone appends; a shard that no commit names is not part of the dataset yet."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.dataset.receipt_table import SCHEMA, contradictions, to_receipts, to_table, without_history
+from jobs.errors import DataError, Interrupted
+from jobs.plan.files import Plan
+from jobs.receipt import Receipt, Task
+from jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
+from jobs.storage import AlreadyExists, Folder
+
+COMMITS = "_embermill/commits"
+_NAME = re.compile(rf"{COMMITS}/(\d{{9}})\.parquet")
+READERS = 8  # a long run leaves thousands of small files, and a store takes tens of milliseconds for each
+
+
+class CommitLog:
+    """All receipts that are committed, and the one place that adds to them. Memory: a few hundred bytes a receipt."""
+
+    def __init__(self, folder: Folder) -> None:
+        """Read what is there. Raises DataError for a damaged commit or one that contradicts another."""
+        self.folder = folder
+        self._tables: list[pa.Table] = []
+        self._places: dict[tuple[int, int], tuple[int, int]] = {}  # (partition, ordinal) -> (table, row in it)
+        names = [name for name, _ in folder.list(COMMITS) if _NAME.fullmatch(name)]
+        self._number = max((int(name[-17:-8]) for name in names), default=0)
+        with ThreadPoolExecutor(READERS) as readers:
+            for name, table in zip(names, readers.map(self._read, names), strict=True):
+                self._keep(table.take(self._new_rows(table, f"{folder.root}/{name}")))
+
+    @property
+    def committed(self) -> frozenset[tuple[int, int]]:
+        """(partition, ordinal) of every receipt."""
+        return frozenset(self._places)
+
+    def table(self) -> pa.Table:
+        """Every receipt once, in row order of the dataset."""
+        table = pa.concat_tables(self._tables) if self._tables else SCHEMA.empty_table()
+        return table.sort_by([("partition", "ascending"), ("ordinal", "ascending")])
+
+    def receipts(self) -> Iterator[Receipt]:
+        return to_receipts(self.table())
+
+    def append(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Commit a batch in one new file; those that are committed already are left out. Returns the new ones.
+
+        Raises DataError where a receipt contradicts itself or one that is committed, Interrupted where another driver commits here.
+        """
+        table = to_table(receipts)
+        rows = self._new_rows(table, "a receipt that came from a worker")
+        if rows:
+            self._write(table.take(rows))
+            self._keep(table.take(rows))
+        return [receipts[row] for row in rows]
+
+    def _write(self, table: pa.Table) -> None:
+        name = f"{COMMITS}/{self._number + 1:09d}.parquet"
+        data = parquet_bytes(table)
+        try:
+            self.folder.create(name, data)
+        except AlreadyExists:
+            if self.folder.read(name) != data:  # ours, where only the answer was lost
+                raise Interrupted(
+                    f"{self.folder.root}/{name} was written by another driver: two runs are at this dataset. "
+                    "End one of them and run again; nothing is lost, what both published is adopted."
+                ) from None
+        self._number += 1
+
+    def _read(self, name: str) -> pa.Table:
+        try:
+            with self.folder.open(name) as file, open_parquet(file) as parquet:
+                check_schema(parquet.schema_arrow, SCHEMA)
+                return pa.concat_tables([SCHEMA.empty_table(), *row_groups(parquet)])
+        except Damaged as error:
+            advice = "Move it away and run again: the shards that it names are checked and adopted."
+            raise DataError(f"{self.folder.root}/{name} is damaged: {error}. {advice}") from error
+
+    def _keep(self, table: pa.Table) -> None:
+        self._places |= {key: (len(self._tables), row) for row, key in enumerate(_keys(table))}
+        self._tables.append(table)
+
+    def _new_rows(self, table: pa.Table, source: str) -> list[int]:
+        """Rows of receipts that are not known yet; one that is known must say the same."""
+        for problem in contradictions(table):
+            raise DataError(f"{source}: {problem}")
+        new: dict[tuple[int, int], int] = {}
+        for row, key in enumerate(_keys(table)):
+            if key in new:
+                _require_same(_receipt(table, new[key]), _receipt(table, row), source)
+            elif key in self._places:
+                number, known = self._places[key]
+                _require_same(_receipt(self._tables[number], known), _receipt(table, row), source)
+            else:
+                new[key] = row
+        return list(new.values())
+
+
+def pending(plan: Plan, receipts: Iterable[Receipt]) -> list[Task]:
+    """What is left of the plan: partitions without their last receipt or one before it, each with the ordinals that are done."""
+    done: dict[int, set[int]] = {}
+    last: dict[int, int] = {}
+    for receipt in receipts:
+        done.setdefault(receipt.partition, set()).add(receipt.ordinal)
+        if receipt.last:
+            last[receipt.partition] = receipt.ordinal
+    tasks = []
+    for partition in plan.partitions:
+        ordinals = done.get(partition.number, set())
+        if partition.number not in last or not ordinals.issuperset(range(last[partition.number])):
+            tasks.append(Task(partition, frozenset(ordinals)))
+    return tasks
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A small table as a Parquet file, with checksums; the same table gives the same bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _keys(table: pa.Table) -> list[tuple[int, int]]:
+    return list(zip(table.column("partition").to_pylist(), table.column("ordinal").to_pylist(), strict=True))
+
+
+def _receipt(table: pa.Table, row: int) -> Receipt:
+    return next(to_receipts(table.slice(row, 1)))
+
+
+def _require_same(known: Receipt, other: Receipt, source: str) -> None:
+    expected, came = without_history(known), without_history(other)
+    differing = ", ".join(f"{name} {value!r}, now {came[name]!r}" for name, value in expected.items() if came[name] != value)
+    if differing:
+        raise DataError(f"{source}: partition {known.partition} shard {known.ordinal} contradicts the commit of the same shard: {differing}")

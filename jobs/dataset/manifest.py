@@ -1,0 +1,183 @@
+"""The manifest: published last, it makes the dataset. A root in JSON (totals, fingerprint, outputs) and one row per shard in Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.dataset.commits import CommitLog, parquet_bytes, pending
+from jobs.dataset.completeness import gaps
+from jobs.dataset.receipt_table import SCHEMA, Totals, sum_lengths, sum_receipts
+from jobs.errors import DataError, Interrupted, UsageError
+from jobs.plan.files import Plan
+from jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
+from jobs.shard.footer import DATA, QUARANTINE
+from jobs.storage import AlreadyExists, Folder
+from jobs.token_lengths import Histogram, percentile
+
+MANIFESTS = "_embermill/manifests"
+MANIFEST_FORMAT = 1
+KIND_DATA = "data"
+MAX_VALUES_SUMMED_UP = 16  # of one key of the provenance; more (seconds, process ids) are only counted
+
+_ROOT_NAME = re.compile(rf"{MANIFESTS}/(\d{{6}})\.json")
+_SCHEMA = pa.schema([pa.field("kind", pa.string(), nullable=False), pa.field("supersedes", pa.string()), *SCHEMA])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a reader of the dataset goes by. shards: receipt_table.SCHEMA plus `kind` and `supersedes`, in row order."""
+
+    name: str
+    root: dict[str, Any]
+    shards: pa.Table
+
+    @property
+    def totals(self) -> Totals:
+        return sum_receipts(self.shards)
+
+
+def publish_manifest(folder: Folder, plan: Plan, log: CommitLog) -> Manifest:
+    """Check the account of the whole plan and publish it; where the newest manifest says the same already, that one is returned.
+
+    Raises Interrupted where something is left to do or another run publishes too, DataError where a committed file is gone or has another size,
+    or where data/ holds a Parquet file that no commit names (a plain glob would read it).
+    """
+    left = pending(plan, log.receipts())
+    if left:
+        raise Interrupted(f"{len(left)} of {len(plan.partitions)} partitions are not finished, the first of them is {left[0].partition.number}: run again")
+    table = log.table()
+    for gap in gaps(plan, table):
+        raise DataError(f"{folder.root}: the commits do not account for the plan: {gap}")
+    check_files(folder, table)
+    newest = read_manifest(folder)
+    if newest is not None and newest.shards.select(SCHEMA.names).equals(table):
+        return newest
+    return _publish(folder, plan, table)
+
+
+def read_manifest(folder: Folder) -> Manifest | None:
+    """The newest one; None where nothing was finished yet. Raises DataError for a damaged one."""
+    numbers = [int(match[1]) for name, _ in folder.list(MANIFESTS) if (match := _ROOT_NAME.fullmatch(name))]
+    return _read(folder, max(numbers)) if numbers else None
+
+
+def check_files(folder: Folder, table: pa.Table) -> None:
+    """What stands in data/ and quarantine/ is what the receipts name, by name and size."""
+    standing = {name: info.size for prefix in (DATA, QUARANTINE) for name, info in folder.list(prefix)}
+    named = named_files(table)
+    for name, size in named.items():
+        if standing.get(name) != size:
+            found = "is gone" if name not in standing else f"has {standing[name]} bytes"
+            raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. Run `verify` to see what else is damaged.")
+    strays = [name for name in standing if name not in named and name.endswith(".parquet")]
+    if strays:
+        raise DataError(f"{folder.root}/{strays[0]} and {len(strays) - 1} more are named by no commit: move what is not ours out of data/ and quarantine/")
+
+
+def named_files(table: pa.Table) -> dict[str, int]:
+    """Name -> bytes of every shard and quarantine file."""
+    files: dict[str, int] = {}
+    for column in ("shard", "quarantine"):
+        pairs = zip(table.column(column).to_pylist(), table.column(f"{column}_bytes").to_pylist(), strict=True)
+        files |= {name: size for name, size in pairs if name is not None}
+    return files
+
+
+def length_percentiles(lengths: Histogram) -> dict[str, int]:
+    """Tokens that so many percent of the documents do not exceed (to a bucket's bound, at most 6.25 % too high)."""
+    return {"p50": percentile(lengths, 0.5), "p90": percentile(lengths, 0.9), "p99": percentile(lengths, 0.99), "max": percentile(lengths, 1.0)}
+
+
+def _publish(folder: Folder, plan: Plan, table: pa.Table) -> Manifest:
+    kinds = pa.array([KIND_DATA] * table.num_rows, pa.string())
+    rows = pa.Table.from_arrays([kinds, pa.nulls(table.num_rows, pa.string()), *table.columns], schema=_SCHEMA)
+    data = parquet_bytes(rows)
+    number, name = _claim_number(folder, data)
+    root = _describe(plan, table) | {"shards": {"file": name, "rows": rows.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+    root_name = f"{MANIFESTS}/{number:06d}.json"
+    try:
+        folder.create(root_name, json.dumps(root, indent=1).encode())
+    except AlreadyExists:
+        other = _read(folder, number)
+        if not other.shards.equals(rows):
+            raise Interrupted(f"{folder.root}/{root_name} was published by another run meanwhile and names other shards: run again") from None
+        return other
+    return Manifest(root_name, root, rows)
+
+
+def _claim_number(folder: Folder, data: bytes) -> tuple[int, str]:
+    """Put the rows where they will be named from. A number whose rows are another's, left by a run that died before its root, is passed over."""
+    taken = [int(name.rpartition("/")[2][:6]) for name, _ in folder.list(MANIFESTS) if _ROOT_NAME.fullmatch(name)]
+    number = max(taken, default=0)
+    while True:
+        number += 1
+        name = f"{MANIFESTS}/{number:06d}.parquet"
+        try:
+            folder.create(name, data)
+        except AlreadyExists:
+            if folder.read(name) != data:
+                continue
+        return number, name
+
+
+def _describe(plan: Plan, table: pa.Table) -> dict[str, Any]:
+    return {
+        "manifest_format": MANIFEST_FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": plan.fingerprint,
+        "device_kind": plan.device_kind,
+        "precision": plan.precision,
+        "id": {"column": plan.rows.id_name, "type": str(plan.rows.id_type)},
+        "id_stability": plan.id_stability,
+        "outputs": [vars(output) for output in plan.outputs],
+        "totals": sum_receipts(table).to_json() | {"rows_unchanged": 0},
+        "token_lengths": length_percentiles(sum_lengths(table)),
+        "provenance": summarise_provenance(table),
+    }
+
+
+def summarise_provenance(table: pa.Table) -> dict[str, dict[str, int]]:
+    """Key -> value -> shards of which it is true; of a key with many values only how many there are, under ""."""
+    counts: dict[str, dict[str, int]] = {}
+    for chunk in table.column("provenance").chunks:
+        entries = pa.table({"key": chunk.keys, "value": chunk.items})
+        for row in entries.group_by(["key", "value"]).aggregate([([], "count_all")]).to_pylist():
+            values = counts.setdefault(row["key"], {})
+            values[row["value"]] = values.get(row["value"], 0) + row["count_all"]
+    return {key: values if len(values) <= MAX_VALUES_SUMMED_UP else {"": len(values)} for key, values in sorted(counts.items())}
+
+
+def _read(folder: Folder, number: int) -> Manifest:
+    name = f"{MANIFESTS}/{number:06d}.json"
+    try:
+        root = json.loads(folder.read(name))
+        described = root["shards"]
+        if root["manifest_format"] != MANIFEST_FORMAT:
+            raise UsageError(f"{folder.root}/{name} has manifest format {root['manifest_format']}; this version reads {MANIFEST_FORMAT}")
+        data = folder.read(described["file"])
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        raise DataError(f"{folder.root}/{name} is damaged: {error}") from error
+    if hashlib.sha256(data).hexdigest() != described["sha256"]:
+        raise DataError(f"{folder.root}/{described['file']} is damaged: its sha256 is not the one in {name}")
+    shards = _read_shards(folder, described["file"], data)
+    totals = sum_receipts(shards)
+    if totals.to_json() | {"rows_unchanged": 0} != root["totals"] or totals.rows_in != totals.rows_out + totals.rows_quarantined:
+        raise DataError(f"{folder.root}/{name}: its totals {root['totals']} are not the sums of its shards {totals.to_json()}")
+    return Manifest(name, root, shards)
+
+
+def _read_shards(folder: Folder, name: str, data: bytes) -> pa.Table:
+    try:
+        with open_parquet(io.BytesIO(data)) as parquet:
+            check_schema(parquet.schema_arrow, _SCHEMA)
+            return pa.concat_tables([_SCHEMA.empty_table(), *row_groups(parquet)])
+    except Damaged as error:
+        raise DataError(f"{folder.root}/{name} is damaged: {error}") from error

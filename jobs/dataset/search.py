@@ -1,0 +1,127 @@
+"""Brute-force search over a dataset's shards: exact, streamed, in memory that grows with the number of answers and not with the corpus.
+
+The query is embedded by the dataset's own model: a dataset whose model is not to be had as it was cannot be searched, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.config import ModelConfig
+from jobs.dataset.commits import CommitLog, pending
+from jobs.engine import describe_engine, load_engine
+from jobs.errors import UsageError
+from jobs.plan.files import Plan, read_plan
+from jobs.storage import Folder, open_folder
+
+BATCH_ROWS = 8192
+SMALLEST_NORM = 1e-12  # a vector of zeros is similar to nothing
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One row that was found. score: cosine of its vector with the query's. columns: everything of the row but its vector."""
+
+    score: float
+    shard: str
+    row: int
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is committed of a dataset, and the model that made it. rows: vectors in it. finished: nothing of the plan is missing."""
+
+    folder: Folder
+    plan: Plan
+    model: ModelConfig
+    shards: tuple[str, ...]
+    rows: int
+    finished: bool
+
+
+def open_dataset(uri: str, *, model_source: str | None = None) -> Dataset:
+    """The dataset at a local path or URL. model_source: where its model is now, if it has moved. Raises UsageError where there is no dataset."""
+    folder = open_folder(uri)
+    plan = read_plan(folder)
+    if plan is None:
+        raise UsageError(f"{folder.root}: expected a dataset made by `embermill run`, found no plan in it")
+    receipts = [*CommitLog(folder).receipts()]
+    settings = {key.removeprefix("model."): value for key, value in plan.config.items() if key.startswith("model.")}
+    model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {}))
+    shards = tuple(receipt.shard for receipt in receipts if receipt.shard is not None)
+    return Dataset(folder, plan, model, shards, sum(receipt.rows_out for receipt in receipts), not pending(plan, receipts))
+
+
+def search_dataset(dataset: Dataset, query: str, *, k: int, prompt: str | None = None, device: str = "auto") -> list[Hit]:
+    """The k rows of the dataset most similar to a text. prompt: put before it, in place of the one for documents."""
+    vector = embed_query(dataset, query, prompt, device)
+    return search(dataset.folder, dataset.shards, vector, k, dataset.plan.outputs[0].column)
+
+
+def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -> np.ndarray:
+    """[E] float32. Raises UsageError where the model is not the one that made the dataset."""
+    model, plan, here = dataset.model, dataset.plan, (str(Path.cwd()),)
+    now = describe_engine(model.model_copy(update={"precision": plan.precision}), search_path=here)
+    changed = [key for key, value in plan.fingerprint.items() if now is not None and now.get(key) != value]
+    if changed:
+        raise UsageError(f"{model.source} is not the model that made this dataset any more ({', '.join(changed)} differ); say where that one is with --model")
+    asking = model.model_copy(update={"prompt": prompt, "prompt_name": None, "precision": "auto"})
+    device = plan.device_kind if device == "auto" and model.engine != "native" else device
+    engine = load_engine(asking, device=device, threads=1, search_path=here)  # for one short text more would only take longer to start
+    vector: np.ndarray = next(iter(engine.embed([pa.array([query])]))).columns[plan.outputs[0].column][0]
+    return vector
+
+
+def search(folder: Folder, shards: Sequence[str], query: np.ndarray, k: int, column: str = "embedding") -> list[Hit]:
+    """The k rows most similar to `query` [E], best first; equal scores in row order.
+
+    shards: names of Parquet files in the folder, in row order. `column` holds a vector of E numbers per row.
+    """
+    best = _best(folder, shards, query.astype(np.float32, copy=False), k, column)
+    return [Hit(float(score), shards[shard], row, _read_row(folder, shards[shard], row, column)) for score, shard, row in best]
+
+
+def _best(folder: Folder, shards: Sequence[str], query: np.ndarray, k: int, column: str) -> list[tuple[float, int, int]]:
+    """(score, shard's index, row within it) of the k best. Batches come in row order and the sort is stable, so the first of equals stays first."""
+    query = query / max(float(np.linalg.norm(query)), SMALLEST_NORM)
+    scores, places = np.empty(0, np.float32), np.empty((0, 2), np.int64)
+    for shard, name in enumerate(shards):
+        for first_row, vectors in _vectors(folder, name, column):
+            norms = np.sqrt(np.einsum("be,be->b", vectors, vectors))
+            found = vectors @ query / np.maximum(norms, SMALLEST_NORM)
+            rows = np.arange(first_row, first_row + len(found))
+            scores = np.concatenate([scores, found])
+            places = np.concatenate([places, np.stack([np.full_like(rows, shard), rows], axis=1)])
+            order = np.argsort(-scores, kind="stable")[:k]
+            scores, places = scores[order], places[order]
+    return [(float(score), int(shard), int(row)) for score, (shard, row) in zip(scores, places, strict=True)]
+
+
+def _vectors(folder: Folder, name: str, column: str) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, [B, E] float32) of a shard, batch by batch."""
+    first_row = 0
+    with folder.open(name) as file:
+        for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(BATCH_ROWS, columns=[column]):
+            vectors = batch.column(0)
+            yield first_row, vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(vectors), -1)
+            first_row += len(vectors)
+
+
+def _read_row(folder: Folder, name: str, row: int, column: str) -> dict[str, Any]:
+    """One row without its vector: only the row group that holds it is read."""
+    with folder.open(name) as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        columns = [field.name for field in parquet.schema_arrow if field.name != column and not pa.types.is_nested(field.type)]
+        ends = np.cumsum([parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)])
+        group = int(np.searchsorted(ends, row, side="right"))
+        within = row - (int(ends[group - 1]) if group else 0)
+        values: dict[str, Any] = parquet.read_row_group(group, columns=columns).slice(within, 1).to_pylist()[0]
+        return values

@@ -1,0 +1,101 @@
+"""`status`: how far a dataset is, from its plan, commits, manifest and heartbeat. Reads no shard and writes nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.dataset.commits import CommitLog, pending
+from jobs.dataset.manifest import length_percentiles, read_manifest
+from jobs.dataset.receipt_table import Totals, sum_lengths, sum_receipts
+from jobs.errors import UsageError
+from jobs.plan.files import read_plan
+from jobs.storage import Folder
+
+HEARTBEAT = "_embermill/heartbeat.json"
+SILENT_AFTER_S = 30.0  # a run beats every few seconds
+
+
+@dataclass(frozen=True)
+class Status:
+    """state: "planned" (nothing committed), "running" (a run beats), "unfinished" (none does; run again to go on), "finished" (the manifest is there).
+
+    totals: of what is committed. text_bytes, text_bytes_left: what the partitions were packed by. token_lengths: percentiles in tokens.
+    heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
+    """
+
+    root: str
+    state: str
+    manifest: str | None
+    partitions: int
+    partitions_done: int
+    files: int
+    text_bytes: int
+    text_bytes_left: int
+    totals: Totals
+    token_lengths: dict[str, int]
+    fingerprint: dict[str, str]
+    device_kind: str
+    precision: str
+    id_stability: str
+    heartbeat: dict[str, Any] | None
+    heartbeat_age_s: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        fields = {name: value for name, value in asdict(self).items() if name != "totals"}
+        return fields | self.totals.to_json() | {"finished": self.manifest is not None}
+
+
+def status(folder: Folder, now: datetime | None = None) -> Status:
+    """UsageError where there is no dataset; DataError where plan, commits or manifest are damaged. now: with time zone; the clock's where None."""
+    plan = read_plan(folder)
+    if plan is None:
+        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of a run")
+    log, manifest = CommitLog(folder), read_manifest(folder)
+    table = log.table() if manifest is None else manifest.shards
+    left = [task.partition for task in pending(plan, log.receipts())] if manifest is None else []
+    heartbeat = _read_heartbeat(folder)
+    age_s = None if heartbeat is None else _age_s(heartbeat, now or datetime.now(UTC))
+    return Status(
+        root=folder.root,
+        state=_state(manifest is not None, table.num_rows, heartbeat, age_s),
+        manifest=None if manifest is None else manifest.name,
+        partitions=len(plan.partitions),
+        partitions_done=len(plan.partitions) - len(left),
+        files=len(plan.listing),
+        text_bytes=sum(partition.text_bytes for partition in plan.partitions),
+        text_bytes_left=sum(partition.text_bytes for partition in left),
+        totals=sum_receipts(table),
+        token_lengths=length_percentiles(sum_lengths(table)),
+        fingerprint=plan.fingerprint,
+        device_kind=plan.device_kind,
+        precision=plan.precision,
+        id_stability=plan.id_stability,
+        heartbeat=heartbeat,
+        heartbeat_age_s=age_s,
+    )
+
+
+def _state(finished: bool, receipts: int, heartbeat: dict[str, Any] | None, age_s: float | None) -> str:
+    if finished:
+        return "finished"
+    if heartbeat is not None and heartbeat.get("state") == "running" and age_s is not None and age_s < SILENT_AFTER_S:
+        return "running"
+    return "unfinished" if receipts else "planned"
+
+
+def _read_heartbeat(folder: Folder) -> dict[str, Any] | None:
+    try:
+        heartbeat = json.loads(folder.read(HEARTBEAT))
+    except (FileNotFoundError, ValueError):
+        return None
+    return heartbeat if isinstance(heartbeat, dict) else None
+
+
+def _age_s(heartbeat: dict[str, Any], now: datetime) -> float | None:
+    try:
+        return max(0.0, (now - datetime.fromisoformat(heartbeat["time"])).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,113 @@
+"""The driver's hands: what decisions.py decides is done here, with a pool, a commit log and a clock."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from jobs.driver.ledger import Ledger
+from jobs.driver.progress import Meter
+from jobs.errors import Interrupted
+from jobs.pool.base import Died, Pool
+from jobs.receipt import Event, Failed, Progress, Ready
+
+log = logging.getLogger(__name__)
+LOOK_EVERY_S = 0.5
+
+
+def drive(
+    driver: Driver,
+    pool: Pool,
+    ledger: Ledger,
+    meter: Meter,
+    *,
+    heard: Iterable[tuple[int, Event | Died]] = (),
+    tick: Callable[[float], None] = lambda now_s: None,
+    stop: threading.Event | None = None,
+) -> tuple[Failed, ...]:
+    """Until nothing is left to do; the partitions that could not be finished. What is committed by then is in the log, however this ends.
+
+    heard: events that came before. tick: called about twice a second. stop: end here, in order; raises Interrupted.
+    """
+    loop = _Loop(driver, pool, ledger, meter)
+    try:
+        loop.do(driver.start())
+        for worker, event in heard:
+            loop.hear(worker, event)
+        while loop.outcome is None:
+            if stop is not None and stop.is_set():
+                raise Interrupted("interrupted: what is committed stays; run the same command again to go on from there")
+            for worker, event in pool.events(LOOK_EVERY_S):
+                loop.hear(worker, event)
+            now = time.monotonic()
+            ledger.flush_if_due(now)
+            tick(now)
+        return loop.outcome
+    finally:
+        ledger.flush(time.monotonic())
+
+
+class _Loop:
+    def __init__(self, driver: Driver, pool: Pool, ledger: Ledger, meter: Meter) -> None:
+        self._driver, self._pool, self._ledger, self._meter = driver, pool, ledger, meter
+        self._working: set[int] = set()
+        self.outcome: tuple[Failed, ...] | None = None
+
+    def hear(self, worker: int, event: Event | Died) -> None:
+        match event:
+            case Progress():
+                self._meter.progress(event, time.monotonic())
+            case Ready():
+                self._working.add(worker)
+                log.debug("worker %d is ready on %s (%s), after %.1f s", worker, event.host, event.device_name, event.seconds_to_load)
+            case Died():
+                self._working.discard(worker)
+                log.warning("worker %d: %s", worker, event.error)
+            case Failed():
+                self._meter.given_back(event.partition)
+                log.warning("%s%s", event.message, f"\n{event.traceback}" if event.kind == "defect" else "")
+        self._meter.workers = len(self._working)
+        self.do(self._driver.handle(worker, event))
+
+    def do(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start():
+                    self._pool.start_worker()
+                case Stop(worker):
+                    self._pool.stop_worker(worker)
+                case Submit(worker, task):
+                    self._meter.given_back(task.partition.number)
+                    self._pool.submit(worker, task)
+                case Commit(receipt):
+                    self._ledger.commit(receipt)
+                case Finish(failures):
+                    self.outcome = failures
+                case Abort(error):
+                    raise error
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM set the event; a second one is a KeyboardInterrupt. Outside the main thread signals are somebody else's."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

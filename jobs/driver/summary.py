@@ -1,0 +1,94 @@
+"""What a run did, in numbers: the dataset's and this run's."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from jobs.dataset.commits import CommitLog
+from jobs.dataset.manifest import length_percentiles
+from jobs.dataset.receipt_table import Totals, sum_lengths, sum_receipts
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The dataset: rows_*, documents, tokens, tokens_dropped, shards, output_bytes, token_lengths (percentiles).
+
+    This run: committed_before (shards that a commit named, or that were adopted, when it began), rows_embedded, tokens_embedded, seconds (all of it),
+    seconds_embedding (first document read to last commit), rows_per_s and tokens_per_s over seconds_embedding, stage_shares of the workers' busy time,
+    bound, device, workers.
+    """
+
+    output: str
+    manifest: str
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    documents: int
+    tokens: int
+    tokens_dropped: int
+    rows_truncated: int
+    shards: int
+    output_bytes: int
+    token_lengths: dict[str, int]
+    committed_before: int
+    rows_embedded: int
+    tokens_embedded: int
+    seconds: float
+    seconds_embedding: float
+    rows_per_s: float
+    tokens_per_s: float
+    stage_shares: dict[str, float]
+    bound: str
+    device: str
+    precision: str
+    workers: int
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """This run's share: what it found, and what it took."""
+
+    committed_before: int = 0
+    rows_before: int = 0
+    tokens_before: int = 0
+    seconds: float = 0.0
+    seconds_embedding: float = 0.0
+    stage_shares: dict[str, float] | None = None
+    bound: str = ""
+    workers: int = 0
+
+
+def summarise(output: str, manifest: str, log: CommitLog, effort: Effort, *, device: str, precision: str) -> Summary:
+    table = log.table()
+    totals: Totals = sum_receipts(table)
+    rows, tokens = totals.rows_in - effort.rows_before, totals.tokens - effort.tokens_before
+    embedding_s = effort.seconds_embedding
+    return Summary(
+        output=output,
+        manifest=manifest,
+        rows_in=totals.rows_in,
+        rows_out=totals.rows_out,
+        rows_quarantined=totals.rows_quarantined,
+        documents=totals.documents,
+        tokens=totals.tokens,
+        tokens_dropped=totals.tokens_dropped,
+        rows_truncated=totals.rows_truncated,
+        shards=totals.shards,
+        output_bytes=totals.shard_bytes + totals.quarantine_bytes,
+        token_lengths=length_percentiles(sum_lengths(table)),
+        committed_before=effort.committed_before,
+        rows_embedded=rows,
+        tokens_embedded=tokens,
+        seconds=round(effort.seconds, 3),
+        seconds_embedding=round(embedding_s, 3),
+        rows_per_s=round(rows / embedding_s, 1) if embedding_s else 0.0,
+        tokens_per_s=round(tokens / embedding_s, 1) if embedding_s else 0.0,
+        stage_shares={stage: round(share, 4) for stage, share in (effort.stage_shares or {}).items()},
+        bound=effort.bound,
+        device=device,
+        precision=precision,
+        workers=effort.workers,
+    )

@@ -1,0 +1,38 @@
+"""What the end of a run comes to: partitions that could not be finished, rows that were refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.dataset.receipt_table import Totals
+from jobs.errors import DataError, InputChanged, Interrupted
+from jobs.receipt import Failed
+
+SHOWN = 5
+FEWEST_ALLOWED = 10  # a share of a small corpus is never below so many rows
+
+
+def failures_as_error(failures: Sequence[Failed]) -> Exception:
+    """One error for all of them. A defect of ours goes first, then what a person must mend, then what another run may."""
+    worst = next((kind for kind in ("defect", "bad_data", "engine", "input_changed") if any(failed.kind == kind for failed in failures)), "storage")
+    chosen = sorted(failures, key=lambda failed: failed.kind != worst)
+    lines = [f"{failed.kind}: {failed.message}" for failed in chosen[:SHOWN]]
+    if len(failures) > SHOWN:
+        lines.append(f"… and {len(failures) - SHOWN} more partitions")
+    headline = f"{len(failures)} of the partitions could not be finished; everything else is committed, and running again tries these alone:"
+    message = "\n".join([headline, *lines])
+    if worst == "defect":
+        return RuntimeError(f"{message}\n{chosen[0].traceback}")
+    if worst == "storage":
+        return Interrupted(message)
+    return InputChanged(message) if worst == "input_changed" else DataError(message)
+
+
+def require_few_quarantined(totals: Totals, limit: float) -> None:
+    """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count. Raises DataError."""
+    allowed = limit if limit >= 1 or limit == 0 else max(FEWEST_ALLOWED, limit * totals.rows_in)
+    if totals.rows_quarantined > allowed:
+        raise DataError(
+            f"{totals.rows_quarantined} of {totals.rows_in} rows were quarantined, and corpus.max_quarantined: {limit:g} allows {int(allowed)}. "
+            "All shards are committed, no manifest is published: see quarantine/ for the reasons, and run again with a higher limit to finish"
+        )

@@ -1,0 +1,238 @@
+"""A plan and its files: `_embermill/plan/000001/` holds segments.parquet, inputs.parquet and, written last, root.json. Each comes into being once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.corpus.rows import RowSchema
+from jobs.engine import Output
+from jobs.errors import DataError, UsageError
+from jobs.partition import PLAN_FORMAT, Partition, Segment
+from jobs.storage import AlreadyExists, Folder
+
+FORMAT_VERSION = 1
+FORMAT = "_embermill/format.json"
+ROOT, SEGMENTS, INPUTS = (f"_embermill/plan/000001/{name}" for name in ("root.json", "segments.parquet", "inputs.parquet"))
+SEGMENT_SCHEMA = pa.schema(
+    [
+        ("partition", pa.int64()),
+        ("partition_id", pa.string()),
+        ("text_bytes", pa.int64()),
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("format", pa.string()),
+        ("compression", pa.string()),
+        ("size", pa.int64()),
+        ("version", pa.string()),
+        ("kind", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+    ]
+)
+INPUT_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("size", pa.int64()),
+        ("version", pa.string()),
+        ("format", pa.string()),
+        ("compression", pa.string()),
+        ("rows", pa.int64()),
+        ("error", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """root.json and segments.parquet of one generation.
+
+    fingerprint: the engine's, semantic; config: the configuration keys it was made from (resolved), for the message when they differ.
+    schema: of every shard. rows_per_shard: input rows, refused ones included. device_kind, precision: what `auto` became.
+    """
+
+    fingerprint: dict[str, str]
+    config: dict[str, object]
+    rows: RowSchema
+    outputs: tuple[Output, ...]
+    schema: pa.Schema
+    rows_per_shard: int
+    partitions: tuple[Partition, ...]
+    device_kind: str
+    precision: str
+    id_stability: str  # "column" or "positional"
+    listing: tuple[dict[str, object], ...]  # one entry per input file: path, size, version, format, rows (None where unknown)
+
+
+def write_plan(folder: Folder, plan: Plan) -> None:
+    """Write it down, durably. AlreadyExists where another plan stands there: read that one. UsageError where the folder holds other things."""
+    _write_format(folder)
+    segments, inputs = _parquet(_segment_rows(plan), SEGMENT_SCHEMA), _parquet([dict(entry) for entry in plan.listing], INPUT_SCHEMA)
+    if not folder.exists(ROOT):
+        _create_or_replace_orphan(folder, SEGMENTS, segments)
+        _create_or_replace_orphan(folder, INPUTS, inputs)
+    root = json.dumps(_root(plan, segments, inputs), indent=1, sort_keys=True, ensure_ascii=False).encode()
+    try:
+        folder.create(ROOT, root)
+    except AlreadyExists:
+        if folder.read(ROOT) != root:
+            raise
+
+
+def read_plan(folder: Folder) -> Plan | None:
+    """The dataset's plan; None where there is none yet. UsageError for a format of another version, DataError where it is damaged."""
+    try:
+        root = json.loads(folder.read(ROOT))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(f"{folder.root}/{ROOT}: damaged: {error}") from None
+    if root.get("plan_format") != PLAN_FORMAT:
+        raise UsageError(
+            f"{folder.root}: made by another version: expected plan_format {PLAN_FORMAT}, got {root.get('plan_format')}: "
+            "use that version, or another output.uri"
+        )
+    partitions = _partitions(_checked(folder, SEGMENTS, root["segments"]))
+    listing = tuple(_checked(folder, INPUTS, root["inputs"]).to_pylist())
+    rows = root["rows"]
+    types = _schema(rows["types"])
+    return Plan(
+        fingerprint=root["fingerprint"],
+        config=root["config"],
+        rows=RowSchema(
+            rows["id_name"],
+            rows["id_column"],
+            types.field(0).type,
+            tuple(rows["text_columns"]),
+            rows["text_separator"],
+            tuple((source, name, types.field(number).type) for number, (source, name) in enumerate(rows["kept"], 1)),
+            rows["max_text_bytes"],
+            rows["on_schema_drift"],
+            rows["on_bad_file"],
+        ),
+        outputs=tuple(Output(**output) for output in root["outputs"]),
+        schema=_schema(root["schema_arrow"]),
+        rows_per_shard=root["rows_per_shard"],
+        partitions=partitions,
+        device_kind=root["device_kind"],
+        precision=root["precision"],
+        id_stability=root["id_stability"],
+        listing=listing,
+    )
+
+
+def _write_format(folder: Folder) -> None:
+    """Which format this dataset has; the first file of every dataset."""
+    try:
+        found = json.loads(folder.read(FORMAT))
+    except FileNotFoundError:
+        if any(True for _ in folder.list("data")):
+            raise UsageError(f"{folder.root}: holds a folder data/ that no dataset of ours made: choose another output.uri") from None
+        name = folder.root.rstrip("/").rpartition("/")[2]
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            folder.create(FORMAT, json.dumps({"format_version": FORMAT_VERSION, "name": name, "created": created}).encode())
+        except AlreadyExists:
+            _write_format(folder)
+        return
+    if found.get("format_version") != FORMAT_VERSION:
+        raise UsageError(f"{folder.root}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
+
+
+def _create_or_replace_orphan(folder: Folder, name: str, data: bytes) -> None:
+    """Without a root.json what stands there was left by a planning that was killed; the root holds the sums, so no mixture is ever believed."""
+    try:
+        folder.create(name, data)
+    except AlreadyExists:
+        if folder.read(name) != data:
+            folder.remove(name)
+            folder.create(name, data)
+
+
+def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _segment_rows(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {"partition": partition.number, "partition_id": partition.id, "text_bytes": partition.text_bytes, **asdict(segment)}
+        for partition in plan.partitions
+        for segment in partition.segments
+    ]
+
+
+def _partitions(table: pa.Table) -> tuple[Partition, ...]:
+    held: dict[int, tuple[str, int, list[Segment]]] = {}
+    for row in table.to_pylist():
+        number, identity, text_bytes = row.pop("partition"), row.pop("partition_id"), row.pop("text_bytes")
+        held.setdefault(number, (identity, text_bytes, []))[2].append(Segment(**row))
+    return tuple(Partition(number, identity, tuple(segments), text_bytes) for number, (identity, text_bytes, segments) in held.items())
+
+
+def _checked(folder: Folder, name: str, described: dict[str, Any]) -> pa.Table:
+    try:
+        data = folder.read(name)
+    except FileNotFoundError:
+        raise DataError(f"{folder.root}/{name}: missing, though the plan's root names it") from None
+    if hashlib.sha256(data).hexdigest() != described["sha256"]:
+        raise DataError(
+            f"{folder.root}/{name}: is not the file that the plan's root describes: damaged, or two jobs planned this dataset at once: "
+            "choose another output.uri"
+        )
+    return pq.read_table(io.BytesIO(data))
+
+
+def _root(plan: Plan, segments: bytes, inputs: bytes) -> dict[str, Any]:
+    rows = plan.rows
+    types = pa.schema([("id", rows.id_type), *((name, kind) for _, name, kind in rows.kept)])
+    return {
+        "plan_format": PLAN_FORMAT,
+        "fingerprint": plan.fingerprint,
+        "config": plan.config,
+        "rows": {
+            "id_name": rows.id_name,
+            "id_column": rows.id_column,
+            "text_columns": rows.text_columns,
+            "text_separator": rows.text_separator,
+            "kept": [(source, name) for source, name, _ in rows.kept],
+            "types": _schema_text(types),
+            "max_text_bytes": rows.max_text_bytes,
+            "on_schema_drift": rows.on_schema_drift,
+            "on_bad_file": rows.on_bad_file,
+        },
+        "outputs": [asdict(output) for output in plan.outputs],
+        "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.schema],
+        "schema_arrow": _schema_text(plan.schema),
+        "rows_per_shard": plan.rows_per_shard,
+        "device_kind": plan.device_kind,
+        "precision": plan.precision,
+        "id_stability": plan.id_stability,
+        "totals": {
+            "files": len(plan.listing),
+            "partitions": len(plan.partitions),
+            "segments": sum(len(partition.segments) for partition in plan.partitions),
+            "input_bytes": sum(int(str(entry["size"])) for entry in plan.listing),
+            "text_bytes": sum(partition.text_bytes for partition in plan.partitions),
+        },
+        "segments": {"file": SEGMENTS.rpartition("/")[2], "sha256": hashlib.sha256(segments).hexdigest()},
+        "inputs": {"file": INPUTS.rpartition("/")[2], "sha256": hashlib.sha256(inputs).hexdigest()},
+    }
+
+
+def _schema_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def _schema(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

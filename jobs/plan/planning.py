@@ -1,0 +1,168 @@
+"""Configuration and corpus -> Plan: partitions, output schema, semantic fingerprint; what was `auto` is resolved here."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from jobs.config import JobConfig, flatten
+from jobs.corpus.arrow_types import canonical, id_type
+from jobs.corpus.columns import check_file
+from jobs.corpus.rows import RowSchema
+from jobs.engine import Output
+from jobs.errors import DataError, UsageError
+from jobs.plan.files import Plan
+from jobs.plan.listing import SurveyedFile, survey_files
+from jobs.plan.packing import PARTITION_TEXT_BYTES, pack
+
+HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped
+ID_BYTES = 24
+
+
+def make_plan(
+    config: JobConfig,
+    fingerprint: dict[str, str],
+    outputs: tuple[Output, ...],
+    device_kind: str,
+    precision: str,
+    *,
+    files: tuple[SurveyedFile, ...] | None = None,
+) -> Plan:
+    """Look at the corpus (or take the survey that was made of it) and plan the job; writes nothing.
+
+    device_kind, precision: the first worker's report, which resolves what is `auto`. UsageError and DataError as in the table of outcomes.
+    """
+    files = survey_files(config.corpus) if files is None else files
+    rows = row_schema(config, files)
+    target = partition_text_bytes(config, device_kind)
+    schema = shard_schema(rows, outputs)
+    return Plan(
+        fingerprint=dict(fingerprint),
+        config=flatten(config) | {"corpus.partition_text_bytes": target, "model.precision": precision},
+        rows=rows,
+        outputs=outputs,
+        schema=schema,
+        rows_per_shard=rows_per_shard(config.output.shard_bytes, outputs, files),
+        partitions=pack((piece for file in files for piece in file.pieces(target)), target),
+        device_kind=device_kind,
+        precision=precision,
+        id_stability="positional" if rows.id_column is None else "column",
+        listing=tuple(_listed(file) for file in files),
+    )
+
+
+def partition_text_bytes(config: JobConfig, device_kind: str) -> int:
+    """corpus.partition_text_bytes, resolved."""
+    chosen = config.corpus.partition_text_bytes
+    return PARTITION_TEXT_BYTES[device_kind] if chosen == "auto" else chosen
+
+
+def _listed(file: SurveyedFile) -> dict[str, object]:
+    return {
+        "path": file.info.path,
+        "name": file.name,
+        "size": file.info.size,
+        "version": file.info.version,
+        "format": file.format,
+        "compression": file.compression,
+        "rows": 1 if file.error else file.rows,
+        "error": file.error,
+    }
+
+
+def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
+    """The pinned row schema: types from the first file that has the column. UsageError for columns that no file has."""
+    corpus = config.corpus
+    readable = [file for file in files if not file.error]
+    if corpus.on_bad_file == "fail" and len(readable) < len(files):
+        bad = [file for file in files if file.error]
+        raise DataError(
+            f"{len(bad)} of {len(files)} corpus files cannot be read: {'; '.join(file.error for file in bad[:10])}"
+            f"{'; …' if len(bad) > 10 else ''}: mend them, or set corpus.on_bad_file: quarantine"
+        )
+    id_column = _id_column(corpus.id_column, readable)
+    rows = RowSchema(
+        id_name=id_column or "id",
+        id_column=id_column,
+        id_type=pa.string() if id_column is None else _pinned_id_type(id_column, readable),
+        text_columns=corpus.text_columns,
+        text_separator=corpus.text_separator,
+        kept=tuple((source, name, canonical(_first_type(source, readable, "corpus.keep_columns"))) for source, name in corpus.keep_columns),
+        max_text_bytes=corpus.max_text_bytes,
+        on_schema_drift=corpus.on_schema_drift,
+        on_bad_file=corpus.on_bad_file,
+    )
+    for column in rows.text_columns:
+        _first_type(column, readable, "corpus.text_columns")
+    for file in (file for file in readable if file.rows != 0):
+        check_file(rows, file.info.path, file.types, all_columns=file.all_columns)
+    if id_column is None:
+        _refuse_equal_names(files)
+    return rows
+
+
+def _id_column(configured: str | None, files: list[SurveyedFile]) -> str | None:
+    """Unset, a column called `id` is taken where there is one."""
+    if configured is not None:
+        return configured
+    return "id" if any("id" in file.types for file in files) else None
+
+
+def _pinned_id_type(column: str, files: list[SurveyedFile]) -> pa.DataType:
+    found = _first_type(column, files, "corpus.id_column")
+    if pa.types.is_nested(canonical(found)):
+        raise UsageError(f"corpus.id_column: {column!r} has type {found}: expected a string or an integer: name another column")
+    return id_type(found)
+
+
+def _first_type(column: str, files: list[SurveyedFile], key: str) -> pa.DataType:
+    for file in files:
+        if column in file.types and not pa.types.is_null(file.types[column]):
+            return file.types[column]
+    known = dict.fromkeys(name for file in files for name in file.types)
+    if column in known or all(file.rows == 0 and not file.types for file in files):
+        return pa.string()
+    there_are = ", ".join(known) or "none (and no line of the JSONL files that were looked at is an object)"
+    raise UsageError(f"{key}: no file has a column {column!r}; the columns there are: {there_are}")
+
+
+def _refuse_equal_names(files: tuple[SurveyedFile, ...]) -> None:
+    seen: dict[str, str] = {}
+    for file in files:
+        if file.name in seen:
+            raise UsageError(
+                f"corpus.files: {seen[file.name]} and {file.info.path} would give rows the same ids ({file.name}:POSITION): "
+                "set corpus.id_column, or name one folder that holds both"
+            )
+        seen[file.name] = file.info.path
+
+
+def shard_schema(rows: RowSchema, outputs: tuple[Output, ...]) -> pa.Schema:
+    """The schema of every shard. UsageError where a kept column collides, with the renaming to write."""
+    fields = [pa.field(rows.id_name, rows.id_type, nullable=False)]
+    element = pa.field("element", pa.float32(), nullable=False)  # required: no level is kept for values that are never null
+    fields += [pa.field(output.column, pa.list_(element, output.dim), nullable=False) for output in outputs]
+    fields += [pa.field("num_tokens", pa.int32(), nullable=False), pa.field("num_tokens_dropped", pa.int32(), nullable=False)]
+    fields += [pa.field("text_hash", pa.string(), nullable=False)]
+    taken = [field.name for field in fields]
+    if taken.count(rows.id_name) > 1:
+        raise UsageError(f"corpus.id_column: {rows.id_name!r} is the name of a column that the dataset makes itself: rename it in the corpus")
+    for source, name, kind in rows.kept:
+        if name in taken:
+            raise UsageError(
+                f"corpus.keep_columns: {name!r} is taken in the dataset (its columns: {', '.join(taken)}): keep it under another name, "
+                f"for example keep_columns: [{{{source}: source_{name}}}]"
+            )
+        taken.append(name)
+        fields.append(pa.field(name, kind))
+    return pa.schema(fields)
+
+
+def rows_per_shard(shard_bytes: int, outputs: tuple[Output, ...], files: tuple[SurveyedFile, ...]) -> int:
+    """Input rows per shard, so that a shard stays below shard_bytes even if nothing compresses."""
+    return max(1, shard_bytes // dataset_row_bytes(sum(output.dim for output in outputs), files))
+
+
+def dataset_row_bytes(dimensions: int, files: tuple[SurveyedFile, ...]) -> int:
+    """Bytes of a row in the dataset, before compression."""
+    kept = sum(file.kept_row_bytes * file.expected_rows for file in files) // max(1, sum(file.expected_rows for file in files))
+    return 4 * dimensions + HASH_AND_COUNT_BYTES + ID_BYTES + kept

@@ -1,0 +1,65 @@
+"""The seam between driver and workers, with InlinePool and RayPool behind it: the driver sends tasks to workers and gets events back.
+
+A pool never loses an event of a living worker and always reports a dead one. Ray is imported in jobs.pool.ray_pool only.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobs.errors import JobError
+from jobs.receipt import Event, Ready, Task
+from jobs.worker.channel import TaskQueue
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker is gone; what it was given must be given to another. error: its last words, with traceback if any.
+
+    kind: "lost" (the process is gone, or did not start in time), "usage" (it refuses to work: device, model or fingerprint), "defect" (it failed to start).
+    """
+
+    error: str
+    kind: str = "lost"
+
+
+class Pool(Protocol):
+    def start_worker(self) -> int:
+        """Begin another worker; its number, never used again. Its first event is Ready, or Died."""
+        ...
+
+    def submit(self, worker: int, task: Task) -> None:
+        """Queue one more partition on it; never blocks."""
+        ...
+
+    def events(self, timeout_s: float) -> list[tuple[int, Event | Died]]:
+        """What came since the last call; waits up to timeout_s for the first one."""
+        ...
+
+    def stop_worker(self, worker: int) -> None:
+        """End it at once, whatever it is doing."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class PoolWorker(Protocol):
+    """What a pool drives: jobs.worker.worker.Worker, or a small one in a test."""
+
+    def start(self) -> Ready:
+        """Load the engine. UsageError where it refuses to work."""
+        ...
+
+    def run_queued(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
+        """Embed what is queued, until nothing is."""
+        ...
+
+
+def last_words(error: BaseException) -> Died:
+    """An exception that ended a worker, as data."""
+    if isinstance(error, JobError):
+        return Died(str(error), "usage" if error.exit_code == 2 else "lost")
+    return Died("".join(traceback.format_exception(error)), "defect")

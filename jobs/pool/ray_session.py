@@ -1,0 +1,171 @@
+"""One connection to Ray: a private cluster on this machine, or one that is there already. With jobs.pool.ray_pool the only room that imports ray."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import ray
+
+from jobs.config import JobConfig
+from jobs.errors import Interrupted, UsageError
+from jobs.pool.placement import Node, Placement, place
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 10.0
+OBJECT_STORE_BYTES = 128 << 20  # events only: vectors never cross it
+TOKEN = secrets.token_hex(32)  # Ray reads it once in a process, so all private clusters of a process share it
+SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what `ray job submit` hands to the driver
+ELSEWHERE = ("RAY_ADDRESS", SUBMITTED_JOB, "RAY_RUNTIME_ENV_HOOK")
+
+
+class RaySession:
+    """Ray, started or joined for one run; leave its `with` block and what it started is gone."""
+
+    def __init__(self, config: JobConfig, planned_device: str | None = None) -> None:
+        self.joined = config.ray.address is not None
+        self._config, self._planned_device = config, planned_device
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> RaySession:
+        if ray.is_initialized():  # somebody's in this process: it stays as it is
+            return self
+        self._cleanup.enter_context(_quiet())
+        try:
+            if self.joined:
+                self._join(str(self._config.ray.address))
+            else:
+                self._start()
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._cleanup.close()
+
+    def placement(self) -> Placement:
+        """What `workers` means here."""
+        return place(self._config.workers, _nodes(), joined=self.joined, planned_device=self._planned_device, gpu_library=find_spec("cupy") is not None)
+
+    @property
+    def several_nodes(self) -> bool:
+        return len(_nodes()) > 1
+
+    def _start(self) -> None:
+        if "RAY_ADDRESS" in os.environ:
+            ignored = os.environ["RAY_ADDRESS"]
+            log.warning("RAY_ADDRESS=%s is ignored: ray.address is null, so this job starts a Ray of its own; ray.address: auto would join", ignored)
+        self._cleanup.enter_context(_environment({name: None for name in ELSEWHERE}))
+        if os.environ.get("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            # Ray asks for a token and would write one to the home folder, for every cluster of this user; this one is of this process.
+            token = os.environ.get("RAY_AUTH_TOKEN", TOKEN)
+            self._cleanup.enter_context(_environment({"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}))
+        empty = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="embermill-"))
+        workers = self._config.workers
+        wanted = (0 if workers.count == "auto" else workers.count) * (1 if workers.cpus == "auto" else workers.cpus)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._cleanup.callback(ray.shutdown)
+        ray.init(
+            address="local",
+            num_cpus=max(cores, wanted),  # a person who asks for more workers than cores gets them
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=log.isEnabledFor(logging.DEBUG),
+            logging_level=logging.ERROR,
+            configure_logging=False,
+            runtime_env={"working_dir": empty},  # else the current folder is put before ours on the workers' path
+        )
+
+    def _join(self, address: str) -> None:
+        if address.startswith("ray://"):
+            raise UsageError("ray.address: ray:// (Ray Client) is refused: use ray job submit -- embermill run CONFIG, with `address: auto`")
+        require_listener(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
+        runtime_env = {}
+        if not submitted_with_working_dir(os.environ):
+            runtime_env["working_dir"] = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="embermill-"))
+        self._cleanup.callback(ray.shutdown)
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=log.isEnabledFor(logging.DEBUG),
+                logging_level=logging.ERROR,
+                configure_logging=False,
+                runtime_env=runtime_env,
+            )
+        except ConnectionError as error:
+            advice = "start one (ray start --head), or leave ray.address out"
+            raise UsageError(f"ray.address: {address}: there is no Ray to join: {_first_line(error)} {advice}") from error
+        except ray.exceptions.RaySystemError as error:
+            raise Interrupted(f"ray.address: {address}: the cluster did not answer: {_first_line(error)}") from error
+
+
+def _nodes() -> list[Node]:
+    listed: Any = ray.nodes  # it has no annotations
+    return [Node(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in listed() if node["Alive"]]
+
+
+def require_listener(address: str) -> None:
+    """Somebody listens at HOST:PORT; Ray itself would ask for minutes. Other forms of an address are left to Ray."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        advice = "start a Ray there (ray start --head --port), name another address, or leave ray.address out"
+        raise UsageError(f"ray.address: {address}: nobody listens there ({error.strerror or error}): {advice}") from error
+
+
+def submitted_with_working_dir(environment: Mapping[str, str]) -> bool:
+    """A submitted job may have a working_dir already; Ray refuses a second one."""
+    try:
+        job = json.loads(environment.get(SUBMITTED_JOB, "{}"))
+    except ValueError:
+        return False
+    return bool((job.get("runtime_env") or {}).get("working_dir"))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set (or, where None, unset) variables, and put them back."""
+    before = {name: os.environ.get(name) for name in values}
+    _set(values)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray's own advice on stderr is for people who use Ray; errors stay."""
+    logger = logging.getLogger("ray")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    with _environment({"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}):
+        try:
+            yield
+        finally:
+            logger.setLevel(before)

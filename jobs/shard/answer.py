@@ -1,0 +1,59 @@
+"""What an engine answered, checked before anything of it is stored: shape, type, finite values, token counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.corpus.rows import RowBatch
+from jobs.engine import Embedded
+from jobs.errors import EngineError
+from jobs.partition import Partition
+from jobs.plan.files import Plan
+from jobs.shard.contents import all_finite, first_not_finite
+
+
+@dataclass(frozen=True)
+class Answer:
+    """vectors: output column -> [B, dim] float32, finite. num_tokens, num_tokens_dropped: [B] int32, not negative."""
+
+    vectors: dict[str, np.ndarray]
+    num_tokens: np.ndarray
+    num_tokens_dropped: np.ndarray
+
+
+def check_answer(embedded: Embedded, batch: RowBatch, plan: Plan, partition: Partition) -> Answer:
+    """Raises EngineError naming the row, or what was expected and what came."""
+    vectors = {output.column: _check_vectors(embedded, output.column, (len(batch.ids), output.dim), batch, partition) for output in plan.outputs}
+    num_tokens = _check_counts("num_tokens", embedded.num_tokens, batch, partition)
+    return Answer(vectors, num_tokens, _check_counts("num_tokens_dropped", embedded.num_tokens_dropped, batch, partition))
+
+
+def _check_vectors(embedded: Embedded, column: str, shape: tuple[int, int], batch: RowBatch, partition: Partition) -> np.ndarray:
+    if column not in embedded.columns:
+        raise EngineError(f"the engine gave no column {column!r}; it gave {', '.join(sorted(embedded.columns)) or 'none'}")
+    vectors = np.asarray(embedded.columns[column])
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        came = f"{vectors.dtype} {list(vectors.shape)}"
+        raise EngineError(f"column {column!r}: expected float32 {list(shape)} for {_name_row(batch, 0, partition)} and those after it, the engine gave {came}")
+    if not all_finite(vectors):
+        row = first_not_finite(vectors)
+        bad = vectors[row][~np.isfinite(vectors[row])]
+        raise EngineError(f"column {column!r}: the engine gave {bad[0]} in {bad.size} of {shape[1]} places for {_name_row(batch, row, partition)}")
+    return vectors
+
+
+def _check_counts(name: str, counts: np.ndarray, batch: RowBatch, partition: Partition) -> np.ndarray:
+    counts = np.asarray(counts)
+    if counts.shape != (len(batch.ids),) or counts.dtype.kind not in "iu":
+        came = f"{counts.dtype} {list(counts.shape)}"
+        raise EngineError(f"{name}: expected {len(batch.ids)} integers for {_name_row(batch, 0, partition)} and those after it, the engine gave {came}")
+    if counts.min() < 0 or counts.max() > np.iinfo(np.int32).max:
+        row = int(np.flatnonzero((counts < 0) | (counts > np.iinfo(np.int32).max))[0])
+        raise EngineError(f"{name}: the engine gave {counts[row]} for {_name_row(batch, row, partition)}")
+    return counts.astype(np.int32, copy=False)
+
+
+def _name_row(batch: RowBatch, index: int, partition: Partition) -> str:
+    return f"row {batch.rows[index]} of partition {partition.number} (id {batch.ids[index].as_py()!r})"

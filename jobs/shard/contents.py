@@ -1,0 +1,208 @@
+"""What is in a shard or quarantine file, read back with every page checksum verified, one row group at a time."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.errors import DataError
+from jobs.plan.files import Plan
+from jobs.shard.footer import Footer
+from jobs.token_lengths import Histogram, count_lengths, merge_lengths
+
+Source = Path | BinaryIO
+
+
+class Damaged(DataError):
+    """Not a whole file of the expected schema: torn, flipped, foreign, or with values that no writer of ours lets through."""
+
+
+@dataclass(frozen=True)
+class ShardContents:
+    """Everything about a shard that a receipt tells, from the file itself. key_digest: of its ids and text hashes, in row order."""
+
+    footer: Footer | None
+    rows: int
+    first_id: str | None
+    last_id: str | None
+    key_digest: str
+    tokens: int
+    tokens_dropped: int
+    rows_truncated: int
+    token_lengths: Histogram
+
+
+class RowTally:
+    """Sums over the rows of one shard, whatever pieces they come in: the writer's account and the reader's are the same code."""
+
+    def __init__(self, id_name: str) -> None:
+        self.id_name = id_name
+        self.rows = self.tokens = self.tokens_dropped = self.rows_truncated = 0
+        self.first_id: str | None = None
+        self.last_id: str | None = None
+        self._lengths: list[Histogram] = []
+        self._keys = KeyDigest()
+
+    def add(self, table: pa.Table) -> None:
+        """table: some rows of the output schema."""
+        if not table.num_rows:
+            return
+        ids = table.column(self.id_name)
+        if self.first_id is None:
+            self.first_id = str(ids[0].as_py())
+        self.last_id = str(ids[-1].as_py())
+        num_tokens, dropped = (table.column(name).to_numpy() for name in ("num_tokens", "num_tokens_dropped"))
+        self.rows += table.num_rows
+        self.tokens += int(num_tokens.sum(dtype=np.int64))
+        self.tokens_dropped += int(dropped.sum(dtype=np.int64))
+        self.rows_truncated += int(np.count_nonzero(dropped))
+        self._lengths = [merge_lengths([*self._lengths, count_lengths(num_tokens)])]
+        self._keys.add(ids, table.column("text_hash"))
+
+    def contents(self, footer: Footer | None) -> ShardContents:
+        lengths = self._lengths[0] if self._lengths else ()
+        digest = self._keys.hexdigest()
+        return ShardContents(footer, self.rows, self.first_id, self.last_id, digest, self.tokens, self.tokens_dropped, self.rows_truncated, lengths)
+
+
+class KeyDigest:
+    """Digest of ids and text hashes in row order; where the pieces are cut does not matter."""
+
+    def __init__(self) -> None:
+        self._digests: dict[int, tuple[hashlib.blake2b, hashlib.blake2b]] = {}
+
+    def add(self, *columns: pa.ChunkedArray) -> None:
+        for number, column in enumerate(columns):
+            values, lengths = self._digests.setdefault(number, (hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)))
+            for chunk in column.chunks:
+                if pa.types.is_integer(chunk.type):
+                    values.update(chunk.to_numpy().astype("<i8", order="C", copy=False).data)
+                else:
+                    data, offsets = string_buffers(chunk)
+                    values.update(data[offsets[0] : offsets[-1]])
+                    lengths.update(np.diff(offsets).astype("<i8").data)
+
+    def hexdigest(self) -> str:
+        return "".join(digest.hexdigest() for pair in self._digests.values() for digest in pair)
+
+
+def string_buffers(array: pa.Array) -> tuple[memoryview, np.ndarray]:
+    """A string array as (UTF-8 bytes, offsets [N + 1] into them); nulls are empty. No copy for string and large_string."""
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        array = array.cast(pa.large_string())
+    _, offsets, data = array.buffers()
+    width = np.dtype(np.int32 if pa.types.is_string(array.type) else np.int64)
+    if offsets is None:
+        return memoryview(b""), np.zeros(1, width)
+    return memoryview(data if data is not None else b""), np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize)
+
+
+def read_shard(source: Source, plan: Plan, each: Callable[[pa.Table], None] | None = None) -> ShardContents:
+    """Read all of a shard: schema, checksums, valid and finite values. each: also gets every row group. Raises Damaged."""
+    tally = RowTally(plan.rows.id_name)
+    with open_parquet(source) as parquet:
+        check_schema(parquet.schema_arrow, plan.schema)
+        footer = Footer.from_metadata(parquet.metadata.metadata)
+        for table in row_groups(parquet):
+            table.validate(full=True)
+            check_values(table, plan)
+            tally.add(table)
+            if each is not None:
+                each(table)
+    contents = tally.contents(footer)
+    if footer is not None and footer.rows_out != contents.rows:
+        raise Damaged(f"it holds {contents.rows} rows, its footer says {footer.rows_out}")
+    return contents
+
+
+@contextmanager
+def open_parquet(source: Source) -> Iterator[pq.ParquetFile]:
+    """A Parquet file with checksum verification on; what pyarrow finds wrong in it, now or while it is read, is Damaged."""
+    try:
+        with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+            yield parquet
+    except pa.ArrowException as error:
+        raise Damaged(f"it is not a whole Parquet file: {error}") from error
+    except OSError as error:
+        if error.errno is not None or isinstance(error, FileNotFoundError):
+            raise  # the disk's or the store's word, not pyarrow's about the bytes
+        raise Damaged(f"it is not a whole Parquet file: {error}") from error
+
+
+def row_groups(parquet: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    for number in range(parquet.num_row_groups):
+        yield parquet.read_row_group(number, columns=None if columns is None else list(columns))
+
+
+def check_schema(found: pa.Schema, expected: pa.Schema) -> None:
+    stored = _as_stored(expected)
+    if not found.equals(stored, check_metadata=False):
+        raise Damaged(f"its schema is not the plan's: expected\n{stored.remove_metadata()}\ncame\n{found.remove_metadata()}")
+
+
+@functools.lru_cache(maxsize=8)
+def _as_stored(schema: pa.Schema) -> pa.Schema:
+    """What Parquet gives back for a schema: it knows no seconds and no date64, and says timestamp[ms] and date32 instead."""
+    sink = io.BytesIO()
+    pq.write_table(schema.empty_table(), sink)
+    return pq.read_schema(sink)
+
+
+def check_values(table: pa.Table, plan: Plan) -> None:
+    """No null where the schema says so, vectors finite, text hashes of the right form."""
+    for field in plan.schema:
+        if not field.nullable and table.column(field.name).null_count:
+            raise Damaged(f"column {field.name} holds nulls")
+    for output in plan.outputs:
+        vectors = to_matrix(table.column(output.column))
+        if not all_finite(vectors):
+            raise Damaged(f"column {output.column} holds a vector that is not finite, in row {first_not_finite(vectors)} of a row group")
+    for chunk in table.column("text_hash").chunks:
+        if not _are_text_hashes(chunk):
+            raise Damaged("text_hash holds something other than 32 hex digits")
+    if table.num_rows and min(pc.min(table.column(name)).as_py() for name in ("num_tokens", "num_tokens_dropped")) < 0:
+        raise Damaged("a token count is negative")
+
+
+def to_matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A fixed_size_list column as [rows, dim]; no copy where it is one chunk."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
+    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(-1, column.type.list_size)
+
+
+def all_finite(vectors: np.ndarray) -> bool:
+    """A finite sum proves it without a temporary array; only a sum that overflows needs the slow look."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(vectors.sum())) or bool(np.isfinite(vectors).all())
+
+
+def first_not_finite(vectors: np.ndarray) -> int:
+    return int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+
+
+def _are_text_hashes(hashes: pa.Array) -> bool:
+    data, offsets = string_buffers(hashes)
+    digits = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+    is_digit = ((digits >= ord("0")) & (digits <= ord("9"))) | ((digits >= ord("a")) & (digits <= ord("f")))
+    return bool((np.diff(offsets) == 32).all()) and bool(is_digit.all())
+
+
+def file_sha256(file: BinaryIO) -> str:
+    """Of the rest of an open file, in bounded memory."""
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""Names of published files, and what their Parquet footers say.
+
+A footer holds only what follows from the corpus and the plan, so that the same rows give the same bytes: which partition and
+which rows of it, how many were refused, whether another shard follows. What differs from run to run goes to the receipt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jobs.partition import Partition
+from jobs.plan.files import Plan
+
+DATA, QUARANTINE = "data", "quarantine"
+FOOTER_FORMAT = "1"
+PREFIX = "embermill."
+MAX_SEGMENTS_BYTES = 1 << 18  # a partition of 100,000 tiny files would make a footer that readers refuse; the plan holds them all
+
+_NAME = re.compile(r"(?P<folder>data|quarantine)/part-(?P<partition>\d{9})-(?P<ordinal>\d{3,})-(?P<id>[0-9a-f]{8})\.parquet")
+
+
+def published_name(folder: str, partition: Partition, ordinal: int) -> str:
+    """folder: DATA or QUARANTINE. Names sort in row order."""
+    return f"{folder}/part-{partition.number:09d}-{ordinal:03d}-{partition.id[:8]}.parquet"
+
+
+def parse_name(name: str) -> tuple[str, int, int, str] | None:
+    """(folder, partition number, ordinal, first 8 digits of the partition's id), or None for a name that no writer of ours makes."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else (match["folder"], int(match["partition"]), int(match["ordinal"]), match["id"])
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What both files of a pair, shard and quarantine, say of themselves.
+
+    first_row: ordinal within the partition of the first input row. rows_in == rows_out + rows_quarantined.
+    last: no further shard follows in this partition. plan: what of the plan shapes the rows, see plan_digest.
+    """
+
+    fingerprint: str  # the plan's, as JSON
+    plan: str
+    partition: int
+    partition_id: str
+    ordinal: int
+    segments: str  # JSON list, or its count and digest where it is long
+    first_row: int
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    last: bool
+
+    def to_metadata(self) -> dict[str, str]:
+        """Keys and values for Parquet."""
+        values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in vars(self).items()}
+        return {PREFIX + "format": FOOTER_FORMAT} | {PREFIX + key: value for key, value in values.items()}
+
+    @staticmethod
+    def from_metadata(metadata: Mapping[bytes, bytes] | None) -> Footer | None:
+        """None where the file was not written by us, or by a format that this version does not know."""
+        text = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in (metadata or {}).items()}
+        if text.get(PREFIX + "format") != FOOTER_FORMAT:
+            return None
+        try:
+            strings = {key: text[PREFIX + key] for key in ("fingerprint", "plan", "partition_id", "segments")}
+            numbers = {key: int(text[PREFIX + key]) for key in ("partition", "ordinal", "first_row", "rows_in", "rows_out", "rows_quarantined")}
+            return Footer(**strings, **numbers, last=text[PREFIX + "last"] == "true")  # type: ignore[arg-type]
+        except (KeyError, ValueError):
+            return None
+
+
+def make_footer(plan: Plan, partition: Partition, ordinal: int, *, rows_out: int, rows_quarantined: int, last: bool) -> Footer:
+    return Footer(
+        fingerprint=json.dumps(plan.fingerprint, sort_keys=True),
+        plan=plan_digest(plan),
+        partition=partition.number,
+        partition_id=partition.id,
+        ordinal=ordinal,
+        segments=_describe_segments(partition),
+        first_row=ordinal * plan.rows_per_shard,
+        rows_in=rows_out + rows_quarantined,
+        rows_out=rows_out,
+        rows_quarantined=rows_quarantined,
+        last=last,
+    )
+
+
+def explain_mismatch(found: Footer, plan: Plan, partition: Partition, ordinal: int) -> str | None:
+    """Why a published file is not this plan's shard, in words; None where it is."""
+    expected = make_footer(plan, partition, ordinal, rows_out=found.rows_out, rows_quarantined=found.rows_quarantined, last=found.last)
+    for key, value in vars(expected).items():
+        if key == "fingerprint" and getattr(found, key) != value:
+            return "it was made with other settings: " + _explain_fingerprint(found.fingerprint, plan.fingerprint)
+        if getattr(found, key) != value:
+            return f"its footer says {key} = {_shorten(getattr(found, key))}, this plan says {_shorten(value)}"
+    return None
+
+
+def plan_digest(plan: Plan) -> str:
+    """Of what shapes the rows beside the fingerprint: columns, schema, rows per shard.
+
+    A partition's id comes from the corpus alone: a folder whose plan was deleted could hold shards of the same corpus and other columns.
+    """
+    rows = vars(plan.rows) | {"id_type": str(plan.rows.id_type), "kept": [[source, name, str(kind)] for source, name, kind in plan.rows.kept]}
+    columns = [[field.name, str(field.type), field.nullable] for field in plan.schema]
+    described = json.dumps([rows, columns, plan.rows_per_shard], sort_keys=True)
+    return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+
+
+def _shorten(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _describe_segments(partition: Partition) -> str:
+    described = json.dumps([vars(segment) for segment in partition.segments], sort_keys=True)
+    if len(described) <= MAX_SEGMENTS_BYTES:
+        return described
+    return json.dumps({"count": len(partition.segments), "blake2b": hashlib.blake2b(described.encode(), digest_size=16).hexdigest()})
+
+
+def _explain_fingerprint(found: str, expected: Mapping[str, str]) -> str:
+    try:
+        other = json.loads(found)
+    except ValueError:
+        return "its fingerprint cannot be read"
+    differing = [key for key in sorted({*other, *expected}) if other.get(key) != expected.get(key)]
+    return ", ".join(f"{key}: {other.get(key)} -> {expected.get(key)}" for key in differing)

@@ -1,0 +1,160 @@
+"""ShardWriter: rows in, one published Parquet shard and its quarantine file out, and the Receipt that says so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.corpus.rows import Refusal, RowBatch
+from jobs.engine import Embedded
+from jobs.partition import Partition
+from jobs.plan.files import Plan
+from jobs.receipt import Receipt
+from jobs.shard.answer import check_answer
+from jobs.shard.contents import KeyDigest, RowTally, ShardContents, check_schema, open_parquet, row_groups
+from jobs.shard.footer import DATA, QUARANTINE, Footer, make_footer, published_name
+from jobs.shard.publishing import PublishedFile, make_receipt, publish_quarantine, publish_shard
+from jobs.shard.quarantine import QuarantineWriter, read_quarantine
+from jobs.shard.row_group import RowGroupBuffer
+from jobs.shard.text_hash import hash_texts
+from jobs.storage import Folder
+
+
+class ShardWriter:
+    """Writes shard `ordinal` of a partition: input rows [ordinal * rows_per_shard, (ordinal + 1) * rows_per_shard), refused ones included.
+
+    Memory is bounded by one row group. Nothing appears in the dataset before `finish`. Leaving its `with` block without that removes what was written.
+    """
+
+    def __init__(self, folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> None:
+        self.folder, self.plan, self.partition, self.ordinal = folder, plan, partition, ordinal
+        self.first_row = ordinal * plan.rows_per_shard
+        self.end_row = self.first_row + plan.rows_per_shard
+        self.next_row = self.first_row
+        self._temporary = folder.temporary(published_name(DATA, partition, ordinal))
+        self._parquet: pq.ParquetWriter | None = None
+        self._groups = RowGroupBuffer(plan)
+        self._tally = RowTally(plan.rows.id_name)
+        self._quarantine = QuarantineWriter(folder.temporary(published_name(QUARANTINE, partition, ordinal)))
+
+    def write(self, batch: RowBatch, embedded: Embedded | None) -> None:
+        """Take the next input rows, in order. embedded: of batch.texts; None where every row of the batch was refused.
+
+        Rows that were refused after embedding are taken out of the batch by the caller and stand in batch.refused.
+        Raises EngineError, naming the row, for an answer that cannot be stored.
+        """
+        if batch.first_row != self.next_row or batch.first_row + batch.num_rows > self.end_row:
+            raise ValueError(f"expected rows from {self.next_row}, up to {self.end_row} at most; came {batch.first_row} to {batch.first_row + batch.num_rows}")
+        rows = len(batch.ids)
+        if batch.num_rows != rows + sum(refusal.row_count for refusal in batch.refused):
+            raise ValueError(f"a batch of {batch.num_rows} input rows holds {rows} rows and refuses {sum(r.row_count for r in batch.refused)}")
+        if rows:
+            self._add_rows(batch, embedded)
+        self._quarantine.add(_in_row_order(batch.refused))
+        self.next_row += batch.num_rows
+
+    def finish(self, last: bool, provenance: dict[str, str]) -> Receipt:
+        """Close, check, publish (the quarantine file first, then the shard) and account for both. last: no further shard follows in this partition.
+
+        Where another attempt's file stands already it is checked and adopted: the receipt describes what is there.
+        Raises DataError where something else stands there, Interrupted where it is torn (it is set aside when the job is run again).
+        """
+        for table in self._groups.rest():
+            self._write_group(table)
+        footer = make_footer(self.plan, self.partition, self.ordinal, rows_out=self._tally.rows, rows_quarantined=self._quarantine.rows, last=last)
+        written = self._tally.contents(footer)
+        quarantine, refused_before = self._publish_quarantine(footer) if self._quarantine.entries else (None, False)
+        shard, contents, written_before = self._publish_shard(written) if written.rows else (None, written, refused_before)
+        self.abandon()
+        ours = contents is written  # bytes that we did not make have a history that we do not know
+        return make_receipt(footer, contents, shard, quarantine, adopted=written_before, provenance=provenance if ours else {})
+
+    def abandon(self) -> None:
+        """Remove what was written and not published; safe to call at any time."""
+        if self._parquet is not None:
+            with contextlib.suppress(OSError, pa.ArrowException):  # closing writes, which a full disk refuses once more
+                self._parquet.close()
+            self._parquet = None
+        self._temporary.unlink(missing_ok=True)
+        self._quarantine.abandon()
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.abandon()
+
+    def _add_rows(self, batch: RowBatch, embedded: Embedded | None) -> None:
+        if embedded is None:
+            raise ValueError(f"a batch of {len(batch.ids)} texts came without what the engine made of them")
+        answer = check_answer(embedded, batch, self.plan, self.partition)
+        columns = {
+            self.plan.rows.id_name: batch.ids,
+            "num_tokens": pa.array(answer.num_tokens),
+            "num_tokens_dropped": pa.array(answer.num_tokens_dropped),
+            "text_hash": hash_texts(batch.texts),
+        }
+        columns |= {name: values for (_, name, _), values in zip(self.plan.rows.kept, batch.kept, strict=True)}
+        for table in self._groups.add(columns, answer.vectors):
+            self._write_group(table)
+
+    def _write_group(self, table: pa.Table) -> None:
+        if self._parquet is None:
+            self._parquet = open_writer(self._temporary, self.plan)
+        self._parquet.write_table(table, row_group_size=table.num_rows)
+        self._tally.add(table)
+
+    def _publish_quarantine(self, footer: Footer) -> tuple[PublishedFile, bool]:
+        self._quarantine.close(footer.to_metadata())
+        written = read_quarantine(self._quarantine.path)
+        if written.footer != footer or written.entries != self._quarantine.entries:
+            raise RuntimeError(f"{self._quarantine.path} reads back other than it was written: {written.entries} entries instead of {self._quarantine.entries}")
+        return publish_quarantine(self.folder, self.plan, self.partition, self._quarantine.path, written)
+
+    def _publish_shard(self, written: ShardContents) -> tuple[PublishedFile, ShardContents, bool]:
+        assert self._parquet is not None and written.footer is not None
+        self._parquet.add_key_value_metadata(written.footer.to_metadata())
+        self._parquet.close()
+        self._parquet = None
+        check_written(self._temporary, self.plan, written)
+        return publish_shard(self.folder, self.plan, self.partition, self._temporary, written)
+
+
+def open_writer(path: Path, plan: Plan) -> pq.ParquetWriter:
+    """The dataset's writer settings: vectors byte-stream split, without dictionary or statistics; checksums on every page."""
+    vectors = {output.column for output in plan.outputs}
+    unique = {plan.rows.id_name, "text_hash"}
+    names = plan.schema.names
+    return pq.ParquetWriter(
+        path,
+        plan.schema,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[name for name in names if name not in vectors | unique],
+        use_byte_stream_split=[f"{name}.list.element" for name in names if name in vectors],
+        write_statistics=[name for name in names if name not in vectors],
+        write_page_checksum=True,
+    )
+
+
+def check_written(path: Path, plan: Plan, written: ShardContents) -> None:
+    """Open it again: schema, footer, row count, ids and text hashes are those that went in."""
+    keys = KeyDigest()
+    with open_parquet(path) as parquet:
+        check_schema(parquet.schema_arrow, plan.schema)
+        for table in row_groups(parquet, [plan.rows.id_name, "text_hash"]):
+            keys.add(table.column(plan.rows.id_name), table.column("text_hash"))
+        found = (Footer.from_metadata(parquet.metadata.metadata), parquet.metadata.num_rows, keys.hexdigest())
+    if found != (written.footer, written.rows, written.key_digest):
+        raise RuntimeError(f"{path} reads back other than it was written: {found[1]} rows instead of {written.rows}, or other ids")
+
+
+def _in_row_order(refusals: Sequence[Refusal]) -> list[Refusal]:
+    return sorted(refusals, key=lambda refusal: refusal.row)

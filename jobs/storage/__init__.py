@@ -1,0 +1,29 @@
+"""The only room that knows where corpus and dataset lie: a local folder or an object store (s3://, gs://, az://).
+
+Publishing is atomic and create-if-absent everywhere. Endpoints and credentials come from the environment (AWS_ENDPOINT_URL, AWS_ALLOW_HTTP,
+AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, ...) and are in no plan, log or message.
+
+    base.py           FileInfo, Folder, InputFile: the types
+    local.py          a folder of this machine: hard links, fsync
+    object_store.py   an object store: conditional put, conditional ranged reads
+    inputs.py         corpus entries (file, folder, glob) -> files
+"""
+
+from __future__ import annotations
+
+from jobs.storage.base import AlreadyExists, FileInfo, Folder, InputFile
+from jobs.storage.inputs import is_url, list_inputs
+from jobs.storage.local import LocalFolder, open_local_input
+from jobs.storage.object_store import ObjectFolder, open_object_input
+
+__all__ = ["AlreadyExists", "FileInfo", "Folder", "InputFile", "is_url", "list_inputs", "open_folder", "open_input"]
+
+
+def open_folder(uri: str) -> Folder:
+    """The dataset at a local path or URL; nothing is created before something is published. UsageError for an unknown scheme."""
+    return ObjectFolder(uri) if is_url(uri) else LocalFolder(uri)
+
+
+def open_input(path: str, size: int, version: str) -> InputFile:
+    """Open a corpus file as it was planned. InputChanged where it is gone or another; Interrupted where the store cannot be reached."""
+    return open_object_input(path, size, version) if is_url(path) else open_local_input(path, size, version)

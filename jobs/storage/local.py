@@ -1,0 +1,165 @@
+"""A dataset and a corpus on a file system of this machine (or one mounted on every node)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import io
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from jobs.errors import InputChanged, UsageError
+from jobs.storage.base import AlreadyExists, FileInfo
+
+TMP = "_embermill/tmp"
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+
+
+def file_info(path: Path) -> FileInfo:
+    """FileNotFoundError, PermissionError, ...: as Path.stat."""
+    status = path.stat()
+    return FileInfo(str(path), status.st_size, str(status.st_mtime_ns))
+
+
+class LocalFolder:
+    """A dataset in a local folder. Files come into being complete: written and synced under `_embermill/tmp/`, then hard-linked to their name."""
+
+    def __init__(self, uri: str) -> None:
+        self.root = str(Path(uri).expanduser().absolute())
+
+    def _path(self, name: str) -> Path:
+        return Path(self.root, name)
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
+        top = self._path(prefix.rstrip("/"))
+        names = [Path(folder, file) for folder, _, files in os.walk(top) for file in files]
+        for name, path in sorted((path.relative_to(self.root).as_posix(), path) for path in names):
+            with contextlib.suppress(FileNotFoundError):  # a temporary that went away while we looked
+                yield name, file_info(path)
+
+    def exists(self, name: str) -> bool:
+        return self._path(name).exists()
+
+    def read(self, name: str) -> bytes:
+        return self._path(name).read_bytes()
+
+    def open(self, name: str) -> BinaryIO:
+        return self._path(name).open("rb")
+
+    def temporary(self, name: str) -> Path:
+        folder = self._path(TMP)
+        try:
+            _make_folder(folder)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"{self.root}: cannot hold a dataset: {error.strerror}: {error.filename}") from None
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                raise UsageError(f"{self.root}: cannot hold a dataset: {error.strerror}: {error.filename}") from None
+            raise
+        return folder / f"{Path(name).name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+
+    def publish(self, temporary: Path, name: str) -> None:
+        target = self._path(name)
+        _make_folder(target.parent)
+        _sync(temporary)
+        try:
+            _link(temporary, target)
+        except FileExistsError:
+            raise AlreadyExists(name) from None
+        finally:
+            _sync(target.parent)  # also where somebody else's link won: the name may be committed next, so it must outlive a power cut
+        temporary.unlink(missing_ok=True)
+
+    def create(self, name: str, data: bytes) -> None:
+        temporary = self.temporary(name)
+        try:
+            temporary.write_bytes(data)
+            self.publish(temporary, name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def replace(self, name: str, data: bytes) -> None:
+        temporary = self.temporary(name)
+        temporary.write_bytes(data)
+        self._path(name).parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(self._path(name))
+
+    def remove(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """mkdir -p of which every new level outlives a power cut."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give the finished file its name, or FileExistsError. Never overwrites."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        rename_without_replace(source, target)
+
+
+def rename_without_replace(source: Path, target: Path) -> None:
+    """renameat2(RENAME_NOREPLACE), for file systems without hard links (FAT, some FUSE). FileExistsError where the target is taken."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    renameat2 = getattr(libc, "renameat2", None)
+    if renameat2 is not None and renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return
+    code = errno.ENOSYS if renameat2 is None else ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):
+        raise UsageError(
+            f"{target.parent}: this file system has neither hard links nor rename-without-replace, so two writers could not be kept apart: "
+            "put output.uri on another one"
+        )
+    raise OSError(code, os.strerror(code), str(target))
+
+
+class LocalInput(io.FileIO):
+    """A corpus file of this machine. What was planned is compared with the open descriptor, so a file replaced by rename meanwhile does no harm."""
+
+    def __init__(self, path: str, size: int, version: str) -> None:
+        super().__init__(path, "rb")
+        self.path, self.size, self.version = path, size, version
+
+    def check(self) -> None:
+        status = os.fstat(self.fileno())
+        if (status.st_size, str(status.st_mtime_ns)) != (self.size, self.version):
+            raise InputChanged(
+                f"{self.path}: changed after planning: expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes "
+                f"of mtime {status.st_mtime_ns} ns: embed the new corpus into another output.uri"
+            )
+
+
+def open_local_input(path: str, size: int, version: str) -> LocalInput:
+    try:
+        source = LocalInput(path, size, version)
+    except FileNotFoundError:
+        raise InputChanged(f"{path}: vanished after planning: put it back, or embed the corpus as it is now into another output.uri") from None
+    try:
+        source.check()
+    except InputChanged:
+        source.close()
+        raise
+    return source

@@ -1,0 +1,143 @@
+"""Rows of a partition -> rows of its shards, in batches of a size that an engine likes. Where it cuts follows from the rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.corpus.rows import Refusal, RowBatch
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """A batch for the engine holds at most so many texts and so many bytes of text, and always at least one text."""
+
+    rows: int
+    text_bytes: int
+
+
+CPU_LIMITS = BatchLimits(16_384, 128 << 10)
+GPU_LIMITS = BatchLimits(16_384, 4 << 20)
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """Consecutive rows of one shard."""
+
+    ordinal: int
+    batch: RowBatch
+
+
+@dataclass(frozen=True)
+class ShardEnd:
+    """All rows of that shard have come. rows: input rows, refused ones included. last: it is the partition's last one."""
+
+    ordinal: int
+    rows: int
+    last: bool
+
+
+def cut(batches: Iterable[RowBatch], rows_per_shard: int, skip: Collection[int], limits: BatchLimits) -> Iterator[ShardRows | ShardEnd]:
+    """Shards of `rows_per_shard` input rows each, one after another; those in `skip` are left out. A partition without rows is one empty shard."""
+    ordinal, held, rows = 0, _Held(limits), 0
+    for batch in batches:
+        while batch.num_rows:
+            if rows == rows_per_shard:
+                yield from _end(held, ordinal, rows, False, skip)
+                ordinal, held, rows = ordinal + 1, _Held(limits), 0
+            part, batch = split(batch, rows_per_shard - rows)
+            rows += part.num_rows
+            if ordinal not in skip:
+                yield from (ShardRows(ordinal, ready) for ready in held.add(part))
+    yield from _end(held, ordinal, rows, True, skip)
+
+
+def split(batch: RowBatch, num_rows: int) -> tuple[RowBatch, RowBatch]:
+    """The first `num_rows` input rows, and the others. A refused range that lies on both sides is refused on both."""
+    border = batch.first_row + min(num_rows, batch.num_rows)
+    at = int(np.searchsorted(batch.rows, border))
+    before, after = _split_refused(batch.refused, border)
+    rest = batch.first_row + batch.num_rows - border
+    return (
+        RowBatch(batch.first_row, border - batch.first_row, batch.rows[:at], batch.ids[:at], batch.texts[:at], tuple(k[:at] for k in batch.kept), before),
+        RowBatch(border, rest, batch.rows[at:], batch.ids[at:], batch.texts[at:], tuple(k[at:] for k in batch.kept), after),
+    )
+
+
+def _split_refused(refused: tuple[Refusal, ...], border: int) -> tuple[tuple[Refusal, ...], tuple[Refusal, ...]]:
+    before, after = list[Refusal](), list[Refusal]()
+    for refusal in refused:
+        head = min(max(border - refusal.row, 0), refusal.row_count)
+        if head:
+            before.append(replace(refusal, row_count=head) if head < refusal.row_count else refusal)
+        if head < refusal.row_count:
+            first_row = None if refusal.first_row is None else refusal.first_row + head
+            after.append(replace(refusal, row=refusal.row + head, row_count=refusal.row_count - head, first_row=first_row) if head else refusal)
+    return tuple(before), tuple(after)
+
+
+def _end(held: _Held, ordinal: int, rows: int, last: bool, skip: Collection[int]) -> Iterator[ShardRows | ShardEnd]:
+    if ordinal not in skip:
+        yield from (ShardRows(ordinal, batch) for batch in held.flush())
+        yield ShardEnd(ordinal, rows, last)
+
+
+class _Held:
+    """Row batches put together until the limits are reached."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._parts: list[RowBatch] = []
+        self._texts = self._text_bytes = 0
+
+    def add(self, batch: RowBatch) -> Iterator[RowBatch]:
+        """Take a batch in; what is full by then comes out."""
+        ends = np.cumsum(pc.binary_length(batch.texts).to_numpy(zero_copy_only=False), dtype=np.int64)
+        taken = 0
+        while (room := self._room(ends, taken)) < len(ends):
+            if room > taken:
+                part, batch = split(batch, int(batch.rows[room - taken]) - batch.first_row)
+                self._append(part, _bytes_between(ends, taken, room))
+            taken = room
+            yield from self.flush()
+        self._append(batch, _bytes_between(ends, taken, len(ends)))
+
+    def flush(self) -> Iterator[RowBatch]:
+        if self._parts:
+            yield join(self._parts)
+        self._parts, self._texts, self._text_bytes = [], 0, 0
+
+    def _append(self, batch: RowBatch, text_bytes: int) -> None:
+        self._parts.append(batch)
+        self._texts += len(batch.texts)
+        self._text_bytes += text_bytes
+
+    def _room(self, ends: np.ndarray, taken: int) -> int:
+        """How far into the incoming texts (whose bytes end at `ends`) the batch may reach; past `taken` at least once it is empty."""
+        before = int(ends[taken - 1]) if taken else 0
+        by_bytes = int(np.searchsorted(ends, before + self._limits.text_bytes - self._text_bytes, side="right"))
+        room = min(by_bytes, taken + self._limits.rows - self._texts)
+        return max(room, taken if self._texts else taken + 1)
+
+
+def _bytes_between(ends: np.ndarray, start: int, stop: int) -> int:
+    return (int(ends[stop - 1]) if stop else 0) - (int(ends[start - 1]) if start else 0)
+
+
+def join(batches: list[RowBatch]) -> RowBatch:
+    """Batches that follow one another, as one."""
+    if len(batches) == 1:
+        return batches[0]
+    return RowBatch(
+        batches[0].first_row,
+        sum(batch.num_rows for batch in batches),
+        np.concatenate([batch.rows for batch in batches]),
+        pa.concat_arrays([batch.ids for batch in batches]),
+        pa.concat_arrays([batch.texts for batch in batches]),
+        tuple(pa.concat_arrays(list(columns)) for columns in zip(*(batch.kept for batch in batches), strict=True)),
+        tuple(refusal for batch in batches for refusal in batch.refused),
+    )

@@ -1,0 +1,347 @@
+"""read -> embed -> write as one continuous stream over partitions: three threads, two bounded channels, no Ray.
+
+    reader thread   rows of the next partitions, cut into batches      --rows-->
+    this thread     the engine's stream, fed with texts                --embedded-->
+    writer thread   shards, published and reported one by one
+
+The stream is never drained between partitions: while one is being embedded the next is read and the last is written. It ends where no task is queued.
+What goes wrong in reading or writing costs its own partition only. An engine's exception ends the stream for all that are in it: those are run
+again one at a time, each in a stream of its own, so that the one at fault is named and the others lose nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from jobs.corpus.rows import RowBatch
+from jobs.engine import Embedded, Engine
+from jobs.errors import DataError, EngineError, InputChanged, Interrupted
+from jobs.partition import Partition
+from jobs.receipt import Done, Event, Failed, Receipt, Task, describe_partition
+from jobs.worker.channel import Channel, TaskQueue
+from jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut
+from jobs.worker.long_texts import without_long_texts
+from jobs.worker.stage_clock import StageClock
+
+ROWS_AHEAD = 3  # batches between reader and engine, and between engine and writer: enough to overlap, little to hold
+IDLE_S = 0.02  # a stream that finds no task for this long ends, so that an engine that looks ahead gives out what it holds
+
+
+class ShardSink(Protocol):
+    """Where the rows of one shard go, and the quarantine beside it: a ShardWriter, or a small one in a test."""
+
+    def write(self, batch: RowBatch, embedded: Embedded | None) -> None: ...
+    def finish(self, last: bool, provenance: dict[str, str]) -> Receipt: ...
+    def abandon(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a pipeline needs to know of the job. provenance: what is to be remembered of this worker with every shard."""
+
+    read: Callable[[Partition], Iterator[RowBatch]]
+    open_shard: Callable[[Partition, int], ShardSink]
+    rows_per_shard: int
+    limits: BatchLimits
+    refuse_long_texts: bool = False
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """One partition on its way through a stream."""
+
+    task: Task
+    published: set[int] = field(default_factory=set)
+    over: bool = False  # finished or failed: nothing more of it is wanted
+
+    @property
+    def number(self) -> int:
+        return self.task.partition.number
+
+    def rest(self) -> Task:
+        return Task(self.task.partition, self.task.skip | self.published, self.task.attempt)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    attempt: _Attempt
+    rows: ShardRows
+    embedded: Embedded | None = None
+
+
+@dataclass(frozen=True)
+class _End:
+    attempt: _Attempt
+    end: ShardEnd
+
+
+@dataclass(frozen=True)
+class _Broken:
+    attempt: _Attempt
+    failed: Failed
+
+
+@dataclass(frozen=True)
+class _Through:
+    attempt: _Attempt
+
+
+_Item = _Rows | _End | _Broken | _Through
+
+
+class EngineFailed(Exception):
+    """The engine ended a stream. suspects: partitions of which it held texts; waiting: others that were not finished."""
+
+    def __init__(self, cause: BaseException, suspects: list[Task], waiting: list[Task]) -> None:
+        super().__init__(str(cause))
+        self.cause, self.suspects, self.waiting = cause, suspects, waiting
+
+
+class Pipeline:
+    """Embeds what stands in a queue, and says what becomes of it through `emit` (called from several threads, never two at once)."""
+
+    def __init__(self, engine: Engine, work: Work, emit: Callable[[Event], None]) -> None:
+        self._engine, self._work = engine, work
+        lock = threading.Lock()
+
+        def emit_in_turn(event: Event) -> None:
+            with lock:
+                emit(event)
+
+        self._emit = emit_in_turn
+        self._clock = StageClock(engine, self._emit)
+
+    def run(self, tasks: TaskQueue[Task]) -> None:
+        """Until the queue is closed and empty."""
+        while tasks.wait():
+            self.run_queued(tasks)
+
+    def run_queued(self, tasks: TaskQueue[Task]) -> None:
+        """Until there is nothing in the queue for a moment."""
+        try:
+            self._stream(lambda: tasks.take(IDLE_S))
+        except EngineFailed as failed:
+            tasks.put_back(failed.waiting)
+            if len(failed.suspects) == 1:
+                self._emit(_engine_failure(failed.suspects[0], failed.cause))
+            else:
+                for task in failed.suspects:
+                    self._run_alone(task)
+
+    def _run_alone(self, task: Task) -> None:
+        alone = iter((task,))
+        try:
+            self._stream(lambda: next(alone, None))
+        except EngineFailed as failed:
+            self._emit(_engine_failure(task, failed.cause))
+
+    def _stream(self, next_task: Callable[[], Task | None]) -> None:
+        _Stream(self._engine, self._work, self._emit, self._clock, next_task).run()
+
+
+class _Stream:
+    """One run of the three threads, from the first task to the moment when there is none."""
+
+    def __init__(self, engine: Engine, work: Work, emit: Callable[[Event], None], clock: StageClock, next_task: Callable[[], Task | None]) -> None:
+        self._engine, self._work, self._emit, self._clock, self._next_task = engine, work, emit, clock, next_task
+        self._read: Channel[_Item] = Channel(ROWS_AHEAD)
+        self._done: Channel[_Item] = Channel(ROWS_AHEAD)
+        self._held: deque[_Item] = deque()  # given to the engine (or waiting behind what was), oldest first
+        self._turn = threading.Lock()  # an engine may pull its texts from a thread of its own
+        self._attempts: list[_Attempt] = []
+        self._defects: list[BaseException] = []
+        self._sink: ShardSink | None = None
+        self._opened_s = time.monotonic()
+
+    def run(self) -> None:
+        bodies = {"reader": self._reader, "writer": self._writer}
+        threads = [threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True) for name, body in bodies.items()]
+        for thread in threads:
+            thread.start()
+        engine_error: Exception | None = None
+        try:
+            self._collect()
+        except Exception as error:
+            engine_error = error
+        finally:
+            self._read.abandon()
+            self._done.close()
+            for thread in threads:
+                thread.join()
+        if self._defects:
+            raise self._defects[0]
+        if engine_error is not None:
+            self._give_back(engine_error)
+
+    def _guarded(self, body: Callable[[], None]) -> None:
+        """A fault of ours in a thread ends the stream, and is raised by run."""
+        try:
+            body()
+        except BaseException as error:
+            self._defects.append(error)
+            self._read.abandon()
+            self._done.abandon()
+
+    # -- reader thread
+
+    def _reader(self) -> None:
+        while (task := self._next_task()) is not None:
+            attempt = _Attempt(task)
+            self._attempts = [*(each for each in self._attempts if not each.over), attempt]
+            self._clock.began(attempt.number)
+            try:
+                self._read_partition(attempt)
+                self._read.put(_Through(attempt))
+            except Exception as error:
+                self._read.put(_Broken(attempt, failure(task, error)))
+        self._read.close()
+
+    def _read_partition(self, attempt: _Attempt) -> None:
+        batches = self._clock.timed("read", self._work.read(attempt.task.partition))
+        for part in cut(batches, self._work.rows_per_shard, attempt.task.skip, self._work.limits):
+            item: _Item = _Rows(attempt, part) if isinstance(part, ShardRows) else _End(attempt, part)
+            if attempt.over or not self._read.put(item):
+                break
+
+    # -- the engine's thread
+
+    def _feed(self) -> Iterator[pa.Array]:
+        """Texts for the engine; all else waits in line behind them."""
+        items = iter(self._read)
+        while True:
+            with self._clock.waiting():
+                item = next(items, None)
+            if item is None:
+                return
+            if item.attempt.over:
+                continue
+            with self._turn:
+                self._held.append(item)
+                self._pass_on()
+            if _has_texts(item):
+                assert isinstance(item, _Rows)
+                yield item.rows.batch.texts
+
+    def _collect(self) -> None:
+        answers = self._engine.embed(self._feed())
+        try:
+            for embedded in self._clock.timed_engine(answers):
+                with self._turn:
+                    self._take_answer(embedded)
+            if self._held:
+                raise EngineError(f"the engine ended its stream with {sum(map(_has_texts, self._held))} batches unanswered")
+        finally:
+            if isinstance(answers, Generator):
+                answers.close()
+
+    def _take_answer(self, embedded: Embedded) -> None:
+        if not self._held:
+            raise EngineError("the engine answered with more batches than it was given")
+        item = self._held[0]
+        assert isinstance(item, _Rows)
+        self._held.popleft()
+        self._clock.embedded(item.attempt.number, embedded)
+        self._done.put(self._answered(item, embedded))
+        self._pass_on()
+
+    def _answered(self, item: _Rows, embedded: Embedded) -> _Rows:
+        if not self._work.refuse_long_texts:
+            return _Rows(item.attempt, item.rows, embedded)
+        batch, kept = without_long_texts(item.rows.batch, embedded, item.attempt.task.partition)
+        return _Rows(item.attempt, ShardRows(item.rows.ordinal, batch), kept)
+
+    def _pass_on(self) -> None:
+        """What waits for no answer of the engine goes on to the writer."""
+        while self._held and not _has_texts(self._held[0]):
+            self._done.put(self._held.popleft())
+
+    def _give_back(self, cause: Exception) -> None:
+        """Raise EngineFailed with what is not finished. Where all is, the engine's fault is nobody's: some answer may have been another's."""
+        unfinished = [attempt for attempt in self._attempts if not attempt.over]
+        if not unfinished:
+            raise cause
+        held = {item.attempt for item in self._held if _has_texts(item)}
+        suspects = [attempt for attempt in unfinished if attempt in held] or unfinished
+        waiting = [attempt.rest() for attempt in unfinished if attempt not in suspects]
+        raise EngineFailed(cause, [attempt.rest() for attempt in suspects], waiting) from cause
+
+    # -- writer thread
+
+    def _writer(self) -> None:
+        try:
+            for item in self._done:
+                if item.attempt.over:
+                    continue
+                try:
+                    with self._clock.busy("write"):
+                        self._write(item)
+                except Exception as error:
+                    self._fail(item.attempt, failure(item.attempt.task, error))
+        finally:
+            self._abort()
+
+    def _write(self, item: _Item) -> None:
+        attempt = item.attempt
+        match item:
+            case _Broken():
+                self._fail(attempt, item.failed)
+            case _Rows():
+                self._open(attempt, item.rows.ordinal).write(item.rows.batch, item.embedded)
+            case _Through():
+                attempt.over = True
+                self._emit(Done(attempt.number, attempt.task.attempt))
+            case _End():
+                seconds = f"{time.monotonic() - self._opened_s:.3f}"
+                receipt = self._open(attempt, item.end.ordinal).finish(item.end.last, self._work.provenance | {"seconds": seconds})
+                self._sink = None
+                attempt.published.add(item.end.ordinal)
+                self._clock.published(attempt.number)
+                self._emit(receipt)
+
+    def _open(self, attempt: _Attempt, ordinal: int) -> ShardSink:
+        if self._sink is None:
+            self._sink, self._opened_s = self._work.open_shard(attempt.task.partition, ordinal), time.monotonic()
+        return self._sink
+
+    def _fail(self, attempt: _Attempt, failed: Failed) -> None:
+        attempt.over = True
+        self._abort()
+        self._emit(failed)
+
+    def _abort(self) -> None:
+        """The shard that is open, if any, is not to be."""
+        if self._sink is not None:
+            sink, self._sink = self._sink, None
+            sink.abandon()
+
+
+def _has_texts(item: _Item) -> bool:
+    return isinstance(item, _Rows) and len(item.rows.batch.texts) > 0
+
+
+def failure(task: Task, error: BaseException) -> Failed:
+    """What went wrong while reading or writing, as data. Whatever is not known as the data's or the storage's fault is a defect of ours."""
+    kinds: tuple[tuple[type[BaseException], str], ...] = (
+        (InputChanged, "input_changed"),
+        (EngineError, "engine"),
+        (DataError, "bad_data"),
+        (Interrupted, "storage"),
+        (OSError, "storage"),
+    )
+    kind = next((kind for exception, kind in kinds if isinstance(error, exception)), "defect")
+    return Failed(task.partition.number, kind, str(error) or type(error).__name__, "".join(traceback.format_exception(error)), task.attempt)
+
+
+def _engine_failure(task: Task, cause: BaseException) -> Failed:
+    message = str(cause) if isinstance(cause, EngineError) else f"the engine failed: {type(cause).__name__}: {cause}"
+    where = describe_partition(task.partition)
+    return Failed(task.partition.number, "engine", f"{where}: {message}", "".join(traceback.format_exception(cause)), task.attempt)

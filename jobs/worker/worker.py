@@ -1,0 +1,143 @@
+"""Worker: one engine on its one device, in a process of its own. It reports itself, then embeds what it is given."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from importlib.metadata import version
+
+import pyarrow as pa
+
+from jobs.config import JobConfig
+from jobs.corpus.reading import read_rows
+from jobs.engine import Engine, load_engine
+from jobs.errors import UsageError
+from jobs.plan.files import Plan, read_plan
+from jobs.receipt import Event, Ready, Task
+from jobs.shard.writer import ShardWriter
+from jobs.storage import open_folder
+from jobs.worker.channel import TaskQueue
+from jobs.worker.cutting import CPU_LIMITS, GPU_LIMITS
+from jobs.worker.pipeline import Pipeline, Work
+
+log = logging.getLogger(__name__)
+
+VISIBLE_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # of ROCm the second alone: ROCR_VISIBLE_DEVICES below it hides devices twice
+
+SHARED = "expected storage that all nodes share: an object store, or a file system mounted at the same path everywhere"
+
+
+@dataclass(frozen=True)
+class WorkerJob:
+    """What a worker is made from; crosses to its process.
+
+    device: "cpu" or "gpu". threads: what it may use of the CPU. mark: (name, content) of a file that the driver has put into the dataset's folder.
+    search_path: folders in which the driver would find the module of a python: engine.
+    """
+
+    config: JobConfig
+    device: str
+    threads: int
+    mark: tuple[str, bytes] | None = None
+    search_path: tuple[str, ...] = ()
+
+
+class Worker:
+    """start, then any number of run. Raises UsageError where it must not work."""
+
+    def __init__(self, job: WorkerJob) -> None:
+        self._job = job
+        self._folder = open_folder(job.config.output.uri)
+
+    def start(self) -> Ready:
+        """See the one device and the driver's storage, load the engine, report."""
+        begin = time.monotonic()
+        job = self._job
+        pa.set_cpu_count(max(1, job.threads))
+        if job.device == "gpu":
+            require_one_device(os.environ)
+        self._see_mark()
+        engine = self._engine
+        return Ready(
+            device_kind=job.device,
+            device_name=getattr(engine, "device_name", "") or platform.processor() or platform.machine(),
+            device_uuid=getattr(engine, "device_uuid", ""),
+            precision=getattr(engine, "precision", "float32"),
+            fingerprint=engine.fingerprint(),
+            outputs=tuple(engine.outputs()),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            threads=job.threads,
+            kernel_set=getattr(engine, "kernel_set", ""),
+            seconds_to_load=time.monotonic() - begin,
+        )
+
+    def run(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
+        """Embed what is queued, until the queue is closed."""
+        if tasks.wait():
+            Pipeline(self._engine, self._work, emit).run(tasks)
+
+    def run_queued(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
+        """Embed what is queued, until nothing is."""
+        Pipeline(self._engine, self._work, emit).run_queued(tasks)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        job = self._job
+        return load_engine(job.config.model, device=job.device, threads=job.threads, search_path=job.search_path)
+
+    @cached_property
+    def _work(self) -> Work:
+        """Known once there is something to do: by then the plan stands in the dataset's folder."""
+        plan = read_plan(self._folder)
+        if plan is None:
+            raise UsageError(f"{self._folder.root}: the driver has written a plan there and the worker on {socket.gethostname()} sees none: {SHARED}")
+        plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
+        return Work(
+            read=partial(read_rows, schema=plan.rows),
+            open_shard=partial(ShardWriter, self._folder, plan),
+            rows_per_shard=plan.rows_per_shard,
+            limits=GPU_LIMITS if self._job.device == "gpu" else CPU_LIMITS,
+            refuse_long_texts=self._job.config.model.on_long_text == "error",
+            provenance=self._provenance(plan),
+        )
+
+    def _provenance(self, plan: Plan) -> dict[str, str]:
+        engine = self._engine
+        return {
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+            "device": getattr(engine, "device_uuid", "") or getattr(engine, "device_name", "") or platform.machine(),
+            "kernel_set": getattr(engine, "kernel_set", ""),
+            "version": version("embermill"),
+        }
+
+    def _see_mark(self) -> None:
+        """A relative path on sixteen machines is sixteen disks: read back what the driver has written."""
+        if self._job.mark is None:
+            return
+        name, content = self._job.mark
+        try:
+            seen = self._folder.read(name)
+        except FileNotFoundError:
+            seen = b""
+        if seen != content:
+            raise UsageError(
+                f"output.uri: {self._folder.root}: the worker on {socket.gethostname()} does not see what the driver wrote there: {SHARED}"
+            )
+
+
+def require_one_device(environment: Mapping[str, str]) -> str:
+    """The one device that Ray has given to this worker. UsageError where it is none or several: two workers would share a card, or one would see all."""
+    for name in VISIBLE_DEVICES:
+        if name in environment:
+            devices = [device for device in environment[name].split(",") if device.strip()]
+            if len(devices) != 1:
+                raise UsageError(f"a GPU worker must see exactly one device; {name}={environment[name]!r} shows {len(devices)} on {socket.gethostname()}")
+            return devices[0]
+    raise UsageError(f"a GPU worker must see exactly one device; neither {' nor '.join(VISIBLE_DEVICES)} is set on {socket.gethostname()}")

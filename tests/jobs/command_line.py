@@ -1,0 +1,65 @@
+"""Runs a command of `embermill` inside this process, on an inline pool, and keeps what a person would see."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jobs import cli
+from jobs.config import JobConfig
+from jobs.plan.files import Plan
+from jobs.pool.inline import InlinePool
+from jobs.pool.placement import Node, place
+from jobs.run import OpenPool, worker_job
+from jobs.storage import Folder
+from jobs.worker.worker import Worker
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Exit code, stdout, stderr and (after `run`) the dataset's folder."""
+
+    code: int
+    stdout: str
+    errors: str
+    output: Path = Path()
+
+    def __getitem__(self, key: str) -> Any:
+        return json.loads(self.stdout)[key]
+
+
+@contextlib.contextmanager
+def open_inline_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
+    """In place of jobs.run.open_pool: one worker of this process, no Ray."""
+    placement = place(config.workers, [Node(cpus=1, gpus=0)], joined=False, planned_device=plan.device_kind if plan else None)
+    job = worker_job(config, placement, plan)
+    yield OpenPool(InlinePool(lambda: Worker(job)), placement)
+
+
+def command(*arguments: str, output: Path = Path()) -> Answer:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main([*arguments, "--json"])
+    return Answer(code, out.getvalue(), err.getvalue(), output)
+
+
+def run(folder: Path, *, engine: str | None = "WordEngine", output: str = "out", **sections: dict[str, Any]) -> Answer:
+    """`embermill run` over folder/corpus/*.parquet unless a section says otherwise; `output_section` adds to output."""
+    settings: dict[str, dict[str, Any]] = {
+        "model": {"engine": f"python:tests.jobs.word_engines:{engine}"} if engine else {},
+        "corpus": {"files": [str(folder / "corpus/*.parquet")]},
+        "output": {"uri": str(folder / output)},
+        "workers": {"count": 1},
+    }
+    for name, values in sections.items():
+        settings.setdefault({"output_section": "output"}.get(name, name), {}).update(values)
+    config = folder / f"{output}.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    return command("run", str(config), output=folder / output)

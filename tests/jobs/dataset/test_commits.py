@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.dataset.commits import COMMITS, CommitLog, pending
+from jobs.dataset.receipt_table import sum_lengths, sum_receipts, to_receipts, to_table
+from jobs.errors import DataError, Interrupted
+from jobs.receipt import Receipt
+from jobs.storage import AlreadyExists, open_folder
+from tests.jobs.sample_dataset import make_plan
+
+
+def receipt(partition: int = 0, ordinal: int = 0, *, last: bool = True, **changes: Any) -> Receipt:
+    name = f"part-{partition:09d}-{ordinal:03d}-00000000.parquet"
+    whole = Receipt(
+        partition=partition, ordinal=ordinal, partition_id="00" * 8, last=last, rows_in=10, rows_out=9, rows_quarantined=1, shard=f"data/{name}",
+        shard_bytes=100, shard_sha256="ab" * 32, quarantine=f"quarantine/{name}", quarantine_bytes=10, quarantine_sha256="cd" * 32, first_id="a", last_id="b",
+        documents=9, tokens=90, tokens_dropped=2, rows_truncated=1, token_lengths=((8, 4), (12, 5)), adopted=False,
+        provenance={"worker": "0", "seconds": "1.5"},
+    )  # fmt: skip
+    return replace(whole, **changes)
+
+
+REFUSED: dict[str, Any] = {"shard": None, "shard_bytes": 0, "shard_sha256": "", "rows_out": 0, "rows_quarantined": 10, "documents": 0, "tokens": 0,
+                           "tokens_dropped": 0, "rows_truncated": 0, "token_lengths": (), "first_id": None, "last_id": None}  # fmt: skip
+
+
+def test_receipts_survive_the_table() -> None:
+    receipts = [receipt(0, 0), receipt(0, 1, **REFUSED), receipt(1, provenance={})]
+    assert list(to_receipts(to_table(receipts))) == receipts and list(to_receipts(to_table([]))) == []
+
+
+def test_sums() -> None:
+    table = to_table([receipt(0), receipt(1), receipt(2, **REFUSED)])
+    totals = sum_receipts(table)
+    assert (totals.rows_in, totals.rows_out, totals.rows_quarantined, totals.shards, totals.quarantine_files, totals.tokens) == (30, 18, 12, 2, 3, 180)
+    assert sum_lengths(table) == ((8, 8), (12, 10)) and sum_receipts(to_table([])).rows_in == 0 and sum_lengths(to_table([])) == ()
+
+
+def test_what_is_committed_is_there_the_next_time(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    log = CommitLog(folder)
+    assert log.append([receipt(1), receipt(0, 1)]) == [receipt(1), receipt(0, 1)]
+    assert log.append([receipt(0, 0, last=False)]) == [receipt(0, 0, last=False)]
+    again = CommitLog(folder)
+    assert list(again.receipts()) == [receipt(0, 0, last=False), receipt(0, 1), receipt(1)] and again.committed == {(0, 0), (0, 1), (1, 0)}
+    assert sorted(path.name for path in (tmp_path / COMMITS).iterdir()) == ["000000001.parquet", "000000002.parquet"]
+
+
+def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
+    log = CommitLog(open_folder(str(tmp_path)))
+    log.append([receipt()])
+    assert log.append([]) == [] and log.append([replace(receipt(), adopted=True, provenance={})]) == []
+    assert log.append([receipt(1), receipt(1)]) == [receipt(1)] and len(list((tmp_path / COMMITS).iterdir())) == 2
+
+
+@pytest.mark.parametrize("change", [{"shard_sha256": "ef" * 32}, {"last": False}, {"tokens": 91}, {"last_id": "c"}])
+def test_a_receipt_that_contradicts_a_commit_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    log = CommitLog(open_folder(str(tmp_path)))
+    log.append([receipt()])
+    with pytest.raises(DataError, match=rf"partition 0 shard 0 contradicts.*{next(iter(change))}"):
+        log.append([receipt(**change)])
+    with pytest.raises(DataError, match="contradicts"):
+        log.append([receipt(1), receipt(1, **change)])
+    assert CommitLog(log.folder).committed == {(0, 0)}
+
+
+@pytest.mark.parametrize("change", [{"rows_in": 11}, {"rows_quarantined": 0}, {"shard": None}, {"quarantine": None}, {"rows_out": 10, "rows_quarantined": 0}])
+def test_an_account_that_does_not_add_up_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    log = CommitLog(open_folder(str(tmp_path)))
+    with pytest.raises(DataError, match=r"partition 3 shard 0.*does not add up"):
+        log.append([receipt(3, **change)])
+    assert not (tmp_path / COMMITS).exists()
+
+
+def test_an_account_that_does_not_add_up_is_found_when_reading(tmp_path: Path) -> None:
+    (tmp_path / COMMITS).mkdir(parents=True)
+    pq.write_table(to_table([receipt(rows_in=11)]), tmp_path / COMMITS / "000000001.parquet")
+    with pytest.raises(DataError, match=r"000000001.parquet: partition 0 shard 0.*does not add up"):
+        CommitLog(open_folder(str(tmp_path)))
+
+
+def test_another_driver_is_noticed(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    one, other = CommitLog(folder), CommitLog(folder)
+    one.append([receipt()])
+    with pytest.raises(Interrupted, match="two runs are at this dataset"):
+        other.append([receipt(1)])
+    assert CommitLog(folder).committed == {(0, 0)}
+
+
+def test_a_commit_whose_answer_was_lost_is_ours(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+
+    class Forgetful:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(folder, name)
+
+        def create(self, name: str, data: bytes) -> None:
+            folder.create(name, data)
+            raise AlreadyExists(name)
+
+    log = CommitLog(Forgetful())
+    assert log.append([receipt()]) == [receipt()] and log.append([receipt(1)]) == [receipt(1)]
+    assert CommitLog(folder).committed == {(0, 0), (1, 0)}
+
+
+@pytest.mark.parametrize("kept", [0, 4, 0.5, 0.99])
+def test_a_damaged_commit_is_named_with_what_to_do(tmp_path: Path, kept: float) -> None:
+    folder = open_folder(str(tmp_path))
+    CommitLog(folder).append([receipt()])
+    CommitLog(folder).append([receipt(1)])
+    path = tmp_path / COMMITS / "000000001.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept if kept > 1 else kept * len(data))])
+    with pytest.raises(DataError, match=r"000000001.parquet is damaged.*Move it away and run again"):
+        CommitLog(folder)
+    path.unlink()
+    log = CommitLog(folder)
+    assert log.committed == {(1, 0)}
+    log.append([receipt()])
+    assert CommitLog(folder).committed == {(0, 0), (1, 0)}
+
+
+def test_a_flipped_bit_anywhere_in_a_commit_is_found_or_harmless(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    CommitLog(folder).append([receipt()])
+    path = tmp_path / COMMITS / "000000001.parquet"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            assert list(CommitLog(folder).receipts()) == [receipt()]
+        except DataError as error:
+            assert "000000001" in str(error)
+
+
+def test_other_files_among_the_commits_are_no_commits(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    CommitLog(folder).append([receipt()])
+    (tmp_path / COMMITS / "notes.txt").write_text("mine")
+    assert CommitLog(folder).committed == {(0, 0)}
+
+
+def test_a_file_of_another_shape_is_no_commit(tmp_path: Path) -> None:
+    (tmp_path / COMMITS).mkdir(parents=True)
+    pq.write_table(pa.table({"a": [1]}), tmp_path / COMMITS / "000000001.parquet")
+    with pytest.raises(DataError, match="schema"):
+        CommitLog(open_folder(str(tmp_path)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12), st.dictionaries(st.integers(0, 3), st.integers(0, 3)))
+def test_pending_is_what_is_not_whole(committed: list[tuple[int, int]], last: dict[int, int]) -> None:
+    plan = make_plan(4)
+    receipts = [receipt(partition, ordinal, last=last.get(partition) == ordinal) for partition, ordinal in committed]
+    tasks = {task.partition.number: task.skip for task in pending(plan, receipts)}
+    for partition in range(4):
+        done = {ordinal for number, ordinal in committed if number == partition}
+        whole = partition in last and last[partition] in done and done >= set(range(last[partition]))
+        assert (partition not in tasks) == whole
+        assert whole or tasks[partition] == done

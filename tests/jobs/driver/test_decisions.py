@@ -1,0 +1,197 @@
+"""The driver's decisions, one event after another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from jobs.errors import Interrupted, UsageError
+from jobs.pool.base import Died
+from jobs.receipt import Done, Event, Failed, Ready, Receipt
+from tests.jobs.fakes import partition, ready, receipt
+
+
+def submitted(actions: list[Action]) -> list[tuple[int, int]]:
+    return [(action.worker, action.task.partition.number) for action in actions if isinstance(action, Submit)]
+
+
+def committed(actions: list[Action]) -> list[tuple[int, int]]:
+    return [(action.receipt.partition, action.receipt.ordinal) for action in actions if isinstance(action, Commit)]
+
+
+class Answered(Driver):
+    """A driver whose workers name the attempt that they were given last, as real ones do."""
+
+    def handle(self, worker: int, event: Event | Died) -> list[Action]:
+        given: dict[tuple[int, int], int] = self.__dict__.setdefault("given", {})
+        if isinstance(event, Done | Failed):
+            event = replace(event, attempt=given.get((worker, event.partition), 0))
+        actions = super().handle(worker, event)
+        given.update({(action.worker, action.task.partition.number): action.task.attempt for action in actions if isinstance(action, Submit)})
+        return actions
+
+
+def started(partitions: int, workers: int = 1) -> Answered:
+    driver = Answered([partition(number) for number in range(partitions)], (), workers=workers)
+    driver.start()
+    return driver
+
+
+def done(driver: Driver, worker: int, event: Receipt) -> list[Action]:
+    """A partition of one shard, from its receipt to its end."""
+    return [*driver.handle(worker, event), *driver.handle(worker, Done(event.partition))]
+
+
+def test_nothing_to_do_is_finished_at_once() -> None:
+    assert Driver([], (), workers=2).start() == [Finish(())]
+    assert Driver([partition(0)], [receipt(0)], workers=2).start() == [Finish(())]
+
+
+def test_no_more_workers_than_partitions() -> None:
+    assert Driver([partition(0), partition(1)], [receipt(0)], workers=8).start() == [Start()]
+    assert Driver([partition(number) for number in range(9)], (), workers=4, starting=1).start() == [Start()] * 3
+
+
+def test_two_partitions_wait_on_every_worker() -> None:
+    driver = started(6, workers=2)
+    assert submitted(driver.handle(7, ready())) == [(7, 0), (7, 1)]
+    assert submitted(driver.handle(8, ready())) == [(8, 2), (8, 3)]
+    actions = done(driver, 7, receipt(0))
+    assert committed(actions) == [(0, 0)] and submitted(actions) == [(7, 4)]
+
+
+def test_the_end_comes_with_the_last_receipt() -> None:
+    driver = started(2)
+    driver.handle(0, ready())
+    assert done(driver, 0, receipt(0)) == [Commit(receipt(0))]
+    assert driver.handle(0, receipt(1)) == [Commit(receipt(1)), Finish(())]
+    assert driver.handle(0, receipt(1)) == []
+
+
+def test_committed_shards_are_not_asked_for_again() -> None:
+    driver = Driver([partition(0), partition(1)], [receipt(0, 0, last=False), receipt(0, 2)], workers=1)
+    driver.start()
+    tasks = [action.task for action in driver.handle(0, ready()) if isinstance(action, Submit)]
+    assert [task.skip for task in tasks] == [{0, 2}, set()]
+    assert committed(driver.handle(0, receipt(0, 1, last=False))) == [(0, 1)], "the gap is closed"
+    assert list(driver.remaining) == [1]
+
+
+def test_a_lost_receipt_is_asked_for_again() -> None:
+    driver = started(1)
+    driver.handle(0, ready())
+    assert committed(driver.handle(0, receipt(0, 1))) == [(0, 1)]
+    (again,) = driver.handle(0, Done(0))
+    assert isinstance(again, Submit) and again.task.skip == {1}
+    (once_more,) = driver.handle(0, Done(0))
+    assert isinstance(once_more, Submit)
+    (finish,) = driver.handle(0, Done(0))
+    assert isinstance(finish, Finish) and finish.failures[0].kind == "defect"
+
+
+def test_a_receipt_is_committed_once_whoever_sends_it() -> None:
+    driver = started(3, workers=2)
+    driver.handle(0, ready())
+    driver.handle(1, ready())
+    assert committed(driver.handle(0, receipt(0))) == [(0, 0)]
+    assert committed(driver.handle(0, receipt(0))) == [] and committed(driver.handle(5, receipt(0))) == []
+
+
+@pytest.mark.parametrize("kind", ["bad_data", "input_changed"])
+def test_bad_data_is_final_and_the_rest_is_done_first(kind: str) -> None:
+    driver = started(3)
+    driver.handle(0, ready())
+    assert submitted(driver.handle(0, Failed(0, kind, "broken"))) == [(0, 2)]
+    driver.handle(0, receipt(1))
+    (finish,) = (action for action in driver.handle(0, receipt(2)) if isinstance(action, Finish))
+    assert [(failed.partition, failed.kind, failed.message) for failed in finish.failures] == [(0, kind, "broken")]
+
+
+@pytest.mark.parametrize("kind", ["engine", "storage", "defect"])
+def test_other_failures_are_tried_three_times(kind: str) -> None:
+    driver = started(1)
+    driver.handle(0, ready())
+    failed = Failed(0, kind, "no luck")
+    assert submitted(driver.handle(0, failed)) == [(0, 0)]
+    assert submitted(driver.handle(0, failed)) == [(0, 0)]
+    (finish,) = driver.handle(0, failed)
+    assert isinstance(finish, Finish) and [each.message for each in finish.failures] == ["no luck"]
+
+
+def test_old_news_of_an_attempt_is_passed_over() -> None:
+    driver = started(9)
+    driver.handle(0, ready())
+    failed = Failed(0, "storage", "no luck")
+    first = replace(failed, attempt=1)
+    assert submitted(Driver.handle(driver, 0, first)) == [(0, 2)]
+    assert Driver.handle(driver, 0, first) == [] and Driver.handle(driver, 0, Done(0, 1)) == []
+
+
+def test_a_dead_worker_is_replaced_and_its_partitions_are_given_to_another() -> None:
+    driver = started(4)
+    driver.handle(0, ready())
+    assert Start() in driver.handle(0, Died("killed"))
+    assert submitted(driver.handle(1, ready())) == [(1, 2), (1, 3)], "what was not on the dead worker goes first"
+    done(driver, 1, receipt(2))
+    assert submitted(done(driver, 1, receipt(3))) == [(1, 0)], "a suspect is alone on its worker"
+    assert submitted(done(driver, 1, receipt(0))) == [(1, 1)]
+    assert driver.handle(1, receipt(1))[-1] == Finish(())
+
+
+def test_a_partition_that_kills_its_worker_three_times_is_named_and_the_one_beside_it_is_done() -> None:
+    driver = started(2)
+    assert submitted(driver.handle(0, ready())) == [(0, 0), (0, 1)]
+    driver.handle(0, Died("out of memory"))
+    assert submitted(driver.handle(1, ready())) == [(1, 0)]
+    driver.handle(1, Died("out of memory"))
+    assert submitted(driver.handle(2, ready())) == [(2, 1)]
+    assert submitted(done(driver, 2, receipt(1))) == [(2, 0)]
+    (finish,) = (action for action in driver.handle(2, Died("out of memory")) if isinstance(action, Finish))
+    (failed,) = finish.failures
+    assert (failed.partition, failed.kind) == (0, "engine") and "/corpus/0.parquet" in failed.message and "out of memory" in failed.message
+
+
+def test_workers_that_die_before_they_do_anything_end_the_job() -> None:
+    driver = started(5)
+    assert driver.handle(0, Died("no memory")) == [Start()]
+    assert driver.handle(1, Died("no memory")) == [Start()]
+    (abort,) = driver.handle(2, Died("no memory"))
+    assert isinstance(abort, Abort) and isinstance(abort.error, Interrupted) and "no memory" in str(abort.error)
+
+
+def test_a_worker_that_refuses_ends_the_job_where_there_is_no_other() -> None:
+    (abort,) = started(5).handle(0, Died("no such model", "usage"))
+    assert isinstance(abort, Abort) and isinstance(abort.error, UsageError)
+    driver = started(5, workers=2)
+    driver.handle(0, ready())
+    assert driver.handle(1, Died("no kernel runs on this card", "usage")) == [], "the other one goes on, and it is not replaced"
+
+
+def test_a_worker_of_another_fingerprint_does_not_work() -> None:
+    def refuse(other: Ready) -> str | None:
+        return None if other.precision == "float32" else f"precision is {other.precision}"
+
+    driver = Answered([partition(number) for number in range(9)], (), workers=2, refuse=refuse)
+    driver.start()
+    driver.handle(0, ready())
+    assert driver.handle(1, ready(precision="float16")) == [Stop(1)]
+    assert submitted(done(driver, 0, receipt(0))) == [(0, 2)]
+
+
+def test_a_late_receipt_counts_for_a_partition_that_was_given_up() -> None:
+    driver = started(2)
+    driver.handle(0, ready())
+    driver.handle(0, Failed(0, "bad_data", "broken"))
+    assert list(driver.remaining) == [1]
+    assert committed(driver.handle(0, receipt(0))) == [(0, 0)]
+    assert driver.handle(0, receipt(1))[-1] == Finish(())
+
+
+def test_events_that_come_twice_change_nothing() -> None:
+    driver = started(6, workers=2)
+    driver.handle(0, ready())
+    assert driver.handle(0, ready()) == []
+    driver.handle(0, Died("x"))
+    assert driver.handle(0, Died("x")) == [] and driver.handle(0, ready()) == []

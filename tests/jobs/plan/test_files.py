@@ -1,0 +1,84 @@
+"""A plan is written once and read back equal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import DataError, UsageError
+from jobs.plan.files import Plan, read_plan, write_plan
+from jobs.storage import AlreadyExists, open_folder
+from tests.jobs.plan.plans import job, lines, planned, table
+
+
+class TestWritten:
+    @pytest.fixture(params=["local", "s3"])
+    def uri(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+        return str(tmp_path / "data set") if request.param == "local" else request.getfixturevalue("s3_folder_url")
+
+    @pytest.fixture
+    def plan(self, tmp_path: Path) -> Plan:
+        table(tmp_path / "corpus/a.parquet", id=[1, 2], text=["x", "y"], tags=[["a"], None])
+        lines(tmp_path / "corpus/b.jsonl", {"id": 3, "text": "z", "tags": ["q"]})
+        return planned(job(tmp_path, corpus={"keep_columns": (("tags", "labels"),), "partition_text_bytes": 1}))
+
+    def test_reads_back_equal(self, plan: Plan, uri: str) -> None:
+        folder = open_folder(uri)
+        assert read_plan(folder) is None
+        write_plan(folder, plan)
+        assert read_plan(folder) == plan and len(plan.partitions) > 1
+        write_plan(folder, plan)
+        names = [name for name, _ in folder.list()]
+        assert names == ["_embermill/format.json"] + [f"_embermill/plan/000001/{name}" for name in ("inputs.parquet", "root.json", "segments.parquet")]
+        assert json.loads(folder.read("_embermill/format.json"))["format_version"] == 1
+
+    def test_another_plan_does_not_replace_it(self, plan: Plan, uri: str, tmp_path: Path) -> None:
+        folder = open_folder(uri)
+        write_plan(folder, plan)
+        other = planned(job(tmp_path, corpus={"on_schema_drift": "cast"}))
+        with pytest.raises(AlreadyExists):
+            write_plan(folder, other)
+        assert read_plan(folder) == plan
+
+    def test_what_a_killed_planning_left_behind_is_no_plan(self, plan: Plan, uri: str, tmp_path: Path) -> None:
+        folder = open_folder(uri)
+        folder.create("_embermill/plan/000001/segments.parquet", b"of another corpus")
+        assert read_plan(folder) is None
+        write_plan(folder, plan)
+        assert read_plan(folder) == plan
+
+    @pytest.mark.parametrize("name", ["root.json", "segments.parquet", "inputs.parquet"])
+    def test_damage_is_found(self, plan: Plan, tmp_path: Path, name: str) -> None:
+        folder = open_folder(str(tmp_path / "out"))
+        write_plan(folder, plan)
+        path = tmp_path / "out/_embermill/plan/000001" / name
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(DataError, match=name):
+            read_plan(folder)
+        path.unlink()
+        if name != "root.json":
+            with pytest.raises(DataError, match=name):
+                read_plan(folder)
+
+    def test_a_folder_of_something_else_is_refused(self, plan: Plan, tmp_path: Path) -> None:
+        table(tmp_path / "out/data/part-1.parquet", x=[1])
+        with pytest.raises(UsageError, match="holds a folder data/ that no dataset of ours made"):
+            write_plan(open_folder(str(tmp_path / "out")), plan)
+
+    @pytest.mark.parametrize(("name", "key"), [("_embermill/format.json", "format_version"), ("_embermill/plan/000001/root.json", "plan_format")])
+    def test_another_version_is_refused(self, plan: Plan, tmp_path: Path, name: str, key: str) -> None:
+        folder = open_folder(str(tmp_path / "out"))
+        write_plan(folder, plan)
+        path = tmp_path / "out" / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: 99}))
+        with pytest.raises(UsageError, match=f"{key} 1, got 99"):
+            read_plan(folder)
+            write_plan(folder, plan)
+
+    def test_no_credentials_and_no_endpoint(self, plan: Plan, s3_folder_url: str, s3_server: str) -> None:
+        folder = open_folder(s3_folder_url)
+        write_plan(folder, plan)
+        everything = b"".join(folder.read(name) for name, _ in folder.list())
+        assert b"secret-of-the-test" not in everything and s3_server.encode() not in everything and b"127.0.0.1" not in everything

@@ -1,0 +1,40 @@
+"""The dry run tells what a run would do, and writes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.errors import UsageError
+from jobs.plan.survey import survey
+from tests.jobs.plan.plans import job, lines, table
+
+
+class TestSurvey:
+    def test_of_parquet(self, tmp_path: Path) -> None:
+        texts = ["word " * (n % 10 + 1) for n in range(1000)]
+        table(tmp_path / "corpus/a.parquet", id=list(range(1000)), text=texts)
+        found = survey(job(tmp_path), count_tokens=lambda batch: np.array([len(text.split()) for text in batch]), dimensions=8, tokens_per_s=1000.0)
+        assert (found.files, found.rows, found.rows_exact, found.partitions, found.device) == (1, 1000, True, 1, "cpu")
+        assert found.percentiles["max"] == 10 and sum(count for _, count in found.lengths) == found.sampled_texts > 0
+        assert found.tokens == pytest.approx(5500, rel=0.2) and found.seconds == found.tokens / 1000 and 50_000 < (found.output_bytes or 0) < 200_000
+        assert json.loads(json.dumps(found.to_json()))["rows"] == 1000
+
+    def test_of_lines_without_a_tokenizer(self, tmp_path: Path) -> None:
+        lines(tmp_path / "corpus/a.jsonl", *({"id": str(n), "text": "x" * 100, "other": "y" * 300} for n in range(10_000)))
+        found = survey(job(tmp_path))
+        assert found.rows == pytest.approx(10_000, rel=0.01) and not found.rows_exact and found.lengths == ()
+        assert found.text_bytes == pytest.approx(1_000_000, rel=0.05) and found.tokens == pytest.approx(250_000, rel=0.05) and found.output_bytes is None
+
+    def test_writes_nothing(self, tmp_path: Path) -> None:
+        table(tmp_path / "corpus/a.parquet", id=[1], text=["x"])
+        survey(job(tmp_path))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus"]
+
+    def test_raises_what_planning_would(self, tmp_path: Path) -> None:
+        table(tmp_path / "corpus/a.parquet", id=[1], txt=["x"])
+        with pytest.raises(UsageError, match="the columns there are: id, txt"):
+            survey(job(tmp_path))

@@ -1,0 +1,195 @@
+"""Three threads and two channels over fakes: order, cuts, continuity, and what one partition's fault costs the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.corpus.rows import RowBatch
+from jobs.engine import Embedded, Engine
+from jobs.errors import DataError, InputChanged
+from jobs.partition import Partition
+from jobs.receipt import Event, Failed, Progress, Receipt, Task
+from jobs.worker.channel import TaskQueue
+from jobs.worker.cutting import BatchLimits
+from jobs.worker.pipeline import Pipeline, Work
+from tests.jobs import engines
+from tests.jobs.fakes import Shelf, batch, partition, rows_of
+
+LIMITS = BatchLimits(4, 1000)
+
+
+def run(
+    engine: Engine,
+    read: Callable[[Partition], Iterator[RowBatch]],
+    tasks: Iterable[Task],
+    shelf: Shelf,
+    *,
+    rows_per_shard: int = 7,
+    refuse_long_texts: bool = False,
+) -> list[Event]:
+    queue, events = TaskQueue[Task](), list[Event]()
+    for task in tasks:
+        queue.put(task)
+    queue.close()
+    Pipeline(engine, Work(read, shelf.open_shard, rows_per_shard, LIMITS, refuse_long_texts), events.append).run(queue)
+    assert not [thread.name for thread in threading.enumerate() if thread.name in ("reader", "writer")], "a pipeline leaves no thread behind"
+    return events
+
+
+def receipts(events: list[Event]) -> list[tuple[int, int, bool]]:
+    return [(event.partition, event.ordinal, event.last) for event in events if isinstance(event, Receipt)]
+
+
+def failures(events: list[Event]) -> dict[int, Failed]:
+    return {event.partition: event for event in events if isinstance(event, Failed)}
+
+
+@pytest.mark.parametrize("engine", [engines.PlainEngine(), engines.LookingAheadEngine()])
+def test_every_row_meets_its_own_vector(engine: Engine) -> None:
+    shelf = Shelf()
+    events = run(engine, lambda p: rows_of(p, 20), [Task(partition(number)) for number in range(5)], shelf)
+    assert receipts(events) == [(number, ordinal, ordinal == 2) for number in range(5) for ordinal in range(3)]
+    for (number, ordinal), shard in shelf.shards.items():
+        assert shard.texts == [f"{number}-{row}" for row in range(20)][ordinal * 7 : ordinal * 7 + 7]
+        expected = engines.embed_texts(pa.array(shard.texts)).columns["embedding"]
+        np.testing.assert_array_equal(np.concatenate(shard.vectors), expected)
+
+
+def test_the_stream_is_not_drained_between_partitions() -> None:
+    streams = []
+
+    class Counting(engines.LookingAheadEngine):
+        def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+            streams.append(1)
+            return super().embed(texts)
+
+    run(Counting(), lambda p: rows_of(p, 5), [Task(partition(number)) for number in range(30)], Shelf())
+    assert len(streams) == 1
+
+
+def test_an_engine_that_holds_texts_back_gives_them_out_when_nothing_more_is_queued() -> None:
+    queue, shelf, done = TaskQueue[Task](), Shelf(), threading.Event()
+    work = Work(lambda p: rows_of(p, 3), shelf.open_shard, 7, LIMITS)
+    pipeline = Pipeline(engines.LookingAheadEngine(), work, lambda event: done.set() if isinstance(event, Receipt) else None)
+    thread = threading.Thread(target=pipeline.run, args=(queue,))
+    thread.start()
+    queue.put(Task(partition(0)))
+    assert done.wait(20), "the last partition is reported though the queue stays open"
+    queue.close()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_committed_shards_are_read_past_and_not_embedded() -> None:
+    engine, shelf = engines.PlainEngine(), Shelf()
+    events = run(engine, lambda p: rows_of(p, 20), [Task(partition(0), frozenset({0, 1}))], shelf)
+    assert receipts(events) == [(0, 2, True)] and sum(engine.batches) == 6
+    assert shelf.shards[0, 2].texts == [f"0-{row}" for row in range(14, 20)]
+
+
+def test_a_partition_without_rows_and_one_of_refused_rows_give_a_receipt_each() -> None:
+    shelf, engine = Shelf(), engines.PlainEngine()
+    rows: dict[int, list[str | None]] = {0: [], 1: [None] * 9, 2: ["text"]}
+    events = run(engine, lambda p: iter([batch(0, rows[p.number])]), [Task(partition(number)) for number in range(3)], shelf)
+    assert receipts(events) == [(0, 0, True), (1, 0, False), (1, 1, True), (2, 0, True)]
+    assert engine.batches == [1] and len(shelf.shards[1, 0].refused) == 7
+
+
+def test_poison_is_named_and_the_partitions_beside_it_lose_nothing() -> None:
+    shelf = Shelf()
+
+    def read(p: Partition) -> Iterator[RowBatch]:
+        yield from rows_of(p, 20)
+        if p.number == 2:
+            yield batch(20, ["poison"])
+
+    events = run(engines.PoisonedEngine(), read, [Task(partition(number)) for number in range(6)], shelf)
+    assert set(failures(events)) == {2} and failures(events)[2].kind == "engine"
+    assert "poison" in failures(events)[2].message and "answer" in failures(events)[2].traceback and "/corpus/2.parquet" in failures(events)[2].message
+    assert {key for key in shelf.shards if key[0] != 2} == {(number, ordinal) for number in (0, 1, 3, 4, 5) for ordinal in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(InputChanged("a changed"), "input_changed"), (DataError("a broken"), "bad_data"), (OSError("gone"), "storage"), (KeyError("x"), "defect")],
+)
+def test_an_error_in_reading_costs_its_own_partition_only(error: Exception, kind: str) -> None:
+    shelf = Shelf()
+
+    def read(p: Partition) -> Iterator[RowBatch]:
+        yield from rows_of(p, 12)
+        if p.number == 1:
+            raise error
+
+    events = run(engines.LookingAheadEngine(), read, [Task(partition(number)) for number in range(3)], shelf)
+    assert {number: failed.kind for number, failed in failures(events).items()} == {1: kind}
+    assert [key for key in shelf.shards if key[0] != 1] == [(0, 0), (0, 1), (2, 0), (2, 1)] and (1, 1) not in shelf.shards
+    assert shelf.abandoned == 1 and type(error).__name__ in failures(events)[1].traceback
+
+
+def test_an_error_in_writing_costs_its_own_partition_only() -> None:
+    shelf = Shelf()
+    shelf.fail_on = {(1, 1)}
+    events = run(engines.LookingAheadEngine(), lambda p: rows_of(p, 20), [Task(partition(number)) for number in range(3)], shelf)
+    assert {number: failed.kind for number, failed in failures(events).items()} == {1: "storage"}
+    assert sorted(shelf.shards) == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1), (2, 2)]
+
+
+class Wrong(engines.PlainEngine):
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        for number, answer in enumerate(super().embed(texts)):
+            match self.fault:
+                case "too many answers":
+                    yield answer
+                    yield answer
+                case "an answer too few" if number == 1:
+                    return
+                case _:
+                    yield answer
+
+
+@pytest.mark.parametrize("fault", ["too many answers", "an answer too few"])
+def test_an_engine_that_breaks_its_contract_is_found_out(fault: str) -> None:
+    shelf = Shelf()
+    events = run(Wrong(fault), lambda p: rows_of(p, 10), [Task(partition(0))], shelf)
+    assert failures(events)[0].kind == "engine" and "engine" in failures(events)[0].message and (0, 1) not in shelf.shards
+
+
+def test_long_texts_are_refused_where_that_is_asked_for() -> None:
+    shelf, texts = Shelf(), ["short", "x" * 101, None, "y" * 100, "z" * 200]
+    events = run(engines.PlainEngine(), lambda p: iter([batch(0, list(texts))]), [Task(partition(0))], shelf, refuse_long_texts=True)
+    shard = shelf.shards[0, 0]
+    assert shard.texts == ["short", "y" * 100]
+    assert [(each.row, each.reason) for each in shard.refused] == [(1, "text_over_limit"), (2, "null_text"), (4, "text_over_limit")]
+    assert shard.refused[0].id == "id-1" and shard.refused[0].text_bytes == 101 and "1 tokens more" in shard.refused[0].error
+    assert next(event for event in events if isinstance(event, Receipt)).rows_quarantined == 3
+
+
+def test_rows_tokens_and_seconds_are_reported_once() -> None:
+    events = run(engines.PlainEngine(), lambda p: rows_of(p, 20), [Task(partition(number)) for number in range(4)], Shelf())
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert sum(event.rows for event in progress) == 80
+    assert sum(event.tokens for event in progress) == sum(len(f"{number}-{row}") for number in range(4) for row in range(20))
+    assert {stage for event in progress for stage in event.seconds} == {"read", "encode", "write"}
+    assert all(seconds >= 0 for event in progress for seconds in event.seconds.values())
+
+
+def test_a_fault_of_ours_in_emitting_ends_the_pipeline_loudly() -> None:
+    def emit(event: Event) -> None:
+        if not isinstance(event, Progress):
+            raise ZeroDivisionError
+
+    queue = TaskQueue[Task]()
+    queue.put(Task(partition(0)))
+    queue.close()
+    with pytest.raises(ZeroDivisionError):
+        Pipeline(engines.PlainEngine(), Work(lambda p: rows_of(p, 20), Shelf().open_shard, 7, LIMITS), emit).run(queue)
