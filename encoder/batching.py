@@ -10,15 +10,14 @@ last block starts at a block's first row (a head), any other ends at a block's l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from encoder.errors import InputError
 
 
-@dataclass(frozen=True)
-class PackedBatch:
+class PackedBatch(NamedTuple):
     """Documents laid one after another.
 
     input_ids: [T] int32. position_ids: [T] int32. cu_seqlens: [B+1] int32, row at which each document starts, then T.
@@ -83,8 +82,7 @@ def pack(input_ids: np.ndarray, offsets: np.ndarray, max_batch_tokens: int, row_
         yield _packed(batch, input_ids, offsets, lengths)
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """One document, or a head and the tail that shares its last block: whole blocks. starts: the first row of each, counted from the unit's."""
 
     documents: tuple[int, ...]

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from encoder.errors import ModelConfigError
 
@@ -41,8 +40,7 @@ _EXPECTED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cr
 _HARMLESS_TRANSFORMER_KEYS = {"max_seq_length", "do_lower_case", "unpad_inputs", "query_length", "document_length"}
 
 
-@dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(NamedTuple):
     """config.json of an encoder-only transformer, in the field's own names. Sizes are counts; `activation` is ops' spelling."""
 
     model_type: str
@@ -61,8 +59,7 @@ class TransformerConfig:
         return self.hidden_size // self.num_heads
 
 
-@dataclass(frozen=True)
-class DenseConfig:
+class DenseConfig(NamedTuple):
     """A Dense module: folder (holding its weights), widths, bias, activation ("tanh" or None)."""
 
     folder: Path
@@ -72,13 +69,11 @@ class DenseConfig:
     activation: str | None
 
 
-@dataclass(frozen=True)
-class Normalize:
+class Normalize(NamedTuple):
     """An L2 normalisation between or after Dense modules."""
 
 
-@dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(NamedTuple):
     """Everything that a model folder says about itself. `head`: what follows pooling, in order, the last normalisation included."""
 
     transformer: TransformerConfig
@@ -88,8 +83,8 @@ class ModelConfig:
     head: tuple[DenseConfig | Normalize, ...]
     max_seq_length: int | None
     lowercase: bool
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    default_prompt_name: str | None = None
+    prompts: Mapping[str, str]
+    default_prompt_name: str | None
 
     @property
     def normalizes(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class ModelDescription:
     def _settings(self) -> dict[str, object]:
         """What config.json and its like say beside the keys that the fingerprint names one by one."""
         head = [(module.in_features, module.out_features, module.bias, module.activation) if isinstance(module, DenseConfig) else "l2" for module in self.head]
-        return asdict(self.config.transformer) | {
+        return self.config.transformer._asdict() | {
             "head": head,
             "lowercase": self.config.lowercase,
             "truncation_side": truncation_side(self.config.transformer_folder),

@@ -6,10 +6,9 @@ import ctypes
 import logging
 import math
 import os
-import platform
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from encoder.errors import DeviceError
 
@@ -21,8 +20,7 @@ _CPU_PRECISIONS = ("float32",)
 _GPU_PRECISIONS = ("float32", "float16", "bfloat16")
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """What computes. vendor: "nvidia", "amd" or the processor's. architecture: "sm_90", "gfx942", "x86_64". compute_units: multiprocessors, or usable cores."""
 
     kind: str  # "cpu" or "gpu"
@@ -83,8 +81,15 @@ def _cgroup_cores(otherwise: int) -> int:
 def _cpu() -> Device:
     fields = _first_processor()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    name = fields.get("model name") or platform.processor() or "CPU"
-    return Device("cpu", fields.get("vendor_id", ""), name, platform.machine(), usable_threads(), memory)
+    name = fields.get("model name") or _processor() or "CPU"
+    return Device("cpu", fields.get("vendor_id", ""), name, os.uname().machine, usable_threads(), memory)
+
+
+def _processor() -> str:
+    """What the system calls it, for want of /proc/cpuinfo or of a name there."""
+    import platform  # starts a process to find out
+
+    return platform.processor()
 
 
 def _first_processor() -> dict[str, str]:

@@ -14,11 +14,10 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from encoder.errors import SourceError
@@ -29,13 +28,12 @@ if TYPE_CHECKING:
 _TEXT_FILES = ("*.json", "vocab.txt", "*/vocab.txt")
 _WEIGHT_FILES = ("*.safetensors", "*.mpk", "*.mpk.gz", "*.bpk")
 _OTHER_RUNTIMES = ("onnx/*", "openvino/*", "coreml/*", "gguf/*", "*/onnx/*", "*/openvino/*")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_ID = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"
+_COMMIT = r"[0-9a-f]{40}"
 _SLOWEST_BYTES_PER_S = 1_000_000  # a request's time limit follows from its size: obstore's own 30 s would cut a large file off
 
 
-@dataclass(frozen=True)
-class LocalModel:
+class LocalModel(NamedTuple):
     """A model's files on this machine. source: as asked for. revision: the commit or digest it was pinned to; None for a plain folder."""
 
     folder: Path
@@ -55,7 +53,7 @@ def fetch_model(source: str | os.PathLike[str], *, revision: str | None = None, 
         return _unpinned(_existing_folder(unquote(urlparse(source).path), source), source, revision)
     if "://" in source:
         return _fetch_from_object_store(source, revision, weights)
-    if Path(source).expanduser().exists() or not _HUB_ID.fullmatch(source):
+    if Path(source).expanduser().exists() or not re.fullmatch(_HUB_ID, source):
         return _unpinned(_existing_folder(source, source), source, revision)
     return _fetch_from_hub(source, revision, weights)
 
@@ -126,7 +124,7 @@ def _fetch_from_hub(source: str, revision: str | None, weights: str | None) -> L
         )
         return LocalModel(Path(folder), source, Path(folder).name)
 
-    if revision is not None and _COMMIT.fullmatch(revision):  # a commit cannot change: what is cached needs no question to the hub
+    if revision is not None and re.fullmatch(_COMMIT, revision):  # a commit cannot change: what is cached needs no question to the hub
         try:
             cached = download(local_files_only=True)
         except LocalEntryNotFoundError:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +27,7 @@ BATCHES_WAITING = 4  # finished batches that wait for the caller
 DOCUMENTS_PER_WINDOW = 16_384  # very short ones would otherwise fill a window by the million
 
 
-@dataclass(frozen=True)
-class EncodedBatch:
+class EncodedBatch(NamedTuple):
     """One batch of B texts. embeddings: [B, E] float32. num_tokens, num_tokens_dropped: [B] int32 (ids fed to the model; text tokens cut off)."""
 
     embeddings: np.ndarray
@@ -37,8 +35,7 @@ class EncodedBatch:
     num_tokens_dropped: np.ndarray
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Documents of one batch that are tokenised together. content: what `tokenize` takes. first: where they stand in the batch. last: none follow."""
 
     content: Any
@@ -46,8 +43,7 @@ class Piece:
     last: bool
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """Sizes of a stream. Rows of a packed batch and the block at which a document starts are the ops'; a window is this many tokens; threads tokenise."""
 
     max_batch_tokens: int
@@ -56,14 +52,12 @@ class Budget:
     tokenize_threads: int
 
 
-@dataclass
 class _Window:
     """Documents that were packed together: their embeddings, once computed, in the order in which they came."""
 
-    num_documents: int
-    batches: list[PackedBatch]
-    futures: list[Embeddings]
-    gathered: np.ndarray | None = None
+    def __init__(self, num_documents: int, batches: list[PackedBatch], futures: list[Embeddings]) -> None:
+        self.num_documents, self.batches, self.futures = num_documents, batches, futures
+        self.gathered: np.ndarray | None = None
 
     def embeddings(self, dimension: int) -> np.ndarray:
         if self.gathered is None:
@@ -74,12 +68,12 @@ class _Window:
         return self.gathered
 
 
-@dataclass
 class _Batch:
     """A caller's batch on its way: its tokenised pieces, and for each the window and the documents of that window that it is."""
 
-    tokens: list[TokenizedTexts] = field(default_factory=list)
-    parts: list[tuple[_Window, slice]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.tokens: list[TokenizedTexts] = []
+        self.parts: list[tuple[_Window, slice]] = []
 
     def encoded(self, dimension: int) -> EncodedBatch:
         """Waits for the embeddings."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 _PROBE = "a"
 
 
-@dataclass(frozen=True)
-class TokenizedTexts:
+class TokenizedTexts(NamedTuple):
     """Token ids of B texts, one after another.
 
     input_ids: [N] int32. offsets: [B+1] int64, where each text begins, then N. num_tokens_dropped: [B] int32, tokens of the text (never

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,14 +46,14 @@ class Program(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
 class MergedWeight:
     """Weights of several products of the same input, [N1, K], [N2, K], ..., that are one [N1 + N2 + ..., K] to whoever asks for an array.
 
     Merging copies: a quarter of a BERT, and most of the time of loading a large one. A backend that can do without uses the parts as they lie.
     """
 
-    parts: tuple[np.ndarray, ...]
+    def __init__(self, parts: tuple[np.ndarray, ...]) -> None:
+        self.parts = parts
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,8 +68,7 @@ class MergedWeight:
         return merged if dtype is None else merged.astype(dtype, copy=False)
 
 
-@dataclass(frozen=True)
-class LayerWeights:
+class LayerWeights(NamedTuple):
     """One BERT layer as it is in the paper: [out, in] weights, those of query, key and value as one ([3E, E])."""
 
     qkv: np.ndarray | MergedWeight
@@ -85,8 +83,7 @@ class LayerWeights:
     output_norm: tuple[np.ndarray, np.ndarray]
 
 
-@dataclass(frozen=True)
-class LayerShape:
+class LayerShape(NamedTuple):
     """What a layer needs to know beside its weights."""
 
     num_heads: int

@@ -26,13 +26,13 @@ class NumpyLayer:
     def __init__(self, weights: LayerWeights, shape: LayerShape, workspace: Workspace) -> None:
         hidden_size = weights.qkv.shape[1]
         query_bias, value_bias = weights.qkv_bias[:hidden_size], weights.qkv_bias[2 * hidden_size :]
-        # One layout for the sum, so that [out, in] and [in, out] files give equal bits.
-        output_bias = weights.attention_output_bias + np.ascontiguousarray(weights.attention_output, np.float64) @ value_bias
         self.workspace = workspace
         parts = weights.qkv.parts if isinstance(weights.qkv, MergedWeight) else (weights.qkv,)
         self.qkv = [NumpyLinear(part, None, None, workspace) for part in parts]
         self.attention = NumpyAttention(shape.num_heads, shape.head_dim, workspace, query_bias)
         self.attention_output = NumpyLinear(weights.attention_output, None, None, workspace)
+        # Two rows, of which one is used: so [out, in] and [in, out] files give equal bits, as all products do (numpy_linear.py).
+        output_bias = weights.attention_output_bias + self.attention_output(np.stack([value_bias, value_bias]))[0]
         self.attention_norm = NumpyLayerNorm(*weights.attention_norm, shape.layer_norm_eps, output_bias)
         self.intermediate = NumpyLinear(weights.intermediate, weights.intermediate_bias, shape.activation, workspace)
         self.output = NumpyLinear(weights.output, None, None, workspace)

@@ -141,7 +141,10 @@ class NumpyOps(Ops):
     def _keep_rows_independent(self, linear: NumpyLinear) -> None:
         """Widens `row_block` until products with this weight keep a row's bits too; without any such block every document goes alone."""
         inner, columns = linear.weight.shape
-        self._shapes.add((inner, columns) if linear.weight.flags.c_contiguous else (inner, columns, "F"))
+        shape: Shape = (inner, columns) if linear.weight.flags.c_contiguous else (inner, columns, "F")
+        if shape in self._shapes:
+            return
+        self._shapes.add(shape)
         block = invariant_block(self._shapes, BATCH_TOKENS)
         if block is None:
             log.warning("%s gives a row other bits at other places of a product, whatever the block: one document at a time", self.kernel_set)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import zlib
 from functools import cache
 from pathlib import Path
@@ -66,7 +65,7 @@ def _folder() -> Path:
 
 def _machine() -> str:
     """Processor, sizes of its caches (OpenBLAS cuts its blocks by them), NumPy and BLAS."""
-    parts = [platform.machine(), platform.processor(), np.__version__, blas_name()]
+    parts = [os.uname().machine, np.__version__, blas_name()]
     for source in ("/proc/cpuinfo", *(f"/sys/devices/system/cpu/cpu0/cache/index{level}/size" for level in range(4))):
         try:
             with Path(source).open() as stream:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from encoder.errors import WeightsError
 from encoder.weights.burn_layouts import LAYOUTS, Place, places
@@ -30,8 +30,7 @@ _BERT_HEAD = (  # transformers' BertForMaskedLM and RobertaForMaskedLM -> the he
 )
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(NamedTuple):
     """A BERT found in a file. mapping: "bert", "minilm", "masked" or "st"; prefix: what stands before Burn's path of the bare model."""
 
     mapping: str

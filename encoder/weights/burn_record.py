@@ -15,12 +15,10 @@ import numpy as np
 from encoder.errors import WeightsError
 from encoder.weights import msgpack_walk as mp
 from encoder.weights.dtypes import element_dtype
-from encoder.weights.gunzip import GZIP_MAGIC, gunzip
 from encoder.weights.leaf_source import LeafSource
 from encoder.weights.mapped_file import Buffer, map_file
 from encoder.weights.msgpack_walk import MsgpackWalk
 from encoder.weights.record_tensor import RecordTensor, is_shape, shape_text, stored_type, view
-from encoder.weights.scalar_array import read_scalars
 
 Node = Any  # None | bool | int | float | numpy.float32 | str | bytes | list[Node] | dict[str, Node] | RecordTensor
 
@@ -28,6 +26,7 @@ MAX_DEPTH = 128  # Burn's own decoder stops at 1,024; no module is nested that d
 MAX_NODES = 1_000_000  # values outside tensor data; a BERT-base has about 3,000
 
 NIL_MARKER = 0xC0
+GZIP_MAGIC = b"\x1f\x8b"
 
 _HALF = {"half::binary16::f16": "F16", "half::bfloat::bf16": "BF16"}  # metadata.float -> what integer elements are the bits of
 
@@ -68,6 +67,8 @@ def open_burn_record(path: str) -> BurnRecord:
     """The record in `path`, plain or gzipped (told by content). Raises WeightsError naming file, offset and tensor."""
     data = map_file(path)
     if data[:2] == GZIP_MAGIC:
+        from encoder.weights.gunzip import gunzip
+
         return read_record(gunzip(data, path), path, "mpk.gz")
     return read_record(data, path, "mpk")
 
@@ -202,6 +203,8 @@ class _RecordReader:
             walk.skip(count, "a byte string")
             return _Span(begin, count)
         if kind == mp.ARRAY:
+            from encoder.weights.scalar_array import read_scalars  # Burn < 0.14
+
             walk.expect_values(count, "an array")
             begin = walk.pos
             scalars = read_scalars(walk, count, self.float_type)

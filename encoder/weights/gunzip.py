@@ -8,7 +8,6 @@ from io import BytesIO
 from encoder.errors import WeightsError
 from encoder.weights.mapped_file import Buffer
 
-GZIP_MAGIC = b"\x1f\x8b"
 GZIP_RATIO_LIMIT = 100  # decoded bytes per compressed byte; trained weights are about 1.1, a record of nothing but zeros about 1,000
 GZIP_FREE_BYTES = 64 << 20  # up to here no ratio is looked at
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,7 @@ from encoder.weights.dtypes import FLOATS
 from encoder.weights.source import TensorInfo, WeightSource
 
 
-@dataclass(frozen=True)
-class NameTable:
+class NameTable(NamedTuple):
     """What the parameters of a model are called and shaped.
 
     shapes: name -> shape, [out, in] for products. prefixes: what may stand before every name. spellings: ending -> ending, older names of
@@ -26,7 +26,7 @@ class NameTable:
 
     shapes: Mapping[str, tuple[int, ...]]
     prefixes: Sequence[str] = ()
-    spellings: Mapping[str, str] = field(default_factory=dict)
+    spellings: Mapping[str, str] = MappingProxyType({})
     ignorable: Sequence[str] = ()
 
 

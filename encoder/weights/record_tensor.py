@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from encoder.weights.mapped_file import Buffer
 _BOOLEANS = {"Native": "BOOL", "U8": "U8", "U32": "U32"}  # how Burn >= 0.21 stores a boolean tensor
 
 
-@dataclass(frozen=True, eq=False)
 class RecordTensor:
     """One tensor of a record.
 
@@ -25,11 +23,10 @@ class RecordTensor:
     spelling: the `dtype` entry as Burn wrote it ("F32", "Flex32", {"Bool": "Native"}). offset: where its data start in the file.
     """
 
-    array: np.ndarray
-    dtype: str
-    scalars: bool = False
-    spelling: Any = None
-    offset: int | None = None
+    __slots__ = ("array", "dtype", "offset", "scalars", "spelling")
+
+    def __init__(self, array: np.ndarray, dtype: str, *, scalars: bool = False, spelling: Any = None, offset: int | None = None) -> None:
+        self.array, self.dtype, self.scalars, self.spelling, self.offset = array, dtype, scalars, spelling, offset
 
     @classmethod
     def of(cls, array: np.ndarray) -> RecordTensor:
@@ -60,14 +57,17 @@ class RecordTensor:
         return same_form and self.array.shape == other.array.shape and self.numpy().tobytes() == other.numpy().tobytes()
 
 
-@dataclass(frozen=True)
-class TensorToWrite:
+class TensorToWrite(NamedTuple):
     """A tensor that a writer asks for when its turn comes, so that only one is in memory at a time. load: gives [shape] of `dtype`, any strides."""
 
     dtype: str
     shape: tuple[int, ...]
     load: Callable[[], np.ndarray]
-    spelling: ClassVar[None] = None
+
+    @property
+    def spelling(self) -> None:
+        """Burn's usual one for `dtype`."""
+        return None
 
     @property
     def num_bytes(self) -> int:

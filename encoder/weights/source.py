@@ -6,14 +6,12 @@ A source names its tensors and hands them out one at a time as NumPy views of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """One tensor of a file, known from its header alone."""
 
     name: str
@@ -43,25 +41,13 @@ class WeightSource(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
 class RenamedSource:
     """A source under other names: what a name table makes of it. `names`: new name -> (old name, transpose)."""
 
-    source: WeightSource
-    names: Mapping[str, tuple[str, bool]]
-    path: str = field(init=False)
-    format: str = field(init=False)
-    metadata: Mapping[str, str] = field(init=False)
-    tensors: Mapping[str, TensorInfo] = field(init=False)
-
-    def __post_init__(self) -> None:
-        tensors = {}
-        for new, (old, transpose) in self.names.items():
-            info = self.source.tensors[old]
-            shape = info.shape[::-1] if transpose else info.shape
-            tensors[new] = TensorInfo(new, info.dtype, shape, info.num_bytes, info.id)
-        for name, value in (("path", self.source.path), ("format", self.source.format), ("metadata", self.source.metadata), ("tensors", tensors)):
-            object.__setattr__(self, name, value)
+    def __init__(self, source: WeightSource, names: Mapping[str, tuple[str, bool]]) -> None:
+        self.source, self.names = source, names
+        self.path, self.format, self.metadata = source.path, source.format, source.metadata
+        self.tensors: Mapping[str, TensorInfo] = {new: _renamed(source.tensors[old], new, transpose) for new, (old, transpose) in names.items()}
 
     def read(self, name: str) -> np.ndarray:
         old, transpose = self.names[name]
@@ -70,3 +56,7 @@ class RenamedSource:
 
     def close(self) -> None:
         self.source.close()
+
+
+def _renamed(info: TensorInfo, name: str, transpose: bool) -> TensorInfo:
+    return info._replace(name=name, shape=info.shape[::-1] if transpose else info.shape)
