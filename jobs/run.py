@@ -96,7 +96,7 @@ class _Job:
         require_few_quarantined(sum_receipts(self._commits.table()), self._config.corpus.max_quarantined)
         manifest = publish_manifest(self._folder, plan, self._commits)
         effort = Effort(**vars(self._effort) | {"seconds": time.monotonic() - self._begin_s})
-        return summarise(self._folder.root, manifest.name, self._commits, effort, device=plan.device_kind, precision=plan.precision)
+        return summarise(self._folder.root, manifest, effort, device=plan.device_kind, precision=plan.precision)
 
     def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
         plan = make_plan(self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files)

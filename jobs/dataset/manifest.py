@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from jobs.dataset.commits import CommitLog, parquet_bytes, pending
 from jobs.dataset.completeness import gaps
-from jobs.dataset.receipt_table import SCHEMA, Totals, sum_lengths, sum_receipts
+from jobs.dataset.receipt_table import SCHEMA, Totals, sum_lengths, sum_receipts, to_receipts
 from jobs.errors import DataError, Interrupted, UsageError
 from jobs.plan.files import Plan
 from jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
@@ -50,10 +50,10 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog) -> Manifest:
     Raises Interrupted where something is left to do or another run publishes too, DataError where a committed file is gone or has another size,
     or where data/ holds a Parquet file that no commit names (a plain glob would read it).
     """
-    left = pending(plan, log.receipts())
+    table = log.table()
+    left = pending(plan, to_receipts(table))
     if left:
         raise Interrupted(f"{len(left)} of {len(plan.partitions)} partitions are not finished, the first of them is {left[0].partition.number}: run again")
-    table = log.table()
     for gap in gaps(plan, table):
         raise DataError(f"{folder.root}: the commits do not account for the plan: {gap}")
     check_files(folder, table)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import accumulate, pairwise
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -46,23 +48,55 @@ SCHEMA = pa.schema(
 )
 assert SCHEMA.names == [field.name for field in fields(Receipt)], "the table has one column for each field of a receipt"
 
+RECEIPTS_AT_A_TIME = 64  # as Python objects
+LENGTHS_AT_A_TIME = 1024  # receipts whose length buckets are summed up at once
 NOT_COMPARED = ("adopted", "provenance")  # what differs from run to run
 
 
 def to_table(receipts: Sequence[Receipt]) -> pa.Table:
-    rows = [vars(receipt) | {"provenance": sorted(receipt.provenance.items())} for receipt in receipts]
-    columns = {name: [row[name] for row in rows] for name in SCHEMA.names}
-    columns["token_lengths"] = [[{"upper_bound": bound, "documents": count} for bound, count in lengths] for lengths in columns["token_lengths"]]
-    return pa.table(columns, schema=SCHEMA)
+    """One row each. Column by column: a receipt has a hundred length buckets, and a Python object for each would weigh more than all else the driver holds."""
+    arrays = [make(receipts) if (make := _MAKE.get(field.name)) else _scalars(receipts, field) for field in SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _scalars(receipts: Sequence[Receipt], field: pa.Field) -> pa.Array:
+    return pa.array([getattr(receipt, field.name) for receipt in receipts], field.type)
+
+
+def _lengths(receipts: Sequence[Receipt]) -> pa.Array:
+    pairs = [np.array(receipt.token_lengths, np.int32).reshape(-1, 2) for receipt in receipts]
+    bounds, documents = np.concatenate([np.empty((0, 2), np.int32), *pairs]).T
+    structs = pa.StructArray.from_arrays([pa.array(bounds), pa.array(documents)], fields=list(_LENGTHS.value_type))
+    return pa.ListArray.from_arrays(_offsets(map(len, pairs)), structs, type=_LENGTHS)
+
+
+def _provenance(receipts: Sequence[Receipt]) -> pa.Array:
+    entries = [sorted(receipt.provenance.items()) for receipt in receipts]
+    return pa.array(entries, SCHEMA.field("provenance").type)
+
+
+_MAKE: dict[str, Callable[[Sequence[Receipt]], pa.Array]] = {"token_lengths": _lengths, "provenance": _provenance}
+
+
+def _offsets(lengths: Iterable[int]) -> pa.Array:
+    return pa.array([0, *accumulate(lengths)], pa.int32())
 
 
 def to_receipts(table: pa.Table) -> Iterator[Receipt]:
     """One at a time: a million of them never stand in memory as Python objects."""
-    for batch in table.select(SCHEMA.names).to_batches(max_chunksize=1024):
-        for row in batch.to_pylist():
-            row["token_lengths"] = tuple((bucket["upper_bound"], bucket["documents"]) for bucket in row["token_lengths"])
-            row["provenance"] = dict(row["provenance"])
-            yield Receipt(**row)
+    for batch in table.select(SCHEMA.names).to_batches(max_chunksize=RECEIPTS_AT_A_TIME):
+        columns = [_read_lengths(column) if name == "token_lengths" else column.to_pylist() for name, column in zip(SCHEMA.names, batch.columns, strict=True)]
+        for values in zip(*columns, strict=True):
+            row = dict(zip(SCHEMA.names, values, strict=True))
+            yield Receipt(**row | {"provenance": dict(row["provenance"])})
+
+
+def _read_lengths(column: pa.ListArray) -> Iterator[Histogram]:
+    """The histogram of each row."""
+    ends = np.cumsum(column.value_lengths().to_numpy()).tolist()
+    bounds, documents = _buckets(column)
+    for start, end in pairwise([0, *ends]):
+        yield tuple(zip(bounds[start:end].tolist(), documents[start:end].tolist(), strict=True))
 
 
 def without_history(receipt: Receipt) -> dict[str, object]:
@@ -110,7 +144,17 @@ def sum_receipts(table: pa.Table) -> Totals:
 
 
 def sum_lengths(table: pa.Table) -> Histogram:
-    buckets: Iterable[pa.Array] = (chunk.flatten() for chunk in table.column("token_lengths").chunks)
-    return merge_lengths(
-        tuple(zip(bucket.field("upper_bound").to_pylist(), bucket.field("documents").to_pylist(), strict=True)) for bucket in buckets
-    )
+    """One histogram of all documents."""
+    batches = table.select(["token_lengths"]).to_batches(max_chunksize=LENGTHS_AT_A_TIME)
+    return merge_lengths(_merge_alike(*_buckets(batch.column(0))) for batch in batches)
+
+
+def _merge_alike(bounds: np.ndarray, documents: np.ndarray) -> Histogram:
+    distinct, place = np.unique(bounds, return_inverse=True)
+    return tuple(zip(distinct.tolist(), np.bincount(place, weights=documents).astype(np.int64).tolist(), strict=True))
+
+
+def _buckets(column: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
+    """(upper bounds, documents) of all rows, one after another."""
+    buckets = column.flatten()
+    return buckets.field(0).to_numpy(), buckets.field(1).to_numpy()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.manifest import length_percentiles
-from jobs.dataset.receipt_table import Totals, sum_lengths, sum_receipts
+from jobs.dataset.manifest import Manifest, length_percentiles
+from jobs.dataset.receipt_table import sum_lengths
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,13 @@ class Effort:
     workers: int = 0
 
 
-def summarise(output: str, manifest: str, log: CommitLog, effort: Effort, *, device: str, precision: str) -> Summary:
-    table = log.table()
-    totals: Totals = sum_receipts(table)
+def summarise(output: str, manifest: Manifest, effort: Effort, *, device: str, precision: str) -> Summary:
+    totals = manifest.totals
     rows, tokens = totals.rows_in - effort.rows_before, totals.tokens - effort.tokens_before
     embedding_s = effort.seconds_embedding
     return Summary(
         output=output,
-        manifest=manifest,
+        manifest=manifest.name,
         rows_in=totals.rows_in,
         rows_out=totals.rows_out,
         rows_quarantined=totals.rows_quarantined,
@@ -78,7 +76,7 @@ def summarise(output: str, manifest: str, log: CommitLog, effort: Effort, *, dev
         rows_truncated=totals.rows_truncated,
         shards=totals.shards,
         output_bytes=totals.shard_bytes + totals.quarantine_bytes,
-        token_lengths=length_percentiles(sum_lengths(table)),
+        token_lengths=length_percentiles(sum_lengths(manifest.shards)),
         committed_before=effort.committed_before,
         rows_embedded=rows,
         tokens_embedded=tokens,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from jobs.dataset.receipt_table import sum_lengths, sum_receipts, to_receipts, t
 from jobs.errors import DataError, Interrupted
 from jobs.receipt import Receipt
 from jobs.storage import AlreadyExists, open_folder
+from jobs.token_lengths import merge_lengths
 from tests.jobs.sample_dataset import make_plan
 
 
@@ -36,6 +38,26 @@ REFUSED: dict[str, Any] = {"shard": None, "shard_bytes": 0, "shard_sha256": "", 
 def test_receipts_survive_the_table() -> None:
     receipts = [receipt(0, 0), receipt(0, 1, **REFUSED), receipt(1, provenance={})]
     assert list(to_receipts(to_table(receipts))) == receipts and list(to_receipts(to_table([]))) == []
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 9)), max_size=3).map(tuple), max_size=150), st.integers(0, 150))
+def test_receipts_survive_the_table_in_pieces(lengths: list[tuple[tuple[int, int], ...]], first: int) -> None:
+    receipts = [receipt(number, token_lengths=each) for number, each in enumerate(lengths)]
+    assert list(to_receipts(to_table(receipts).slice(first))) == receipts[first:]
+    assert sum_lengths(to_table(receipts).slice(first)) == merge_lengths(lengths[first:])
+
+
+def test_many_receipts_never_stand_in_memory_as_python_objects() -> None:
+    """A thousand receipts of a hundred length buckets: their lengths alone would be over ten million bytes of tuples."""
+    lengths = tuple((1000 + bucket, 1000 + bucket) for bucket in range(100))
+    receipts = [receipt(number, token_lengths=lengths) for number in range(1000)]
+    tracemalloc.start()
+    try:
+        table = to_table(receipts)
+        assert sum(1 for _ in to_receipts(table)) == 1000 and sum_lengths(table)[0] == (1000, 1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_sums() -> None:
