@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs.config import ModelConfig
 from jobs.dataset.commits import CommitLog, pending
 from jobs.engine import describe_engine, load_engine
 from jobs.errors import UsageError
 from jobs.plan.files import Plan, read_plan
+from jobs.shard.contents import open_parquet
 from jobs.storage import Folder, open_folder
 
-BATCH_ROWS = 8192
+BATCH_ROWS = 2048
 SMALLEST_NORM = 1e-12  # a vector of zeros is similar to nothing
 
 
@@ -108,8 +108,8 @@ def _best(folder: Folder, shards: Sequence[str], query: np.ndarray, k: int, colu
 def _vectors(folder: Folder, name: str, column: str) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, [B, E] float32) of a shard, batch by batch."""
     first_row = 0
-    with folder.open(name) as file:
-        for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(BATCH_ROWS, columns=[column]):
+    with folder.open(name) as file, open_parquet(file) as parquet:
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=[column], use_threads=False):
             vectors = batch.column(0)
             yield first_row, vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(vectors), -1)
             first_row += len(vectors)
@@ -117,8 +117,7 @@ def _vectors(folder: Folder, name: str, column: str) -> Iterator[tuple[int, np.n
 
 def _read_row(folder: Folder, name: str, row: int, column: str) -> dict[str, Any]:
     """One row without its vector: only the row group that holds it is read."""
-    with folder.open(name) as file:
-        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    with folder.open(name) as file, open_parquet(file) as parquet:
         columns = [field.name for field in parquet.schema_arrow if field.name != column and not pa.types.is_nested(field.type)]
         ends = np.cumsum([parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)])
         group = int(np.searchsorted(ends, row, side="right"))

@@ -30,13 +30,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 NORM_TOLERANCE = 1e-3  # of a vector that is said to have length 1
-READERS = min(4, len(os.sched_getaffinity(0)))  # files at a time; each holds a row group, packed and unpacked: some 100 MiB
+READERS = min(4, len(os.sched_getaffinity(0)))  # files at a time; each holds some 50 MiB: buffers of its columns, and a piece of a few MiB, packed and unpacked
 
 
 def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Check every file that the newest manifest names, or the commit log where there is no manifest yet; on_shard(done, of all) after each.
 
-    Memory is bounded by a few row groups and DuplicateFinder. Raises VerifyFailed, a DataError that carries the report, where anything is damaged,
+    Memory is bounded by a few pieces of a row group and DuplicateFinder. Raises VerifyFailed, a DataError that carries the report, where anything is damaged,
     missing, contradictory or duplicate; UsageError where there is no dataset.
     """
     plan = read_plan(folder)

@@ -21,7 +21,7 @@ from jobs.shard.publishing import describe_published, inspect_quarantine, inspec
 from jobs.storage import AlreadyExists, Folder
 
 SET_ASIDE = "_embermill/set_aside"
-READERS = 4  # shards at a time; each holds one row group
+READERS = 4  # shards at a time; each holds a piece of a row group
 
 
 def adopt(folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> Receipt | None:

@@ -1,4 +1,4 @@
-"""What is in a shard or quarantine file, read back with every page checksum verified, one row group at a time."""
+"""What is in a shard or quarantine file, read back with every page checksum verified, in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from jobs.shard.footer import Footer
 from jobs.token_lengths import Histogram, count_lengths, merge_lengths
 
 Source = Path | BinaryIO
+
+BUFFER_BYTES = 4 << 20  # of a column that is being read: one request to an object store
+PIECE_BYTES = 4 << 20  # uncompressed, of rows that are looked at together
 
 
 class Damaged(DataError):
@@ -109,14 +112,14 @@ def string_buffers(array: pa.Array) -> tuple[memoryview, np.ndarray]:
 
 
 def read_shard(source: Source, plan: Plan, each: Callable[[pa.Table], None] | None = None) -> ShardContents:
-    """Read all of a shard: schema, checksums, valid and finite values. each: also gets every row group. Raises Damaged."""
+    """Read all of a shard: schema, checksums, valid and finite values. each: also gets every piece, in row order. Raises Damaged."""
     tally = RowTally(plan.rows.id_name)
     with open_parquet(source) as parquet:
         check_schema(parquet.schema_arrow, plan.schema)
         footer = Footer.from_metadata(parquet.metadata.metadata)
-        for table in row_groups(parquet):
+        for table in pieces(parquet):
             table.validate(full=True)
-            check_values(table, plan)
+            check_values(table, plan, tally.rows)
             tally.add(table)
             if each is not None:
                 each(table)
@@ -128,9 +131,12 @@ def read_shard(source: Source, plan: Plan, each: Callable[[pa.Table], None] | No
 
 @contextmanager
 def open_parquet(source: Source) -> Iterator[pq.ParquetFile]:
-    """A Parquet file with checksum verification on; what pyarrow finds wrong in it, now or while it is read, is Damaged."""
+    """A Parquet file with checksum verification on; what pyarrow finds wrong in it, now or while it is read, is Damaged.
+
+    Column chunks stream through a buffer: by default pyarrow would load those of every row group that is asked for before it decodes the first page.
+    """
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+        with pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True) as parquet:
             yield parquet
     except pa.ArrowException as error:
         raise Damaged(f"it is not a whole Parquet file: {error}") from error
@@ -138,6 +144,15 @@ def open_parquet(source: Source) -> Iterator[pq.ParquetFile]:
         if error.errno is not None or isinstance(error, FileNotFoundError):
             raise  # the disk's or the store's word, not pyarrow's about the bytes
         raise Damaged(f"it is not a whole Parquet file: {error}") from error
+
+
+def pieces(parquet: pq.ParquetFile) -> Iterator[pa.Table]:
+    """All rows in order, some PIECE_BYTES at a time: to decode a whole row group of vectors takes five times its bytes."""
+    for number in range(parquet.num_row_groups):
+        group = parquet.metadata.row_group(number)
+        rows = max(1, group.num_rows * PIECE_BYTES // max(1, group.total_byte_size))
+        for batch in parquet.iter_batches(min(rows, max(1, group.num_rows)), row_groups=[number], use_threads=False):
+            yield pa.Table.from_batches([batch])
 
 
 def row_groups(parquet: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -159,15 +174,15 @@ def _as_stored(schema: pa.Schema) -> pa.Schema:
     return pq.read_schema(sink)
 
 
-def check_values(table: pa.Table, plan: Plan) -> None:
-    """No null where the schema says so, vectors finite, text hashes of the right form."""
+def check_values(table: pa.Table, plan: Plan, first_row: int) -> None:
+    """No null where the schema says so, vectors finite, text hashes of the right form. first_row: the table's, within the shard."""
     for field in plan.schema:
         if not field.nullable and table.column(field.name).null_count:
             raise Damaged(f"column {field.name} holds nulls")
     for output in plan.outputs:
         vectors = to_matrix(table.column(output.column))
         if not all_finite(vectors):
-            raise Damaged(f"column {output.column} holds a vector that is not finite, in row {first_not_finite(vectors)} of a row group")
+            raise Damaged(f"column {output.column} holds a vector that is not finite, in row {first_row + first_not_finite(vectors)}")
     for chunk in table.column("text_hash").chunks:
         if not _are_text_hashes(chunk):
             raise Damaged("text_hash holds something other than 32 hex digits")
