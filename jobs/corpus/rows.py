@@ -57,13 +57,32 @@ class Refusal:
     text_bytes: int | None
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where consecutive rows come from: `ordinal` is the first one's within the partition.
+
+    first_row, first_byte: [N] int64, each row's place in the file, None where it has none of that kind (see Refusal).
+    """
+
+    ordinal: int
+    file: str
+    first_row: np.ndarray | None
+    first_byte: np.ndarray | None
+    num_rows: int
+
+    def locate(self, row: int) -> tuple[str, int | None, int | None]:
+        """(file, first_row, first_byte) of one row, named by its ordinal."""
+        first_row, first_byte = (None if found is None else int(found[row - self.ordinal]) for found in (self.first_row, self.first_byte))
+        return self.file, first_row, first_byte
+
+
 @dataclass(frozen=True)
 class RowBatch:
     """Consecutive input rows of one partition.
 
     first_row: ordinal within the partition of the first input row this batch stands for; num_rows: how many, refused ones included.
     rows: [N] int64 ordinals of the rows that are here. ids [N], texts [N] (string, joined, valid UTF-8), kept: [N] each, in the plan's order.
-    num_rows == N + sum(r.row_count for r in refused).
+    num_rows == N + sum(r.row_count for r in refused). origins: of these rows at least, for the quarantine, should one be refused later.
     """
 
     first_row: int
@@ -73,6 +92,14 @@ class RowBatch:
     texts: pa.Array
     kept: tuple[pa.Array, ...]
     refused: tuple[Refusal, ...] = ()
+    origins: tuple[Origin, ...] = ()
+
+    def locate(self, row: int) -> tuple[str, int | None, int | None]:
+        """(file, first_row, first_byte) of the row with that ordinal."""
+        for origin in self.origins:
+            if origin.ordinal <= row < origin.ordinal + origin.num_rows:
+                return origin.locate(row)
+        raise KeyError(f"row {row} is none of this batch, whose origins are {[(origin.ordinal, origin.num_rows) for origin in self.origins]}")
 
 
 @dataclass(frozen=True)
@@ -156,7 +183,8 @@ def judge(raw: RawRows, schema: RowSchema, *, path: str, name: str, ordinal: int
         mask = pa.array(good)
         rows, ids, texts = rows[good], ids.filter(mask), texts.filter(mask)
         kept = tuple(column.filter(mask) for column in kept)
-    return RowBatch(ordinal, raw.num_rows, rows, ids, texts.cast(pa.string()), kept, refused)
+    origin = Origin(ordinal, path, raw.first_row, raw.first_byte, raw.num_rows)
+    return RowBatch(ordinal, raw.num_rows, rows, ids, texts.cast(pa.string()), kept, refused, (origin,))
 
 
 def _positional_ids(raw: RawRows, name: str) -> pa.Array:
@@ -194,8 +222,8 @@ def _faults(raw: RawRows, ids: pa.Array, absent: np.ndarray, lengths: np.ndarray
 
 def _refusal(raw: RawRows, ids: pa.Array, row: int, fault: Fault, *, path: str, ordinal: int, text_bytes: int) -> Refusal:
     known = fault.text_bytes if fault.text_bytes is not None or fault.reason in ("null_text", "unparsable_line") else text_bytes
-    first_row, first_byte = (None if found is None else int(found[row]) for found in (raw.first_row, raw.first_byte))
-    return Refusal(ordinal + row, 1, _id_text(ids, row), path, first_row, first_byte, fault.reason, fault.error, known)
+    file, first_row, first_byte = Origin(0, path, raw.first_row, raw.first_byte, raw.num_rows).locate(row)
+    return Refusal(ordinal + row, 1, _id_text(ids, row), file, first_row, first_byte, fault.reason, fault.error, known)
 
 
 def _id_text(ids: pa.Array, row: int) -> str | None:

@@ -61,11 +61,12 @@ def split(batch: RowBatch, num_rows: int) -> tuple[RowBatch, RowBatch]:
     border = batch.first_row + min(num_rows, batch.num_rows)
     at = int(np.searchsorted(batch.rows, border))
     before, after = _split_refused(batch.refused, border)
-    rest = batch.first_row + batch.num_rows - border
-    return (
-        RowBatch(batch.first_row, border - batch.first_row, batch.rows[:at], batch.ids[:at], batch.texts[:at], tuple(k[:at] for k in batch.kept), before),
-        RowBatch(border, rest, batch.rows[at:], batch.ids[at:], batch.texts[at:], tuple(k[at:] for k in batch.kept), after),
+    head, tail = (
+        replace(batch, rows=batch.rows[part], ids=batch.ids[part], texts=batch.texts[part], kept=tuple(column[part] for column in batch.kept))
+        for part in (slice(at), slice(at, None))
     )
+    rest = batch.first_row + batch.num_rows - border
+    return replace(head, num_rows=border - batch.first_row, refused=before), replace(tail, first_row=border, num_rows=rest, refused=after)
 
 
 def _split_refused(refused: tuple[Refusal, ...], border: int) -> tuple[tuple[Refusal, ...], tuple[Refusal, ...]]:
@@ -140,4 +141,5 @@ def join(batches: list[RowBatch]) -> RowBatch:
         pa.concat_arrays([batch.texts for batch in batches]),
         tuple(pa.concat_arrays(list(columns)) for columns in zip(*(batch.kept for batch in batches), strict=True)),
         tuple(refusal for batch in batches for refusal in batch.refused),
+        tuple(dict.fromkeys(origin for batch in batches for origin in batch.origins)),
     )

@@ -9,14 +9,13 @@ import pyarrow as pa
 
 from jobs.corpus.rows import Refusal, RowBatch
 from jobs.engine import Embedded
-from jobs.partition import Partition
 
 
-def without_long_texts(batch: RowBatch, embedded: Embedded, partition: Partition) -> tuple[RowBatch, Embedded]:
+def without_long_texts(batch: RowBatch, embedded: Embedded) -> tuple[RowBatch, Embedded]:
     """The rows whose text the model took whole, and what was made of them; the others are refused."""
     if not embedded.num_tokens_dropped.any():
         return batch, embedded
-    refused = [_refuse(batch, embedded, int(at), partition) for at in np.flatnonzero(embedded.num_tokens_dropped)]
+    refused = [_refuse(batch, embedded, int(at)) for at in np.flatnonzero(embedded.num_tokens_dropped)]
     stay = np.flatnonzero(embedded.num_tokens_dropped == 0)
     chosen = pa.array(stay)
     shorter = replace(
@@ -31,29 +30,17 @@ def without_long_texts(batch: RowBatch, embedded: Embedded, partition: Partition
     return shorter, Embedded(columns, embedded.num_tokens[stay], embedded.num_tokens_dropped[stay])
 
 
-def _refuse(batch: RowBatch, embedded: Embedded, at: int, partition: Partition) -> Refusal:
+def _refuse(batch: RowBatch, embedded: Embedded, at: int) -> Refusal:
     row, tokens, dropped = int(batch.rows[at]), int(embedded.num_tokens[at]), int(embedded.num_tokens_dropped[at])
-    file, first_row = _place(partition, row)
+    file, first_row, first_byte = batch.locate(row)
     return Refusal(
         row=row,
         row_count=1,
         id=str(batch.ids[at].as_py()),
         file=file,
         first_row=first_row,
-        first_byte=None,
+        first_byte=first_byte,
         reason="text_over_limit",
         error=f"the text has {dropped} tokens more than the model takes; {tokens} were left of it",
         text_bytes=len(batch.texts[at].as_py().encode()),
     )
-
-
-def _place(partition: Partition, row: int) -> tuple[str, int | None]:
-    """File and row within it. Only row ranges say how many rows they hold: behind another segment of lines the row's id must do."""
-    for segment in partition.segments:
-        if segment.kind != "rows":
-            front_to_back = segment.kind in ("whole", "head")
-            return (segment.path, row if front_to_back else None) if segment is partition.segments[-1] else ("", None)
-        if row < segment.end - segment.start:
-            return segment.path, segment.start + row
-        row -= segment.end - segment.start
-    return "", None

@@ -256,7 +256,7 @@ class _Stream:
     def _answered(self, item: _Rows, embedded: Embedded) -> _Rows:
         if not self._work.refuse_long_texts:
             return _Rows(item.attempt, item.rows, embedded)
-        batch, kept = without_long_texts(item.rows.batch, embedded, item.attempt.task.partition)
+        batch, kept = without_long_texts(item.rows.batch, embedded)
         return _Rows(item.attempt, ShardRows(item.rows.ordinal, batch), kept)
 
     def _pass_on(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus.rows import Refusal, RowBatch
+from jobs.corpus.rows import Origin, Refusal, RowBatch
 from jobs.engine import Embedded
 from jobs.partition import Partition, Segment
 from jobs.receipt import Ready, Receipt
@@ -55,7 +55,8 @@ def batch(first_row: int, texts: list[str | None], refused_count: int = 1) -> Ro
             kept.append(text)
             at += 1
     ids = pa.array([f"id-{row}" for row in rows], pa.string())
-    return RowBatch(first_row, at - first_row, np.array(rows, np.int64), ids, pa.array(kept, pa.string()), (ids,), tuple(refused))
+    origin = Origin(first_row, "file", None, 10 * np.arange(first_row, at), at - first_row)
+    return RowBatch(first_row, at - first_row, np.array(rows, np.int64), ids, pa.array(kept, pa.string()), (ids,), tuple(refused), (origin,))
 
 
 @dataclass

@@ -108,6 +108,26 @@ def test_text_over_the_models_length_can_be_refused(embed: Embed, tmp_path: Path
     assert (row["id"], row["reason"]) == ("long", "text_over_limit") and list(embedded(answer.output)) == ["short"]
 
 
+def test_a_refused_text_is_named_by_its_file_and_place_in_it(embed: Embed, tmp_path: Path) -> None:
+    """Several files share a partition. Lines read by byte range have an offset, those read front to back a row number as well, rows of Parquet that alone."""
+    long, corpus = "word " * 50, tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "a.jsonl").write_text("".join(json.dumps({"id": f"a{row}", "text": text}) + "\n" for row, text in enumerate(["word", "word", long])))
+    (corpus / "b.jsonl").write_text("".join(json.dumps({"id": f"b{row}", "text": text}) + "\n" for row, text in enumerate(["word", long])))
+    (corpus / "c.csv").write_text(f"id,text\nc0,word\nc1,{long}\n")
+    write(corpus / "d.parquet", id=["d0", "d1"], text=["word", long])
+    answer = embed(engine="WordEngine", model={"max_tokens": 10, "on_long_text": "error"}, corpus={"files": [str(corpus)], "max_quarantined": 4})
+    (file,) = (answer.output / "quarantine").glob("*.parquet")
+    places = {row["id"]: (Path(row["file"]).name, row["first_row"], row["first_byte"]) for row in pq.read_table(file).to_pylist()}
+    offsets = {name: (corpus / name).read_bytes().index(f'{{"id": "{name[0]}{row}"'.encode()) for name, row in (("a.jsonl", 2), ("b.jsonl", 1))}
+    assert places == {
+        "a2": ("a.jsonl", None, offsets["a.jsonl"]),
+        "b1": ("b.jsonl", None, offsets["b.jsonl"]),
+        "c1": ("c.csv", 1, len("id,text\nc0,word\n")),
+        "d1": ("d.parquet", 1, None),
+    }
+
+
 def test_a_partition_on_which_the_encoder_fails_is_named_and_the_rest_is_done(embed: Embed, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         write(tmp_path / f"corpus/{name}.parquet", id=[name], text=["poison" if name == "b" else "fine " * 40])

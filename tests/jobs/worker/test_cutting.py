@@ -26,6 +26,7 @@ def rows_of(part: RowBatch) -> list[int]:
     refused = [each.row + step for each in part.refused for step in range(each.row_count)]
     assert all(each.first_row == each.row for each in part.refused)
     assert len(part.ids) == len(part.texts) == len(part.rows) == len(part.kept[0])
+    assert [part.locate(row) for row in part.rows.tolist()] == [("file", None, 10 * row) for row in part.rows.tolist()]
     return sorted([*part.rows.tolist(), *refused])
 
 
