@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cupy as cp
 import numpy as np
@@ -15,7 +16,7 @@ from encoder.errors import ModelConfigError
 from encoder.kernels import cublaslt
 from encoder.kernels.cublaslt import EPILOGUES, Gemm, Product
 from encoder.kernels.hopper_gemm import HopperGemm
-from encoder.ops.base import LayerShape, LayerWeights, Linear, Program
+from encoder.ops.base import LayerParts, Linear, Program
 from encoder.ops.cupy_ops import ACTIVATIONS, STORAGES, CupyOps, DeviceFacts, _float32
 from encoder.ops.gpu_batch import DeviceArray, GpuBatch, Pooled
 from encoder.ops.gpu_program import GpuProgram
@@ -25,6 +26,20 @@ log = logging.getLogger(__name__)
 BATCH_TOKENS = 131072
 TENSOR_HEADS = (32, 64, 128)
 WGMMA_HEADS = (32, 64)
+TILE_ROWS, KEY_ROWS = 128, 64  # of the attention kernels: query rows and keys at a time
+
+
+class AttentionPlan(NamedTuple):
+    """How cuda/attention_{name}.cu is launched: threads of a block, stages of keys and values, crews of threads with tiles of their own."""
+
+    name: str
+    threads: int
+    stages: int = 2
+    crews: int = 1
+
+    def shared_bytes(self, head_dim: int) -> int:
+        """Each crew: two slots of queries, its stages, and 1,024 bytes for barriers."""
+        return self.crews * ((2 * TILE_ROWS + self.stages * 2 * KEY_ROWS) * head_dim * 2 + 1024)
 
 
 def make_ops(device: DeviceFacts, precision: str) -> CudaOps:
@@ -40,7 +55,7 @@ class CudaOps(CupyOps):
     def __init__(self, device: DeviceFacts, precision: str, max_batch_tokens: int = BATCH_TOKENS, *, fused_gelu: bool = True) -> None:
         super().__init__(device, precision, max_batch_tokens)
         self.index = int(cp.cuda.Device().id)
-        self.tile_rows = 16 if self.precision == "float32" else 128
+        self.tile_rows = 16 if self.precision == "float32" else TILE_ROWS
         self.fused_gelu = fused_gelu and self.architecture == "sm_90a" and self.precision != "float32"
         self.kernel_set += f", {cublaslt.version()}"
 
@@ -56,41 +71,34 @@ class CudaOps(CupyOps):
     def attention(self, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         if self.precision == "float32" or head_dim not in TENSOR_HEADS:
             return super().attention(num_heads, head_dim)
-        name = "wgmma" if self.architecture == "sm_90a" and head_dim in WGMMA_HEADS else "mma"
-        return self._tensor_attention(name, 256 if name == "wgmma" or head_dim == 128 else 128, num_heads, head_dim)
+        if self.architecture == "sm_90a" and head_dim in WGMMA_HEADS:
+            return self._tensor_attention(AttentionPlan("wgmma", threads=640, stages=4, crews=2), num_heads, head_dim)
+        return self._tensor_attention(AttentionPlan("mma", threads=256 if head_dim == 128 else 128), num_heads, head_dim)
 
-    def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+    def chain(self, parts: LayerParts) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         """Each LayerNorm works in place. In float16 residuals are added inside the products; in bfloat16 by LayerNorm, in float32.
 
         A product's sum with its residual is stored before LayerNorm reads it. Eleven bits hold it well enough; with eight, what a layer adds
         to a large residual loses most of its digits there (BERT-large, bfloat16: minimum cosine 0.9640 so, 0.9708 for a peer that adds later).
         """
-        qkv = self.linear(np.asarray(weights.qkv), weights.qkv_bias)
-        attend = self.attention(shape.num_heads, shape.head_dim)
-        attention_output = self.linear(weights.attention_output, weights.attention_output_bias)
-        attention_norm = self.add_layer_norm(*weights.attention_norm, shape.layer_norm_eps)
-        intermediate = self.linear(weights.intermediate, weights.intermediate_bias, shape.activation)
-        output = self.linear(weights.output, weights.output_bias)
-        output_norm = self.add_layer_norm(*weights.output_norm, shape.layer_norm_eps)
-
         inside = self.precision == "float16"
 
+        def add(product: Linear, norm: Callable[..., DeviceArray], x: DeviceArray, residual: DeviceArray) -> DeviceArray:
+            added = product(x, residual if inside else None)
+            return norm(added, None if inside else residual, added)
+
         def run(hidden_states: DeviceArray, batch: GpuBatch) -> DeviceArray:
-            in_product, in_norm = (hidden_states, None) if inside else (None, hidden_states)
-            added = attention_output(attend(qkv(hidden_states), batch), in_product)
-            hidden_states = attention_norm(added, in_norm, added)  # type: ignore[call-arg]
-            in_product, in_norm = (hidden_states, None) if inside else (None, hidden_states)
-            added = output(intermediate(hidden_states), in_product)
-            return output_norm(added, in_norm, added)  # type: ignore[call-arg]
+            hidden_states = add(parts.attention_output, parts.attention_norm, parts.attend(parts.qkv(hidden_states), batch), hidden_states)
+            return add(parts.output, parts.output_norm, parts.intermediate(hidden_states), hidden_states)
 
         return run
 
     def program(self, forward: Callable[[GpuBatch], Pooled]) -> Program:
         return GpuProgram(forward, self.tile_rows, self.max_batch_tokens, graphs=True)
 
-    def _tensor_attention(self, name: str, threads: int, num_heads: int, head_dim: int, **defines: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
-        shared = 2 * (128 + 64 + 64) * head_dim * 2  # two slots of queries, two stages of keys and values
-        kernel = self._module(f"cuda/attention_{name}.cu", HEAD_DIM=head_dim, **defines).kernel(f"attention_{name}", (threads,), shared)
+    def _tensor_attention(self, plan: AttentionPlan, num_heads: int, head_dim: int, **defines: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+        module = self._module(f"cuda/attention_{plan.name}.cu", HEAD_DIM=head_dim, **defines)
+        kernel = module.kernel(f"attention_{plan.name}", (plan.threads,), plan.shared_bytes(head_dim))
         return self._planned_attention(kernel, num_heads, head_dim)
 
     def _library_linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Linear:

@@ -15,7 +15,7 @@ from encoder.batching import pack
 from encoder.device import choose_device
 from encoder.kernels.cublaslt import Gemm, Product
 from encoder.kernels.hopper_gemm import HopperGemm, Tile
-from encoder.ops.cuda_ops import CudaOps
+from encoder.ops.cuda_ops import AttentionPlan, CudaOps
 from encoder.ops.cupy_ops import STORAGES
 from tests.bench.peers_gpu import SHAPES, Workload, take_turns, write_model
 
@@ -96,9 +96,8 @@ def attention(ops: CudaOps, model: str, tokens: int) -> None:
     e, heads = SHAPES[model]["hidden_size"], SHAPES[model]["num_attention_heads"]
     dim = e // heads
     attends = {
-        "wgmma": ops._tensor_attention("wgmma", 256, heads, dim),
-        "wgmma 2": ops._tensor_attention("wgmma", 256, heads, dim, BLOCKS=2 if dim == 32 else 1),
-        "mma": ops._tensor_attention("mma", 128, heads, dim),
+        "wgmma": ops._tensor_attention(AttentionPlan("wgmma", 640, 4, 2), heads, dim),
+        "mma": ops._tensor_attention(AttentionPlan("mma", 128), heads, dim),
     }
     qkv = unit_normal(ops, tokens, 3 * e)
     runs, flops, rows = {}, {}, {}

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -95,25 +96,16 @@ def start(model: str, precision: str) -> None:
             say(row="first vector", model=model, precision=precision, cache=name, seconds=done.stdout.strip() or done.stderr[-600:])
 
 
-def docstrings(limit: int) -> list[str]:
-    """Docstrings of the Python packages of this machine, parsed, never imported."""
-    import ast
-    import sysconfig
-    import warnings
+def documents(corpus: str, limit: int) -> list[str]:
+    """`limit` texts: the demo's corpus (the standard library's docstrings, some 60 tokens each) as often as needed, or the packages' (some 100)."""
+    if corpus == "packages":
+        from tests.bench.corpus import docstrings
 
-    found: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for file in sorted(Path(sysconfig.get_paths()["purelib"]).rglob("*.py")):
-            try:
-                tree = ast.parse(file.read_text(encoding="utf-8"))
-            except (SyntaxError, UnicodeDecodeError, ValueError, RecursionError):
-                continue
-            nodes = (node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)))
-            found += [text for node in nodes if (text := ast.get_docstring(node))]
-            if len(found) >= limit:
-                break
-    return found[:limit]
+        return docstrings(os.cpu_count() or 1)[:limit]
+    from infra.demo.stdlib_corpus import rows
+
+    texts = [f"{row.title}\n{row.body}" for row in rows(Path(os.__file__).parent)]
+    return list(islice(cycle(texts), limit))
 
 
 def with_tokenizer(model: str, tokenizer: Path) -> str:
@@ -127,7 +119,7 @@ def with_tokenizer(model: str, tokenizer: Path) -> str:
     return folder
 
 
-def text(model: str, tokenizer: Path, limit: int) -> None:
+def text(model: str, tokenizer: Path, corpus: str, limit: int) -> None:
     """Text in, vectors out, in turns with sentence-transformers (batch 256) in this process; tokens are the real ones."""
     import torch
     from sentence_transformers import SentenceTransformer
@@ -135,11 +127,11 @@ def text(model: str, tokenizer: Path, limit: int) -> None:
     from encoder.encoder import Encoder
     from tests.bench.peers_st_gpu import count_tokens
 
-    texts, folder = docstrings(limit), with_tokenizer(model, tokenizer)
+    texts, folder = documents(corpus, limit), with_tokenizer(model, tokenizer)
     peer = SentenceTransformer(folder, device="cuda", model_kwargs={"torch_dtype": torch.float16})
     tokens = count_tokens(peer, texts)
     with Encoder.from_pretrained(folder, device="gpu", precision="float16") as encoder:
-        few = len(texts) // 5
+        few = len(texts) // 8
 
         def ours() -> float:
             begin = time.perf_counter()
@@ -157,7 +149,7 @@ def text(model: str, tokenizer: Path, limit: int) -> None:
         mine, its = zip(*((ours(), theirs()) for _ in range(3)), strict=True)
         rate, peer_rate = tokens / float(np.median(mine)), share / float(np.median(its))
         say(
-            row="text", model=model, docs=len(texts), tokens=tokens, mtok_s=round(rate / 1e6, 3), docs_s=round(len(texts) / float(np.median(mine))),
+            row="text", model=model, corpus=corpus, docs=len(texts), tokens=tokens, mtok_s=round(rate / 1e6, 3), docs_s=round(len(texts) / float(np.median(mine))),
             sentence_transformers_mtok_s=round(peer_rate / 1e6, 3), over=round(rate / peer_rate, 2), busy=encoder.busy_seconds,
         )  # fmt: skip
 
@@ -169,6 +161,7 @@ def main() -> None:
     parser.add_argument("--model", default="base")
     parser.add_argument("--precision", default="float16")
     parser.add_argument("--tokenizer", type=Path, default=Path(".carry/accuracy/model"))
+    parser.add_argument("--corpus", choices=["demo", "packages"], default="demo")
     parser.add_argument("--limit", type=int, default=100_000)
     args = parser.parse_args()
     if args.what == "accuracy":
@@ -178,7 +171,7 @@ def main() -> None:
     elif args.what == "start":
         start(args.model, args.precision)
     else:
-        text(args.model, args.tokenizer, args.limit)
+        text(args.model, args.tokenizer, args.corpus, args.limit)
 
 
 if __name__ == "__main__":

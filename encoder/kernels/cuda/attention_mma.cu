@@ -1,5 +1,8 @@
 // softmax(q k^T / sqrt(D)) v inside each document on tensor cores (mma.sync m16n8k16, sm_80 up), float32 softmax and sums.
-// Bound: at 128 tokens by memory (8 E bytes a token), at 512 by mma.sync and exp2. attention_stream.cuh says how blocks walk.
+// Bound: at 128 tokens by memory (8 E bytes a token), at 512 by mma.sync and exp2.
+//
+// A block walks over tiles with a fixed stride and keeps one load ahead: while it multiplies one block of KEYS keys, cp.async brings the next one,
+// also across the border to its next tile.
 #define KEYS 64
 #define ROWS 128
 #ifndef FRAGMENTS
@@ -9,7 +12,8 @@
 #define BLOCKS (HEAD_DIM == 128 ? 1 : HEAD_DIM == 64 ? 2 : 3)
 #endif
 #define THREADS (ROWS / (16 * FRAGMENTS) * 32)
-#include "attention_stream.cuh"
+#define COPIERS THREADS
+#include "attention_tile.cuh"
 
 #if STORAGE == 116
 #define MMA_TYPES "bf16.bf16"
@@ -30,6 +34,36 @@ __device__ __forceinline__ void multiply(float* c, const bits32 (&a)[4], bits32 
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+struct Shared {
+    alignas(1024) bits16 queries[2][ROWS * HEAD_DIM];
+    alignas(1024) bits16 keys[2][KEYS * HEAD_DIM];
+    alignas(1024) bits16 values[2][KEYS * HEAD_DIM];
+};
+
+// A place in the block's walk: a tile, and the block of keys that comes next.
+struct Place {
+    Tile tile;
+    int item, key;
+
+    __device__ __forceinline__ Place(const int4* tiles, int num_heads) : tile(tile_of(tiles, blockIdx.x, num_heads)), item(blockIdx.x), key(0) {}
+    __device__ __forceinline__ bool last() const { return key + KEYS >= tile.length; }
+    __device__ __forceinline__ void advance(const int4* tiles, int num_heads, int items) {
+        if (!last()) { key += KEYS; return; }
+        item += gridDim.x;
+        key = 0;
+        if (item < items) tile = tile_of(tiles, item, num_heads);
+    }
+};
+
+__device__ __forceinline__ void copy_place(const Copier& copy, Shared& s, int stage, int slot, const Place& p, const bits16* qkv, int num_heads) {
+    int width = num_heads * HEAD_DIM, stride = 3 * width;
+    const bits16* document = qkv + (long long)p.tile.first * stride + p.tile.head * HEAD_DIM;
+    if (p.key == 0) copy.rows<ROWS>(s.queries[slot], document, stride, p.tile.query, p.tile.length);
+    copy.rows<KEYS>(s.keys[stage], document + width, stride, p.key, p.tile.length);
+    copy.rows<KEYS>(s.values[stage], document + 2 * width, stride, p.key, p.tile.length);
+    copy_async_commit();
+}
+
 // qkv [T, 3, H, D]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, D]
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
     const bits16* qkv, const int4* tiles, const int* count, bits16* out, int num_heads, float scale_log2) {
@@ -38,25 +72,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, items = *count * num_heads;
     int matrix = lane >> 3, matrix_row = lane & 7, warp_row = warp * 16 * FRAGMENTS;
 
-    Place now;
-    now.item = blockIdx.x;
-    if (now.item >= items) return;
-    now.open(tiles, num_heads);
+    if (blockIdx.x >= items) return;
+    Place now(tiles, num_heads);
     int stage = 0, slot = 0;
     const Copier copy;
-    copy.place(s, stage, slot, now, qkv, num_heads);
+    copy_place(copy, s, stage, slot, now, qkv, num_heads);
     bits32 q[FRAGMENTS][HEAD_DIM / 16][4];
     Rows rows[FRAGMENTS];
 
     while (now.item < items) {
-        asm volatile("cp.async.wait_group 0;");
+        copy_async_wait<0>();
         __syncthreads();
         Place next = now;
         next.advance(tiles, num_heads, items);
         int next_slot = next.item == now.item ? slot : slot ^ 1;
-        if (next.item < items) copy.place(s, stage ^ 1, next_slot, next, qkv, num_heads);
+        if (next.item < items) copy_place(copy, s, stage ^ 1, next_slot, next, qkv, num_heads);
 
-        if (now.query + warp_row < now.length) {  // else this warp has no rows in the tile
+        if (now.tile.query + warp_row < now.tile.length) {  // else this warp has no rows in the tile
             if (now.key == 0) {
                 bits32 base = shared_address(s.queries[slot]);
 #pragma unroll
@@ -67,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
                         load_matrices(q[f][k], base + swizzled(warp_row + f * 16 + (matrix & 1) * 8 + matrix_row, k * 2 + (matrix >> 1)));
                 }
             }
-            int left = now.length - now.key;  // keys of this block that exist
+            int left = now.tile.length - now.key;  // keys of this block that exist
             float score[FRAGMENTS][KEYS / 2];
             bits32 keys = shared_address(s.keys[stage]), values = shared_address(s.values[stage]);
 #pragma unroll
@@ -89,7 +121,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
                 }
             }
 #pragma unroll
-            for (int f = 0; f < FRAGMENTS; ++f) rows[f].weigh<KEYS>(score[f], left, scale_log2);
+            for (int f = 0; f < FRAGMENTS; ++f) {
+                float keep[2];
+                rows[f].weigh<KEYS>(score[f], keep, left, scale_log2);
+                rows[f].scale(keep);
+            }
 #pragma unroll
             for (int j = 0; j < KEYS / 16; ++j) {
                 if (j * 16 >= left) continue;
@@ -110,7 +146,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
             if (now.last()) {
                 __syncwarp();
 #pragma unroll
-                for (int f = 0; f < FRAGMENTS; ++f) rows[f].write(s.queries[slot], warp_row + f * 16, now, out, num_heads);
+                for (int f = 0; f < FRAGMENTS; ++f) rows[f].write(s.queries[slot], warp_row + f * 16, now.tile, out, num_heads);
             }
         }
         now = next;

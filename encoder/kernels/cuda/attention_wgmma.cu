@@ -1,16 +1,35 @@
 // softmax(q k^T / sqrt(D)) v inside each document on Hopper's warpgroup products, head dims 32 and 64; float32 softmax and sums.
-// Bound: at 128 tokens by memory (8 E bytes a token), at 512 by exp2 and the wait between products and softmax, which several blocks on one
-// multiprocessor hide from each other. Two warpgroups of 64 query rows each share every block of keys. attention_stream.cuh says how blocks walk.
+// Bound: at 128 tokens by memory (8 E bytes a token), at 512 by exp2 beside the products.
+//
+// A block holds two crews, each with its own walk over tiles: two warps that copy (zero past a document's end, which TMA could not do inside a
+// batch), STAGES blocks of keys and values ahead and across tiles, and two warpgroups of 64 query rows each that multiply. A warpgroup starts the
+// scores of its next keys together with the sums over its last, and weighs those scores while the sums are still being made: tensor cores do not
+// wait for exp2. Two crews in one block rather than two blocks, because registers are handed from those who copy to those who multiply inside a block only.
 #define KEYS 64
 #define ROWS 128
-#define THREADS 256
-#ifndef BLOCKS
-#define BLOCKS (HEAD_DIM == 32 ? 3 : 2)
+#define CREWS 2
+#define COPIERS 64
+#define GROUPS (ROWS / 64)
+#define MULTIPLIERS (CREWS * GROUPS * 128)
+#define THREADS (MULTIPLIERS + CREWS * COPIERS)
+#ifndef STAGES
+#define STAGES 4
 #endif
-#include "attention_stream.cuh"
+#include "attention_tile.cuh"
+#include "hopper.cuh"
 #include "wgmma.cuh"
 
-#define ROW_BYTES (HEAD_DIM * 2)
+struct Walk { int item, stride, items; };  // which items a crew takes: item, item + stride, ...
+
+struct Shared {
+    alignas(1024) bits16 queries[2][ROWS * HEAD_DIM];
+    alignas(1024) bits16 keys[STAGES][KEYS * HEAD_DIM];
+    alignas(1024) bits16 values[STAGES][KEYS * HEAD_DIM];
+    Tile tiles[2];
+    alignas(8) unsigned long long full[STAGES];  // keys and values are there, and with a tile's first keys its queries and the tile itself
+    unsigned long long empty[STAGES], empty_queries[2];
+};
+
 #define GROUP_BYTES (8 * ROW_BYTES)  // eight rows: what a swizzle repeats after
 
 // Rows of ROW_BYTES, swizzled by as much; the same words describe K along the row (queries, keys) and N along the row (values).
@@ -19,61 +38,164 @@ __device__ __forceinline__ unsigned long long rows_descriptor(bits32 address) {
         | ((HEAD_DIM == 64 ? 1ull : 2ull) << 62);
 }
 
-__device__ __forceinline__ void products_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void products_end() { asm volatile("wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+__device__ __forceinline__ void announce(Shared& s, int stage) {
+    fence_shared_for_tma();  // wgmma reads as the copy engine does
+    __syncwarp();
+    if ((threadIdx.x & 31) == 0) barrier_arrive(shared_address(&s.full[stage]));
+    __syncwarp();
+}
 
-template <int N> __device__ __forceinline__ void attend(Rows& rows, bits32 queries, bits32 keys, bits32 values, int left, float scale_log2) {
-    float score[N / 2];
-    unsigned long long q = rows_descriptor(queries), k = rows_descriptor(keys), v = rows_descriptor(values);
-    products_begin();
+// What has been copied is announced as soon as the next block is on its way too, or when there is no room for one yet.
+__device__ __forceinline__ void produce(Shared& s, Walk walk, const bits16* qkv, const int4* tiles, int num_heads) {
+    const Copier copy;
+    int width = num_heads * HEAD_DIM, stride = 3 * width, copied = -1;
+    Ring<STAGES> ring;
+    Ring<2> slots;
+    for (; walk.item < walk.items; walk.item += walk.stride) {
+        Tile tile = tile_of(tiles, walk.item, num_heads);
+        const bits16* document = qkv + (long long)tile.first * stride + tile.head * HEAD_DIM;
+        for (int key = 0; key < tile.length; key += KEYS) {
+            bits32 empty = shared_address(&s.empty[ring.stage]), empty_queries = shared_address(&s.empty_queries[slots.stage]);
+            bool room = barrier_test(empty, ring.parity ^ 1) && (key || barrier_test(empty_queries, slots.parity ^ 1));
+            if (!room) {
+                if (copied >= 0) {
+                    copy_async_wait<0>();
+                    announce(s, copied);
+                    copied = -1;
+                }
+                barrier_wait(empty, ring.parity ^ 1);
+                if (key == 0) barrier_wait(empty_queries, slots.parity ^ 1);
+            }
+            if (key == 0) {
+                copy.rows<ROWS>(s.queries[slots.stage], document, stride, tile.query, tile.length);
+                if (threadIdx.x % COPIERS == 0) s.tiles[slots.stage] = tile;
+            }
+            copy.rows<KEYS>(s.keys[ring.stage], document + width, stride, key, tile.length);
+            copy.rows<KEYS>(s.values[ring.stage], document + 2 * width, stride, key, tile.length);
+            copy_async_commit();
+            if (copied >= 0) {
+                copy_async_wait<1>();
+                announce(s, copied);
+            }
+            copied = ring.stage;
+            ring.advance();
+        }
+        slots.advance();
+    }
+    copy_async_wait<0>();
+    announce(s, copied);
+}
+
+__device__ __forceinline__ void release(unsigned long long& barrier) {
+    __syncwarp();
+    if ((threadIdx.x & 31) == 0) barrier_arrive(shared_address(&barrier));
+}
+
+template <int N> __device__ __forceinline__ void score_keys(float (&score)[N / 2], bits32 queries, const bits16* keys) {
+    unsigned long long q = rows_descriptor(queries), k = rows_descriptor(shared_address(keys));
 #pragma unroll
     for (int step = 0; step < HEAD_DIM / 16; ++step) multiply_tile(score, q + step * 2, k + step * 2, step);
-    products_end();
-    rows.weigh<N>(score, left, scale_log2);
-    bits32 p[N / 16][4];
-#pragma unroll
-    for (int j = 0; j < N / 16; ++j) as_operand(p[j], score, j);
-    products_begin();
+    wgmma_commit();
+}
+
+template <int N> __device__ __forceinline__ void sum_values(Rows& rows, const bits32 (&p)[N / 16][4], const bits16* values) {
+    unsigned long long v = rows_descriptor(shared_address(values));
 #pragma unroll
     for (int j = 0; j < N / 16; ++j) multiply_registers(rows.sum, p[j], v + j * (16 * ROW_BYTES >> 4));
-    products_end();
+    wgmma_commit();
+}
+
+template <int N> __device__ __forceinline__ void as_operands(bits32 (&p)[N / 16][4], const float (&score)[N / 2]) {
+#pragma unroll
+    for (int j = 0; j < N / 16; ++j) as_operand(p[j], score, j);
+}
+
+// Every block of keys (the first is there), N keys of each looked at: KEYS, or 32 where the document has no more.
+template <int N> __device__ __forceinline__ void attend(Shared& s, Ring<STAGES>& ring, Rows& rows, bits32 queries, int left, float scale_log2) {
+    float score[N / 2], keep[2];
+    bits32 p[N / 16][4];
+    wgmma_fence();
+    score_keys<N>(score, queries, s.keys[ring.stage]);
+    wgmma_wait<0>();
+    hold(score);
+    rows.clear();
+    rows.weigh<N>(score, keep, left, scale_log2);
+    as_operands<N>(p, score);
+    int stage = ring.stage;
+    ring.advance();
+    while (N == KEYS && left > KEYS) {
+        left -= KEYS;
+        barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
+        wgmma_fence();
+        score_keys<N>(score, queries, s.keys[ring.stage]);
+        sum_values<N>(rows, p, s.values[stage]);
+        wgmma_wait<1>();
+        hold(score);
+        rows.weigh<N>(score, keep, left, scale_log2);
+        wgmma_wait<0>();
+        hold(score);  // p is read until here: nothing of the next round may take its registers
+        hold(rows.sum);
+        release(s.empty[stage]);
+        rows.scale(keep);
+        as_operands<N>(p, score);
+        stage = ring.stage;
+        ring.advance();
+    }
+    wgmma_fence();
+    sum_values<N>(rows, p, s.values[stage]);
+    wgmma_wait<0>();
+    hold(rows.sum);
+    release(s.empty[stage]);
+}
+
+__device__ __forceinline__ void consume(Shared& s, Walk walk, bits16* out, int num_heads, float scale_log2) {
+    int group = threadIdx.x / 128 % GROUPS;
+    Ring<STAGES> ring;
+    Ring<2> slots;
+    Rows rows;
+    for (; walk.item < walk.items; walk.item += walk.stride) {
+        barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
+        const Tile& tile = s.tiles[slots.stage];
+        int length = tile.length;
+        if (tile.query + group * 64 < length) {
+            bits32 queries = shared_address(s.queries[slots.stage]) + group * 64 * ROW_BYTES;
+            if (length <= 32) attend<32>(s, ring, rows, queries, length, scale_log2);
+            else attend<KEYS>(s, ring, rows, queries, length, scale_log2);
+            rows.write(s.queries[slots.stage], group * 64 + (threadIdx.x / 32 % 4) * 16, tile, out, num_heads);
+        } else {  // no rows for this warpgroup: it only keeps step
+            for (int key = 0; key < length; key += KEYS) {
+                barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
+                release(s.empty[ring.stage]);
+                ring.advance();
+            }
+        }
+        release(s.empty_queries[slots.stage]);
+        slots.advance();
+    }
 }
 
 // qkv [T, 3, H, D]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, D]
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_wgmma(
+extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_wgmma(
     const bits16* qkv, const int4* tiles, const int* count, bits16* out, int num_heads, float scale_log2) {
     extern __shared__ __align__(1024) unsigned char memory[];
-    Shared& s = *reinterpret_cast<Shared*>(memory);
-    int group = threadIdx.x >> 7, items = *count * num_heads;
-
-    Place now;
-    now.item = blockIdx.x;
-    if (now.item >= items) return;
-    now.open(tiles, num_heads);
-    int stage = 0, slot = 0;
-    const Copier copy;
-    copy.place(s, stage, slot, now, qkv, num_heads);
-    Rows rows;
-
-    while (now.item < items) {
-        asm volatile("cp.async.wait_group 0;");
-        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-        __syncthreads();
-        Place next = now;
-        next.advance(tiles, num_heads, items);
-        int next_slot = next.item == now.item ? slot : slot ^ 1;
-        if (next.item < items) copy.place(s, stage ^ 1, next_slot, next, qkv, num_heads);
-
-        if (now.query + group * 64 < now.length) {  // else this warpgroup has no rows in the tile
-            if (now.key == 0) rows.clear();
-            int left = now.length - now.key;
-            bits32 queries = shared_address(s.queries[slot]) + group * 64 * ROW_BYTES, keys = shared_address(s.keys[stage]), values = shared_address(s.values[stage]);
-            if (left <= 32) attend<32>(rows, queries, keys, values, left, scale_log2);
-            else attend<64>(rows, queries, keys, values, left, scale_log2);
-            if (now.last()) rows.write(s.queries[slot], (threadIdx.x >> 5) * 16, now, out, num_heads);
+    bool copies = threadIdx.x >= MULTIPLIERS;
+    int crew = copies ? (threadIdx.x - MULTIPLIERS) / COPIERS : threadIdx.x / (GROUPS * 128);
+    Shared& s = reinterpret_cast<Shared*>(memory)[crew];
+    if (copies && threadIdx.x % COPIERS == 0) {
+        for (int i = 0; i < STAGES; ++i) {
+            barrier_init(shared_address(&s.full[i]), COPIERS / 32);  // a word from each copying warp
+            barrier_init(shared_address(&s.empty[i]), GROUPS * 4);   // and from each multiplying one
         }
-        now = next;
-        slot = next_slot;
-        stage ^= 1;
+        for (int i = 0; i < 2; ++i) barrier_init(shared_address(&s.empty_queries[i]), GROUPS * 4);
+        barrier_init_visible();
+    }
+    __syncthreads();
+    Walk walk = {(int)(crew * gridDim.x + blockIdx.x), (int)(CREWS * gridDim.x), *count * num_heads};
+    if (copies) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
+        if (walk.item < walk.items) produce(s, walk, qkv, tiles, num_heads);
+    } else {
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 112;");
+        consume(s, walk, out, num_heads, scale_log2);
     }
 }

@@ -25,15 +25,8 @@ struct Shared {
     unsigned long long empty[STAGES];
 };
 
-struct Ring {  // which stage comes next, and which round of it
-    int stage = 0, parity = 0;
-    __device__ __forceinline__ void advance() {
-        if (++stage == STAGES) { stage = 0; parity ^= 1; }
-    }
-};
-
 __device__ __forceinline__ void produce(Shared& s, const TensorMap* x, const TensorMap* weight, int rank, int cluster, int clusters, int m_tiles, int n_tiles, int k_steps) {
-    Ring ring;
+    Ring<STAGES> ring;
     for (int tile = cluster; tile < m_tiles * n_tiles; tile += clusters) {
         int row = (tile / n_tiles * CLUSTER + rank) * TILE_M, column = tile % n_tiles * TILE_N;
         for (int k = 0; k < k_steps; ++k) {
@@ -88,7 +81,7 @@ __device__ __forceinline__ void write_tile(Shared& s, float (&d)[TILE_N / 2], co
 
 __device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const float* bias, int rank, int cluster, int clusters, int m_tiles, int n_tiles, int k_steps) {
     int group = threadIdx.x / 128 - 1, lane = threadIdx.x & 31;
-    Ring ring;
+    Ring<STAGES> ring;
     float d[TILE_N / 2];
     for (int tile = cluster; tile < m_tiles * n_tiles; tile += clusters) {
         int row = (tile / n_tiles * CLUSTER + rank) * TILE_M + group * 64, column = tile % n_tiles * TILE_N;
@@ -108,6 +101,7 @@ __device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const f
             ring.advance();
         }
         wgmma_wait<0>();
+        hold(d);
         release(s, last, lane);
         write_tile(s, d, bias, out, group, row, column);
     }

@@ -1,10 +1,8 @@
 // Hopper's own instructions, one line each: barriers in shared memory, the bulk tensor copy engine (TMA), warpgroup products, clusters.
 #pragma once
-#include "../portable/storage.cuh"
+#include "ptx.cuh"
 
 struct alignas(64) TensorMap { unsigned long long opaque[16]; };  // CUtensorMap, made on the host
-
-__device__ __forceinline__ bits32 shared_address(const void* p) { return (bits32)__cvta_generic_to_shared(p); }
 
 __device__ __forceinline__ void barrier_init(bits32 barrier, int arrivals) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals)); }
 __device__ __forceinline__ void barrier_init_visible() { asm volatile("fence.mbarrier_init.release.cluster;"); }
@@ -12,6 +10,8 @@ __device__ __forceinline__ void barrier_init_visible() { asm volatile("fence.mba
 __device__ __forceinline__ void barrier_expect(bits32 barrier, int bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
+
+__device__ __forceinline__ void barrier_arrive(bits32 barrier) { asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory"); }
 
 // Arrive on the barrier at the same place in CTA `rank` of the cluster.
 __device__ __forceinline__ void barrier_arrive(bits32 barrier, int rank) {
@@ -21,6 +21,20 @@ __device__ __forceinline__ void barrier_arrive(bits32 barrier, int rank) {
 __device__ __forceinline__ void barrier_wait(bits32 barrier, int parity) {
     asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1; @p bra done; bra again; done: }" ::"r"(barrier), "r"(parity) : "memory");
 }
+
+__device__ __forceinline__ bool barrier_test(bits32 barrier, int parity) {
+    int passed;
+    asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.acquire.cta.shared::cta.b64 p, [%1], %2; selp.b32 %0, 1, 0, p; }" : "=r"(passed) : "r"(barrier), "r"(parity) : "memory");
+    return passed;
+}
+
+// Which of COUNT stages in shared memory comes next, and the parity of its round.
+template <int COUNT> struct Ring {
+    int stage = 0, parity = 0;
+    __device__ __forceinline__ void advance() {
+        if (++stage == COUNT) { stage = 0; parity ^= 1; }
+    }
+};
 
 __device__ __forceinline__ void tma_load(bits32 to, const TensorMap* map, bits32 barrier, int column, int row) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
@@ -47,6 +61,12 @@ __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.a
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> __device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
 
+// The compiler keeps what is computed from d behind this place: a product's registers may be read only after the wait for it.
+template <int N> __device__ __forceinline__ void hold(float (&d)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+
 // A tile of rows of 128 bytes, swizzled by 128 bytes, K along the row.
 __device__ __forceinline__ unsigned long long tile_descriptor(bits32 address) {
     return (unsigned long long)((address & 0x3ffff) >> 4) | (1ull << 16) | (64ull << 32) | (1ull << 62);
@@ -59,10 +79,4 @@ __device__ __forceinline__ void cluster_sync() { asm volatile("barrier.cluster.a
 
 __device__ __forceinline__ void store_matrices(bits32 at, bits32 a, bits32 b, bits32 c, bits32 d) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
-}
-
-__device__ __forceinline__ bits32 pack_two(float low, float high) {
-    bits32 both;
-    asm(PACK_TWO : "=r"(both) : "f"(high), "f"(low));
-    return both;
 }
