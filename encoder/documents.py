@@ -26,11 +26,11 @@ def cut_texts(batch: Any, window_tokens: int) -> Iterator[Piece]:
     first, characters = 0, 0
     for text in _strings(batch):
         if piece and (characters + len(text) > budget or len(piece) >= TEXTS_OF_A_PIECE):
-            yield Piece(piece, first, last=False)
+            yield Piece(piece, first, len(batch), last=False)
             first, characters, piece = first + len(piece), 0, []
         piece.append(text)
         characters += len(text)
-    yield Piece(piece, first, last=True)
+    yield Piece(piece, first, len(batch), last=True)
 
 
 def _strings(batch: Any) -> Iterator[str]:
@@ -63,7 +63,7 @@ def cut_token_ids(ids: Any, offsets: Any, vocab_size: int, position_limit: int, 
     while True:
         end = max(begin + 1, int(np.searchsorted(bounds, bounds[begin] + window_tokens, "right")) - 1) if begin < num_documents else begin
         tokens = TokenizedTexts(flat[bounds[begin] : bounds[end]], bounds[begin : end + 1] - bounds[begin], np.zeros(end - begin, np.int32))
-        yield Piece(tokens, begin, last=end >= num_documents)
+        yield Piece(tokens, begin, num_documents, last=end >= num_documents)
         begin = end
         if begin >= num_documents:
             return

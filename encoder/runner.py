@@ -1,4 +1,4 @@
-"""The one thread that talks to a Program: batches from any number of callers in, embeddings out, the device kept busy.
+"""The one thread that talks to a Program: batches from any number of callers in, embeddings where the caller wants them, the device kept busy.
 
 A Program need not be safe for several threads, and waits in `submit` while it is full; here both are settled for everybody at once.
 """
@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,13 @@ from encoder.busy import BusyClock
 from encoder.channel import Channel, ChannelClosed
 from encoder.ops.base import Pending, Program
 
-Embeddings = Future[np.ndarray]
+Written = Future[None]
+
+
+class _Work(NamedTuple):
+    batch: PackedBatch
+    into: np.ndarray
+    written: Written
 
 
 class Runner:
@@ -25,21 +32,21 @@ class Runner:
 
     def __init__(self, program: Program, busy: BusyClock) -> None:
         self._program, self._busy = program, busy
-        self._groups: Channel[list[tuple[PackedBatch, Embeddings]]] = Channel(capacity=1)
-        self._waiting: deque[tuple[PackedBatch, Embeddings]] = deque()
-        self._in_flight: deque[tuple[Pending, Embeddings]] = deque()
+        self._groups: Channel[list[_Work]] = Channel(capacity=1)
+        self._waiting: deque[_Work] = deque()
+        self._in_flight: deque[tuple[Pending, _Work]] = deque()
         self._thread = threading.Thread(target=self._run, name="encoder-runner", daemon=True)
         self._thread.start()
 
-    def submit(self, batches: Sequence[PackedBatch]) -> list[Embeddings]:
-        """A future of [B, E] float32 for each batch. Waits while another group is still waiting for its turn."""
-        group: list[tuple[PackedBatch, Embeddings]] = [(batch, Future()) for batch in batches]
+    def submit(self, batches: Sequence[PackedBatch], into: np.ndarray) -> list[Written]:
+        """A future for each batch, done when its embeddings [B, E] are in into[batch.order]. Waits while another group is still waiting for its turn."""
+        group = [_Work(batch, into, Future()) for batch in batches]
         if group:
             try:
                 self._groups.put(group)
             except ChannelClosed:
                 raise RuntimeError("this encoder is closed") from None
-        return [future for _, future in group]
+        return [work.written for work in group]
 
     def stop(self) -> None:
         """Take nothing more; what was submitted is finished, then the program is closed."""
@@ -73,23 +80,24 @@ class Runner:
 
     def _fill(self) -> None:
         while self._waiting and len(self._in_flight) < max(1, self._program.depth):
-            batch, future = self._waiting.popleft()
-            if not future.set_running_or_notify_cancel():
+            work = self._waiting.popleft()
+            if not work.written.set_running_or_notify_cancel():
                 continue
             if not self._in_flight:
                 self._busy.enter()
             try:
-                self._in_flight.append((self._program.submit(batch), future))
+                self._in_flight.append((self._program.submit(work.batch), work))
             except BaseException as error:  # of this batch alone; it is the caller's to handle
-                future.set_exception(error)
+                work.written.set_exception(error)
                 if not self._in_flight:
                     self._busy.leave()
 
     def _collect(self) -> None:
-        pending, future = self._in_flight.popleft()
+        pending, work = self._in_flight.popleft()
         try:
-            future.set_result(pending.result())
+            work.into[work.batch.order] = pending.result()
+            work.written.set_result(None)
         except BaseException as error:
-            future.set_exception(error)
+            work.written.set_exception(error)
         if not self._in_flight:
             self._busy.leave()

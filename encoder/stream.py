@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from encoder.batching import PackedBatch, pack
+from encoder.batching import pack
 from encoder.channel import Channel, ChannelClosed
-from encoder.runner import Embeddings, Runner
+from encoder.runner import Runner, Written
 from encoder.tokenizer import TokenizedTexts
 
 Tokenize = Callable[[Any, int], TokenizedTexts]
@@ -36,10 +36,11 @@ class EncodedBatch(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Documents of one batch that are tokenised together. content: what `tokenize` takes. first: where they stand in the batch. last: none follow."""
+    """Documents of one batch that are tokenised together. content: what `tokenize` takes. first: where they stand in the batch, `of` so many. last: the end."""
 
     content: Any
     first: int
+    of: int
     last: bool
 
 
@@ -53,41 +54,64 @@ class Budget(NamedTuple):
 
 
 class _Window:
-    """Documents that were packed together: their embeddings, once computed, in the order in which they came."""
+    """Documents that were packed together. embeddings: [B, E], in the order in which they came; to be read when all is `written`."""
 
-    def __init__(self, num_documents: int, batches: list[PackedBatch], futures: list[Embeddings]) -> None:
-        self.num_documents, self.batches, self.futures = num_documents, batches, futures
-        self.gathered: np.ndarray | None = None
+    def __init__(self, embeddings: np.ndarray, written: list[Written]) -> None:
+        self.embeddings, self.written = embeddings, written
 
-    def embeddings(self, dimension: int) -> np.ndarray:
-        if self.gathered is None:
-            self.gathered = np.empty((self.num_documents, dimension), np.float32)
-            for batch, future in zip(self.batches, self.futures, strict=True):
-                self.gathered[batch.order] = future.result()
-            self.batches, self.futures = [], []
-        return self.gathered
+    def wait(self) -> None:
+        for batch in self.written:
+            batch.result()
+
+
+class _Part(NamedTuple):
+    """Documents of a batch inside a window: `documents` there, from `first` on in the batch."""
+
+    window: _Window
+    documents: slice
+    first: int
 
 
 class _Batch:
-    """A caller's batch on its way: its tokenised pieces, and for each the window and the documents of that window that it is."""
+    """A caller's batch of so many documents on its way: its tokenised pieces, and its parts in windows."""
 
     def __init__(self) -> None:
         self.tokens: list[TokenizedTexts] = []
-        self.parts: list[tuple[_Window, slice]] = []
+        self.parts: list[_Part] = []
+        self.taken = 0  # documents that have a window
+        self._whole: np.ndarray | None = None
+
+    def whole(self, of: int, dimension: int) -> np.ndarray:
+        """[of, E]: where its embeddings end up when several windows make them. A window of nothing else writes here at once."""
+        if self._whole is None:
+            self._whole = np.empty((of, dimension), np.float32)
+        return self._whole
 
     def encoded(self, dimension: int) -> EncodedBatch:
         """Waits for the embeddings."""
-        parts = [window.embeddings(dimension)[documents] for window, documents in self.parts]
+        for part in self.parts:
+            part.window.wait()
         return EncodedBatch(
-            _joined(parts, np.empty((0, dimension), np.float32)),
+            self._embeddings(dimension),
             _joined([piece.num_tokens for piece in self.tokens], np.empty(0, np.int32)),
             _joined([piece.num_tokens_dropped for piece in self.tokens], np.empty(0, np.int32)),
         )
 
+    def _embeddings(self, dimension: int) -> np.ndarray:
+        if len(self.parts) == 1:
+            (only,) = self.parts
+            return only.window.embeddings[only.documents]
+        whole = self.whole(self.taken, dimension)
+        for window, documents, first in self.parts:
+            if window.embeddings.base is not whole:
+                rows = window.embeddings[documents]
+                whole[first : first + len(rows)] = rows
+        return whole
+
 
 def encode_stream(batches: Iterable[Iterator[Piece]], tokenize: Tokenize, runner: Runner, dimension: int, budget: Budget) -> Iterator[EncodedBatch]:
     """One EncodedBatch for each iterator of pieces, in order. `batches` is read in a thread of ours; what it or a stage raises comes out here, in its turn."""
-    stream = _Stream(tokenize, runner, budget)
+    stream = _Stream(tokenize, runner, dimension, budget)
     stream.start(batches)
     try:
         while True:
@@ -103,16 +127,16 @@ def encode_stream(batches: Iterable[Iterator[Piece]], tokenize: Tokenize, runner
 
 
 class _Stream:
-    def __init__(self, tokenize: Tokenize, runner: Runner, budget: Budget) -> None:
-        self._tokenize, self._runner, self._budget = tokenize, runner, budget
+    def __init__(self, tokenize: Tokenize, runner: Runner, dimension: int, budget: Budget) -> None:
+        self._tokenize, self._runner, self._dimension, self._budget = tokenize, runner, dimension, budget
         self._pool = ThreadPoolExecutor(budget.tokenize_threads, thread_name_prefix="encoder-tokenize")
         self._tokenized: Channel[tuple[Piece, Future[TokenizedTexts]] | BaseException] = Channel(capacity=budget.tokenize_threads + 2)
         self.outgoing: Channel[_Batch | BaseException] = Channel(BATCHES_WAITING)
         self._current = _Batch()
         self._finished: list[_Batch] = []
-        self._open: list[tuple[_Batch, TokenizedTexts]] = []  # the window that is being filled
+        self._open: list[tuple[_Batch, Piece, TokenizedTexts]] = []  # the window that is being filled
         self._open_tokens = self._open_documents = 0
-        self._in_flight: list[Embeddings] = []
+        self._in_flight: list[Written] = []
         self._left = False  # by the caller, before the end
 
     def start(self, batches: Iterable[Iterator[Piece]]) -> None:
@@ -164,7 +188,7 @@ class _Stream:
         batch = self._current
         batch.tokens.append(tokens)
         if len(tokens.num_tokens_dropped):
-            self._open.append((batch, tokens))
+            self._open.append((batch, piece, tokens))
             self._open_tokens += len(tokens.input_ids)
             self._open_documents += len(tokens.num_tokens_dropped)
         if piece.last:
@@ -175,21 +199,32 @@ class _Stream:
 
     def _send_window(self) -> None:
         if self._open:
-            input_ids = _joined([tokens.input_ids for _, tokens in self._open], np.empty(0, np.int32))
-            offsets = np.concatenate([[0], np.cumsum(np.concatenate([tokens.num_tokens for _, tokens in self._open]))])
-            batches = list(pack(input_ids, offsets, self._budget.max_batch_tokens, self._budget.row_block))
-            window = _Window(len(offsets) - 1, batches, self._runner.submit(batches))
-            self._in_flight = [future for future in self._in_flight if not future.done()] + window.futures
+            input_ids = _joined([tokens.input_ids for *_, tokens in self._open], np.empty(0, np.int32))
+            offsets = np.concatenate([[0], np.cumsum(np.concatenate([tokens.num_tokens for *_, tokens in self._open]))])
+            embeddings = self._room(len(offsets) - 1)
+            batches = pack(input_ids, offsets, self._budget.max_batch_tokens, self._budget.row_block)
+            window = _Window(embeddings, self._runner.submit(list(batches), embeddings))
+            self._in_flight = [written for written in self._in_flight if not written.done()] + window.written
             if self._left:  # while it was being submitted
                 self._cancel()
             first = 0
-            for batch, tokens in self._open:
-                batch.parts.append((window, slice(first, first := first + len(tokens.num_tokens_dropped))))
+            for batch, _, tokens in self._open:
+                documents = len(tokens.num_tokens_dropped)
+                batch.parts.append(_Part(window, slice(first, first + documents), batch.taken))
+                batch.taken += documents
+                first += documents
             self._open = []
             self._open_tokens = self._open_documents = 0
         for batch in self._finished:
             self.outgoing.put(batch)
         self._finished = []
+
+    def _room(self, documents: int) -> np.ndarray:
+        """[documents, E] for the window's embeddings: a stretch of its batch's own, where it holds part of one batch and nothing else."""
+        batch, piece, _ = self._open[0]
+        if documents == piece.of or any(other is not batch for other, *_ in self._open):
+            return np.empty((documents, self._dimension), np.float32)
+        return batch.whole(piece.of, self._dimension)[batch.taken : batch.taken + documents]
 
     def _end(self, error: BaseException | None) -> None:
         try:

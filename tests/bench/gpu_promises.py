@@ -97,14 +97,14 @@ def start(model: str, precision: str) -> None:
 
 
 def documents(corpus: str, limit: int) -> list[str]:
-    """`limit` texts: the demo's corpus (the standard library's docstrings, some 60 tokens each) as often as needed, or the packages' (some 100)."""
+    """`limit` texts: docstrings of the standard library (some 60 tokens each) as often as needed, or of the installed packages (some 100)."""
     if corpus == "packages":
         from tests.bench.corpus import docstrings
 
         return docstrings(os.cpu_count() or 1)[:limit]
     from infra.demo.stdlib_corpus import rows
 
-    texts = [f"{row.title}\n{row.body}" for row in rows(Path(os.__file__).parent)]
+    texts = [row.body for row in rows(Path(os.__file__).parent)]
     return list(islice(cycle(texts), limit))
 
 
@@ -149,7 +149,7 @@ def text(model: str, tokenizer: Path, corpus: str, limit: int) -> None:
         mine, its = zip(*((ours(), theirs()) for _ in range(3)), strict=True)
         rate, peer_rate = tokens / float(np.median(mine)), share / float(np.median(its))
         say(
-            row="text", model=model, corpus=corpus, docs=len(texts), tokens=tokens, mtok_s=round(rate / 1e6, 3), docs_s=round(len(texts) / float(np.median(mine))),
+            row="text", model=model, corpus=corpus, docs=len(texts), tokens=tokens, mtok_s=round(rate / 1e6, 3),
             sentence_transformers_mtok_s=round(peer_rate / 1e6, 3), over=round(rate / peer_rate, 2), busy=encoder.busy_seconds,
         )  # fmt: skip
 
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--model", default="base")
     parser.add_argument("--precision", default="float16")
     parser.add_argument("--tokenizer", type=Path, default=Path(".carry/accuracy/model"))
-    parser.add_argument("--corpus", choices=["demo", "packages"], default="demo")
+    parser.add_argument("--corpus", choices=["stdlib", "packages"], default="stdlib")
     parser.add_argument("--limit", type=int, default=100_000)
     args = parser.parse_args()
     if args.what == "accuracy":

@@ -54,7 +54,7 @@ def tokenize(documents: list[list[int]], first: int) -> TokenizedTexts:
 
 
 def whole(batch: list[list[int]]) -> Iterator[Piece]:
-    yield Piece(batch, 0, last=True)
+    yield Piece(batch, 0, len(batch), last=True)
 
 
 def embed(program: Sums, batches: object, tokenize: object = tokenize) -> Iterator[EncodedBatch]:
@@ -78,6 +78,21 @@ def test_every_document_gets_its_own_embedding() -> None:
         assert encoded.embeddings[:, 0].tolist() == [sum(document) for document in batch]
         assert encoded.num_tokens.tolist() == [len(document) for document in batch]
     assert program.most_in_flight == program.depth
+
+
+def in_pieces(batch: list[list[int]]) -> Iterator[Piece]:
+    for first in range(0, max(1, len(batch)), 3):
+        yield Piece(batch[first : first + 3], first, len(batch), last=first + 3 >= len(batch))
+
+
+def test_a_batch_over_several_windows_alone_and_beside_others() -> None:
+    random = np.random.default_rng(7)
+    given = [[random.integers(1, 100, random.integers(1, 9)).tolist() for _ in range(count)] for count in (40, 1, 0, 2, 100, 3, 3, 60)]
+    runner = Runner(Sums(), BusyClock())
+    encoded = list(encode_stream(map(in_pieces, given), tokenize, runner, 1, BUDGET))
+    runner.close()
+    assert [batch.embeddings[:, 0].tolist() for batch in encoded] == [[sum(document) for document in batch] for batch in given]
+    assert [batch.num_tokens.tolist() for batch in encoded] == [[len(document) for document in batch] for batch in given]
 
 
 def test_a_slow_program_and_a_slow_caller() -> None:
