@@ -94,7 +94,9 @@ def main() -> None:
     args = parser.parse_args()
     model, corpus = args.folder / args.model, args.folder / "corpus"
     if not corpus.exists():
-        write_corpus(corpus, args.tokenizer, args.rows)
+        begin = time.perf_counter()
+        tokens = write_corpus(corpus, args.tokenizer, args.rows)
+        say(row="corpus", rows=args.rows, tokens=tokens, seconds=round(time.perf_counter() - begin, 1))
     write_random_model(SHAPES[NAMES[args.model]], model)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(args.tokenizer / name, model)
