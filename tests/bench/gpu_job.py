@@ -43,9 +43,9 @@ def run_job(folder: Path, model: Path, workers: str, partition_text_bytes: int |
     }
     config = folder / f"job-{workers}.yaml"
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "jobs", "run", str(config), "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "jobs", "run", str(config), "--json"], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"embermill run ended with {done.returncode}:\n{done.stderr[-4000:]}")
+        raise SystemExit(f"embermill run ended with {done.returncode}")
     answer: dict[str, object] = json.loads(done.stdout)
     return answer
 
