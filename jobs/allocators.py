@@ -10,9 +10,17 @@ from __future__ import annotations
 import ctypes
 import os
 
-WORKER_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc", "MALLOC_ARENA_MAX": "2", "MIMALLOC_PURGE_DELAY": "0"}
+ARENAS_PER_THREAD = 2
 DRIVER_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "MIMALLOC_PURGE_DELAY": "0"}
 M_ARENA_MAX = -8  # malloc.h
+
+
+def worker_settings(threads: int) -> dict[str, str]:
+    """The environment of a worker that computes on so many threads.
+
+    Two arenas for each: with two in all, the sixteen threads of a tokenizer waited for one another (0.4 million tokens/s in place of 4).
+    """
+    return {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc", "MALLOC_ARENA_MAX": str(ARENAS_PER_THREAD * threads), "MIMALLOC_PURGE_DELAY": "0"}
 
 
 def return_memory_at_once() -> None:

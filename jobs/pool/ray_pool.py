@@ -48,7 +48,7 @@ class RayPool:
             "num_gpus": self._placement.gpus,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "runtime_env": {"env_vars": allocators.WORKER_SETTINGS | dict.fromkeys(THREAD_LIMITS, str(self._placement.cpus))},
+            "runtime_env": {"env_vars": allocators.worker_settings(self._placement.cpus) | dict.fromkeys(THREAD_LIMITS, str(self._placement.cpus))},
         }
         handle = _actor_class().options(**options).remote()
         events = handle.run.options(num_returns="streaming").remote(str(Path(jobs.__file__).parent.parent), self._job)
