@@ -11,6 +11,8 @@ from jobs.partition import Partition, Segment, partition_id
 MAX_RANGES_PER_ROW_GROUP = 16  # pyarrow has no row seek: each range decodes its group from the start
 MAX_SEGMENTS = 4_096  # files that one partition opens, one after another
 SEGMENT_COST_BYTES = 1_024  # what opening a file counts for, in bytes of text: ten thousand empty files are some work too
+SMALLEST_SHARE = 8  # of a partition: the smallest ones, at the corpus's end, are an eighth
+LEFT_SHARE = 16  # a partition takes no more than this part of what is left
 PARTITION_TEXT_BYTES = {"cpu": 256 << 10, "gpu": 64 << 20}  # corpus.partition_text_bytes: auto
 
 
@@ -41,25 +43,41 @@ def _even(total: int, ranges: int) -> list[tuple[int, int]]:
 
 
 def pack(pieces: Iterable[Piece], target_bytes: int) -> tuple[Partition, ...]:
-    """Consecutive pieces -> partitions of at most target_bytes bytes of text each (one piece may be larger), in the order they came."""
-    return tuple(_partition(number, held) for number, held in enumerate(_fill(pieces, target_bytes)))
+    """Consecutive pieces -> partitions of at most target_bytes bytes of text each (one piece may be larger), in the order they came.
+
+    Towards the end they get smaller, so that workers end together: with equal ones the last to begin keeps all others waiting. The pieces should be
+    cut for target_bytes // SMALLEST_SHARE; neighbours in a partition become one range again.
+    """
+    listed = list(pieces)
+    costs = [piece.text_bytes + (0 if _continues(before, piece) else SEGMENT_COST_BYTES) for before, piece in pairwise([None, *listed])]
+    return tuple(_partition(number, held) for number, held in enumerate(_fill(listed, costs, target_bytes)))
 
 
-def _fill(pieces: Iterable[Piece], target_bytes: int) -> Iterator[list[Piece]]:
+def _fill(pieces: list[Piece], costs: list[int], target_bytes: int) -> Iterator[list[Piece]]:
+    left = sum(costs)
     held: list[Piece] = []
-    cost = 0
-    for piece in pieces:
-        adds = piece.text_bytes + (0 if held and _continues(held[-1].segment, piece.segment) else SEGMENT_COST_BYTES)
-        if held and (cost + adds > target_bytes or len(held) == MAX_SEGMENTS):
+    cost, room = 0, _room(left, target_bytes)
+    for piece, adds in zip(pieces, costs, strict=True):
+        if held and (cost + adds > room or len(held) == MAX_SEGMENTS):
             yield held
-            held, cost = [], 0
+            held, cost, room = [], 0, _room(left, target_bytes)
         held.append(piece)
         cost += adds
+        left -= adds
     if held:
         yield held
 
 
-def _continues(before: Segment, after: Segment) -> bool:
+def _room(left: int, target_bytes: int) -> int:
+    """Of the next partition, where so much is left."""
+    return max(target_bytes // SMALLEST_SHARE, min(target_bytes, left // LEFT_SHARE))
+
+
+def _continues(before: Piece | None, piece: Piece) -> bool:
+    return before is not None and _adjoin(before.segment, piece.segment)
+
+
+def _adjoin(before: Segment, after: Segment) -> bool:
     return (before.path, before.kind, before.end) == (after.path, after.kind, after.start) and before.kind in ("rows", "bytes")
 
 
@@ -72,7 +90,7 @@ def _joined(segments: Iterable[Segment]) -> Iterator[Segment]:
     """Neighbouring ranges of one file become one."""
     held: Segment | None = None
     for segment in segments:
-        if held is not None and _continues(held, segment):
+        if held is not None and _adjoin(held, segment):
             held = replace(held, end=segment.end)
             continue
         if held is not None:

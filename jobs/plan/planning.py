@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 from jobs.config import JobConfig, flatten
@@ -10,9 +12,10 @@ from jobs.corpus.columns import check_file
 from jobs.corpus.rows import RowSchema
 from jobs.engine import Output
 from jobs.errors import DataError, UsageError
+from jobs.partition import Partition
 from jobs.plan.files import Plan
 from jobs.plan.listing import SurveyedFile, survey_files
-from jobs.plan.packing import PARTITION_TEXT_BYTES, pack
+from jobs.plan.packing import PARTITION_TEXT_BYTES, SMALLEST_SHARE, pack
 
 HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped
 ID_BYTES = 24
@@ -42,12 +45,18 @@ def make_plan(
         outputs=outputs,
         schema=schema,
         rows_per_shard=rows_per_shard(config.output.shard_bytes, outputs, files),
-        partitions=pack((piece for file in files for piece in file.pieces(target)), target),
+        partitions=cut_corpus(files, target),
         device_kind=device_kind,
         precision=precision,
         id_stability="positional" if rows.id_column is None else "column",
         listing=tuple(_listed(file) for file in files),
     )
+
+
+def cut_corpus(files: Iterable[SurveyedFile], target_bytes: int) -> tuple[Partition, ...]:
+    """The corpus in partitions of at most target_bytes of text, smaller ones at its end."""
+    finest = max(1, target_bytes // SMALLEST_SHARE)
+    return pack((piece for file in files for piece in file.pieces(finest)), target_bytes)
 
 
 def partition_text_bytes(config: JobConfig, device_kind: str) -> int:

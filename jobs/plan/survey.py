@@ -12,8 +12,7 @@ from jobs.corpus.reading import read_rows
 from jobs.corpus.rows import RowSchema
 from jobs.partition import Partition
 from jobs.plan.listing import survey_files
-from jobs.plan.packing import pack
-from jobs.plan.planning import dataset_row_bytes, partition_text_bytes, row_schema
+from jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes, row_schema
 from jobs.token_lengths import count_lengths, percentile
 
 SAMPLED_PARTITIONS = 32
@@ -60,7 +59,7 @@ def survey(config: JobConfig, *, count_tokens: CountTokens | None = None, dimens
     rows = row_schema(config, files)
     device = "gpu" if config.workers.device == "gpu" else "cpu"
     target = partition_text_bytes(config, device)
-    partitions = pack((piece for file in files for piece in file.pieces(target)), target)
+    partitions = cut_corpus(files, target)
     lengths, tokens_per_byte = _measure(_sample(partitions, rows), count_tokens)
     text_bytes = sum(file.text_bytes for file in files)
     expected_rows = sum(file.expected_rows for file in files)

@@ -54,6 +54,15 @@ def test_every_piece_is_in_exactly_one_partition_in_order(found: list[Piece], ta
     assert all(partition.text_bytes <= target or partition.text_bytes in sizes for partition in partitions)
 
 
+def test_partitions_are_whole_first_and_an_eighth_at_the_end() -> None:
+    target, ranges = 8 * 32_768, 8 * 100
+    found = [Piece(replace(SEGMENT, size=ranges, start=number, end=number + 1), target // 8 - 200) for number in range(ranges)]
+    sizes = [partition.text_bytes for partition in pack(found, target)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > target * 0.9 and sizes[-1] == target // 8 - 200
+    assert len(sizes) < 150, "what is far from the end is not cut"
+
+
 def test_neighbouring_ranges_become_one_segment() -> None:
     halves = [Piece(replace(SEGMENT, end=50), 10), Piece(replace(SEGMENT, start=50), 10)]
     (partition,) = pack(halves, 10_000)
@@ -64,7 +73,7 @@ def test_neighbouring_ranges_become_one_segment() -> None:
 
 def test_many_tiny_files_make_few_partitions_and_none_opens_too_many() -> None:
     tiny = [Piece(replace(SEGMENT, path=f"/{number}", end=1), 1) for number in range(10_000)]
-    assert 10 < len(pack(tiny, 256 << 10)) < 50
+    assert 10 < len(pack(tiny, 256 << 10)) < 100
     assert len(pack(tiny, 1 << 40)) == -(-10_000 // MAX_SEGMENTS)
 
 
