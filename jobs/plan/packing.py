@@ -49,7 +49,8 @@ def pack(pieces: Iterable[Piece], target_bytes: int) -> tuple[Partition, ...]:
     cut for target_bytes // SMALLEST_SHARE; neighbours in a partition become one range again.
     """
     listed = list(pieces)
-    costs = [piece.text_bytes + (0 if _continues(before, piece) else SEGMENT_COST_BYTES) for before, piece in pairwise([None, *listed])]
+    continues = [False, *(_adjoin(before.segment, after.segment) for before, after in pairwise(listed))]
+    costs = [piece.text_bytes + (0 if joined else SEGMENT_COST_BYTES) for piece, joined in zip(listed, continues, strict=False)]
     return tuple(_partition(number, held) for number, held in enumerate(_fill(listed, costs, target_bytes)))
 
 
@@ -71,10 +72,6 @@ def _fill(pieces: list[Piece], costs: list[int], target_bytes: int) -> Iterator[
 def _room(left: int, target_bytes: int) -> int:
     """Of the next partition, where so much is left."""
     return max(target_bytes // SMALLEST_SHARE, min(target_bytes, left // LEFT_SHARE))
-
-
-def _continues(before: Piece | None, piece: Piece) -> bool:
-    return before is not None and _adjoin(before.segment, piece.segment)
 
 
 def _adjoin(before: Segment, after: Segment) -> bool:
