@@ -13,7 +13,7 @@ LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt
 help:
 	@echo 'make demo            embed the documentation of the Python standard library, verify it, and search it'
 	@echo 'make test            every test that needs no GPU and no torch'
-	@echo 'make test-reference  the same vectors as sentence-transformers and transformers? (brings a CPU build of torch)'
+	@echo 'make test-reference  the same vectors as sentence-transformers and transformers (brings a CPU build of torch)'
 	@echo 'make check           ruff, mypy, and the walls between the packages'
 	@echo 'make ci              check, test and test-reference'
 	@echo 'make kernels         compile every GPU kernel, with no GPU'

@@ -27,7 +27,7 @@ from jobs.engine import describe_engine
 from jobs.errors import Interrupted, UsageError
 from jobs.plan.changes import changed_keys
 from jobs.plan.files import Plan, read_plan, write_plan
-from jobs.plan.listing import SurveyedFile, appeared_since, survey_files
+from jobs.plan.listing import SurveyedFile, changes_since, survey_files
 from jobs.plan.planning import make_plan, partition_text_bytes
 from jobs.pool.base import Died, Pool
 from jobs.pool.placement import Placement
@@ -62,7 +62,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     if plan is not None:
         _require_same(plan, config)
         if limit is None:
-            _report_new_files(plan, config)
+            _report_changes(plan, config)
     files = survey_files(config.corpus, limit) if plan is None else ()
     commits = CommitLog(folder)
     if plan is not None:
@@ -208,11 +208,18 @@ def _require_same(plan: Plan, config: JobConfig) -> None:
         raise _other_settings(config.output.uri, changes)
 
 
-def _report_new_files(plan: Plan, config: JobConfig) -> None:
+def _report_changes(plan: Plan, config: JobConfig) -> None:
     """The plan is immutable: what came later is left out, and said."""
-    if appeared := appeared_since(plan.listing, config.corpus):
-        shown = ", ".join(appeared[:3]) + (", …" if len(appeared) > 3 else "")
-        log.warning("%d corpus files appeared after this dataset was planned and are not in it: %s", len(appeared), shown)
+    appeared, changed = changes_since(plan.listing, config.corpus)
+    if appeared:
+        log.warning("%d corpus files appeared after this dataset was planned and are not in it: %s", len(appeared), _first_of(appeared))
+    if changed:
+        advice = "another output.uri makes a dataset of the corpus as it is now"
+        log.warning("%d corpus files changed after this dataset was planned, which holds them as they were: %s; %s", len(changed), _first_of(changed), advice)
+
+
+def _first_of(paths: list[str]) -> str:
+    return ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
 
 
 def _why_not(plan: Plan, ready: Ready) -> str | None:

@@ -38,7 +38,8 @@ def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
     embedding = show_seconds(answer["seconds_embedding"])
     yield "speed", f"{answer['tokens_per_s']:,.0f} tokens/s, {answer['rows_per_s']:,.0f} rows/s over {embedding} from the first row read to the last commit"
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in answer["stage_shares"].items())
-    yield "busy with", f"{shares}; the {answer['bound']} is the bound"
+    if answer["bound"]:  # nothing was embedded where all rows were refused
+        yield "busy with", f"{shares}; the {answer['bound']} is the bound"
 
 
 def show_plan(answer: Answer) -> str:

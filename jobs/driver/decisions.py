@@ -102,6 +102,7 @@ class Driver:
         self._workers = workers
         self._starting = starting
         self._refuse = refuse
+        self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
         self._queues: dict[int, dict[int, int]] = {}  # worker -> partition -> attempt
         self._submitted = 0
@@ -149,7 +150,7 @@ class Driver:
         return self._fill(worker)
 
     def _receipt(self, receipt: Receipt) -> list[Action]:
-        self._idle_deaths = 0
+        self._idle_deaths = self._storage_failures = 0
         if not self._note(receipt):
             return []
         return [Commit(receipt), *([] if self._open else self._finish())]
@@ -167,6 +168,10 @@ class Driver:
     def _failed(self, worker: int, failed: Failed) -> list[Action]:
         if not self._release(worker, failed.partition, failed.attempt):
             return []
+        self._storage_failures = self._storage_failures + 1 if failed.kind == "storage" else 0
+        if self._storage_failures >= MAX_ATTEMPTS * QUEUED_PER_WORKER * max(1, len(self._queues)):
+            many = f"{self._storage_failures} attempts failed one after another and no shard came between them: the storage, not the data"
+            return self._abort(Interrupted(f"{many}; the last one: {failed.message}"))
         if work := self._open.get(failed.partition):
             self._again(work, failed)
         return self._next()

@@ -94,6 +94,8 @@ def read_plan(folder: Folder) -> Plan | None:
         root = json.loads(folder.read(ROOT))
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise UsageError(f"output.uri: {folder.root}: expected a folder, or a path where one can be made; this is a file, or below one") from None
     except ValueError as error:
         raise DataError(f"{folder.root}/{ROOT}: damaged: {error}") from None
     if root.get("plan_format") != PLAN_FORMAT:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -85,13 +86,22 @@ def list_corpus(config: CorpusConfig) -> list[tuple[str, FileInfo]]:
     return list(listed.values())
 
 
-def appeared_since(listing: tuple[dict[str, object], ...], config: CorpusConfig) -> list[str]:
-    """Files that the corpus has now and the plan has not, in order; none where the corpus cannot be listed (a finished dataset needs it no more)."""
-    planned = {entry["path"] for entry in listing}
+class CorpusChanges(NamedTuple):
+    """Paths, in order. appeared: the plan has no such file. changed: it has one of another size or version."""
+
+    appeared: list[str]
+    changed: list[str]
+
+
+def changes_since(listing: tuple[dict[str, object], ...], config: CorpusConfig) -> CorpusChanges:
+    """What the corpus has now and the plan has not; nothing where it cannot be listed, and of files that are gone (a finished dataset needs neither)."""
+    planned = {entry["path"]: (entry["size"], entry["version"]) for entry in listing}
     try:
-        return [info.path for _, info in list_corpus(config) if info.path not in planned]
+        now = {info.path: (info.size, info.version) for _, info in list_corpus(config)}
     except JobError:
-        return []
+        now = {}
+    appeared = [path for path in now if path not in planned]
+    return CorpusChanges(appeared, [path for path, state in now.items() if path in planned and planned[path] != state])
 
 
 def file_format(path: str, configured: str) -> tuple[str, str | None]:

@@ -215,6 +215,21 @@ def test_files_that_appeared_after_planning_are_reported_and_left_out(configure:
     assert "1 corpus files appeared after this dataset was planned and are not in it" in caplog.text and "late.parquet" in caplog.text
 
 
+def test_a_file_that_changed_after_a_dataset_was_finished_is_reported(configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = configure()
+    run(config)
+    changed = sorted((tmp_path / "corpus").glob("*.parquet"))[0]
+    pq.write_table(pa.table({"id": ["other"], "text": ["x"]}), changed)
+    assert run(config).rows_in == ROWS
+    assert "1 corpus files changed after this dataset was planned" in caplog.text and changed.name in caplog.text and "output.uri" in caplog.text
+
+
+def test_an_output_that_is_a_file_is_refused(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UsageError, match="taken: expected a folder"):
+        run(configure(output={"uri": str(tmp_path / "taken")}))
+
+
 def test_an_interrupted_run_goes_on_on_an_object_store_too(configure: Configure, s3_folder_url: str) -> None:
     config = configure("InterruptingEngine", output={"uri": f"{s3_folder_url}/out"})
     with pytest.raises(Interrupted):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import jobs.dataset.search
 from jobs.dataset.search import search
+from jobs.errors import DataError
 from jobs.storage import open_folder
 
 
@@ -27,6 +28,17 @@ def write_shards(folder: Path, vectors: np.ndarray, shards: int, row_group: int 
         table = pa.table({"id": rows, "embedding": column, "lang": [f"l{row % 3}" for row in rows]})
         pq.write_table(table, folder / names[-1], row_group_size=row_group, write_page_checksum=True)
     return names
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "is gone"), (b"PAR1 nothing of the kind PAR1", "not a whole Parquet file")])
+def test_a_shard_that_is_gone_or_damaged_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+    names = write_shards(tmp_path, np.ones((4, 3), np.float32), 2)
+    if content is None:
+        (tmp_path / names[1]).unlink()
+    else:
+        (tmp_path / names[1]).write_bytes(content)
+    with pytest.raises(DataError, match=f"{names[1]}: .*{said}.*verify"):
+        search(open_folder(str(tmp_path)), names, np.ones(3, np.float32), 2)
 
 
 @given(data=st.data())

@@ -120,6 +120,18 @@ def test_other_failures_are_tried_three_times(kind: str) -> None:
     assert isinstance(finish, Finish) and [each.message for each in finish.failures] == ["no luck"]
 
 
+def test_storage_that_fails_everything_ends_the_run_and_a_shard_in_between_does_not() -> None:
+    driver = started(40)
+    driver.handle(0, ready())
+    for number in range(5):
+        assert not any(isinstance(action, Abort) for action in driver.handle(0, Failed(number, "storage", "disk full")))
+    done(driver, 0, receipt(5))
+    for number in range(6, 11):
+        assert not any(isinstance(action, Abort) for action in driver.handle(0, Failed(number, "storage", "disk full")))
+    (abort,) = driver.handle(0, Failed(11, "storage", "disk full"))
+    assert isinstance(abort, Abort) and isinstance(abort.error, Interrupted) and "6 attempts failed" in str(abort.error) and "disk full" in str(abort.error)
+
+
 def test_old_news_of_an_attempt_is_passed_over() -> None:
     driver = started(9)
     driver.handle(0, ready())

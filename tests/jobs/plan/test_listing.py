@@ -13,7 +13,7 @@ import pytest
 
 from jobs.corpus.reading import read_rows
 from jobs.errors import DataError, UsageError
-from jobs.plan.listing import appeared_since
+from jobs.plan.listing import changes_since
 from tests.jobs.corpus.corpus_files import compress
 from tests.jobs.plan.plans import ids, job, lines, planned, table
 
@@ -68,14 +68,16 @@ class TestFiles:
         plan = planned(job(tmp_path))
         assert ids(plan) == ["b"] and sum(batch.num_rows for partition in plan.partitions for batch in read_rows(partition, plan.rows)) == 3
 
-    def test_files_that_appeared_since(self, tmp_path: Path) -> None:
+    def test_files_that_appeared_or_changed_since(self, tmp_path: Path) -> None:
         table(tmp_path / "corpus/b.parquet", id=["b"], text=["x"])
         plan = planned(job(tmp_path))
-        assert appeared_since(plan.listing, job(tmp_path).corpus) == []
+        assert changes_since(plan.listing, job(tmp_path).corpus) == ([], [])
         table(tmp_path / "corpus/a.parquet", id=["a"], text=["x"])
-        assert appeared_since(plan.listing, job(tmp_path).corpus) == [str(tmp_path / "corpus/a.parquet")]
+        assert changes_since(plan.listing, job(tmp_path).corpus) == ([str(tmp_path / "corpus/a.parquet")], [])
+        table(tmp_path / "corpus/b.parquet", id=["b", "c"], text=["x", "a longer text"])
+        assert changes_since(plan.listing, job(tmp_path).corpus).changed == [str(tmp_path / "corpus/b.parquet")]
         shutil.rmtree(tmp_path / "corpus")
-        assert appeared_since(plan.listing, job(tmp_path).corpus) == []
+        assert changes_since(plan.listing, job(tmp_path).corpus) == ([], [])
 
 
 class TestPartitions:
