@@ -83,12 +83,12 @@ def drifted(file: str, column: str, found: pa.DataType | None, pinned: pa.DataTy
 
 def cast_by_row(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, dict[int, str]]:
     """Cast without loss; a value that cannot be cast becomes null, and its row and error are returned."""
-    failures: dict[int, str] = {}
     try:
-        return array.cast(target), failures
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        if isinstance(error, pa.ArrowNotImplementedError):
-            return pa.nulls(len(array), target), {row: str(error) for row in range(len(array)) if array[row].is_valid}
+        return array.cast(target), {}
+    except pa.ArrowNotImplementedError as error:  # no value of this type can be cast
+        return pa.nulls(len(array), target), {row: str(error) for row in range(len(array)) if array[row].is_valid}
+    except pa.ArrowInvalid:
+        pass
     failures = dict(_failing_rows(array, lambda part: part.cast(target)))
     keep = pa.array([row not in failures for row in range(len(array))])
     return pa.compute.if_else(keep, array, pa.scalar(None, array.type)).cast(target), failures

@@ -2,7 +2,7 @@
 
 listing.py       what is known of the corpus before: files, columns, rows, bytes of text (listing_lines.py, listing_parquet.py by format)
 packing.py       files -> partitions, by content
-planning.py      schema and partitions, with what was `auto` resolved: make_plan
+planning.py      make_plan: schema and partitions, what was `auto` made definite
 files.py         Plan, and its files in the dataset
 changes.py       configuration keys that differ from a plan's
 survey.py        what a run would do, without doing it

@@ -49,8 +49,10 @@ def pack(pieces: Iterable[Piece], target_bytes: int) -> tuple[Partition, ...]:
     cut for target_bytes // SMALLEST_SHARE; neighbours in a partition become one range again.
     """
     listed = list(pieces)
-    continues = [False, *(_adjoin(before.segment, after.segment) for before, after in pairwise(listed))]
-    costs = [piece.text_bytes + (0 if joined else SEGMENT_COST_BYTES) for piece, joined in zip(listed, continues, strict=False)]
+    costs = [piece.text_bytes + SEGMENT_COST_BYTES for piece in listed]
+    for number, (before, after) in enumerate(pairwise(listed), 1):
+        if _adjoin(before.segment, after.segment):
+            costs[number] = after.text_bytes  # the file is open already
     return tuple(_partition(number, held) for number, held in enumerate(_fill(listed, costs, target_bytes)))
 
 
