@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from encoder.description import ModelDescription, describe
     from encoder.encoder import Encoder
     from encoder.errors import DeviceError, EncoderError, InputError, ModelConfigError, SourceError, TokenizerError, WeightsError
-    from encoder.stream import EncodedBatch
+    from encoder.windows import EncodedBatch
 
 _HOMES = {
     "DeviceError": "errors",

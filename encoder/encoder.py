@@ -22,12 +22,15 @@ from encoder.ops import get_ops
 from encoder.ops.base import Activations, DeviceBatch, Ops
 from encoder.pooling import plan_head
 from encoder.runner import Runner
-from encoder.stream import Budget, EncodedBatch, encode_stream
+from encoder.stream import Budget, encode_stream
 from encoder.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
 from encoder.weights import open_weights
 from encoder.weights.loader import match_parameters
+from encoder.windows import EncodedBatch
 
-BATCHES_PER_WINDOW = 16  # packed batches that are sorted and cut together
+# Packed batches that are cut together. On a CPU documents are sorted to fill blocks; a card computes any mixture alike, and a batch then goes at once.
+BATCHES_PER_WINDOW = {"cpu": 16, "gpu": 1}
+TOKENIZE_THREADS = {"cpu": 1, "gpu": 2}
 SMALLEST_WINDOW_TOKENS = 4096
 
 
@@ -144,8 +147,8 @@ class Encoder:
 
     @cached_property
     def _budget(self) -> Budget:
-        window = max(BATCHES_PER_WINDOW * self._ops.max_batch_tokens, SMALLEST_WINDOW_TOKENS)
-        return Budget(self._ops.max_batch_tokens, self._ops.row_block, window, tokenize_threads=1 if self.device.kind == "cpu" else 2)
+        window = max(BATCHES_PER_WINDOW[self.device.kind] * self._ops.max_batch_tokens, SMALLEST_WINDOW_TOKENS)
+        return Budget(self._ops.max_batch_tokens, self._ops.row_block, window, TOKENIZE_THREADS[self.device.kind])
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

@@ -7,15 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from encoder.batching import PackedBatch
 from encoder.busy import BusyClock
 from encoder.channel import Channel, ChannelClosed
 from encoder.runner import Runner
-from encoder.stream import Budget, EncodedBatch, Piece, encode_stream
+from encoder.stream import Budget, Piece, encode_stream
 from encoder.tokenizer import TokenizedTexts
+from encoder.windows import Batch, Documents, EncodedBatch, WaitingDocuments
 
 BUDGET = Budget(max_batch_tokens=8, row_block=1, window_tokens=24, tokenize_threads=2)
 
@@ -93,6 +96,68 @@ def test_a_batch_over_several_windows_alone_and_beside_others() -> None:
     runner.close()
     assert [batch.embeddings[:, 0].tolist() for batch in encoded] == [[sum(document) for document in batch] for batch in given]
     assert [batch.num_tokens.tolist() for batch in encoded] == [[len(document) for document in batch] for batch in given]
+
+
+def test_a_window_of_one_batch_is_full_whatever_the_pieces() -> None:
+    """Each packed batch ends where the next document would not fit, also in the middle of a piece: nothing is computed half empty but the last."""
+    random = np.random.default_rng(3)
+    given = [[[1] * int(length) for length in random.integers(1, 9, 50)] for _ in range(8)]
+    rows: list[tuple[int, int]] = []
+    runner = Runner(Sums(lambda batch: rows.append((batch.num_rows, batch.num_sequences))), BusyClock())
+    encoded = list(encode_stream(map(in_pieces, given), tokenize, runner, 1, BUDGET._replace(window_tokens=8)))
+    runner.close()
+    assert [batch.embeddings[:, 0].tolist() for batch in encoded] == [[len(document) for document in batch] for batch in given]
+    lengths = [len(document) for batch in given for document in batch]
+    for number, (tokens, documents) in enumerate(rows):
+        assert tokens == sum(lengths[:documents]) <= 8
+        del lengths[:documents]
+        assert number == len(rows) - 1 or tokens + lengths[0] > 8
+    assert not lengths
+
+
+def test_a_window_that_is_not_full_waits_while_the_device_is_busy() -> None:
+    sizes: list[int] = []
+    arrived = threading.Event()
+
+    def act(batch: PackedBatch) -> None:
+        sizes.append(batch.num_rows)
+        if len(sizes) == 1:
+            assert arrived.wait(timeout=30)
+            time.sleep(0.1)
+
+    def batches() -> Iterator[list[list[int]]]:
+        yield [[1] * 8]
+        yield [[1] * 3]
+        time.sleep(0.1)  # longer than a window lingers
+        arrived.set()
+        yield [[1] * 5]
+
+    runner = Runner(Sums(act), BusyClock())
+    list(encode_stream((whole(batch) for batch in batches()), tokenize, runner, 1, BUDGET._replace(window_tokens=8)))
+    runner.close()
+    assert sizes == [8, 8]
+
+
+@hypothesis.given(st.lists(st.lists(st.integers(1, 9), max_size=6), max_size=8), st.integers(1, 12), st.integers(1, 5))
+def test_waiting_documents_come_out_in_order_as_many_as_fit(pieces: list[list[int]], max_tokens: int, max_documents: int) -> None:
+    waiting = WaitingDocuments()
+    lengths = [length for piece in pieces for length in piece]
+    ids = iter(range(sum(lengths)))
+    for piece in pieces:
+        flat = np.array([next(ids) for _ in range(sum(piece))], np.int32)
+        waiting.add(Documents(Batch(), len(piece), flat, np.concatenate([[0], np.cumsum(piece)]).astype(np.int64)))
+    came: list[int] = []
+    while waiting:
+        assert (waiting.num_documents, waiting.num_tokens) == (len(lengths), sum(lengths))
+        taken = waiting.take(max_tokens, max_documents)
+        count, tokens = sum(part.num_documents for part in taken), sum(part.num_tokens for part in taken)
+        assert [int(length) for part in taken for length in np.diff(part.offsets)] == lengths[:count]
+        assert count == 1 or (count <= max_documents and tokens <= max_tokens)
+        assert count == max_documents or count == len(lengths) or tokens + lengths[count] > max_tokens
+        came += [int(token) for part in taken for token in part.input_ids]
+        del lengths[:count]
+    assert came == list(range(len(came)))
+    assert not lengths
 
 
 def test_a_slow_program_and_a_slow_caller() -> None:
