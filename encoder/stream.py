@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """Sizes of a stream. Rows of a packed batch and the block at which a document starts are the ops'. A window holds at most so many tokens; threads tokenise."""
+    """Sizes of a stream. Rows of a packed batch and the block at which a document starts are the ops'; windows hold so many tokens at most."""
 
     max_batch_tokens: int
     row_block: int

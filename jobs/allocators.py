@@ -1,26 +1,42 @@
-"""Memory goes back to the system as soon as it is free: what a process holds follows what it does, not how long it has been at it.
+"""Which allocator a process uses, so that what it holds follows what it does, and not how long it has been at it.
 
 Arrow's allocator (mimalloc) keeps what is freed per thread and per size, and glibc an arena per thread: with threads that hand batches to one another
 both grew with the length of a job (a driver by 127 %, a worker by 22 % over a corpus repeated 100 times). A worker asks mimalloc to give back at once.
 The driver's Arrow tables are few, small and of every size, for which mimalloc held pages of ten times their bytes: there Arrow takes glibc's allocator.
+
+A GPU worker lives by its tokenizer, which allocates for each token on every core and frees on another: there glibc with few arenas halves the pace, and
+giving back at once costs the writer a third. It gets the jemalloc that Ray brings along, which is a fifth faster than glibc and gives back in seconds.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+from importlib.util import find_spec
+from pathlib import Path
 
 ARENAS_PER_THREAD = 2
 DRIVER_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "MIMALLOC_PURGE_DELAY": "0"}
 M_ARENA_MAX = -8  # malloc.h
 
 
-def worker_settings(threads: int) -> dict[str, str]:
-    """The environment of a worker that computes on so many threads.
+def worker_settings(device: str, threads: int) -> dict[str, str]:
+    """The environment of a worker on "cpu" or "gpu" that computes on so many threads."""
+    if device == "cpu":
+        return {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc", "MALLOC_ARENA_MAX": str(ARENAS_PER_THREAD * threads), "MIMALLOC_PURGE_DELAY": "0"}
+    jemalloc = _ray_jemalloc()
+    if jemalloc is None or "LD_PRELOAD" in os.environ:
+        return {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}
+    return {"ARROW_DEFAULT_MEMORY_POOL": "system", "LD_PRELOAD": str(jemalloc), "MALLOC_CONF": "background_thread:true"}
 
-    Two arenas for each: with two in all, the sixteen threads of a tokenizer waited for one another (0.4 million tokens/s in place of 4).
-    """
-    return {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc", "MALLOC_ARENA_MAX": str(ARENAS_PER_THREAD * threads), "MIMALLOC_PURGE_DELAY": "0"}
+
+def _ray_jemalloc() -> Path | None:
+    """The library in Ray's Linux wheels, where it is."""
+    ray = find_spec("ray")
+    if ray is None or ray.origin is None:
+        return None
+    library = Path(ray.origin).parent / "core" / "libjemalloc.so"
+    return library if library.is_file() else None
 
 
 def return_memory_at_once() -> None:

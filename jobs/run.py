@@ -15,7 +15,7 @@ from jobs.config import JobConfig
 from jobs.dataset.commits import CommitLog, pending
 from jobs.dataset.manifest import publish_manifest
 from jobs.dataset.receipt_table import Totals, sum_receipts
-from jobs.driver.decisions import Driver
+from jobs.driver.decisions import QUEUED_PER_WORKER, Driver
 from jobs.driver.display import Display, open_display
 from jobs.driver.heartbeat import Heartbeat
 from jobs.driver.ledger import Ledger
@@ -114,7 +114,14 @@ class _Job:
         died = sum(isinstance(event, Died) for _, event in heard)
         meter = Meter(plan.partitions, self._commits.receipts())
         ledger = Ledger(self._commits, events_file=self._events_file, told=meter.committed)
-        driver = Driver(plan.partitions, self._commits.receipts(), workers=workers, starting=workers, refuse=lambda ready: _why_not(plan, ready))
+        driver = Driver(
+            plan.partitions,
+            self._commits.receipts(),
+            workers=workers,
+            starting=workers,
+            queued=QUEUED_PER_WORKER[plan.device_kind],
+            refuse=lambda ready: _why_not(plan, ready),
+        )
         heartbeat = Heartbeat(self._folder, meter)
 
         def tick(now_s: float) -> None:

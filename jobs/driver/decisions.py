@@ -23,7 +23,7 @@ from jobs.pool.base import Died
 from jobs.receipt import Done, Event, Failed, Progress, Ready, Receipt, Task, describe_partition
 
 FINAL = frozenset({"bad_data", "input_changed"})
-QUEUED_PER_WORKER = 2
+QUEUED_PER_WORKER = {"cpu": 2, "gpu": 4}  # a card is through with a small one before the driver hears that the one before is published
 MAX_ATTEMPTS = 3
 
 
@@ -85,7 +85,8 @@ class _Work:
 class Driver:
     """partitions: the plan's, in order. committed: receipts that are in the commit log already.
 
-    workers: how many to keep, `starting` of which are on their way. refuse: why a worker that is ready must not work, or None.
+    workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time.
+    refuse: why a worker that is ready must not work, or None.
     """
 
     def __init__(
@@ -95,12 +96,14 @@ class Driver:
         *,
         workers: int,
         starting: int = 0,
+        queued: int = QUEUED_PER_WORKER["cpu"],
         refuse: Callable[[Ready], str | None] = lambda ready: None,
     ) -> None:
         self._open = {partition.number: _Work(partition) for partition in partitions}
         self._given_up: dict[int, tuple[_Work, Failed]] = {}
         self._workers = workers
         self._starting = starting
+        self._queued = queued
         self._refuse = refuse
         self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
@@ -169,7 +172,7 @@ class Driver:
         if not self._release(worker, failed.partition, failed.attempt):
             return []
         self._storage_failures = self._storage_failures + 1 if failed.kind == "storage" else 0
-        if self._storage_failures >= MAX_ATTEMPTS * QUEUED_PER_WORKER * max(1, len(self._queues)):
+        if self._storage_failures >= MAX_ATTEMPTS * self._queued * max(1, len(self._queues)):
             many = f"{self._storage_failures} attempts failed one after another and no shard came between them: the storage, not the data"
             return self._abort(Interrupted(f"{many}; the last one: {failed.message}"))
         if work := self._open.get(failed.partition):
@@ -232,7 +235,7 @@ class Driver:
     def _fill(self, worker: int) -> list[Action]:
         """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
         queue, actions = self._queues[worker], list[Action]()
-        while len(queue) < QUEUED_PER_WORKER and not any(number in self._open and self._open[number].alone for number in queue):
+        while len(queue) < self._queued and not any(number in self._open and self._open[number].alone for number in queue):
             source = self._pending or (None if queue else self._suspects)
             if not source:
                 break

@@ -20,6 +20,8 @@ COLUMN = "embedding"
 class NativeEngine:
     """Texts -> one dense vector each, on one device."""
 
+    answers_promptly = True
+
     def __init__(self, model: ModelConfig, *, device: str, threads: int) -> None:
         from encoder import Encoder, EncoderError
 

@@ -43,12 +43,13 @@ class RayPool:
 
     def start_worker(self) -> int:
         number, self._started = self._started, self._started + 1
+        settings = allocators.worker_settings(self._placement.device, self._placement.cpus)
         options = {
             "num_cpus": self._placement.cpus,
             "num_gpus": self._placement.gpus,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "runtime_env": {"env_vars": allocators.worker_settings(self._placement.cpus) | dict.fromkeys(THREAD_LIMITS, str(self._placement.cpus))},
+            "runtime_env": {"env_vars": settings | dict.fromkeys(THREAD_LIMITS, str(self._placement.cpus))},
         }
         handle = _actor_class().options(**options).remote()
         events = handle.run.options(num_returns="streaming").remote(str(Path(jobs.__file__).parent.parent), self._job)

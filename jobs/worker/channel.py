@@ -74,8 +74,8 @@ class TaskQueue(Generic[T]):
     def empty(self) -> bool:
         return not self._items
 
-    def take(self, timeout_s: float) -> T | None:
-        """The next one; None where none came in time."""
+    def take(self, timeout_s: float | None) -> T | None:
+        """The next one; None where none came in time (timeout_s None: where none will)."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
             return self._items.popleft() if self._items else None

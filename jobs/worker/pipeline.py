@@ -4,7 +4,8 @@
     this thread     the engine's stream, fed with texts                --embedded-->
     writer thread   shards, published and reported one by one
 
-The stream is never drained between partitions: while one is being embedded the next is read and the last is written. It ends where no task is queued.
+The stream is never drained between partitions: while one is being embedded the next is read and the last is written. It ends where no task is queued,
+unless the engine answers promptly: then it stays open, for what comes next to follow at once.
 What goes wrong in reading or writing costs its own partition only. An engine's exception ends the stream for all that are in it: those are run
 again one at a time, each in a stream of its own, so that the one at fault is named and the others lose nothing.
 """
@@ -32,7 +33,7 @@ from jobs.worker.long_texts import without_long_texts
 from jobs.worker.stage_clock import StageClock
 
 ROWS_AHEAD = 3  # batches between reader and engine, and between engine and writer: enough to overlap, little to hold
-IDLE_S = 0.02  # a stream that finds no task for this long ends, so that an engine that looks ahead gives out what it holds
+IDLE_S = 0.02  # a stream that finds no task for this long ends, so that an engine that waits for more gives out what it holds
 
 
 class ShardSink(Protocol):
@@ -122,13 +123,17 @@ class Pipeline:
 
     def run(self, tasks: TaskQueue[Task]) -> None:
         """Until the queue is closed and empty."""
+        patience_s = None if getattr(self._engine, "answers_promptly", False) else IDLE_S
         while tasks.wait():
-            self.run_queued(tasks)
+            self._run_for(tasks, patience_s)
 
     def run_queued(self, tasks: TaskQueue[Task]) -> None:
         """Until there is nothing in the queue for a moment."""
+        self._run_for(tasks, IDLE_S)
+
+    def _run_for(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
         try:
-            self._stream(lambda: tasks.take(IDLE_S))
+            self._stream(lambda: tasks.take(patience_s))
         except EngineFailed as failed:
             tasks.put_back(failed.waiting)
             if len(failed.suspects) == 1:

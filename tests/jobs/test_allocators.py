@@ -1,4 +1,4 @@
-"""Which allocator Arrow takes in the driver: one that gives back what a job's many small tables leave, unless the user has chosen."""
+"""Which allocators driver and workers take: those that give back what a job leaves, and that do not stand in a tokenizer's way, unless the user has chosen."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 
 import pyarrow as pa
 import pytest
+
+from jobs.allocators import worker_settings
 
 ASK = "from jobs.allocators import return_memory_at_once as begin; begin(); import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
 
@@ -19,3 +21,22 @@ def test_the_drivers_pool_is_the_systems_unless_the_user_says_otherwise(chosen: 
         environment["ARROW_DEFAULT_MEMORY_POOL"] = chosen
     done = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [chosen or "system"]
+
+
+def test_a_gpu_workers_allocations_are_jemallocs() -> None:
+    settings = worker_settings("gpu", 16)
+    if "LD_PRELOAD" not in settings:
+        pytest.skip("this Ray brings no jemalloc")
+    shown = "import pyarrow; print(pyarrow.default_memory_pool().backend_name); print(open('/proc/self/maps').read())"
+    done = subprocess.run([sys.executable, "-c", shown], env=os.environ | settings, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("system") and settings["LD_PRELOAD"] in done.stdout
+
+
+def test_a_users_own_allocator_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "libmine.so")
+    assert "LD_PRELOAD" not in worker_settings("gpu", 16)
+
+
+def test_a_cpu_worker_has_two_arenas_for_each_of_its_threads() -> None:
+    assert worker_settings("cpu", 3)["MALLOC_ARENA_MAX"] == "6"

@@ -33,8 +33,8 @@ class Answered(Driver):
         return actions
 
 
-def started(partitions: int, workers: int = 1) -> Answered:
-    driver = Answered([partition(number) for number in range(partitions)], (), workers=workers)
+def started(partitions: int, workers: int = 1, queued: int = 2) -> Answered:
+    driver = Answered([partition(number) for number in range(partitions)], (), workers=workers, queued=queued)
     driver.start()
     return driver
 
@@ -60,6 +60,12 @@ def test_two_partitions_wait_on_every_worker() -> None:
     assert submitted(driver.handle(8, ready())) == [(8, 2), (8, 3)]
     actions = done(driver, 7, receipt(0))
     assert committed(actions) == [(0, 0)] and submitted(actions) == [(7, 4)]
+
+
+def test_as_many_partitions_wait_as_are_asked_for() -> None:
+    driver = started(6, queued=4)
+    assert submitted(driver.handle(0, ready())) == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    assert submitted(done(driver, 0, receipt(0))) == [(0, 4)]
 
 
 def test_the_end_comes_with_the_last_receipt() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from jobs.driver.decisions import QUEUED_PER_WORKER, Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
 from jobs.errors import Interrupted
 from jobs.pool.base import Died
 from jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
@@ -135,7 +135,8 @@ class Simulation:
         self.waiting: list[Receipt] = []  # committed by the driver's word, not in the log yet
         self.outcome: Finish | Abort | None = None
         self.wanted = world.rng.randint(1, 4)
-        self.driver = Driver(partitions, list(world.log.values()), workers=self.wanted)
+        self.queued = world.rng.choice(list(QUEUED_PER_WORKER.values()))
+        self.driver = Driver(partitions, list(world.log.values()), workers=self.wanted, queued=self.queued)
 
     def run(self) -> Finish | Abort | None:
         """None where the driver was killed."""
@@ -215,7 +216,7 @@ class Simulation:
                     self.workers.pop(number, None)
                 case Submit(number, task):
                     if number in self.workers:
-                        assert len(self.workers[number].tasks) < 2, "no more than two wait on one worker"
+                        assert len(self.workers[number].tasks) < self.queued, "no more than so many wait on one worker"
                         self.workers[number].tasks.append(task)
                 case Commit(made):
                     self.waiting.append(made)

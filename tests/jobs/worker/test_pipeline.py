@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -13,10 +14,10 @@ from jobs.corpus.rows import RowBatch
 from jobs.engine import Embedded, Engine
 from jobs.errors import DataError, InputChanged
 from jobs.partition import Partition
-from jobs.receipt import Event, Failed, Progress, Receipt, Task
+from jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
 from jobs.worker.channel import TaskQueue
 from jobs.worker.cutting import BatchLimits
-from jobs.worker.pipeline import Pipeline, Work
+from jobs.worker.pipeline import IDLE_S, Pipeline, Work
 from tests.jobs import engines
 from tests.jobs.fakes import Shelf, batch, partition, rows_of
 
@@ -83,6 +84,31 @@ def test_an_engine_that_holds_texts_back_gives_them_out_when_nothing_more_is_que
     queue.close()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_the_stream_of_an_engine_that_answers_promptly_stays_open_while_nothing_is_queued() -> None:
+    streams, done = [], threading.Semaphore(0)
+
+    class Prompt(engines.PlainEngine):
+        answers_promptly = True
+
+        def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+            streams.append(1)
+            return super().embed(texts)
+
+    queue, shelf = TaskQueue[Task](), Shelf()
+    work = Work(lambda p: rows_of(p, 3), shelf.open_shard, 7, LIMITS)
+    pipeline = Pipeline(Prompt(), work, lambda event: done.release() if isinstance(event, Done) else None)
+    thread = threading.Thread(target=pipeline.run, args=(queue,))
+    thread.start()
+    for number in range(3):
+        time.sleep(3 * IDLE_S)
+        queue.put(Task(partition(number)))
+        assert done.acquire(timeout=20), "each partition is reported while the queue is empty and open"
+    queue.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(streams) == 1
 
 
 def test_committed_shards_are_read_past_and_not_embedded() -> None:
