@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -24,11 +23,12 @@ import pyarrow as pa
 
 from jobs.corpus.rows import RowBatch
 from jobs.engine import Embedded, Engine
-from jobs.errors import DataError, EngineError, InputChanged, Interrupted
+from jobs.errors import EngineError
 from jobs.partition import Partition
-from jobs.receipt import Done, Event, Failed, Receipt, Task, describe_partition
+from jobs.receipt import Done, Event, Failed, Receipt, Task
 from jobs.worker.channel import Channel, TaskQueue
 from jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut
+from jobs.worker.failures import engine_failure, failure
 from jobs.worker.long_texts import without_long_texts
 from jobs.worker.stage_clock import StageClock
 
@@ -137,7 +137,7 @@ class Pipeline:
         except EngineFailed as failed:
             tasks.put_back(failed.waiting)
             if len(failed.suspects) == 1:
-                self._emit(_engine_failure(failed.suspects[0], failed.cause))
+                self._emit(engine_failure(failed.suspects[0], failed.cause))
             else:
                 for task in failed.suspects:
                     self._run_alone(task)
@@ -147,7 +147,7 @@ class Pipeline:
         try:
             self._stream(lambda: next(alone, None))
         except EngineFailed as failed:
-            self._emit(_engine_failure(task, failed.cause))
+            self._emit(engine_failure(task, failed.cause))
 
     def _stream(self, next_task: Callable[[], Task | None]) -> None:
         _Stream(self._engine, self._work, self._emit, self._clock, next_task).run()
@@ -331,22 +331,3 @@ class _Stream:
 
 def _has_texts(item: _Item) -> bool:
     return isinstance(item, _Rows) and len(item.rows.batch.texts) > 0
-
-
-def failure(task: Task, error: BaseException) -> Failed:
-    """What went wrong while reading or writing, as data. Whatever is not known as the data's or the storage's fault is a defect of ours."""
-    kinds: tuple[tuple[type[BaseException], str], ...] = (
-        (InputChanged, "input_changed"),
-        (EngineError, "engine"),
-        (DataError, "bad_data"),
-        (Interrupted, "storage"),
-        (OSError, "storage"),
-    )
-    kind = next((kind for exception, kind in kinds if isinstance(error, exception)), "defect")
-    return Failed(task.partition.number, kind, str(error) or type(error).__name__, "".join(traceback.format_exception(error)), task.attempt)
-
-
-def _engine_failure(task: Task, cause: BaseException) -> Failed:
-    message = str(cause) if isinstance(cause, EngineError) else f"the engine failed: {type(cause).__name__}: {cause}"
-    where = describe_partition(task.partition)
-    return Failed(task.partition.number, "engine", f"{where}: {message}", "".join(traceback.format_exception(cause)), task.attempt)
