@@ -58,7 +58,7 @@ def place_in_block(length: int, row_block: int) -> int:
 
 
 def pack(input_ids: np.ndarray, offsets: np.ndarray, max_batch_tokens: int, row_block: int = 1) -> Iterator[PackedBatch]:
-    """Cuts a window of documents into packed batches, the longest documents first.
+    """Cuts a window of documents into packed batches: the longest documents first, or in their order where there are no blocks (row_block 1).
 
     input_ids: [N] flat token ids. offsets: [n+1], document i is input_ids[offsets[i]:offsets[i+1]]. max_batch_tokens: the most rows of one batch,
     filler included; a document longer than that has a batch of its own. row_block: the ops'; 1 leaves no filler.
@@ -132,16 +132,15 @@ def _pairs(heads: list[list[int]], tails: list[list[int]]) -> list[tuple[int, in
 
 
 def _pack_tightly(input_ids: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, max_batch_tokens: int) -> Iterator[PackedBatch]:
-    """The same where there are no blocks, without a step of Python for each document: a GPU takes more than a hundred thousand in a second."""
-    by_length = np.argsort(-lengths, kind="stable")
-    ends = np.cumsum(lengths[by_length])
+    """Where there are no blocks: in the order in which they came, ids in place. A card takes more than a hundred thousand documents in a second."""
     first = 0
-    while first < len(by_length):
-        before = int(ends[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, before + max_batch_tokens, "right")))
-        order = by_length[first:last]
-        starts = (ends[first:last] - lengths[order] - before).astype(np.int32)
-        yield _laid_out(order, starts, int(ends[last - 1]) - before, input_ids, offsets, lengths)
+    while first < len(lengths):
+        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + max_batch_tokens, "right")) - 1)
+        ids = input_ids[offsets[first] : offsets[last]].astype(np.int32, copy=False)
+        cu_seqlens = (offsets[first : last + 1] - offsets[first]).astype(np.int32)
+        counts = np.diff(cu_seqlens)
+        position_ids = np.arange(len(ids), dtype=np.int32) - np.repeat(cu_seqlens[:-1], counts)
+        yield PackedBatch(ids, position_ids, cu_seqlens, counts, np.arange(first, last))
         first = last
 
 

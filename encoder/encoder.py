@@ -24,6 +24,7 @@ from encoder.pooling import plan_head
 from encoder.runner import Runner
 from encoder.stream import Budget, encode_stream
 from encoder.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
+from encoder.turns import SHORT_TURNS
 from encoder.weights import open_weights
 from encoder.weights.loader import match_parameters
 from encoder.windows import EncodedBatch
@@ -44,7 +45,8 @@ class Encoder:
     def __init__(self, description: ModelDescription, ops: Ops, device: Device, threads: int) -> None:
         self.description, self.device, self.threads = description, device, threads
         self._ops, self._tokenize_busy, self._encode_busy = ops, BusyClock(), BusyClock()
-        self._runner = Runner(ops.program(_plan_forward(description, ops)), self._encode_busy)
+        turns = SHORT_TURNS if device.kind == "gpu" else None
+        self._runner = Runner(ops.program(_plan_forward(description, ops)), self._encode_busy, turns)
         self._loading_tokenizer = threading.Lock()
         weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
 

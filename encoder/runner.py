@@ -17,6 +17,7 @@ from encoder.batching import PackedBatch
 from encoder.busy import BusyClock
 from encoder.channel import Channel, ChannelClosed
 from encoder.ops.base import Pending, Program
+from encoder.turns import ShortTurns
 
 Written = Future[None]
 
@@ -28,10 +29,13 @@ class _Work(NamedTuple):
 
 
 class Runner:
-    """Runs batches through `program` in the order in which they come, `program.depth` of them in flight; `busy` counts the time that any is."""
+    """Runs batches through `program` in the order in which they come, `program.depth` of them in flight.
 
-    def __init__(self, program: Program, busy: BusyClock) -> None:
-        self._program, self._busy = program, busy
+    busy: counts the time that any is in flight. turns: while any is, the interpreter's threads take short ones; for a card, which waits for this thread.
+    """
+
+    def __init__(self, program: Program, busy: BusyClock, turns: ShortTurns | None = None) -> None:
+        self._program, self._busy, self._turns = program, busy, turns
         self._groups: Channel[list[_Work]] = Channel(capacity=1)
         self._waiting: deque[_Work] = deque()
         self._in_flight: deque[tuple[Pending, _Work]] = deque()
@@ -84,13 +88,13 @@ class Runner:
             if not work.written.set_running_or_notify_cancel():
                 continue
             if not self._in_flight:
-                self._busy.enter()
+                self._begin()
             try:
                 self._in_flight.append((self._program.submit(work.batch), work))
             except BaseException as error:  # of this batch alone; it is the caller's to handle
                 work.written.set_exception(error)
                 if not self._in_flight:
-                    self._busy.leave()
+                    self._rest()
 
     def _collect(self) -> None:
         pending, work = self._in_flight.popleft()
@@ -100,4 +104,14 @@ class Runner:
         except BaseException as error:
             work.written.set_exception(error)
         if not self._in_flight:
-            self._busy.leave()
+            self._rest()
+
+    def _begin(self) -> None:
+        self._busy.enter()
+        if self._turns is not None:
+            self._turns.enter()
+
+    def _rest(self) -> None:
+        self._busy.leave()
+        if self._turns is not None:
+            self._turns.leave()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,7 +73,15 @@ def test_without_a_block_there_is_no_filler(lengths: list[int], budget: int) -> 
         assert (np.diff(batch.cu_seqlens) == batch.lengths).all()
 
 
-@given(LENGTHS, st.integers(1, 300), BLOCKS)
+@given(LENGTHS, st.integers(1, 300))
+def test_without_a_block_documents_stay_in_order_as_many_as_fit(lengths: list[int], budget: int) -> None:
+    batches = packed(lengths, budget, 1)
+    assert [document for batch in batches for document in batch.order.tolist()] == list(range(len(lengths)))
+    for batch, following in pairwise(batches):
+        assert batch.num_rows + following.lengths[0] > budget
+
+
+@given(LENGTHS, st.integers(1, 300), BLOCKS.filter(lambda rows: rows > 1))
 def test_the_longest_document_comes_first(lengths: list[int], budget: int, row_block: int) -> None:
     longest = [batch.max_seqlen for batch in packed(lengths, budget, row_block)]
     assert longest == sorted(longest, reverse=True)

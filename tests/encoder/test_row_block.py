@@ -51,7 +51,7 @@ def test_without_a_block_every_document_goes_alone(monkeypatch: pytest.MonkeyPat
     offsets = np.array([0, 5, 9, 30])
     batches = list(pack(np.ones(30, np.int32), offsets, ops.max_batch_tokens, ops.row_block))
     assert [batch.num_sequences for batch in batches] == [1, 1, 1]
-    assert [batch.num_rows for batch in batches] == [21, 5, 4]
+    assert [batch.num_rows for batch in batches] == [5, 4, 21]
 
 
 def test_the_probe_is_asked_once_per_shape(monkeypatch: pytest.MonkeyPatch) -> None:

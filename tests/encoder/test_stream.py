@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from encoder.channel import Channel, ChannelClosed
 from encoder.runner import Runner
 from encoder.stream import Budget, Piece, encode_stream
 from encoder.tokenizer import TokenizedTexts
+from encoder.turns import SHORT_TURNS, TURN_S
 from encoder.windows import Batch, Documents, EncodedBatch, WaitingDocuments
 
 BUDGET = Budget(max_batch_tokens=8, row_block=1, window_tokens=24, tokenize_threads=2)
@@ -243,6 +245,16 @@ def test_what_is_packed_for_a_caller_who_left_is_not_computed() -> None:
     gate.set()
     runner.close()
     assert computed <= 100 + Sums.depth
+
+
+def test_turns_are_short_while_something_is_in_flight_and_only_then() -> None:
+    before, seen = sys.getswitchinterval(), list[float]()
+    runner = Runner(Sums(lambda batch: seen.append(sys.getswitchinterval())), BusyClock(), SHORT_TURNS)
+    for number in (1, 2):
+        list(encode_stream([whole([[number] * 8] * 3)], tokenize, runner, 1, BUDGET))
+    runner.close()
+    assert seen == pytest.approx([TURN_S] * 6)
+    assert sys.getswitchinterval() == pytest.approx(before)
 
 
 def test_a_channel_that_is_full_makes_the_writer_wait() -> None:
