@@ -1,12 +1,14 @@
-"""The one thread that talks to a Program: batches from any number of callers in, embeddings where the caller wants them, the device kept busy.
+"""The two threads that talk to a Program: batches from any number of callers in, embeddings where the caller wants them, the device kept busy.
 
-A Program need not be safe for several threads, and waits in `submit` while it is full; here both are settled for everybody at once.
+    callers --groups--> submits, in the order in which they came --in flight--> collects, in the same order
+
+A Program need not be safe for several threads that submit; here that is settled for everybody at once. Two threads, so that the next batch goes
+to the device while the last one is still being waited for.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
@@ -31,16 +33,19 @@ class _Work(NamedTuple):
 class Runner:
     """Runs batches through `program` in the order in which they come, `program.depth` of them in flight.
 
-    busy: counts the time that any is in flight. turns: while any is, the interpreter's threads take short ones; for a card, which waits for this thread.
+    busy: counts the time that any is in flight. turns: while any is, the interpreter's threads take short ones; for a card, which waits for these threads.
     """
 
     def __init__(self, program: Program, busy: BusyClock, turns: ShortTurns | None = None) -> None:
         self._program, self._busy, self._turns = program, busy, turns
+        depth = max(1, program.depth)
         self._groups: Channel[list[_Work]] = Channel(capacity=1)
-        self._waiting: deque[_Work] = deque()
-        self._in_flight: deque[tuple[Pending, _Work]] = deque()
-        self._thread = threading.Thread(target=self._run, name="encoder-runner", daemon=True)
-        self._thread.start()
+        self._places = threading.Semaphore(depth)
+        self._in_flight: Channel[tuple[Pending, _Work]] = Channel(capacity=depth)
+        bodies = {"encoder-submit": self._submit_all, "encoder-collect": self._collect_all}
+        self._threads = [threading.Thread(target=body, name=name, daemon=True) for name, body in bodies.items()]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, batches: Sequence[PackedBatch], into: np.ndarray) -> list[Written]:
         """A future for each batch, done when its embeddings [B, E] are in into[batch.order]. Waits while another group is still waiting for its turn."""
@@ -59,59 +64,55 @@ class Runner:
     def close(self) -> None:
         """stop(), and wait until it is done."""
         self.stop()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
+    def _submit_all(self) -> None:
         try:
-            while self._take_group():
-                self._fill()
-                if self._in_flight:
-                    self._collect()
-        finally:
+            while True:
+                for work in self._groups.get():
+                    self._submit(work)
+        except ChannelClosed:
+            self._in_flight.finish()
+
+    def _submit(self, work: _Work) -> None:
+        self._enter()
+        if not work.written.set_running_or_notify_cancel():
+            self._leave()
+            return
+        try:
+            pending = self._program.submit(work.batch)
+        except BaseException as error:  # of this batch alone; it is the caller's to handle
+            self._leave()
+            work.written.set_exception(error)
+        else:
+            self._in_flight.put((pending, work))
+
+    def _collect_all(self) -> None:
+        try:
+            while True:
+                self._collect(*self._in_flight.get())
+        except ChannelClosed:
             self._program.close()
 
-    def _take_group(self) -> bool:
-        """Move the next group over when the last one is under way; False when all is done."""
-        if self._waiting:
-            return True
-        try:
-            self._waiting.extend(self._groups.get(timeout_s=0 if self._in_flight else None))
-        except TimeoutError:
-            pass
-        except ChannelClosed:
-            return bool(self._in_flight)
-        return True
-
-    def _fill(self) -> None:
-        while self._waiting and len(self._in_flight) < max(1, self._program.depth):
-            work = self._waiting.popleft()
-            if not work.written.set_running_or_notify_cancel():
-                continue
-            if not self._in_flight:
-                self._begin()
-            try:
-                self._in_flight.append((self._program.submit(work.batch), work))
-            except BaseException as error:  # of this batch alone; it is the caller's to handle
-                work.written.set_exception(error)
-                if not self._in_flight:
-                    self._rest()
-
-    def _collect(self) -> None:
-        pending, work = self._in_flight.popleft()
+    def _collect(self, pending: Pending, work: _Work) -> None:
         try:
             work.into[work.batch.order] = pending.result()
-            work.written.set_result(None)
         except BaseException as error:
+            self._leave()
             work.written.set_exception(error)
-        if not self._in_flight:
-            self._rest()
+        else:
+            self._leave()
+            work.written.set_result(None)
 
-    def _begin(self) -> None:
+    def _enter(self) -> None:
+        self._places.acquire()
         self._busy.enter()
         if self._turns is not None:
             self._turns.enter()
 
-    def _rest(self) -> None:
-        self._busy.leave()
+    def _leave(self) -> None:
         if self._turns is not None:
             self._turns.leave()
+        self._busy.leave()
+        self._places.release()

@@ -37,7 +37,7 @@ class Pending(Protocol):
 class Program(Protocol):
     """A whole forward pass, planned: batches in, embeddings out, several in flight.
 
-    `submit` may block while `depth` batches are already in flight.
+    `submit` is called by one thread at a time, and may block while `depth` batches are already in flight; results may be asked for by another thread.
     """
 
     depth: int

@@ -77,7 +77,7 @@ class GpuPending:
 
 
 class GpuProgram:
-    """Program of the GPU backends; see the module's text. Used by one thread at a time."""
+    """Program of the GPU backends; see the module's text. One thread submits; where it does so at most `depth` ahead, another may ask for the results."""
 
     depth = DEPTH
 

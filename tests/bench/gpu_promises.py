@@ -119,8 +119,21 @@ def with_tokenizer(model: str, tokenizer: Path) -> str:
     return folder
 
 
+def peer_alone(folder: str, texts: list[str]) -> float:
+    """Tokens/s of peers_st_gpu.py as it stands, batch 256, all texts, in a process of its own."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "texts.jsonl"
+        file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        command = [sys.executable, "-m", "tests.bench.peers_st_gpu", "--model", folder, "--texts", str(file), "--batches", "256", "--limit", str(len(texts))]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1])["tok_s"])
+
+
 def text(model: str, tokenizer: Path, corpus: str, limit: int) -> None:
-    """Text in, vectors out, in turns with sentence-transformers (batch 256) in this process; tokens are the real ones."""
+    """Text in, vectors out: beside peers_st_gpu.py, and in turns with sentence-transformers (batch 256) in this process. Tokens are the real ones.
+
+    over: our rate over the script's. over_in_turns: over the peer's in this process, on an eighth of the texts. ids_in_mtok_s: ours without a tokenizer.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -128,14 +141,21 @@ def text(model: str, tokenizer: Path, corpus: str, limit: int) -> None:
     from tests.bench.peers_st_gpu import count_tokens
 
     texts, folder = documents(corpus, limit), with_tokenizer(model, tokenizer)
+    script = peer_alone(folder, texts)
     peer = SentenceTransformer(folder, device="cuda", model_kwargs={"torch_dtype": torch.float16})
     tokens = count_tokens(peer, texts)
     with Encoder.from_pretrained(folder, device="gpu", precision="float16") as encoder:
         few = len(texts) // 8
+        tokenized = encoder._tokenize(texts, 0)
 
         def ours() -> float:
             begin = time.perf_counter()
             encoder.encode(texts)
+            return time.perf_counter() - begin
+
+        def ids_in() -> float:
+            begin = time.perf_counter()
+            encoder.encode_token_ids(tokenized.input_ids, tokenized.offsets)
             return time.perf_counter() - begin
 
         def theirs() -> float:
@@ -146,11 +166,12 @@ def text(model: str, tokenizer: Path, corpus: str, limit: int) -> None:
 
         share = count_tokens(peer, texts[:few])
         ours(), theirs()
-        mine, its = zip(*((ours(), theirs()) for _ in range(3)), strict=True)
-        rate, peer_rate = tokens / float(np.median(mine)), share / float(np.median(its))
+        mine, alone, its = (np.median(seconds) for seconds in zip(*((ours(), ids_in(), theirs()) for _ in range(3)), strict=True))
         say(
-            row="text", model=model, corpus=corpus, docs=len(texts), tokens=tokens, mtok_s=round(rate / 1e6, 3),
-            sentence_transformers_mtok_s=round(peer_rate / 1e6, 3), over=round(rate / peer_rate, 2), busy=encoder.busy_seconds,
+            row="text", model=model, corpus=corpus, docs=len(texts), tokens=tokens, mtok_s=round(tokens / mine / 1e6, 3),
+            script_mtok_s=round(script / 1e6, 3), over=round(tokens / mine / script, 2),
+            in_turns_mtok_s=round(share / its / 1e6, 3), over_in_turns=round(tokens / mine / (share / its), 2),
+            ids_in_mtok_s=round(tokens / alone / 1e6, 3), busy=encoder.busy_seconds,
         )  # fmt: skip
 
 

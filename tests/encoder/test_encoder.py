@@ -180,15 +180,17 @@ def test_a_closed_encoder_says_so(folder: Path) -> None:
         encoder.encode(["the"])
 
 
-def test_an_encoder_that_is_dropped_ends_its_thread(folder: Path) -> None:
+def test_an_encoder_that_is_dropped_ends_its_threads(folder: Path) -> None:
     before = set(threading.enumerate())
     encoder = Encoder.from_pretrained(str(folder), device="cpu", threads=1)
     encoder.encode(["the"])
-    [runner] = [thread for thread in set(threading.enumerate()) - before if thread.name == "encoder-runner"]
+    threads = [thread for thread in set(threading.enumerate()) - before if thread.name in ("encoder-submit", "encoder-collect")]
+    assert len(threads) == 2
     del encoder
     gc.collect()
-    runner.join(timeout=30)
-    assert not runner.is_alive()
+    for thread in threads:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
 
 
 def test_token_ids_as_lists_and_flat(encoder: Encoder) -> None:

@@ -162,6 +162,31 @@ def test_waiting_documents_come_out_in_order_as_many_as_fit(pieces: list[list[in
     assert not lengths
 
 
+def test_the_next_batch_is_submitted_while_the_last_one_is_waited_for() -> None:
+    """Also where windows come one by one: a device that waits for the thread that waits for it stands idle half of the time."""
+    batches = 20
+    submitted = [threading.Event() for _ in range(batches + 1)]
+    submitted[batches].set()  # nothing follows the last one
+
+    class Overlapping(Sums):
+        count = 0
+
+        def submit(self, batch: PackedBatch) -> Sum:
+            submitted[self.count].set()
+            self.count += 1
+            return super().submit(batch)
+
+    collected = iter(range(batches))
+    runner = Runner(Overlapping(lambda batch: waits_for(submitted[next(collected) + 1])), BusyClock())
+    encoded = list(encode_stream((whole([[number] * 8]) for number in range(batches)), tokenize, runner, 1, BUDGET._replace(window_tokens=8)))
+    runner.close()
+    assert [batch.embeddings.item() for batch in encoded] == [8 * number for number in range(batches)]
+
+
+def waits_for(event: threading.Event) -> None:
+    assert event.wait(timeout=20)
+
+
 def test_a_slow_program_and_a_slow_caller() -> None:
     given = random_batches(30)
     for batch, encoded in zip(given, embed(Sums(lambda batch: time.sleep(0.002)), given), strict=True):
