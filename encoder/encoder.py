@@ -31,7 +31,7 @@ from encoder.windows import EncodedBatch
 
 # Packed batches that are cut together. On a CPU documents are sorted to fill blocks; a card computes any mixture alike, and a batch then goes at once.
 BATCHES_PER_WINDOW = {"cpu": 16, "gpu": 1}
-TOKENIZE_THREADS = {"cpu": 1, "gpu": 3}
+TOKENIZE_THREADS = {"cpu": 1, "gpu": 2}
 SMALLEST_WINDOW_TOKENS = 4096
 
 

@@ -1,6 +1,6 @@
 """The rows that count: our forward pass beside its peers and its ceiling, in turns, one model and precision per command, under nine minutes.
 
-    python -m tests.bench.bench_gpu --model base --precision float16 [--autotuned] [--rounds 5]
+    python -m tests.bench.bench_gpu --model base --precision float16 [--autotuned] [--rounds 5] [--window 1.0]
 One JSON line per load (fixed 128, fixed 512, mixed): million tokens/s of ours, of `varlen` (65,536; torch.compile, FlashAttention varlen) and, with
 --autotuned, of max-autotune at fixed 128; the share of the GEMM chain; both cosines to float32 around the mean row. Then time per kernel family.
 """
@@ -20,7 +20,7 @@ from tests.bench.peers_gpu import SHAPES, Run, Varlen, Workload, cosine, referen
 CHAIN_TOKENS = 65536
 
 
-def row(model: str, precision: str, kind: str, ours: Ours, peers: dict[str, Varlen], ceiling: Run, rounds: int) -> dict[str, object]:
+def row(model: str, precision: str, kind: str, ours: Ours, peers: dict[str, Varlen], ceiling: Run, rounds: int, window_s: float) -> dict[str, object]:
     work = Workload.make(kind, 1 << 19 if model == "large" else 1 << 20)
     runs: dict[str, Run] = {"ours": ours.prepare(work)}
     runs |= {name: peer.prepare(work) for name, peer in peers.items() if name == "varlen" or kind == "fixed128"}
@@ -32,7 +32,7 @@ def row(model: str, precision: str, kind: str, ours: Ours, peers: dict[str, Varl
         for _ in range(repeats):
             ceiling()
 
-    rates = take_turns(runs | {"chain": repeated}, work.tokens, rounds=rounds)  # type: ignore[dict-item]
+    rates = take_turns(runs | {"chain": repeated}, work.tokens, rounds=rounds, window_s=window_s)  # type: ignore[dict-item]
     rates["chain"] *= repeats * CHAIN_TOKENS / work.tokens
     return {
         "model": model, "precision": precision, "load": kind, "tokens": work.tokens,
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float16", "bfloat16"], default="float16")
     parser.add_argument("--autotuned", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--window", type=float, default=1.0, help="seconds of a turn")
     parser.add_argument("--commit", default="")
     args = parser.parse_args()
     card = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout.strip()
