@@ -60,7 +60,7 @@ def main() -> None:
         peers["varlen-autotuned"] = Varlen(folder, args.precision, mode="max-autotune-no-cudagraphs")
     ceiling = chain(args.model, args.precision, CHAIN_TOKENS)
     for kind in ("fixed128", "fixed512", "mixed"):
-        print(json.dumps(row(args.model, args.precision, kind, ours, peers, ceiling, args.rounds)), flush=True)
+        print(json.dumps(row(args.model, args.precision, kind, ours, peers, ceiling, args.rounds, args.window)), flush=True)
     timed = Ours(folder, args.precision, timed=True)
     for kind in ("fixed128", "fixed512", "mixed"):
         found = timed.families(Workload.make(kind, 1 << 18))
