@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             answer, words = _answer(arguments)
-            print(json.dumps(answer) if as_json else words)
+            if as_json or words:
+                print(json.dumps(answer) if as_json else words)
         except SystemExit:  # argparse has printed its help
             pass
         except (JobError, KeyboardInterrupt) as error:

@@ -25,6 +25,7 @@ from jobs.driver.summary import Effort, Summary, summarise
 from jobs.driver.verdict import failures_as_error, require_few_quarantined
 from jobs.engine import describe_engine
 from jobs.errors import Interrupted, UsageError
+from jobs.partition import Partition
 from jobs.plan.changes import changed_keys
 from jobs.plan.files import Plan, read_plan, write_plan
 from jobs.plan.listing import SurveyedFile, changes_since, survey_files
@@ -33,7 +34,9 @@ from jobs.pool.base import Died, Pool
 from jobs.pool.placement import Placement
 from jobs.receipt import Event, Ready
 from jobs.shard.adoption import adopt_uncommitted
-from jobs.storage import AlreadyExists, Folder, open_folder
+from jobs.shard.footer import DATA, published_name
+from jobs.storage import AlreadyExists, Folder, open_folder, would_list
+from jobs.wording import several
 from jobs.worker.worker import WorkerJob
 
 log = logging.getLogger(__name__)
@@ -59,10 +62,9 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     config = _limited(config, limit)
     folder = open_folder(config.output.uri)
     plan = read_plan(folder)
-    if plan is not None:
-        _require_same(plan, config)
-        if limit is None:
-            _report_changes(plan, config)
+    require_possible(plan, config, folder)
+    if plan is not None and limit is None:
+        _report_changes(plan, config)
     files = survey_files(config.corpus, limit) if plan is None else ()
     commits = CommitLog(folder)
     if plan is not None:
@@ -128,7 +130,8 @@ class _Job:
             display.show(meter.snapshot(now_s), now_s)
             heartbeat.beat_if_due(now_s)
 
-        log.info("%d partitions on %d workers (%s, %s)", len(driver.remaining), workers - died, plan.device_kind, plan.precision)
+        where = several(workers - died, "worker")
+        log.info("%s on %s (%s, %s)", several(len(driver.remaining), "partition"), where, plan.device_kind, plan.precision)
         try:
             with display:
                 failures = drive(driver, pool, ledger, meter, heard=heard, tick=tick, stop=stop)
@@ -206,8 +209,21 @@ def _no_worker(died: list[Died]) -> Exception:
     return RuntimeError("no worker came up, and none said why")
 
 
+def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> None:
+    """Before anything else. plan: of the dataset that stands in the folder, finished or not: it must be of the same rows and vectors. UsageError."""
+    if plan is not None:
+        _require_same(plan, config)
+        return
+    shard = f"{folder.root}/{published_name(DATA, Partition(0, '00000000', (), 0), 0)}"
+    for entry in config.corpus.files:
+        if would_list(entry, shard):
+            raise UsageError(
+                f"output.uri: {folder.root} lies where corpus.files: {entry} looks, and the dataset would be taken for corpus: "
+                "put it elsewhere, or name the corpus more narrowly"
+            )
+
+
 def _require_same(plan: Plan, config: JobConfig) -> None:
-    """Before anything else, on a finished dataset too: the same rows, the same vectors."""
     if changes := changed_keys(plan, config):
         raise _other_settings(config.output.uri, changes)
     fingerprint = describe_engine(_with_precision(config, plan).model, search_path=(str(Path.cwd()),))
@@ -219,10 +235,11 @@ def _report_changes(plan: Plan, config: JobConfig) -> None:
     """The plan is immutable: what came later is left out, and said."""
     appeared, changed = changes_since(plan.listing, config.corpus)
     if appeared:
-        log.warning("%d corpus files appeared after this dataset was planned and are not in it: %s", len(appeared), _first_of(appeared))
+        log.warning("%s appeared after this dataset was planned, outside of it: %s", several(len(appeared), "corpus file"), _first_of(appeared))
     if changed:
         advice = "another output.uri makes a dataset of the corpus as it is now"
-        log.warning("%d corpus files changed after this dataset was planned, which holds them as they were: %s; %s", len(changed), _first_of(changed), advice)
+        files = several(len(changed), "corpus file")
+        log.warning("%s changed after this dataset was planned, which holds what was there then: %s; %s", files, _first_of(changed), advice)
 
 
 def _first_of(paths: list[str]) -> str:

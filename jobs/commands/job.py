@@ -37,11 +37,18 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> Answer:
     from jobs.config import load_config
+    from jobs.plan.files import read_plan
     from jobs.plan.survey import survey
+    from jobs.run import require_possible
+    from jobs.storage import open_folder
 
     config = load_config(arguments.config, arguments.overrides)
-    count_tokens, dimensions = measure_model(config.model) if config.model.engine == "native" else (None, None)
-    return survey(config, count_tokens=count_tokens, dimensions=dimensions, tokens_per_s=arguments.tokens_per_s).to_json()
+    folder = open_folder(config.output.uri)
+    existing = read_plan(folder)
+    require_possible(existing, config, folder)
+    count_tokens, dimensions = measure_model(config.model, config.workers.device) if config.model.engine == "native" else (None, None)
+    found = survey(config, count_tokens=count_tokens, dimensions=dimensions, tokens_per_s=arguments.tokens_per_s)
+    return found.to_json() | {"output": folder.root, "output_exists": existing is not None}
 
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:

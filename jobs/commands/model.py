@@ -186,13 +186,18 @@ def search(arguments: argparse.Namespace) -> Answer:
     return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
 
 
-def measure_model(model: ModelConfig) -> tuple[Callable[[Sequence[str]], np.ndarray], int]:
-    """From the model's folder alone: how many tokens each text would be fed as ([B]), and columns of a vector. For `embermill plan`."""
+def measure_model(model: ModelConfig, device: str) -> tuple[Callable[[Sequence[str]], np.ndarray], int]:
+    """From the model's folder alone: how many tokens each text would be fed as ([B]), and columns of a vector. For `embermill plan`.
+
+    device: of the workers; UsageError for a precision that it cannot have ("auto": that no device has).
+    """
     from encoder import describe
+    from encoder.device import resolve_precision
     from encoder.throughput import open_tokenizer
 
     names = ("weights", "revision", "max_tokens", "dimensions")
     with model_errors():
+        resolve_precision(model.precision, "cpu" if device == "cpu" else "gpu")
         prompt = model.prompt if model.prompt_name is None else model.prompt_name
         description = describe(str(model.source), prompt=prompt, **{name: getattr(model, name) for name in names})
         tokenizer = open_tokenizer(description)
@@ -207,7 +212,7 @@ def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
 
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", help="a weight file of any format, or a model folder")
+    parser.add_argument("source", metavar="SRC", help="a weight file of any format, a model folder, or package:NAME/SUBDIR")
     parser.add_argument("target", metavar="DST", help="the file or folder to make; with folders tokenizer, pooling and configuration go along")
     parser.add_argument("--to", choices=FORMATS, help="the format; by default what DST's suffix says")
     parser.add_argument("--mapping", choices=MAPPINGS, help="which Burn module names the parameters; by default the source's own, else bert")
@@ -218,28 +223,35 @@ def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
 def convert(arguments: argparse.Namespace) -> Answer:
     from encoder.weights.convert import convert as convert_weights
 
-    _require(arguments.source)
+    source = _weights_at(arguments.source)
     options = {name: getattr(arguments, name) for name in ("to", "mapping", "precision", "align")}
     with model_errors(), progress_bar("writing and comparing") as advance:
-        report = convert_weights(arguments.source, arguments.target, progress=advance, **options)
+        report = convert_weights(source, arguments.target, progress=advance, **options)
     return asdict(report) | {"words": str(report)}
 
 
 def _add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a weight file of any format (.safetensors, .mpk, .mpk.gz, .bpk), or a model folder")
+    parser.add_argument("file", metavar="FILE", help="a weight file of any format (.safetensors, .mpk, .mpk.gz, .bpk), a model folder, or package:NAME/SUBDIR")
 
 
 def inspect(arguments: argparse.Namespace) -> Answer:
     from encoder.weights.inspect import inspect as inspect_weights
 
-    _require(arguments.file)
+    file = _weights_at(arguments.file)
     with model_errors():
-        return inspect_weights(arguments.file)
+        return inspect_weights(file)
 
 
-def _require(path: str) -> None:
+def _weights_at(path: str) -> str:
+    """The path itself, or the folder inside a Python package that package:NAME/SUBDIR means."""
+    if path.startswith("package:"):
+        from encoder.sources import fetch_model
+
+        with model_errors():
+            return str(fetch_model(path).folder)
     if not Path(path).exists():
         raise UsageError(f"{path}: expected a weight file or a model folder, found nothing there")
+    return path
 
 
 COMMANDS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from jobs.commands.command import Answer
+from jobs.wording import several
 
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
 
@@ -54,6 +55,8 @@ def show_plan(answer: Answer) -> str:
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
+    if answer["output_exists"]:
+        rows.append(("dataset", f"{answer['output']} stands there already: a run goes on with it as it was planned (`embermill status` says how far it is)"))
     unknown = "unknown: give --tokens-per-s (`embermill bench` measures it)"
     rows.append(("time", unknown if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])
@@ -105,11 +108,6 @@ def show_verify(answer: Answer) -> str:
 
 def _show_rows(answer: Answer) -> str:
     return f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"
-
-
-def several(number: int, noun: str) -> str:
-    """1 shard, 2 shards."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def show_bytes(number: float) -> str:

