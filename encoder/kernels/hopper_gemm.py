@@ -21,9 +21,12 @@ LARGEST_INPUTS = 1024
 
 @dataclass(frozen=True)
 class Tile:
+    """columns: of the 128 rows. stages: of shared memory. cluster: blocks that share the weights. skew: stages by which the second warpgroup stays behind."""
+
     columns: int = 256
     stages: int = 4
     cluster: int = 2
+    skew: int = 0
 
     @property
     def shared_bytes(self) -> int:
@@ -83,7 +86,8 @@ class HopperGemm:
     ) -> None:
         self.tile = tile or Tile()
         self.outputs, self.inputs, self.precision, self.bias = outputs, inputs, precision, bias
-        defines = dict(STORAGE=storage, ACTIVATION=activation, TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER=self.tile.cluster)
+        shape = dict(TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER=self.tile.cluster, SKEW=self.tile.skew)
+        defines = dict(STORAGE=storage, ACTIVATION=activation) | shape
         self.module = KernelModule("cuda/gemm_wgmma.cu", defines, "sm_90a")
         self.kernel = self.module.kernel("gemm_wgmma", (THREADS,), self.tile.shared_bytes)
         self.blocks = multiprocessors // self.tile.cluster * self.tile.cluster

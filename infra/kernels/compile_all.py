@@ -36,7 +36,9 @@ PORTABLE: dict[str, list[dict[str, int]]] = {
 TENSOR_CORES = {"cuda/attention_mma.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)]}
 HOPPER = {
     "cuda/attention_wgmma.cu": [{"HEAD_DIM": dim} for dim in (32, 64)],
-    "cuda/gemm_wgmma.cu": [{"TILE_N": n, "STAGES": stages, "CLUSTER": 2, "ACTIVATION": 1} for n, stages in ((256, 4), (128, 6))],
+    "cuda/gemm_wgmma.cu": [
+        {"TILE_N": n, "STAGES": stages, "CLUSTER": 2, "SKEW": skew, "ACTIVATION": 1} for n, stages, skew in ((256, 4, 0), (256, 4, 2), (128, 6, 0))
+    ],
 }
 
 Job = tuple[str, dict[str, int], str]

@@ -19,7 +19,7 @@ from encoder.ops.cuda_ops import AttentionPlan, CudaOps
 from encoder.ops.cupy_ops import STORAGES
 from tests.bench.peers_gpu import SHAPES, Workload, take_turns, write_model
 
-TILES = [Tile(256, 4, 2), Tile(256, 4, 1), Tile(128, 6, 2)]
+TILES = [Tile(), *(Tile(skew=skew) for skew in (1, 2, 3)), Tile(128, 6, 2), Tile(128, 6, 2, skew=4)]
 BUDGETS = [65536, 131072, 262144]
 
 
@@ -76,14 +76,14 @@ def ffn(ops: CudaOps, model: str, tokens: int) -> None:
         if candidate == 0:
             runs["library + gelu pass"] = pair(lambda gemm=gemm: (gemm(x.data.ptr, h.data.ptr, tokens, stream()), finish(h, None, None, h)))  # type: ignore[misc]
     for tile in TILES:
-        if not HopperGemm.fits(f, e, tile):
+        if f % tile.columns:
             continue
         for activation in (1, 0):
             fused = HopperGemm(
                 up.data.ptr, wide.data.ptr, f, e,
                 precision=ops.precision, storage=STORAGES[ops.precision], activation=activation, multiprocessors=ops.compute_units, tile=tile,
             )  # fmt: skip
-            name = f"wgmma {tile.columns}/{tile.stages}/{tile.cluster} {'gelu' if activation else 'no gelu'}"
+            name = f"wgmma {tile.columns}/{tile.stages}/{tile.cluster}/{tile.skew} {'gelu' if activation else 'no gelu'}"
             runs[name] = pair(lambda fused=fused: fused(x.data.ptr, h.data.ptr, tokens, stream()))  # type: ignore[misc]
     print("down", second.facts())
     flops = 2 * 2.0 * tokens * e * f
