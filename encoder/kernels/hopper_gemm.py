@@ -30,8 +30,12 @@ class Tile:
 
     @property
     def shared_bytes(self) -> int:
-        """Stages of x and weight, four boxes on their way out, barriers, and room to align to 1,024."""
-        return self.stages * (TILE_M + self.columns) * TILE_K * 2 + 4 * 64 * 64 * 2 + self.stages * 16 + 1024
+        """Stages of x and weight, boxes of 64 x 64 on their way out, barriers, and room to align to 1,024."""
+        boxes = 2 if self.columns % 128 else 4
+        return self.stages * (TILE_M + self.columns) * TILE_K * 2 + boxes * 64 * 64 * 2 + self.stages * 16 + 1024
+
+
+CHOSEN = Tile()
 
 
 class TensorMap(C.Structure):
@@ -84,7 +88,7 @@ class HopperGemm:
         multiprocessors: int,
         tile: Tile | None = None,
     ) -> None:
-        self.tile = tile or Tile()
+        self.tile = tile or CHOSEN
         self.outputs, self.inputs, self.precision, self.bias = outputs, inputs, precision, bias
         shape = dict(TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER=self.tile.cluster, SKEW=self.tile.skew)
         defines = dict(STORAGE=storage, ACTIVATION=activation) | shape
@@ -97,7 +101,7 @@ class HopperGemm:
     @staticmethod
     def fits(outputs: int, inputs: int, tile: Tile | None = None) -> bool:
         """Whether the kernel takes these shapes, and is worth it: from K = 1024 on, cuBLASLt and a pass of its own for the activation measured faster."""
-        return outputs % (tile or Tile()).columns == 0 and inputs % TILE_K == 0 and inputs < LARGEST_INPUTS
+        return outputs % (tile or CHOSEN).columns == 0 and inputs % TILE_K == 0 and inputs < LARGEST_INPUTS
 
     def __call__(self, x: int, out: int, rows: int, stream: int) -> None:
         if (x, out, rows) not in self.maps:

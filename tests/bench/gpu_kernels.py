@@ -1,6 +1,6 @@
 """Kernels one by one against what the card can do, variants in turns. For choosing tiles, algorithms and buckets; the figures go to infra/decisions.
 
-    python -m tests.bench.gpu_kernels ffn|attention|memory|budgets [--models minilm,base,large] [--precision float16]
+    python -m tests.bench.gpu_kernels ffn|attention|memory|budgets|tiles [--models minilm,base,large] [--precision float16]
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import numpy as np
 
 from encoder.batching import pack
 from encoder.device import choose_device
+from encoder.kernels import hopper_gemm
 from encoder.kernels.cublaslt import Gemm, Product
 from encoder.kernels.hopper_gemm import HopperGemm, Tile
 from encoder.ops.cuda_ops import AttentionPlan, CudaOps
 from encoder.ops.cupy_ops import STORAGES
 from tests.bench.peers_gpu import SHAPES, Workload, take_turns, write_model
 
-TILES = [Tile(), *(Tile(skew=skew) for skew in (1, 2, 3)), Tile(128, 6, 2), Tile(128, 6, 2, skew=4)]
+TILES = [Tile(), *(Tile(skew=skew) for skew in (1, 2, 3)), *(Tile(192, 5, skew=skew) for skew in (0, 2, 3, 4)), Tile(128, 6, skew=4)]
 BUDGETS = [65536, 131072, 262144]
 
 
@@ -78,7 +79,7 @@ def ffn(ops: CudaOps, model: str, tokens: int) -> None:
     for tile in TILES:
         if f % tile.columns:
             continue
-        for activation in (1, 0):
+        for activation in (1, 0) if tile in (TILES[0], TILES[3]) else (1,):
             fused = HopperGemm(
                 up.data.ptr, wide.data.ptr, f, e,
                 precision=ops.precision, storage=STORAGES[ops.precision], activation=activation, multiprocessors=ops.compute_units, tile=tile,
@@ -137,9 +138,24 @@ def budgets(model: str, precision: str, fused: tuple[bool, ...]) -> None:
             print(f"forward {model} {precision} {kind:9s} {name:12s} {rate / 1e6:6.3f} Mtok/s", flush=True)
 
 
+def tiles(model: str, precision: str) -> None:
+    """The whole pass with each tile of the product that has GELU in its epilogue."""
+    from tests.bench.gpu_forward import Ours
+
+    folder, passes = write_model(model, f"/tmp/{model}"), {}
+    for tile in TILES[:4:3] + TILES[6:8]:
+        hopper_gemm.CHOSEN = tile
+        passes[tile] = Ours(folder, precision)
+    for kind in ("fixed128", "fixed512", "mixed"):
+        work = Workload.make(kind, 1 << 20)
+        runs = {str(tile): one.prepare(work) for tile, one in passes.items()}
+        for name, rate in take_turns(runs, work.tokens, rounds=3, window_s=0.3).items():  # type: ignore[arg-type]
+            print(f"forward {model} {precision} {kind:9s} {name} {rate / 1e6:6.3f} Mtok/s", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["ffn", "attention", "memory", "budgets"])
+    parser.add_argument("what", choices=["ffn", "attention", "memory", "budgets", "tiles"])
     parser.add_argument("--models", default="minilm,base,large")
     parser.add_argument("--precision", default="float16")
     parser.add_argument("--tokens", default="65536")
@@ -148,6 +164,9 @@ def main() -> None:
     for model in args.models.split(","):
         if args.what == "budgets":
             budgets(model, args.precision, tuple(value == "1" for value in args.fused.split(",")))
+            continue
+        if args.what == "tiles":
+            tiles(model, args.precision)
             continue
         ops = CudaOps(choose_device("gpu"), args.precision)
         for tokens in map(int, args.tokens.split(",")):

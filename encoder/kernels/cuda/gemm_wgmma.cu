@@ -15,7 +15,7 @@
 #define A_BYTES (TILE_M * TILE_K * 2)
 #define B_BYTES (TILE_N * TILE_K * 2)
 #define BOX_BYTES (64 * 64 * 2)             // 64 rows x 64 columns on their way out
-#define BOXES 2                             // of them per warpgroup
+#define BOXES (TILE_N % 128 ? 1 : 2)        // of them per warpgroup
 #define ROUNDS (TILE_N / (64 * BOXES))
 #define SKEW_BARRIER 3                      // 1 and 2 are the warpgroups' own
 #if SKEW > STAGES

@@ -9,7 +9,7 @@ from tests.encoder.kernels.card import LIMITS, a_card, fresh_random, relative_er
 
 pytestmark = pytest.mark.gpu
 
-TILES = [(256, 4, 2), (256, 4, 1), (128, 6, 2), (256, 4, 2, 2), (256, 4, 2, 3), (256, 4, 1, 1), (128, 6, 2, 5)]
+TILES = [(256, 4, 2), (256, 4, 1), (128, 6, 2), (256, 4, 2, 2), (256, 4, 2, 3), (256, 4, 1, 1), (128, 6, 2, 5), (192, 5, 2), (192, 5, 2, 3)]
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
