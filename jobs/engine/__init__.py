@@ -47,7 +47,8 @@ class Engine(Protocol):
     """What a worker drives, from one thread. An engine may have more, and the job uses it where it is there:
 
     stage_seconds: {"tokenize": …, "encode": …}, busy seconds since it was made; may overlap.
-    answers_promptly: true where no answer is held back for texts that are still to come; its stream then stays open while there is nothing to do.
+    answers_promptly: true where no answer is held back for texts that are still to come, nor an exception or close() until they have come; its stream
+    then stays open while there is nothing to do.
     precision, device_name, device_uuid, kernel_set: strings, for the record (and precision for the plan).
     describe(model) -> fingerprint, a class method that loads no weights: a finished dataset is then checked before anything else.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -74,11 +74,16 @@ class TaskQueue(Generic[T]):
     def empty(self) -> bool:
         return not self._items
 
-    def take(self, timeout_s: float | None) -> T | None:
-        """The next one; None where none came in time (timeout_s None: where none will)."""
+    def take(self, timeout_s: float | None, left: Callable[[], bool] = lambda: False) -> T | None:
+        """The next one; None where none came in time (timeout_s None: where none will), or once the taker has `left`: who makes that true calls wake()."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
-            return self._items.popleft() if self._items else None
+            self._changed.wait_for(lambda: self._closed or self._items or left(), timeout_s)
+            return self._items.popleft() if self._items and not left() else None
+
+    def wake(self) -> None:
+        """Whoever waits in take looks again whether it has left."""
+        with self._changed:
+            self._changed.notify_all()
 
     def wait(self) -> bool:
         """Until there is something to take; False once the queue is closed and empty."""

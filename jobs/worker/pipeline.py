@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import pyarrow as pa
@@ -133,7 +134,7 @@ class Pipeline:
 
     def _run_for(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
         try:
-            self._stream(lambda: tasks.take(patience_s))
+            self._stream(tasks, patience_s)
         except EngineFailed as failed:
             tasks.put_back(failed.waiting)
             if len(failed.suspects) == 1:
@@ -143,21 +144,23 @@ class Pipeline:
                     self._run_alone(task)
 
     def _run_alone(self, task: Task) -> None:
-        alone = iter((task,))
+        alone = TaskQueue[Task]()
+        alone.put(task)
+        alone.close()
         try:
-            self._stream(lambda: next(alone, None))
+            self._stream(alone, None)
         except EngineFailed as failed:
             self._emit(engine_failure(task, failed.cause))
 
-    def _stream(self, next_task: Callable[[], Task | None]) -> None:
-        _Stream(self._engine, self._work, self._emit, self._clock, next_task).run()
+    def _stream(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
+        _Stream(self._engine, self._work, self._emit, self._clock).run(tasks, patience_s)
 
 
 class _Stream:
-    """One run of the three threads, from the first task to the moment when there is none."""
+    """One run of the three threads, from the first task to the moment when none came for `patience_s` (None: when none will)."""
 
-    def __init__(self, engine: Engine, work: Work, emit: Callable[[Event], None], clock: StageClock, next_task: Callable[[], Task | None]) -> None:
-        self._engine, self._work, self._emit, self._clock, self._next_task = engine, work, emit, clock, next_task
+    def __init__(self, engine: Engine, work: Work, emit: Callable[[Event], None], clock: StageClock) -> None:
+        self._engine, self._work, self._emit, self._clock = engine, work, emit, clock
         self._read: Channel[_Item] = Channel(ROWS_AHEAD)
         self._done: Channel[_Item] = Channel(ROWS_AHEAD)
         self._held: deque[_Item] = deque()  # given to the engine (or waiting behind what was), oldest first
@@ -166,9 +169,10 @@ class _Stream:
         self._defects: list[BaseException] = []
         self._sink: ShardSink | None = None
         self._opened_s = time.monotonic()
+        self._over = False  # the engine has ended: no more tasks are taken
 
-    def run(self) -> None:
-        bodies = {"reader": self._reader, "writer": self._writer}
+    def run(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
+        bodies = {"reader": partial(self._reader, tasks, patience_s), "writer": self._writer}
         threads = [threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True) for name, body in bodies.items()]
         for thread in threads:
             thread.start()
@@ -178,14 +182,19 @@ class _Stream:
         except Exception as error:
             engine_error = error
         finally:
+            self._over = True
+            tasks.wake()
             self._read.abandon()
             self._done.close()
             for thread in threads:
                 thread.join()
         if self._defects:
             raise self._defects[0]
+        unfinished = [attempt for attempt in self._attempts if not attempt.over]
+        if engine_error is None and unfinished:
+            engine_error = EngineError("the engine ended its stream before its texts were at an end")
         if engine_error is not None:
-            self._give_back(engine_error)
+            self._give_back(unfinished, engine_error)
 
     def _guarded(self, body: Callable[[], None]) -> None:
         """A fault of ours in a thread ends the stream, and is raised by run."""
@@ -198,8 +207,8 @@ class _Stream:
 
     # -- reader thread
 
-    def _reader(self) -> None:
-        while (task := self._next_task()) is not None:
+    def _reader(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
+        while (task := tasks.take(patience_s, lambda: self._over)) is not None:
             attempt = _Attempt(task)
             self._attempts = [*(each for each in self._attempts if not each.over), attempt]
             self._clock.began(attempt.number)
@@ -269,12 +278,12 @@ class _Stream:
         while self._held and not _has_texts(self._held[0]):
             self._done.put(self._held.popleft())
 
-    def _give_back(self, cause: Exception) -> None:
+    def _give_back(self, unfinished: list[_Attempt], cause: Exception) -> None:
         """Raise EngineFailed with what is not finished. Where all is, the engine's fault is nobody's: some answer may have been another's."""
-        unfinished = [attempt for attempt in self._attempts if not attempt.over]
         if not unfinished:
             raise cause
-        held = {item.attempt for item in self._held if _has_texts(item)}
+        with self._turn:  # a thread of the engine's may still be handing something over
+            held = {item.attempt for item in self._held if _has_texts(item)}
         suspects = [attempt for attempt in unfinished if attempt in held] or unfinished
         waiting = [attempt.rest() for attempt in unfinished if attempt not in suspects]
         raise EngineFailed(cause, [attempt.rest() for attempt in suspects], waiting) from cause

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
 
+import hypothesis
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import strategies as st
 
 from jobs.corpus.rows import RowBatch
 from jobs.engine import Embedded, Engine
@@ -40,6 +43,49 @@ def run(
     Pipeline(engine, Work(read, shelf.open_shard, rows_per_shard, LIMITS, refuse_long_texts), events.append).run(queue)
     assert not [thread.name for thread in threading.enumerate() if thread.name in ("reader", "writer")], "a pipeline leaves no thread behind"
     return events
+
+
+class _Running:
+    """A pipeline in a thread of its own, over a queue that stays open to the end of the `with`; by then it must be through."""
+
+    def __init__(self, engine: Engine, read: Callable[[Partition], Iterator[RowBatch]] = lambda p: rows_of(p, 20), shelf: Shelf | None = None) -> None:
+        self.queue, self.through, self.failure = TaskQueue[Task](), SimpleQueue[Done | Failed](), list[BaseException]()
+        self.emit: Callable[[Done | Failed], None] = self.through.put
+        self.pipeline = Pipeline(engine, Work(read, (shelf or Shelf()).open_shard, 7, LIMITS), self._hear)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self.pipeline.run(self.queue)
+        except BaseException as error:
+            self.failure.append(error)
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Done | Failed):
+            self.emit(event)
+
+    def next(self) -> Done | Failed:
+        """The next partition that is through, one way or the other."""
+        return self.through.get(timeout=20)
+
+    def note_next(self, through: dict[int, str]) -> None:
+        """Its kind of failure, "" for none, by its number."""
+        event = self.next()
+        assert event.partition not in through, f"partition {event.partition} was reported twice"
+        through[event.partition] = event.kind if isinstance(event, Failed) else ""
+
+    def __enter__(self) -> _Running:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.queue.close()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+def raising(event: Event) -> None:
+    raise ZeroDivisionError
 
 
 def receipts(events: list[Event]) -> list[tuple[int, int, bool]]:
@@ -86,28 +132,100 @@ def test_an_engine_that_holds_texts_back_gives_them_out_when_nothing_more_is_que
     assert not thread.is_alive()
 
 
+class Prompt(engines.PlainEngine):
+    """Its streams stay open; it raises on the text "poison", or what `fault` says."""
+
+    answers_promptly = True
+
+    def __init__(self, fault: str = "") -> None:
+        super().__init__()
+        self.fault = fault
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        for texts_of_a_batch in texts:
+            if "poison" in texts_of_a_batch.to_pylist():
+                raise RuntimeError("poison")
+            yield self.answer(texts_of_a_batch)
+            if self.fault == "ends early":
+                return
+
+
+def test_an_engine_that_fails_while_its_stream_is_open_and_nothing_is_queued_is_reported() -> None:
+    with _Running(Prompt(), lambda p: rows_of(p, 20) if p.number else iter([batch(0, ["poison"])])) as running:
+        running.queue.put(Task(partition(0)))
+        assert isinstance(running.next(), Failed)
+        running.queue.put(Task(partition(1)))
+        assert isinstance(running.next(), Done), "it goes on with the next"
+    assert not running.failure
+
+
+class Threaded(Prompt):
+    """Takes its texts ahead, in a thread of its own that nobody waits for."""
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        ahead: SimpleQueue[pa.Array | None] = SimpleQueue()
+        threading.Thread(target=lambda: [*map(ahead.put, texts), ahead.put(None)], daemon=True).start()
+        return super().embed(iter(ahead.get, None))
+
+
+@hypothesis.settings(deadline=None, max_examples=40)
+@hypothesis.given(
+    st.sampled_from([Prompt, Threaded, engines.PoisonedEngine]), st.lists(st.tuples(st.sampled_from(["", "engine", "bad_data", "storage"]), st.booleans()))
+)
+def test_whatever_fails_each_partition_is_through_once_and_only_its_own_fault_is_told(make: type[Engine], faults: list[tuple[str, bool]]) -> None:
+    """faults: of each partition what goes wrong with it, and whether it is waited for before the next is queued."""
+    shelf, through, kinds = Shelf(), dict[int, str](), [kind for kind, _ in faults]
+    shelf.fail_on = {(number, 1) for number, kind in enumerate(kinds) if kind == "storage"}
+
+    def read(p: Partition) -> Iterator[RowBatch]:
+        yield from rows_of(p, 9)
+        if kinds[p.number] == "engine":
+            yield batch(9, ["poison"])
+        elif kinds[p.number] == "bad_data":
+            raise DataError("broken")
+
+    with _Running(make(), read, shelf) as running:
+        for number, (_, wait) in enumerate(faults):
+            running.queue.put(Task(partition(number)))
+            while wait and number not in through:
+                running.note_next(through)
+        while len(through) < len(faults):
+            running.note_next(through)
+    assert [through[number] for number in range(len(faults))] == kinds
+    assert running.through.empty() and not running.failure
+    assert {(number, ordinal) for number, kind in enumerate(kinds) for ordinal in range(1 if kind else 2)} == shelf.shards.keys()
+
+
+def test_an_engine_that_ends_its_stream_early_loses_no_partition() -> None:
+    with _Running(Prompt("ends early")) as running:
+        for number in range(4):
+            running.queue.put(Task(partition(number)))
+        through = [running.next() for _ in range(4)]
+    assert {event.partition for event in through} == set(range(4))
+    assert all("ended its stream" in event.message for event in through if isinstance(event, Failed))
+
+
+def test_a_fault_of_ours_ends_a_stream_that_is_open() -> None:
+    with _Running(Prompt()) as running:
+        running.emit = raising
+        running.queue.put(Task(partition(0)))
+        running.thread.join(20)
+        assert [type(error) for error in running.failure] == [ZeroDivisionError]
+
+
 def test_the_stream_of_an_engine_that_answers_promptly_stays_open_while_nothing_is_queued() -> None:
-    streams, done = [], threading.Semaphore(0)
+    streams = []
 
-    class Prompt(engines.PlainEngine):
-        answers_promptly = True
-
+    class Counting(Prompt):
         def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
             streams.append(1)
             return super().embed(texts)
 
-    queue, shelf = TaskQueue[Task](), Shelf()
-    work = Work(lambda p: rows_of(p, 3), shelf.open_shard, 7, LIMITS)
-    pipeline = Pipeline(Prompt(), work, lambda event: done.release() if isinstance(event, Done) else None)
-    thread = threading.Thread(target=pipeline.run, args=(queue,))
-    thread.start()
-    for number in range(3):
-        time.sleep(3 * IDLE_S)
-        queue.put(Task(partition(number)))
-        assert done.acquire(timeout=20), "each partition is reported while the queue is empty and open"
-    queue.close()
-    thread.join(20)
-    assert not thread.is_alive()
+    with _Running(Counting()) as running:
+        for number in range(3):
+            time.sleep(3 * IDLE_S)
+            running.queue.put(Task(partition(number)))
+            assert isinstance(running.next(), Done), "each partition is reported while the queue is empty and open"
     assert len(streams) == 1
 
 
