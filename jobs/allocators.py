@@ -15,19 +15,22 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-ARENAS_PER_THREAD = 2
+ARENAS_PER_THREAD = {"cpu": 2, "gpu": 8}  # glibc's own: 8 for each core
+MIMALLOC_PURGE_DELAY_MS = {"cpu": "0", "gpu": "10"}  # its own: 10
 DRIVER_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "MIMALLOC_PURGE_DELAY": "0"}
 M_ARENA_MAX = -8  # malloc.h
 
 
 def worker_settings(device: str, threads: int) -> dict[str, str]:
-    """The environment of a worker on "cpu" or "gpu" that computes on so many threads."""
-    if device == "cpu":
-        return {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc", "MALLOC_ARENA_MAX": str(ARENAS_PER_THREAD * threads), "MIMALLOC_PURGE_DELAY": "0"}
-    jemalloc = _ray_jemalloc()
-    if jemalloc is None or "LD_PRELOAD" in os.environ:
-        return {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}
-    return {"ARROW_DEFAULT_MEMORY_POOL": "system", "LD_PRELOAD": str(jemalloc), "MALLOC_CONF": "background_thread:true"}
+    """The environment of a worker on "cpu" or "gpu" that computes on so many threads. All is said, since a worker may inherit the driver's settings."""
+    mimalloc = {
+        "ARROW_DEFAULT_MEMORY_POOL": "mimalloc",
+        "MALLOC_ARENA_MAX": str(ARENAS_PER_THREAD[device] * threads),
+        "MIMALLOC_PURGE_DELAY": MIMALLOC_PURGE_DELAY_MS[device],
+    }
+    if device == "cpu" or "LD_PRELOAD" in os.environ or (jemalloc := _ray_jemalloc()) is None:
+        return mimalloc
+    return mimalloc | {"ARROW_DEFAULT_MEMORY_POOL": "system", "LD_PRELOAD": str(jemalloc), "MALLOC_CONF": "background_thread:true"}
 
 
 def _ray_jemalloc() -> Path | None:

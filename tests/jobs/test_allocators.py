@@ -35,7 +35,9 @@ def test_a_gpu_workers_allocations_are_jemallocs() -> None:
 
 def test_a_users_own_allocator_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_PRELOAD", "libmine.so")
-    assert "LD_PRELOAD" not in worker_settings("gpu", 16)
+    settings = worker_settings("gpu", 16)
+    assert "LD_PRELOAD" not in settings
+    assert settings["MALLOC_ARENA_MAX"] == "128", "not the driver's two, which a worker inherits: sixteen tokenizer threads stood in line for them"
 
 
 def test_a_cpu_worker_has_two_arenas_for_each_of_its_threads() -> None:
