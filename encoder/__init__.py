@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DeviceError": "errors",
-    "EncodedBatch": "stream",
+    "EncodedBatch": "windows",
     "Encoder": "encoder",
     "EncoderError": "errors",
     "InputError": "errors",

@@ -30,6 +30,16 @@ class _Work(NamedTuple):
     written: Written
 
 
+class _Unsubmitted:
+    """Pending of a batch that the program did not take. It fails in its turn like any other: a program counts on `depth` of them in order."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def result(self) -> np.ndarray:
+        raise self._error
+
+
 class Runner:
     """Runs batches through `program` in the order in which they come, `program.depth` of them in flight.
 
@@ -70,10 +80,13 @@ class Runner:
     def _submit_all(self) -> None:
         try:
             while True:
-                for work in self._groups.get():
-                    self._submit(work)
+                self._submit_group(self._groups.get())
         except ChannelClosed:
             self._in_flight.finish()
+
+    def _submit_group(self, group: list[_Work]) -> None:  # its own frame, so that nobody's embeddings are held while there is nothing to do
+        for work in group:
+            self._submit(work)
 
     def _submit(self, work: _Work) -> None:
         self._enter()
@@ -83,10 +96,8 @@ class Runner:
         try:
             pending = self._program.submit(work.batch)
         except BaseException as error:  # of this batch alone; it is the caller's to handle
-            self._leave()
-            work.written.set_exception(error)
-        else:
-            self._in_flight.put((pending, work))
+            pending = _Unsubmitted(error)
+        self._in_flight.put((pending, work))
 
     def _collect_all(self) -> None:
         try:

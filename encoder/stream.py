@@ -10,6 +10,7 @@ depends on what had arrived; no embedding does, because a document's bits do not
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from encoder.tokenizer import TokenizedTexts
 from encoder.windows import Batch, Documents, EncodedBatch, Part, WaitingDocuments, Window, joined
 
 Tokenize = Callable[[Any, int], TokenizedTexts]
-LINGER_S = 0.02  # how long a window that is not full waits for more, while nothing else is being computed, before it goes as it is
+LINGER_S = 0.02  # how long documents that fill no window wait for more, while nothing else is being computed, before they go as they are
 BATCHES_WAITING = 4  # finished batches that wait for the caller
 DOCUMENTS_PER_WINDOW = 16_384  # very short ones would otherwise fill a window by the million
 
@@ -50,16 +51,9 @@ class Budget(NamedTuple):
 def encode_stream(batches: Iterable[Iterator[Piece]], tokenize: Tokenize, runner: Runner, dimension: int, budget: Budget) -> Iterator[EncodedBatch]:
     """One EncodedBatch for each iterator of pieces, in order. `batches` is read in a thread of ours; what it or a stage raises comes out here, in its turn."""
     stream = _Stream(tokenize, runner, dimension, budget)
-    stream.start(batches)
     try:
-        while True:
-            try:
-                arrived = stream.outgoing.get()
-            except ChannelClosed:
-                return
-            if isinstance(arrived, BaseException):
-                raise arrived
-            yield arrived.encoded(dimension)
+        stream.start(batches)
+        yield from iter(stream.next_batch, None)  # no name here for a batch: it is the caller's, and nobody else holds it
     finally:
         stream.close()
 
@@ -69,10 +63,11 @@ class _Stream:
         self._tokenize, self._runner, self._dimension, self._budget = tokenize, runner, dimension, budget
         self._pool = ThreadPoolExecutor(budget.tokenize_threads, thread_name_prefix="encoder-tokenize")
         self._tokenized: Channel[tuple[Piece, Future[TokenizedTexts]] | BaseException] = Channel(capacity=budget.tokenize_threads + 2)
-        self.outgoing: Channel[Batch | BaseException] = Channel(BATCHES_WAITING)
+        self._outgoing: Channel[Batch | BaseException] = Channel(BATCHES_WAITING)
         self._current = Batch()
         self._finished: deque[Batch] = deque()  # read whole; they go to the caller when all of them is under way
         self._waiting = WaitingDocuments()
+        self._linger_until_s = 0.0
         self._in_flight: list[Written] = []
         self._left = False  # by the caller, before the end
 
@@ -80,10 +75,20 @@ class _Stream:
         threading.Thread(target=self._read, args=(batches,), name="encoder-read", daemon=True).start()
         threading.Thread(target=self._pack, name="encoder-pack", daemon=True).start()
 
+    def next_batch(self) -> EncodedBatch | None:
+        """Waits for it; None at the end. Raises what went wrong with it."""
+        try:
+            arrived = self._outgoing.get()
+        except ChannelClosed:
+            return None
+        if isinstance(arrived, BaseException):
+            raise arrived
+        return arrived.encoded(self._dimension)
+
     def close(self) -> None:
         """The caller wants no more: stages end, and what is packed but not begun is not computed."""
         self._left = True
-        self.outgoing.close()
+        self._outgoing.close()
         self._tokenized.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._cancel()
@@ -109,8 +114,9 @@ class _Stream:
         try:
             while True:
                 try:
-                    arrived = self._tokenized.get(timeout_s=LINGER_S if self._waiting else None)
+                    arrived = self._tokenized.get(self._patience_s())
                 except TimeoutError:
+                    self._linger()
                     if all(written.done() for written in self._in_flight):  # else the device has enough to do, and the window may still fill
                         self._send_rest()
                     continue
@@ -122,9 +128,18 @@ class _Stream:
         except BaseException as error:
             self._end(error)
 
+    def _patience_s(self) -> float | None:
+        """How long to wait for more: as long as what is waiting may linger, however little comes meanwhile."""
+        return max(0.0, self._linger_until_s - time.monotonic()) if self._waiting else None
+
+    def _linger(self) -> None:
+        self._linger_until_s = time.monotonic() + LINGER_S
+
     def _take(self, piece: Piece, tokens: TokenizedTexts) -> None:
         batch = self._current
-        batch.tokens.append(tokens)
+        batch.note(tokens)
+        if not self._waiting:
+            self._linger()
         self._waiting.add(Documents(batch, piece.of, tokens.input_ids, tokens.offsets))
         if piece.last:
             self._finished.append(batch)
@@ -140,11 +155,11 @@ class _Stream:
 
     def _send_window(self) -> None:
         documents = self._waiting.take(self._budget.window_tokens, DOCUMENTS_PER_WINDOW)
-        input_ids = joined([part.input_ids for part in documents], np.empty(0, np.int32))
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.offsets) for part in documents]))])
-        embeddings = self._room(documents)
-        batches = pack(input_ids, offsets, self._budget.max_batch_tokens, self._budget.row_block)
-        window = Window(embeddings, self._runner.submit(list(batches), embeddings))
+        try:
+            window = self._submitted(documents)
+        except Exception as error:
+            window = Window.failed(error)
+        self._linger()
         self._in_flight = [written for written in self._in_flight if not written.done()] + window.written
         if self._left:  # while it was being submitted
             self._cancel()
@@ -154,9 +169,16 @@ class _Stream:
             batch.taken += count
             first += count
 
+    def _submitted(self, documents: list[Documents]) -> Window:
+        input_ids = joined([part.input_ids for part in documents], np.empty(0, np.int32))
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.offsets) for part in documents]))])
+        embeddings = self._room(documents)
+        batches = pack(input_ids, offsets, self._budget.max_batch_tokens, self._budget.row_block)
+        return Window(embeddings, self._runner.submit(list(batches), embeddings))
+
     def _give_out(self) -> None:
-        while self._finished and not self._waiting.holds_some_of(self._finished[0]):
-            self.outgoing.put(self._finished.popleft())
+        while self._finished and self._finished[0].under_way:
+            self._outgoing.put(self._finished.popleft())
 
     def _room(self, documents: list[Documents]) -> np.ndarray:
         """[documents, E] for a window's embeddings: a stretch of its batch's own, where it holds part of one batch and nothing else."""
@@ -166,15 +188,17 @@ class _Stream:
         return batch.whole(of, self._dimension)[batch.taken : batch.taken + count]
 
     def _end(self, error: BaseException | None) -> None:
+        if self._left:
+            return
         try:
             self._send_rest()
             if error is not None:
-                self.outgoing.put(error)
+                self._outgoing.put(error)
         except ChannelClosed:
             return
         except BaseException as failure:
-            _offer(self.outgoing, failure)
-        self.outgoing.finish()
+            _offer(self._outgoing, failure)
+        self._outgoing.finish()
 
 
 def _offer(channel: Channel[Any], item: object) -> None:

@@ -25,6 +25,13 @@ class Window:
     def __init__(self, embeddings: np.ndarray, written: list[Written]) -> None:
         self.embeddings, self.written = embeddings, written
 
+    @classmethod
+    def failed(cls, error: Exception) -> Window:
+        """One that could not be made: the batches that have documents in it fail in their turn."""
+        never = Written()
+        never.set_exception(error)
+        return cls(np.empty((0, 0), np.float32), [never])
+
     def wait(self) -> None:
         for batch in self.written:
             batch.result()
@@ -39,13 +46,26 @@ class Part(NamedTuple):
 
 
 class Batch:
-    """A caller's batch on its way: its tokenised pieces, and its parts in windows."""
+    """A caller's batch on its way: token counts of its pieces, and its parts in windows."""
 
     def __init__(self) -> None:
-        self.tokens: list[TokenizedTexts] = []
         self.parts: list[Part] = []
         self.taken = 0  # documents that have a window
+        self._num_documents = 0  # so far
+        self._num_tokens: list[np.ndarray] = []
+        self._num_tokens_dropped: list[np.ndarray] = []
         self._whole: np.ndarray | None = None
+
+    def note(self, tokens: TokenizedTexts) -> None:
+        """Its next piece. The ids are not kept: windows have them for as long as they are needed."""
+        self._num_documents += len(tokens.num_tokens_dropped)
+        self._num_tokens.append(tokens.num_tokens)
+        self._num_tokens_dropped.append(tokens.num_tokens_dropped)
+
+    @property
+    def under_way(self) -> bool:
+        """Every document that has come has a window."""
+        return self.taken == self._num_documents
 
     def whole(self, of: int, dimension: int) -> np.ndarray:
         """[of, E]: where its embeddings end up when several windows make them. A window of nothing else writes here at once."""
@@ -59,8 +79,8 @@ class Batch:
             part.window.wait()
         return EncodedBatch(
             self._embeddings(dimension),
-            joined([piece.num_tokens for piece in self.tokens], np.empty(0, np.int32)),
-            joined([piece.num_tokens_dropped for piece in self.tokens], np.empty(0, np.int32)),
+            joined(self._num_tokens, np.empty(0, np.int32)),
+            joined(self._num_tokens_dropped, np.empty(0, np.int32)),
         )
 
     def _embeddings(self, dimension: int) -> np.ndarray:
@@ -107,10 +127,6 @@ class WaitingDocuments:
 
     def __bool__(self) -> bool:
         return bool(self._documents)
-
-    def holds_some_of(self, batch: Batch) -> bool:
-        """Of the oldest batch that has any here."""
-        return bool(self._documents) and self._documents[0].batch is batch
 
     def add(self, documents: Documents) -> None:
         if documents.num_documents:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
-import sys
+import itertools
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis
 import numpy as np
@@ -15,65 +17,20 @@ from hypothesis import strategies as st
 
 from encoder.batching import PackedBatch
 from encoder.busy import BusyClock
-from encoder.channel import Channel, ChannelClosed
 from encoder.runner import Runner
-from encoder.stream import Budget, Piece, encode_stream
+from encoder.stream import LINGER_S, Budget, encode_stream
 from encoder.tokenizer import TokenizedTexts
-from encoder.turns import SHORT_TURNS, TURN_S
-from encoder.windows import Batch, Documents, EncodedBatch, WaitingDocuments
-
-BUDGET = Budget(max_batch_tokens=8, row_block=1, window_tokens=24, tokenize_threads=2)
+from encoder.windows import EncodedBatch
+from tests.encoder.streams import BUDGET, Sums, comes_true, in_pieces, random_batches, tokenize, whole
 
 
-class Sums:
-    """A Program whose embedding is the sum of a document's ids; `act` is called with each batch before it is computed."""
-
-    depth = 2
-
-    def __init__(self, act: Callable[[PackedBatch], None] = lambda batch: None) -> None:
-        self.act, self.closed, self.most_in_flight, self.in_flight = act, False, 0, 0
-
-    def submit(self, batch: PackedBatch) -> Sum:
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        return Sum(self, batch)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Sum:
-    def __init__(self, program: Sums, batch: PackedBatch) -> None:
-        self.program, self.batch = program, batch
-
-    def result(self) -> np.ndarray:
-        self.program.in_flight -= 1
-        self.program.act(self.batch)
-        return np.add.reduceat(self.batch.input_ids, self.batch.cu_seqlens[:-1])[:, None].astype(np.float32)
-
-
-def tokenize(documents: list[list[int]], first: int) -> TokenizedTexts:
-    lengths = [len(document) for document in documents]
-    flat = np.array([token for document in documents for token in document], np.int32)
-    return TokenizedTexts(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.zeros(len(documents), np.int32))
-
-
-def whole(batch: list[list[int]]) -> Iterator[Piece]:
-    yield Piece(batch, 0, len(batch), last=True)
-
-
-def embed(program: Sums, batches: object, tokenize: object = tokenize) -> Iterator[EncodedBatch]:
+def embed(program: Sums, batches: object, tokenize: object = tokenize, budget: Budget = BUDGET) -> Iterator[EncodedBatch]:
     runner = Runner(program, BusyClock())
     try:
-        yield from encode_stream((whole(batch) for batch in batches), tokenize, runner, 1, BUDGET)  # type: ignore[attr-defined, arg-type]
+        yield from encode_stream((whole(batch) for batch in batches), tokenize, runner, 1, budget)  # type: ignore[attr-defined, arg-type]
     finally:
         runner.close()
         assert program.closed
-
-
-def random_batches(count: int) -> list[list[list[int]]]:
-    random = np.random.default_rng(count)
-    return [[random.integers(1, 100, random.integers(1, 12)).tolist() for _ in range(random.integers(0, 9))] for _ in range(count)]
 
 
 def test_every_document_gets_its_own_embedding() -> None:
@@ -83,11 +40,6 @@ def test_every_document_gets_its_own_embedding() -> None:
         assert encoded.embeddings[:, 0].tolist() == [sum(document) for document in batch]
         assert encoded.num_tokens.tolist() == [len(document) for document in batch]
     assert program.most_in_flight == program.depth
-
-
-def in_pieces(batch: list[list[int]]) -> Iterator[Piece]:
-    for first in range(0, max(1, len(batch)), 3):
-        yield Piece(batch[first : first + 3], first, len(batch), last=first + 3 >= len(batch))
 
 
 def test_a_batch_over_several_windows_alone_and_beside_others() -> None:
@@ -138,53 +90,6 @@ def test_a_window_that_is_not_full_waits_while_the_device_is_busy() -> None:
     list(encode_stream((whole(batch) for batch in batches()), tokenize, runner, 1, BUDGET._replace(window_tokens=8)))
     runner.close()
     assert sizes == [8, 8]
-
-
-@hypothesis.given(st.lists(st.lists(st.integers(1, 9), max_size=6), max_size=8), st.integers(1, 12), st.integers(1, 5))
-def test_waiting_documents_come_out_in_order_as_many_as_fit(pieces: list[list[int]], max_tokens: int, max_documents: int) -> None:
-    waiting = WaitingDocuments()
-    lengths = [length for piece in pieces for length in piece]
-    ids = iter(range(sum(lengths)))
-    for piece in pieces:
-        flat = np.array([next(ids) for _ in range(sum(piece))], np.int32)
-        waiting.add(Documents(Batch(), len(piece), flat, np.concatenate([[0], np.cumsum(piece)]).astype(np.int64)))
-    came: list[int] = []
-    while waiting:
-        assert (waiting.num_documents, waiting.num_tokens) == (len(lengths), sum(lengths))
-        taken = waiting.take(max_tokens, max_documents)
-        count, tokens = sum(part.num_documents for part in taken), sum(part.num_tokens for part in taken)
-        assert [int(length) for part in taken for length in np.diff(part.offsets)] == lengths[:count]
-        assert count == 1 or (count <= max_documents and tokens <= max_tokens)
-        assert count == max_documents or count == len(lengths) or tokens + lengths[count] > max_tokens
-        came += [int(token) for part in taken for token in part.input_ids]
-        del lengths[:count]
-    assert came == list(range(len(came)))
-    assert not lengths
-
-
-def test_the_next_batch_is_submitted_while_the_last_one_is_waited_for() -> None:
-    """Also where windows come one by one: a device that waits for the thread that waits for it stands idle half of the time."""
-    batches = 20
-    submitted = [threading.Event() for _ in range(batches + 1)]
-    submitted[batches].set()  # nothing follows the last one
-
-    class Overlapping(Sums):
-        count = 0
-
-        def submit(self, batch: PackedBatch) -> Sum:
-            submitted[self.count].set()
-            self.count += 1
-            return super().submit(batch)
-
-    collected = iter(range(batches))
-    runner = Runner(Overlapping(lambda batch: waits_for(submitted[next(collected) + 1])), BusyClock())
-    encoded = list(encode_stream((whole([[number] * 8]) for number in range(batches)), tokenize, runner, 1, BUDGET._replace(window_tokens=8)))
-    runner.close()
-    assert [batch.embeddings.item() for batch in encoded] == [8 * number for number in range(batches)]
-
-
-def waits_for(event: threading.Event) -> None:
-    assert event.wait(timeout=20)
 
 
 def test_a_slow_program_and_a_slow_caller() -> None:
@@ -245,10 +150,7 @@ def test_a_stream_that_is_left_ends_its_threads(leave: str) -> None:
     del stream
     gc.collect()
     runner.close()
-    deadline_s = time.monotonic() + 10
-    while set(threading.enumerate()) - before and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert set(threading.enumerate()) <= before
+    assert comes_true(lambda: set(threading.enumerate()) <= before)
 
 
 def test_what_is_packed_for_a_caller_who_left_is_not_computed() -> None:
@@ -272,55 +174,99 @@ def test_what_is_packed_for_a_caller_who_left_is_not_computed() -> None:
     assert computed <= 100 + Sums.depth
 
 
-def test_turns_are_short_while_something_is_in_flight_and_only_then() -> None:
-    before, seen = sys.getswitchinterval(), list[float]()
-    runner = Runner(Sums(lambda batch: seen.append(sys.getswitchinterval())), BusyClock(), SHORT_TURNS)
-    for number in (1, 2):
-        list(encode_stream([whole([[number] * 8] * 3)], tokenize, runner, 1, BUDGET))
+def test_texts_that_trickle_in_are_answered_while_they_do() -> None:
+    """A window that is never full goes once what is in it has lingered, though more comes all the time."""
+    answered, trickled = threading.Event(), 0
+
+    def trickle() -> Iterator[list[list[int]]]:
+        nonlocal trickled
+        while not answered.is_set() and trickled < 400:
+            trickled += 1
+            yield [[trickled]]
+            time.sleep(LINGER_S / 10)
+
+    for encoded in embed(Sums(), trickle(), budget=BUDGET._replace(window_tokens=1_000_000)):
+        answered.set()
+        assert encoded.embeddings.shape == (1, 1)
+    assert trickled < 400
+
+
+def test_a_batch_is_nobodys_but_the_callers() -> None:
+    more = threading.Event()
+
+    def batches() -> Iterator[list[list[int]]]:
+        yield [[1] * 8] * 20
+        more.wait(timeout=20)
+
+    stream = embed(Sums(), batches())
+    embeddings = next(stream).embeddings
+    held = weakref.ref(embeddings if embeddings.base is None else embeddings.base)
+    del embeddings
+    assert comes_true(lambda: held() is None)
+    more.set()
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize("last", range(1, 6))
+def test_an_encoder_that_is_closed_gives_out_no_part_of_a_batch(last: int) -> None:
+    """last: the group after which it is closed; the batch has six windows."""
+    runner = Runner(Sums(), BusyClock())
+    submit, groups = runner.submit, itertools.count(1)
+
+    def submit_and_close(batches: list[PackedBatch], into: np.ndarray) -> object:
+        written = submit(batches, into)
+        if next(groups) == last:
+            runner.close()
+        return written
+
+    runner.submit = submit_and_close  # type: ignore[method-assign, assignment]
+    stream = encode_stream([whole([[1] * 24] * 6), whole([[2]])], tokenize, runner, 1, BUDGET)
+    with pytest.raises(RuntimeError, match="closed"):
+        next(stream)
+    assert list(stream) == []
+
+
+@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.given(
+    st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["read", "leave", "fail", "endless"])), min_size=1, max_size=6), st.integers(1, 4), st.booleans()
+)
+def test_many_streams_on_one_runner(streams: list[tuple[int, str]], depth: int, close: bool) -> None:
+    """Each gets its own, whoever leaves or fails beside it, and when the encoder is closed under them: an answer is right, or an error says why."""
+    before = set(threading.enumerate())
+    program = Sums(failing_on(999))
+    program.depth = depth
+    runner = Runner(program, BusyClock())
+
+    def use(number: int, batches: int, ending: str) -> int:
+        given = random_batches(batches + number)
+        if ending == "fail":
+            given[batches // 2] = [[1], [999]]
+        source = itertools.cycle(given) if ending == "endless" else iter(given)
+        stream = encode_stream(map(in_pieces, source), tokenize, runner, 1, BUDGET)
+        answered = 0
+        try:
+            for batch, encoded in zip(given, stream, strict=False):
+                assert encoded.embeddings[:, 0].tolist() == [sum(document) for document in batch]
+                answered += 1
+                if ending == "leave" and answered > batches // 2:
+                    break
+        except ArithmeticError:
+            assert ending == "fail" and answered <= batches // 2  # batches that share its window fail with it
+        except RuntimeError as error:
+            assert close and "closed" in str(error)
+        else:
+            assert ending != "fail" and answered == (batches // 2 + 1 if ending == "leave" else len(given))
+        finally:
+            stream.close()  # type: ignore[attr-defined]
+        return answered
+
+    with ThreadPoolExecutor(len(streams)) as pool:
+        used = [pool.submit(use, number, *stream) for number, stream in enumerate(streams)]
+        if close:
+            used[0].result(timeout=60)
+            runner.close()
+        for each in used:
+            each.result(timeout=60)
     runner.close()
-    assert seen == pytest.approx([TURN_S] * 6)
-    assert sys.getswitchinterval() == pytest.approx(before)
-
-
-def test_a_channel_that_is_full_makes_the_writer_wait() -> None:
-    channel: Channel[int] = Channel(2)
-    written: list[int] = []
-
-    def write() -> None:
-        for number in range(5):
-            channel.put(number)
-            written.append(number)
-        channel.finish()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    time.sleep(0.05)
-    assert written == [0, 1]
-    assert [channel.get() for _ in range(5)] == [0, 1, 2, 3, 4]
-    with pytest.raises(ChannelClosed):
-        channel.get()
-    writer.join()
-
-
-def test_a_channel_tells_both_sides() -> None:
-    channel: Channel[int] = Channel(1)
-    with pytest.raises(TimeoutError):
-        channel.get(timeout_s=0)
-    channel.put(1)
-    channel.close()
-    with pytest.raises(ChannelClosed):
-        channel.put(2)
-    with pytest.raises(ChannelClosed):
-        channel.get()
-
-
-def test_busy_time_counts_overlap_once() -> None:
-    clock = BusyClock()
-    assert clock.seconds == 0
-    with clock, clock:
-        time.sleep(0.02)
-        running = clock.seconds
-    assert 0.02 <= running <= clock.seconds
-    stopped = clock.seconds
-    time.sleep(0.01)
-    assert clock.seconds == stopped
+    assert program.closed and program.most_in_flight <= depth
+    assert comes_true(lambda: set(threading.enumerate()) <= before)
