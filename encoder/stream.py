@@ -25,7 +25,7 @@ from encoder.tokenizer import TokenizedTexts
 from encoder.windows import Batch, Documents, EncodedBatch, Part, WaitingDocuments, Window, joined
 
 Tokenize = Callable[[Any, int], TokenizedTexts]
-LINGER_S = 0.02  # how long documents that fill no window wait for more, while nothing else is being computed, before they go as they are
+LINGER_S = 0.05  # how long documents that fill no window wait for more, while nothing else is being computed, before they go as they are
 BATCHES_WAITING = 4  # finished batches that wait for the caller
 DOCUMENTS_PER_WINDOW = 16_384  # very short ones would otherwise fill a window by the million
 
