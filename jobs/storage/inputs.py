@@ -31,20 +31,20 @@ def list_inputs(entry: str) -> list[Listed]:
 
 
 def would_list(entry: str, path: str) -> bool:
-    """Whether the entry would take in a file at this absolute path or URL, if one stood there."""
+    """Whether the entry would take in a file at this absolute path or URL, if one stood there; by what the paths say, and by where their links lead."""
     if is_url(entry) != is_url(path):
         return False
     if is_url(entry):
         (scheme, bucket, key), (*where, name) = split_url(entry), split_url(path)
         root, pattern = _split_key(key)
-        folder, parts = root.split("/") if root else [], name.split("/")
-        inside = where == [scheme, bucket] and parts[: len(folder)] == folder
-    else:
-        base, pattern = _split_local(Path(entry).expanduser().absolute())
-        folder, parts = list(base.parts), list(Path(path).parts)
-        inside = parts[: len(folder)] == folder
+        return where == [scheme, bucket] and _takes_in(root.split("/") if root else [], pattern, name.split("/"))
+    base, pattern = _split_local(Path(entry).expanduser().absolute())
+    return any(_takes_in([*Path(seen(base)).parts], pattern, [*Path(seen(path)).parts]) for seen in (os.path.normpath, os.path.realpath))
+
+
+def _takes_in(folder: list[str], pattern: list[str], parts: list[str]) -> bool:
     relative = parts[len(folder) :]
-    return inside and bool(relative) and not any(map(_hidden, relative)) and (not pattern or matches(relative, pattern))
+    return parts[: len(folder)] == folder and bool(relative) and not any(map(_hidden, relative)) and (not pattern or matches(relative, pattern))
 
 
 def matches(parts: list[str], pattern: list[str]) -> bool:

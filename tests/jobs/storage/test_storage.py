@@ -254,6 +254,21 @@ class TestListInputs:
     def test_a_local_entry_would_list_no_object(self, tmp_path: Path) -> None:
         assert not would_list(str(tmp_path), "s3://bucket/a.txt") and not would_list("s3://bucket", str(tmp_path / "a.txt"))
 
+    def test_what_a_local_entry_would_list_by_other_ways(self, tmp_path: Path) -> None:
+        for folder in ("corpus/2026", "disk/corpus", "elsewhere"):
+            (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / "mounted").symlink_to(tmp_path / "disk/corpus")
+        (tmp_path / "corpus/link").symlink_to(tmp_path / "elsewhere")
+        for entry, path in [
+            ("corpus/2026/..", "corpus/out/a.txt"),
+            ("corpus", "elsewhere/../corpus/out/a.txt"),
+            ("mounted", "disk/corpus/out/a.txt"),
+            ("disk/corpus/**/*.txt", "mounted/out/a.txt"),
+            ("corpus", "corpus/link/out/a.txt"),
+        ]:
+            assert would_list(str(tmp_path / entry), str(tmp_path / path)), (entry, path)
+        assert not would_list(str(tmp_path / "corpus"), str(tmp_path / "corpus/../out/a.txt"))
+
     @pytest.mark.parametrize("entry", ["/nothing.txt", "/*.csv", "/sub/deep/deeper", "/nowhere/*"])
     def test_no_match_is_an_error_that_names_it(self, corpus: str, entry: str) -> None:
         with pytest.raises(UsageError, match="matches no file") as caught:
