@@ -15,6 +15,8 @@ class ChannelClosed(Exception):
 
 
 class Channel(Generic[Item]):
+    """First in, first out, at most `capacity` items at a time."""
+
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._items: deque[Item] = deque()
@@ -22,7 +24,7 @@ class Channel(Generic[Item]):
         self._finished = False
 
     def put(self, item: Item) -> None:
-        """Waits while the channel is full. Raises ChannelClosed once it is finished or closed."""
+        """Waits while the channel is full. Raises ChannelClosed once it is finished or closed: nobody will take the item."""
         with self._changed:
             while len(self._items) >= self._capacity and not self._finished:
                 self._changed.wait()

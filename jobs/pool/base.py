@@ -12,7 +12,7 @@ from typing import Protocol
 
 from jobs.errors import JobError
 from jobs.receipt import Event, Ready, Task
-from jobs.worker.channel import TaskQueue
+from jobs.worker.task_queue import TaskQueue
 
 
 @dataclass(frozen=True)

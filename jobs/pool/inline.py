@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from jobs.pool.base import Died, PoolWorker, last_words
 from jobs.receipt import Event, Task
-from jobs.worker.channel import TaskQueue
+from jobs.worker.task_queue import TaskQueue
 
 
 class InlinePool:

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 
 from jobs.pool.base import Died, last_words
 from jobs.receipt import Event, Task
-from jobs.worker.channel import TaskQueue
+from jobs.worker.task_queue import TaskQueue
 from jobs.worker.worker import Worker, WorkerJob
 
 

@@ -22,9 +22,10 @@ from jobs.plan.files import Plan, read_plan
 from jobs.receipt import Event, Ready, Task
 from jobs.shard.writer import ShardWriter
 from jobs.storage import open_folder
-from jobs.worker.channel import TaskQueue
 from jobs.worker.cutting import CPU_LIMITS, GPU_LIMITS
-from jobs.worker.pipeline import Pipeline, Work
+from jobs.worker.pipeline import Pipeline
+from jobs.worker.stream import Work
+from jobs.worker.task_queue import TaskQueue
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Worker:
         )
 
     def run(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
-        """Embed what is queued, until the queue is closed."""
+        """Embed what is queued, until the queue is finished."""
         if tasks.wait():
             Pipeline(self._engine, self._work, emit).run(tasks)
 

@@ -10,7 +10,7 @@ from jobs.errors import Interrupted, UsageError
 from jobs.pool.base import Died, last_words
 from jobs.pool.inline import InlinePool
 from jobs.receipt import Done, Event, Ready, Task
-from jobs.worker.channel import TaskQueue
+from jobs.worker.task_queue import TaskQueue
 from tests.jobs.fakes import partition, ready
 
 

@@ -18,9 +18,10 @@ from jobs.engine import Embedded, Engine
 from jobs.errors import DataError, InputChanged
 from jobs.partition import Partition
 from jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
-from jobs.worker.channel import TaskQueue
 from jobs.worker.cutting import BatchLimits
-from jobs.worker.pipeline import IDLE_S, Pipeline, Work
+from jobs.worker.pipeline import IDLE_S, Pipeline
+from jobs.worker.stream import Work
+from jobs.worker.task_queue import TaskQueue
 from tests.jobs import engines
 from tests.jobs.fakes import Shelf, batch, partition, rows_of
 
@@ -39,7 +40,7 @@ def run(
     queue, events = TaskQueue[Task](), list[Event]()
     for task in tasks:
         queue.put(task)
-    queue.close()
+    queue.finish()
     Pipeline(engine, Work(read, shelf.open_shard, rows_per_shard, LIMITS, refuse_long_texts), events.append).run(queue)
     assert not [thread.name for thread in threading.enumerate() if thread.name in ("reader", "writer")], "a pipeline leaves no thread behind"
     return events
@@ -79,7 +80,7 @@ class _Running:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.queue.close()
+        self.queue.finish()
         self.thread.join(20)
         assert not self.thread.is_alive()
 
@@ -127,7 +128,7 @@ def test_an_engine_that_holds_texts_back_gives_them_out_when_nothing_more_is_que
     thread.start()
     queue.put(Task(partition(0)))
     assert done.wait(20), "the last partition is reported though the queue stays open"
-    queue.close()
+    queue.finish()
     thread.join(20)
     assert not thread.is_alive()
 
@@ -335,6 +336,6 @@ def test_a_fault_of_ours_in_emitting_ends_the_pipeline_loudly() -> None:
 
     queue = TaskQueue[Task]()
     queue.put(Task(partition(0)))
-    queue.close()
+    queue.finish()
     with pytest.raises(ZeroDivisionError):
         Pipeline(engines.PlainEngine(), Work(lambda p: rows_of(p, 20), Shelf().open_shard, 7, LIMITS), emit).run(queue)

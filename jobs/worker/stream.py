@@ -1,0 +1,292 @@
+"""One run of read -> embed -> write over partitions: three threads, two bounded channels, no Ray.
+
+    reader thread   rows of the next partitions, cut into batches      --rows-->
+    this thread     the engine's stream, fed with texts                --embedded-->
+    writer thread   shards, published and reported one by one
+
+It is never drained between partitions: while one is being embedded the next is read and the last is written. What goes wrong in reading or writing
+costs its own partition only; an engine's exception ends the stream for all that are in it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import pyarrow as pa
+
+from jobs.corpus.rows import RowBatch
+from jobs.engine import Embedded, Engine
+from jobs.errors import EngineError
+from jobs.partition import Partition
+from jobs.receipt import Done, Event, Failed, Receipt, Task
+from jobs.worker.channel import Channel
+from jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut
+from jobs.worker.failures import failure
+from jobs.worker.long_texts import without_long_texts
+from jobs.worker.stage_clock import StageClock
+from jobs.worker.task_queue import TaskQueue
+
+ROWS_AHEAD = 3  # batches between reader and engine, and between engine and writer: enough to overlap, little to hold
+
+
+class ShardSink(Protocol):
+    """Where the rows of one shard go, and the quarantine beside it: a ShardWriter, or a small one in a test."""
+
+    def write(self, batch: RowBatch, embedded: Embedded | None) -> None: ...
+    def finish(self, last: bool, provenance: dict[str, str]) -> Receipt: ...
+    def abandon(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a pipeline needs to know of the job. provenance: what is to be remembered of this worker with every shard."""
+
+    read: Callable[[Partition], Iterator[RowBatch]]
+    open_shard: Callable[[Partition, int], ShardSink]
+    rows_per_shard: int
+    limits: BatchLimits
+    refuse_long_texts: bool = False
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """One partition on its way through a stream."""
+
+    task: Task
+    published: set[int] = field(default_factory=set)
+    over: bool = False  # finished or failed: nothing more of it is wanted
+
+    @property
+    def number(self) -> int:
+        return self.task.partition.number
+
+    def rest(self) -> Task:
+        return Task(self.task.partition, self.task.skip | self.published, self.task.attempt)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    attempt: _Attempt
+    rows: ShardRows
+    embedded: Embedded | None = None
+
+
+@dataclass(frozen=True)
+class _End:
+    attempt: _Attempt
+    end: ShardEnd
+
+
+@dataclass(frozen=True)
+class _Broken:
+    attempt: _Attempt
+    failed: Failed
+
+
+@dataclass(frozen=True)
+class _Through:
+    attempt: _Attempt
+
+
+_Item = _Rows | _End | _Broken | _Through
+
+
+class EngineFailed(Exception):
+    """The engine ended a stream. suspects: partitions of which it held texts; waiting: others that were not finished."""
+
+    def __init__(self, cause: BaseException, suspects: list[Task], waiting: list[Task]) -> None:
+        super().__init__(str(cause))
+        self.cause, self.suspects, self.waiting = cause, suspects, waiting
+
+
+class Stream:
+    """One run of the three threads, from the first task to the moment when none came for `patience_s` (None: when none will)."""
+
+    def __init__(self, engine: Engine, work: Work, emit: Callable[[Event], None], clock: StageClock) -> None:
+        self._engine, self._work, self._emit, self._clock = engine, work, emit, clock
+        self._read: Channel[_Item] = Channel(ROWS_AHEAD)
+        self._done: Channel[_Item] = Channel(ROWS_AHEAD)
+        self._held: deque[_Item] = deque()  # given to the engine (or waiting behind what was), oldest first
+        self._turn = threading.Lock()  # an engine may pull its texts from a thread of its own
+        self._attempts: list[_Attempt] = []
+        self._defects: list[BaseException] = []
+        self._sink: ShardSink | None = None
+        self._opened_s = time.monotonic()
+        self._over = False  # the engine has ended: no more tasks are taken
+
+    def run(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
+        bodies = {"reader": partial(self._reader, tasks, patience_s), "writer": self._writer}
+        threads = [threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True) for name, body in bodies.items()]
+        for thread in threads:
+            thread.start()
+        engine_error: Exception | None = None
+        try:
+            self._collect()
+        except Exception as error:
+            engine_error = error
+        finally:
+            self._over = True
+            tasks.wake()
+            self._read.close()
+            self._done.finish()
+            for thread in threads:
+                thread.join()
+        if self._defects:
+            raise self._defects[0]
+        unfinished = [attempt for attempt in self._attempts if not attempt.over]
+        if engine_error is None and unfinished:
+            engine_error = EngineError("the engine ended its stream before its texts were at an end")
+        if engine_error is not None:
+            self._give_back(unfinished, engine_error)
+
+    def _guarded(self, body: Callable[[], None]) -> None:
+        """A fault of ours in a thread ends the stream, and is raised by run."""
+        try:
+            body()
+        except BaseException as error:
+            self._defects.append(error)
+            self._read.close()
+            self._done.close()
+
+    # -- reader thread
+
+    def _reader(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
+        while (task := tasks.take(patience_s, lambda: self._over)) is not None:
+            attempt = _Attempt(task)
+            self._attempts = [*(each for each in self._attempts if not each.over), attempt]
+            self._clock.began(attempt.number)
+            try:
+                self._read_partition(attempt)
+                self._read.put(_Through(attempt))
+            except Exception as error:
+                self._read.put(_Broken(attempt, failure(task, error)))
+        self._read.finish()
+
+    def _read_partition(self, attempt: _Attempt) -> None:
+        batches = self._clock.timed("read", self._work.read(attempt.task.partition))
+        for part in cut(batches, self._work.rows_per_shard, attempt.task.skip, self._work.limits):
+            item: _Item = _Rows(attempt, part) if isinstance(part, ShardRows) else _End(attempt, part)
+            if attempt.over or not self._read.put(item):
+                break
+
+    # -- the engine's thread
+
+    def _feed(self) -> Iterator[pa.Array]:
+        """Texts for the engine; all else waits in line behind them."""
+        items = iter(self._read)
+        while True:
+            with self._clock.waiting():
+                item = next(items, None)
+            if item is None:
+                return
+            if item.attempt.over:
+                continue
+            with self._turn:
+                self._held.append(item)
+                self._pass_on()
+            if _has_texts(item):
+                assert isinstance(item, _Rows)
+                yield item.rows.batch.texts
+
+    def _collect(self) -> None:
+        answers = self._engine.embed(self._feed())
+        try:
+            for embedded in self._clock.timed_engine(answers):
+                with self._turn:
+                    self._take_answer(embedded)
+            if self._held:
+                raise EngineError(f"the engine ended its stream with {sum(map(_has_texts, self._held))} batches unanswered")
+        finally:
+            if isinstance(answers, Generator):
+                answers.close()
+
+    def _take_answer(self, embedded: Embedded) -> None:
+        if not self._held:
+            raise EngineError("the engine answered with more batches than it was given")
+        item = self._held[0]
+        assert isinstance(item, _Rows)
+        self._held.popleft()
+        self._clock.embedded(item.attempt.number, embedded)
+        self._done.put(self._answered(item, embedded))
+        self._pass_on()
+
+    def _answered(self, item: _Rows, embedded: Embedded) -> _Rows:
+        if not self._work.refuse_long_texts:
+            return _Rows(item.attempt, item.rows, embedded)
+        batch, kept = without_long_texts(item.rows.batch, embedded)
+        return _Rows(item.attempt, ShardRows(item.rows.ordinal, batch), kept)
+
+    def _pass_on(self) -> None:
+        """What waits for no answer of the engine goes on to the writer."""
+        while self._held and not _has_texts(self._held[0]):
+            self._done.put(self._held.popleft())
+
+    def _give_back(self, unfinished: list[_Attempt], cause: Exception) -> None:
+        """Raise EngineFailed with what is not finished. Where all is, the engine's fault is nobody's: some answer may have been another's."""
+        if not unfinished:
+            raise cause
+        with self._turn:  # a thread of the engine's may still be handing something over
+            held = {item.attempt for item in self._held if _has_texts(item)}
+        suspects = [attempt for attempt in unfinished if attempt in held] or unfinished
+        waiting = [attempt.rest() for attempt in unfinished if attempt not in suspects]
+        raise EngineFailed(cause, [attempt.rest() for attempt in suspects], waiting) from cause
+
+    # -- writer thread
+
+    def _writer(self) -> None:
+        try:
+            for item in self._done:
+                if item.attempt.over:
+                    continue
+                try:
+                    with self._clock.busy("write"):
+                        self._write(item)
+                except Exception as error:
+                    self._fail(item.attempt, failure(item.attempt.task, error))
+        finally:
+            self._abort()
+
+    def _write(self, item: _Item) -> None:
+        attempt = item.attempt
+        match item:
+            case _Broken():
+                self._fail(attempt, item.failed)
+            case _Rows():
+                self._open(attempt, item.rows.ordinal).write(item.rows.batch, item.embedded)
+            case _Through():
+                attempt.over = True
+                self._emit(Done(attempt.number, attempt.task.attempt))
+            case _End():
+                seconds = f"{time.monotonic() - self._opened_s:.3f}"
+                receipt = self._open(attempt, item.end.ordinal).finish(item.end.last, self._work.provenance | {"seconds": seconds})
+                self._sink = None
+                attempt.published.add(item.end.ordinal)
+                self._clock.published(attempt.number)
+                self._emit(receipt)
+
+    def _open(self, attempt: _Attempt, ordinal: int) -> ShardSink:
+        if self._sink is None:
+            self._sink, self._opened_s = self._work.open_shard(attempt.task.partition, ordinal), time.monotonic()
+        return self._sink
+
+    def _fail(self, attempt: _Attempt, failed: Failed) -> None:
+        attempt.over = True
+        self._abort()
+        self._emit(failed)
+
+    def _abort(self) -> None:
+        """The shard that is open, if any, is not to be."""
+        if self._sink is not None:
+            sink, self._sink = self._sink, None
+            sink.abandon()
+
+
+def _has_texts(item: _Item) -> bool:
+    return isinstance(item, _Rows) and len(item.rows.batch.texts) > 0
