@@ -1,5 +1,13 @@
 """Texts in, embeddings out: BERT-like encoders on a CPU or a GPU, without torch. Knows nothing of Ray or of the job.
 
+sources, config, description     where a model is, what its folder says, and what the options make of it
+documents, tokenizer             what a caller hands over -> pieces -> token ids
+stream, windows, batching        batches of texts -> windows -> packed batches, and batches of embeddings again; the stages overlap
+runner, turns, busy, channel     the threads that keep the device busy, and what passes between threads
+models/, pooling                 the forward pass, written over ops/; kernels/ below it
+weights/                         every format behind one face
+throughput, gpu_profile, random_model   how fast it is here
+
 Importing this costs next to nothing: each name is loaded when it is first used.
 """
 

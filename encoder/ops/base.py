@@ -37,7 +37,8 @@ class Pending(Protocol):
 class Program(Protocol):
     """A whole forward pass, planned: batches in, embeddings out, several in flight.
 
-    `submit` is called by one thread at a time, and may block while `depth` batches are already in flight; results may be asked for by another thread.
+    `submit` is called by one thread at a time, and may block while `depth` batches are already in flight; results may be asked for by another thread,
+    in the order of the batches. Where there are two threads, the result of the batch `depth` before has come by the time of a `submit` (Runner sees to it).
     """
 
     depth: int
