@@ -69,6 +69,15 @@ class PoisonedEngine(LookingAheadEngine):
         return embed_texts(texts)
 
 
+class PromptEngine(PoisonedEngine):
+    """One batch in, one batch out, which it may say: its streams stay open."""
+
+    answers_promptly = True
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        yield from map(self.answer, texts)
+
+
 class SlowEngine(PlainEngine):
     """A few milliseconds a text, so that there is time to kill it."""
 

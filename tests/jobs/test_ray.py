@@ -89,7 +89,7 @@ def test_errors_cross_with_their_kind_and_traceback(configure: Configure, corpus
         run(configure("BrokenEngine"))
     pq.write_table(pa.table({"id": ["p"], "text": ["poison"]}), corpus / "corpus/b.parquet")
     with pytest.raises(DataError, match="the engine failed: RuntimeError: poison"):
-        run(configure("PoisonedEngine", name="poisoned"))
+        run(configure("PromptEngine", name="poisoned"))  # whose stream is open when it fails, on a queue that nobody finishes
 
 
 def test_a_worker_that_is_not_ready_in_time_is_given_up(configure: Configure) -> None:

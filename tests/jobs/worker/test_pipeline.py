@@ -133,26 +133,8 @@ def test_an_engine_that_holds_texts_back_gives_them_out_when_nothing_more_is_que
     assert not thread.is_alive()
 
 
-class Prompt(engines.PlainEngine):
-    """Its streams stay open; it raises on the text "poison", or what `fault` says."""
-
-    answers_promptly = True
-
-    def __init__(self, fault: str = "") -> None:
-        super().__init__()
-        self.fault = fault
-
-    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
-        for texts_of_a_batch in texts:
-            if "poison" in texts_of_a_batch.to_pylist():
-                raise RuntimeError("poison")
-            yield self.answer(texts_of_a_batch)
-            if self.fault == "ends early":
-                return
-
-
 def test_an_engine_that_fails_while_its_stream_is_open_and_nothing_is_queued_is_reported() -> None:
-    with _Running(Prompt(), lambda p: rows_of(p, 20) if p.number else iter([batch(0, ["poison"])])) as running:
+    with _Running(engines.PromptEngine(), lambda p: rows_of(p, 20) if p.number else iter([batch(0, ["poison"])])) as running:
         running.queue.put(Task(partition(0)))
         assert isinstance(running.next(), Failed)
         running.queue.put(Task(partition(1)))
@@ -160,7 +142,7 @@ def test_an_engine_that_fails_while_its_stream_is_open_and_nothing_is_queued_is_
     assert not running.failure
 
 
-class Threaded(Prompt):
+class Threaded(engines.PromptEngine):
     """Takes its texts ahead, in a thread of its own that nobody waits for."""
 
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
@@ -171,7 +153,8 @@ class Threaded(Prompt):
 
 @hypothesis.settings(deadline=None, max_examples=40)
 @hypothesis.given(
-    st.sampled_from([Prompt, Threaded, engines.PoisonedEngine]), st.lists(st.tuples(st.sampled_from(["", "engine", "bad_data", "storage"]), st.booleans()))
+    st.sampled_from([engines.PromptEngine, Threaded, engines.PoisonedEngine]),
+    st.lists(st.tuples(st.sampled_from(["", "engine", "bad_data", "storage"]), st.booleans())),
 )
 def test_whatever_fails_each_partition_is_through_once_and_only_its_own_fault_is_told(make: type[Engine], faults: list[tuple[str, bool]]) -> None:
     """faults: of each partition what goes wrong with it, and whether it is waited for before the next is queued."""
@@ -198,7 +181,11 @@ def test_whatever_fails_each_partition_is_through_once_and_only_its_own_fault_is
 
 
 def test_an_engine_that_ends_its_stream_early_loses_no_partition() -> None:
-    with _Running(Prompt("ends early")) as running:
+    class Early(engines.PromptEngine):
+        def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+            yield self.answer(next(iter(texts)))
+
+    with _Running(Early()) as running:
         for number in range(4):
             running.queue.put(Task(partition(number)))
         through = [running.next() for _ in range(4)]
@@ -207,7 +194,7 @@ def test_an_engine_that_ends_its_stream_early_loses_no_partition() -> None:
 
 
 def test_a_fault_of_ours_ends_a_stream_that_is_open() -> None:
-    with _Running(Prompt()) as running:
+    with _Running(engines.PromptEngine()) as running:
         running.emit = raising
         running.queue.put(Task(partition(0)))
         running.thread.join(20)
@@ -217,7 +204,7 @@ def test_a_fault_of_ours_ends_a_stream_that_is_open() -> None:
 def test_the_stream_of_an_engine_that_answers_promptly_stays_open_while_nothing_is_queued() -> None:
     streams = []
 
-    class Counting(Prompt):
+    class Counting(engines.PromptEngine):
         def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
             streams.append(1)
             return super().embed(texts)
