@@ -85,7 +85,7 @@ class _Work:
 class Driver:
     """partitions: the plan's, in order. committed: receipts that are in the commit log already.
 
-    workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time.
+    workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time, at most.
     refuse: why a worker that is ready must not work, or None.
     """
 
@@ -235,7 +235,8 @@ class Driver:
     def _fill(self, worker: int) -> list[Action]:
         """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
         queue, actions = self._queues[worker], list[Action]()
-        while len(queue) < self._queued and not any(number in self._open and self._open[number].alone for number in queue):
+        share = max(1, len(self._open) // max(1, len(self._queues) + self._starting))  # else the first to be ready would take all of a small job
+        while len(queue) < min(self._queued, share) and not any(number in self._open and self._open[number].alone for number in queue):
             source = self._pending or (None if queue else self._suspects)
             if not source:
                 break

@@ -54,6 +54,16 @@ def test_no_more_workers_than_partitions() -> None:
     assert Driver([partition(number) for number in range(9)], (), workers=4, starting=1).start() == [Start()] * 3
 
 
+def test_the_first_to_be_ready_leaves_the_others_their_share() -> None:
+    driver = started(9, workers=4, queued=4)
+    assert [len(submitted(driver.handle(worker, ready()))) for worker in range(4)] == [2, 2, 2, 2]
+    driver = started(4, workers=4, queued=4)
+    assert [submitted(driver.handle(worker, ready())) for worker in range(4)] == [[(worker, worker)] for worker in range(4)]
+    driver = started(4, workers=2, queued=4)
+    driver.handle(1, Died("no GPU", "usage"))
+    assert len(submitted(driver.handle(0, ready()))) == 4, "where no others will come, all of it is one's own"
+
+
 def test_two_partitions_wait_on_every_worker() -> None:
     driver = started(6, workers=2)
     assert submitted(driver.handle(7, ready())) == [(7, 0), (7, 1)]
