@@ -194,9 +194,9 @@ class Driver:
         queue = self._queues.pop(worker, None)
         if queue is None:
             self._starting -= 1
-            if died.kind == "usage":
-                self._workers -= 1  # another one would refuse too; those that work go on
-        if not queue:
+        if queue is None and died.kind == "usage":
+            self._workers -= 1  # another one would refuse too; those that work go on
+        elif not queue:
             self._idle_deaths += 1
         for number in queue or ():
             self._orphaned(worker, number, died)

@@ -59,8 +59,9 @@ def test_the_first_to_be_ready_leaves_the_others_their_share() -> None:
     assert [len(submitted(driver.handle(worker, ready()))) for worker in range(4)] == [2, 2, 2, 2]
     driver = started(4, workers=4, queued=4)
     assert [submitted(driver.handle(worker, ready())) for worker in range(4)] == [[(worker, worker)] for worker in range(4)]
-    driver = started(4, workers=2, queued=4)
-    driver.handle(1, Died("no GPU", "usage"))
+    driver = started(4, workers=4, queued=4)
+    for worker in range(1, 4):
+        assert driver.handle(worker, Died("no GPU", "usage")) == [], "those that work go on, and none of the others is begun again"
     assert len(submitted(driver.handle(0, ready()))) == 4, "where no others will come, all of it is one's own"
 
 
