@@ -12,4 +12,4 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path.cwd(
 from jobs.cli import entry  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(entry())
+    entry()

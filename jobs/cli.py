@@ -8,6 +8,7 @@ they run: asking for help costs nothing.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import json
 import logging
@@ -128,12 +129,20 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     return code
 
 
-def entry() -> int:
-    """The process's way in. SIGTERM is Ctrl-C, and stdout belongs to the answer down to the file descriptor, also in the processes that Ray starts."""
+def entry() -> NoReturn:
+    """The process's way in. SIGTERM is Ctrl-C, and stdout belongs to the answer down to the file descriptor, also in the processes that Ray starts.
+
+    The way out leaves the interpreter standing: a thread of Arrow's that gives a Python buffer back while it is torn down ends the process by SIGABRT
+    (before Python 3.14), whatever its exit code was.
+    """
     return_memory_at_once()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.stdout.flush()
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = os.fdopen(answers, "w", encoding="utf-8")
-    return main()
+    code = main()
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()  # Ray's and the temporary folders' last words; standard output was flushed by main
+    sys.stderr.flush()
+    os._exit(code)

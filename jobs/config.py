@@ -120,7 +120,7 @@ class CorpusConfig(Section):
     max_text_bytes: PositiveInt = 16_777_216
     max_quarantined: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     on_bad_file: Literal["fail", "quarantine"] = "fail"
-    on_schema_drift: Literal["fail", "cast", "null"] = "fail"
+    on_schema_drift: Annotated[Literal["fail", "cast", "null"], BeforeValidator(lambda value: "null" if value is None else value)] = "fail"  # YAML's null
 
     @model_validator(mode="after")
     def _check(self) -> CorpusConfig:

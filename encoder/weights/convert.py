@@ -48,8 +48,8 @@ class ConvertReport:
     dropped: tuple[str, ...]
 
     def __str__(self) -> str:
-        what = f"{self.tensors} tensors ({self.mapping}, {'+'.join(self.dtypes)}), {self.bytes:,} bytes in {self.seconds:.1f} s, all equal to the source's"
-        return f"{self.target}: {what}" + (f"; dropped {', '.join(self.dropped)}" if self.dropped else "")
+        what = f"{self.tensors} tensors ({self.mapping}, {'+'.join(self.dtypes)}), {self.bytes:,} bytes in {self.seconds:.1f} s"
+        return f"{self.target}: {what}, all equal to the source's at that precision" + (f"; dropped {', '.join(self.dropped)}" if self.dropped else "")
 
 
 def convert(

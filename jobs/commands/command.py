@@ -35,6 +35,14 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def positive_rate(text: str) -> float:
+    """An argument that is so much in a second."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return number
+
+
 def positive(text: str) -> int:
     """An argument that counts something."""
     number = int(text)

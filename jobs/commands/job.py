@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from jobs.commands import report
-from jobs.commands.command import Answer, Command, positive, progress_bar
+from jobs.commands.command import Answer, Command, positive, positive_rate, progress_bar
 from jobs.commands.model import measure_model
 
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Answer:
 
 def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config_arguments(parser)
-    parser.add_argument("--tokens-per-s", type=float, metavar="N", help="estimate the time at this speed (`embermill bench` measures it)")
+    parser.add_argument("--tokens-per-s", type=positive_rate, metavar="N", help="estimate the time at this speed (`embermill bench` measures it)")
 
 
 def plan(arguments: argparse.Namespace) -> Answer:
@@ -46,8 +46,8 @@ def plan(arguments: argparse.Namespace) -> Answer:
     folder = open_folder(config.output.uri)
     existing = read_plan(folder)
     require_possible(existing, config, folder)
-    count_tokens, dimensions = measure_model(config.model, config.workers.device) if config.model.engine == "native" else (None, None)
-    found = survey(config, count_tokens=count_tokens, dimensions=dimensions, tokens_per_s=arguments.tokens_per_s)
+    measured = measure_model(config.model, config.workers.device) if config.model.engine == "native" else {}
+    found = survey(config, tokens_per_s=arguments.tokens_per_s, **measured)
     return found.to_json() | {"output": folder.root, "output_exists": existing is not None}
 
 

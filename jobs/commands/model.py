@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ from jobs.commands.command import Answer, Command, positive, progress_bar
 from jobs.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
 
     from encoder import Encoder
     from jobs.config import ModelConfig
@@ -186,8 +185,8 @@ def search(arguments: argparse.Namespace) -> Answer:
     return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
 
 
-def measure_model(model: ModelConfig, device: str) -> tuple[Callable[[Sequence[str]], np.ndarray], int]:
-    """From the model's folder alone: how many tokens each text would be fed as ([B]), and columns of a vector. For `embermill plan`.
+def measure_model(model: ModelConfig, device: str) -> dict[str, Any]:
+    """From the model's folder alone, for `embermill plan`: count_tokens (how many each text would be fed as, [B]), max_tokens, dimensions.
 
     device: of the workers; UsageError for a precision that it cannot have ("auto": that no device has).
     """
@@ -201,7 +200,11 @@ def measure_model(model: ModelConfig, device: str) -> tuple[Callable[[Sequence[s
         prompt = model.prompt if model.prompt_name is None else model.prompt_name
         description = describe(str(model.source), prompt=prompt, **{name: getattr(model, name) for name in names})
         tokenizer = open_tokenizer(description)
-    return lambda texts: tokenizer.tokenize(texts).num_tokens, description.dimension
+    return {
+        "count_tokens": lambda texts: tokenizer.tokenize(texts).num_tokens,
+        "max_tokens": description.max_tokens,
+        "dimensions": description.dimension,
+    }
 
 
 def _model_prompts(model: ModelConfig) -> Mapping[str, str]:

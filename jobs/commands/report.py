@@ -71,7 +71,7 @@ def _show_lengths(lengths: list[tuple[int, int]], texts: int) -> str:
     bars = [(group[-1][0], sum(count for _, count in group)) for group in groups]
     most = max(count for _, count in bars)
     lines = [f"  up to {bound:>6,} tokens  {'█' * round(HISTOGRAM_WIDTH * count / most):<{HISTOGRAM_WIDTH}} {count / texts:>4.0%}" for bound, count in bars]
-    return f"\n\nLengths of {texts:,} sampled rows:\n" + "\n".join(lines)
+    return f"\n\nLengths of {several(texts, 'sampled row')}:\n" + "\n".join(lines)
 
 
 def show_status(answer: Answer) -> str:
@@ -133,7 +133,7 @@ def show_bench(answer: Answer) -> str:
         return _show_shapes(answer)
     where = f"{answer['model']} on {answer['device']}, {answer['precision']}, {answer['threads']} threads"
     return f"{where}\n" + table([
-        ("measured on", f"{answer['documents']:,} texts, {answer['tokens']:,} tokens, the longest of {answer['longest']}"),
+        ("measured on", f"{several(answer['documents'], 'text')}, {answer['tokens']:,} tokens, the longest of {answer['longest']}"),
         ("encoder", f"{answer['encode_tokens_per_s']:,.0f} tokens/s, from token ids to vectors"),
         ("tokenizer", f"{answer['tokenize_tokens_per_s']:,.0f} tokens/s, from texts to token ids"),
         ("together", f"{answer['text_tokens_per_s']:,.0f} tokens/s, from texts to vectors"),

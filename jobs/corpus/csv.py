@@ -1,4 +1,4 @@
-"""CSV with a header: every field is a string, an empty one the empty string, quoted fields may hold line ends. Read front to back."""
+"""CSV with a header: every field is a string, an empty one the empty string (as an id: none), quoted fields may hold line ends. Read front to back."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ def _raw(records: Records, names: list[str], fitter: ColumnFitter, first: int) -
                 if faults
                 else [fields[place] for fields in records.fields]
             )
+            if name == fitter.schema.id_column:
+                values = [value or None for value in values]
             columns[name] = pa.array(values, pa.string())
     ids, texts, kept, uncastable = fitter.fit(count, columns)
     rows = np.arange(first, first + count, dtype=np.int64)

@@ -69,6 +69,9 @@ def read_manifest(folder: Folder) -> Manifest | None:
     return _read(folder, max(numbers)) if numbers else None
 
 
+REPAIR = "Restore what is damaged from a copy, or embed the corpus again into another output.uri"
+
+
 def check_files(folder: Folder, table: pa.Table) -> None:
     """What stands in data/ and quarantine/ is what the receipts name, by name and size."""
     standing = {name: info.size for prefix in (DATA, QUARANTINE) for name, info in folder.list(prefix)}
@@ -76,7 +79,7 @@ def check_files(folder: Folder, table: pa.Table) -> None:
     for name, size in named.items():
         if standing.get(name) != size:
             found = "is gone" if name not in standing else f"has {standing[name]} bytes"
-            raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. Run `verify` to see what else is damaged.")
+            raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. `embermill verify` says what else is damaged. {REPAIR}.")
     strays = [name for name in standing if name not in named and name.endswith(".parquet")]
     if strays:
         raise DataError(f"{folder.root}/{strays[0]} and {len(strays) - 1} more are named by no commit: move what is not ours out of data/ and quarantine/")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
+from jobs.dataset.manifest import REPAIR
 from jobs.dataset.receipt_table import Totals
 from jobs.errors import DataError
 
@@ -96,7 +97,9 @@ class VerifyReport:
         """What is wrong, and what is noteworthy; nothing where all is well."""
         found = self.findings
         yield from _shown(found.damage, "damaged", lambda damage: f"{damage.file}: {damage.what}")
-        yield from _shown(found.duplicates, "ids that stand more than once", _show_duplicate)
+        if found.damage.count:
+            yield REPAIR
+        yield from _shown(found.duplicates, "ids that several rows of the corpus have", _show_duplicate)
         yield from _shown(found.unnamed, "files that nothing names", str)
         if self.manifest is None:
             yield "no manifest yet: the run is not finished, what is committed was checked"

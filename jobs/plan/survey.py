@@ -53,8 +53,15 @@ class Survey:
         return asdict(self)
 
 
-def survey(config: JobConfig, *, count_tokens: CountTokens | None = None, dimensions: int | None = None, tokens_per_s: float | None = None) -> Survey:
-    """List the corpus, check its columns as planning would, and sample its texts. Raises what planning would raise."""
+def survey(
+    config: JobConfig,
+    *,
+    count_tokens: CountTokens | None = None,
+    max_tokens: int | None = None,
+    dimensions: int | None = None,
+    tokens_per_s: float | None = None,
+) -> Survey:
+    """List the corpus, check its columns as planning would, and sample its texts. max_tokens: of one row at most. Raises what planning would raise."""
     files = survey_files(config.corpus)
     rows = row_schema(config, files)
     device = "gpu" if config.workers.device == "gpu" else "cpu"
@@ -64,6 +71,8 @@ def survey(config: JobConfig, *, count_tokens: CountTokens | None = None, dimens
     text_bytes = sum(file.text_bytes for file in files)
     expected_rows = sum(file.expected_rows for file in files)
     tokens = int(text_bytes * tokens_per_byte)
+    if max_tokens is not None:  # a text of megabytes is cut like any other
+        tokens = min(tokens, expected_rows * max_tokens)
     histogram = count_lengths(lengths) if count_tokens is not None and len(lengths) else ()
     return Survey(
         files=len(files),

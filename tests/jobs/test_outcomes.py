@@ -42,6 +42,14 @@ def test_null_id_goes_to_the_quarantine_alone(embed: Embed, tmp_path: Path) -> N
     assert list(embedded(answer.output)) == ["a", "c"]
 
 
+def test_an_empty_id_of_a_csv_file_is_none(embed: Embed, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.csv").write_text("id,text\na,first\n,second\n", encoding="utf-8")
+    answer = embed(corpus={"files": [str(tmp_path / "corpus/*.csv")], "id_column": "id"})
+    assert (answer.code, answer["rows_out"]) == (0, 1), answer.errors
+    assert [(row["reason"], row["first_row"]) for row in quarantined(answer.output)] == [("null_id", 1)]
+
+
 def test_every_text_column_null(embed: Embed, tmp_path: Path) -> None:
     write(tmp_path / "corpus/a.parquet", id=["a", "b"], title=[None, None], body=pa.array([None, "x"], pa.string()))
     answer = embed(corpus={"text_columns": ["title", "body"], "on_schema_drift": "cast"})

@@ -29,6 +29,11 @@ class TestSurvey:
         assert found.rows == pytest.approx(10_000, rel=0.01) and not found.rows_exact and found.lengths == ()
         assert found.text_bytes == pytest.approx(1_000_000, rel=0.05) and found.tokens == pytest.approx(250_000, rel=0.05) and found.output_bytes is None
 
+    def test_a_row_has_no_more_tokens_than_the_model_takes(self, tmp_path: Path) -> None:
+        table(tmp_path / "corpus/a.parquet", id=list(range(10)), text=["x"] * 9 + ["word " * 100_000])
+        found = survey(job(tmp_path), count_tokens=lambda batch: np.array([min(len(text.split()), 256) for text in batch]), max_tokens=256)
+        assert found.tokens <= 10 * 256
+
     def test_writes_nothing(self, tmp_path: Path) -> None:
         table(tmp_path / "corpus/a.parquet", id=[1], text=["x"])
         survey(job(tmp_path))
