@@ -16,7 +16,6 @@ from jobs.commands.command import Answer, Command, positive, progress_bar
 from jobs.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-
     from encoder import Encoder
     from jobs.config import ModelConfig
 
