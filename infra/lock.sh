@@ -24,7 +24,7 @@ resolve() { # OUTPUT ARGUMENT...
   local output=$1
   shift
   uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --only-binary :all: --generate-hashes \
-    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file "$output" "$@"
+    --no-header --no-annotate --output-file "$output" "$@"
 }
 
 scratch=$(mktemp -d)
