@@ -18,6 +18,13 @@ from jobs.storage import Folder, open_folder
 
 DIM = 4
 PROVENANCE = {"worker": "test"}
+SHARD = "data/part-000000000-000-00000000.parquet"  # the first of the first partition
+QUARANTINE = "quarantine/part-000000000-000-00000000.parquet"
+
+
+def files(root: Path) -> list[str]:
+    """Every file below it, by its path there."""
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
 def make_plan(
