@@ -17,8 +17,8 @@ from jobs.errors import EXIT_DATA, UsageError
 from jobs.plan.files import Plan, write_plan
 from jobs.shard.writer import ShardWriter
 from jobs.storage import open_folder
+from tests.jobs.damage import drop_a_row, not_finite, other_ids, rewrite, short_hashes
 from tests.jobs.sample_dataset import PROVENANCE, embed, make_batch, make_plan, write_dataset
-from tests.jobs.shard.test_writer import drop_a_row, not_finite, other_ids, rewrite, short_hashes
 
 SHARD = "data/part-000000001-000-01010101.parquet"
 QUARANTINE = "quarantine/part-000000001-000-01010101.parquet"

@@ -16,10 +16,7 @@ from jobs.plan.files import Plan
 from jobs.receipt import Receipt
 from jobs.shard.adoption import SET_ASIDE, adopt_uncommitted, set_aside
 from jobs.storage import Folder, open_folder
-from tests.jobs.sample_dataset import PROVENANCE, make_plan, refuse, write_dataset, write_shard
-
-SHARD = "data/part-000000000-000-00000000.parquet"
-QUARANTINE = "quarantine/part-000000000-000-00000000.parquet"
+from tests.jobs.sample_dataset import PROVENANCE, QUARANTINE, SHARD, files, make_plan, refuse, write_dataset, write_shard
 
 
 def adopted(folder: Folder, plan: Plan, committed: frozenset[tuple[int, int]] = frozenset()) -> list[Receipt]:
@@ -28,10 +25,6 @@ def adopted(folder: Folder, plan: Plan, committed: frozenset[tuple[int, int]] = 
 
 def without_history(receipts: list[Receipt]) -> list[Receipt]:
     return [replace(receipt, adopted=False, provenance={}) for receipt in receipts]
-
-
-def files(root: Path) -> list[str]:
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
 def test_a_shard_tells_its_whole_receipt(tmp_path: Path) -> None:

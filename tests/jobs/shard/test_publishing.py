@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,7 +15,8 @@ from jobs.plan.files import Plan
 from jobs.receipt import Receipt
 from jobs.shard.writer import ShardWriter
 from jobs.storage import open_folder
-from tests.jobs.sample_dataset import DIM, QUARANTINE, SHARD, embed, files, make_batch, make_plan, refuse, write_shard
+from tests.jobs.damage import drop_a_row, not_finite, other_ids, rewrite, short_hashes
+from tests.jobs.sample_dataset import QUARANTINE, SHARD, embed, files, make_batch, make_plan, refuse, write_shard
 
 
 def test_the_same_shard_is_adopted_as_it_is(tmp_path: Path) -> None:
@@ -29,13 +27,6 @@ def test_the_same_shard_is_adopted_as_it_is(tmp_path: Path) -> None:
     assert second == replace(first, adopted=True) and (tmp_path / SHARD).stat().st_ino == inode and files(tmp_path) == [SHARD, QUARANTINE]
 
 
-def rewrite(path: Path, edit: Callable[[pa.Table], pa.Table] = lambda table: table, **settings: Any) -> None:
-    """Write a file again with other settings or rows; the footer's keys stay."""
-    table = edit(pq.read_table(path))
-    metadata = {key: value for key, value in pq.read_metadata(path).metadata.items() if key != b"ARROW:schema"}
-    pq.write_table(table.replace_schema_metadata(metadata), path, **({"compression": "zstd", "write_page_checksum": True} | settings))
-
-
 def test_other_bytes_of_the_same_rows_are_adopted_and_described(tmp_path: Path) -> None:
     folder, plan = open_folder(str(tmp_path)), make_plan()
     first = write_shard(folder, plan)
@@ -43,26 +34,6 @@ def test_other_bytes_of_the_same_rows_are_adopted_and_described(tmp_path: Path) 
     second = write_shard(folder, plan)
     assert second.adopted and second.shard_sha256 != first.shard_sha256 and second.shard_bytes == (tmp_path / SHARD).stat().st_size
     assert (second.tokens, second.first_id, second.token_lengths, second.provenance) == (first.tokens, first.first_id, first.token_lengths, {})
-
-
-def drop_a_row(table: pa.Table) -> pa.Table:
-    return table.slice(1)
-
-
-def other_ids(table: pa.Table) -> pa.Table:
-    ids = [f"x{value}" for value in table.column("id").to_pylist()]
-    return table.set_column(0, table.schema.field("id"), pa.array(ids))
-
-
-def not_finite(table: pa.Table) -> pa.Table:
-    values = np.full(table.num_rows * DIM, np.nan, np.float32)
-    field = table.schema.field("embedding")
-    return table.set_column(1, field, pa.FixedSizeListArray.from_arrays(values, type=field.type))
-
-
-def short_hashes(table: pa.Table) -> pa.Table:
-    place = table.schema.get_field_index("text_hash")
-    return table.set_column(place, table.schema.field(place), pa.array(["ab"] * table.num_rows))
 
 
 def test_other_rows_under_the_same_name_are_bad_data(tmp_path: Path) -> None:
