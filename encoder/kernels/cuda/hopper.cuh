@@ -13,13 +13,15 @@ __device__ __forceinline__ void barrier_expect(bits32 barrier, int bytes) {
 
 __device__ __forceinline__ void barrier_arrive(bits32 barrier) { asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory"); }
 
-// Arrive on the barrier at the same place in CTA `rank` of the cluster.
+// Arrive on the barrier at the same place in CTA `rank` of the cluster. Relaxed: it says that products have read their operands, which the wait for
+// them has seen; nothing written here is read there. A release at this scope is a fence over the whole card (MEMBAR.ALL.GPU), for every stage.
 __device__ __forceinline__ void barrier_arrive(bits32 barrier, int rank) {
-    asm volatile("{ .reg .b32 r; mapa.shared::cluster.u32 r, %0, %1; mbarrier.arrive.release.cluster.shared::cluster.b64 _, [r]; }" ::"r"(barrier), "r"(rank) : "memory");
+    asm volatile("{ .reg .b32 r; mapa.shared::cluster.u32 r, %0, %1; mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [r]; }" ::"r"(barrier), "r"(rank) : "memory");
 }
 
+// What the copy engine brought is seen by whoever waited for its bytes; an acquire for the cluster would empty the L1 cache each time (CCTL.IVALL).
 __device__ __forceinline__ void barrier_wait(bits32 barrier, int parity) {
-    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1; @p bra done; bra again; done: }" ::"r"(barrier), "r"(parity) : "memory");
+    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 p, [%0], %1; @p bra done; bra again; done: }" ::"r"(barrier), "r"(parity) : "memory");
 }
 
 __device__ __forceinline__ bool barrier_test(bits32 barrier, int parity) {
@@ -73,7 +75,6 @@ __device__ __forceinline__ unsigned long long tile_descriptor(bits32 address) {
 }
 
 __device__ __forceinline__ void named_barrier(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
-__device__ __forceinline__ void named_barrier_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 
 __device__ __forceinline__ int cluster_rank() { int r; asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r)); return r; }
 __device__ __forceinline__ void cluster_sync() { asm volatile("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
