@@ -16,17 +16,15 @@ from encoder.kernels.kernel import KernelModule
 TILE_M, TILE_K, THREADS = 128, 64, 384
 MAP_TYPES = {"float16": 6, "bfloat16": 9}  # CUtensorMapDataType
 SWIZZLE_128, PROMOTE_256 = 3, 3
-LARGEST_INPUTS = 1024
 
 
 @dataclass(frozen=True)
 class Tile:
-    """columns: of the 128 rows. stages: of shared memory. cluster: blocks that share the weights. skew: stages by which the second warpgroup stays behind."""
+    """columns: of the 128 rows. stages: of shared memory. cluster: blocks that share the weights."""
 
     columns: int = 256
     stages: int = 4
     cluster: int = 2
-    skew: int = 0
 
     @property
     def shared_bytes(self) -> int:
@@ -90,7 +88,7 @@ class HopperGemm:
     ) -> None:
         self.tile = tile or CHOSEN
         self.outputs, self.inputs, self.precision, self.bias = outputs, inputs, precision, bias
-        shape = dict(TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER=self.tile.cluster, SKEW=self.tile.skew)
+        shape = dict(TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER=self.tile.cluster)
         defines = dict(STORAGE=storage, ACTIVATION=activation) | shape
         self.module = KernelModule("cuda/gemm_wgmma.cu", defines, "sm_90a")
         self.kernel = self.module.kernel("gemm_wgmma", (THREADS,), self.tile.shared_bytes)
@@ -100,8 +98,8 @@ class HopperGemm:
 
     @staticmethod
     def fits(outputs: int, inputs: int) -> bool:
-        """Whether the kernel takes these shapes, and is worth it: from K = 1024 on, cuBLASLt and a pass of its own for the activation measured faster."""
-        return outputs % CHOSEN.columns == 0 and inputs % TILE_K == 0 and inputs < LARGEST_INPUTS
+        """Whether the kernel takes these shapes."""
+        return outputs % CHOSEN.columns == 0 and inputs % TILE_K == 0
 
     def __call__(self, x: int, out: int, rows: int, stream: int) -> None:
         if (x, out, rows) not in self.maps:

@@ -37,7 +37,7 @@ TENSOR_CORES = {"cuda/attention_mma.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 
 HOPPER = {
     "cuda/attention_wgmma.cu": [{"HEAD_DIM": dim} for dim in (32, 64)],
     "cuda/gemm_wgmma.cu": [
-        {"TILE_N": n, "STAGES": stages, "CLUSTER": 2, "SKEW": skew, "ACTIVATION": 1} for n, stages, skew in ((256, 4, 0), (256, 4, 3), (192, 5, 3), (128, 6, 0))
+        {"TILE_N": n, "STAGES": stages, "CLUSTER": cluster, "ACTIVATION": 1} for n, stages, cluster in ((256, 4, 2), (256, 4, 1), (192, 5, 2), (128, 6, 2))
     ],
 }
 

@@ -20,9 +20,7 @@ from encoder.ops.cuda_ops import AttentionPlan, CudaOps
 from encoder.ops.cupy_ops import STORAGES
 from tests.bench.peers_gpu import SHAPES, Workload, take_turns, write_model
 
-TILES = [Tile(), *(Tile(skew=skew) for skew in (1, 2, 3)), *(Tile(192, 5, skew=skew) for skew in (0, 2, 3, 4)), Tile(128, 6, skew=4)]
-WITHOUT_GELU = [Tile(), Tile(skew=3)]  # those that are measured so, too
-WHOLE_PASS = [Tile(), Tile(skew=3), Tile(192, 5, skew=3), Tile(192, 5, skew=4)]
+TILES = [Tile(), Tile(cluster=1), Tile(192, 5), Tile(128, 6)]
 BUDGETS = [65536, 131072, 262144]
 
 
@@ -70,7 +68,7 @@ def ffn(ops: CudaOps, model: str, tokens: int) -> None:
 
     for candidate in range(2):
         try:
-            gemm = Gemm(Product(f, e, ops.precision, None, tokens), up.data.ptr, bias_up.data.ptr, 0, candidate)
+            gemm = Gemm(Product(f, e, ops.precision, None, tokens), up.data.ptr, bias_up.data.ptr, 0, candidate=candidate)
         except Exception as error:
             print(candidate, error)
             continue
@@ -81,12 +79,12 @@ def ffn(ops: CudaOps, model: str, tokens: int) -> None:
     for tile in TILES:
         if f % tile.columns:
             continue
-        for activation in (1, 0) if tile in WITHOUT_GELU else (1,):
+        for activation in (1, 0):
             fused = HopperGemm(
                 up.data.ptr, wide.data.ptr, f, e,
                 precision=ops.precision, storage=STORAGES[ops.precision], activation=activation, multiprocessors=ops.compute_units, tile=tile,
             )  # fmt: skip
-            name = f"wgmma {tile.columns}/{tile.stages}/{tile.cluster}/{tile.skew} {'gelu' if activation else 'no gelu'}"
+            name = f"wgmma {tile.columns}/{tile.stages}/{tile.cluster} {'gelu' if activation else 'no gelu'}"
             runs[name] = pair(lambda fused=fused: fused(x.data.ptr, h.data.ptr, tokens, stream()))  # type: ignore[misc]
     print("down", second.facts())
     flops = 2 * 2.0 * tokens * e * f
@@ -145,7 +143,7 @@ def tiles(model: str, precision: str) -> None:
     from tests.bench.gpu_forward import Ours
 
     folder, passes = write_model(model, f"/tmp/{model}"), {}
-    for tile in WHOLE_PASS:
+    for tile in TILES:
         hopper_gemm.CHOSEN = tile
         passes[tile] = Ours(folder, precision)
     for kind in ("fixed128", "fixed512", "mixed"):

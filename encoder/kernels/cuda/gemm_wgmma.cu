@@ -2,9 +2,8 @@
 // Bound: tensor cores (and the card's power); M * N * 2 bytes less to write and to read again than product and activation apart.
 //
 // A persistent grid walks over tiles of 128 x TILE_N, N first, so that one stripe of x is read from memory once and then from L2. One warp feeds
-// STAGES of shared memory by TMA, ahead of the products and across tiles; two warpgroups multiply 64 rows each. The second begins SKEW stages after
-// the first and stays behind, so that one applies the activation while the other multiplies. CTAs in a cluster of two hold different rows and share
-// the weights: each loads half and multicasts it. K is summed from first to last in steps of 16, for every M.
+// STAGES of shared memory by TMA, ahead of the products and across tiles; two warpgroups multiply 64 rows each. CTAs in a cluster of two hold different
+// rows and share the weights: each loads half and multicasts it. K is summed from first to last in steps of 16, for every M.
 #include "hopper.cuh"
 #include "../portable/activation.cuh"
 #include "wgmma.cuh"
@@ -17,10 +16,6 @@
 #define BOX_BYTES (64 * 64 * 2)             // 64 rows x 64 columns on their way out
 #define BOXES (TILE_N % 128 ? 1 : 2)        // of them per warpgroup
 #define ROUNDS (TILE_N / (64 * BOXES))
-#define SKEW_BARRIER 3                      // 1 and 2 are the warpgroups' own
-#if SKEW > STAGES
-#error the first warpgroup cannot be further ahead than there are stages
-#endif
 
 struct Shared {
     alignas(1024) unsigned char a[STAGES][A_BYTES];
@@ -88,8 +83,6 @@ __device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const f
     int group = threadIdx.x / 128 - 1, lane = threadIdx.x & 31;
     Ring<STAGES> ring;
     float d[TILE_N / 2];
-    int begins_other = group == 0 && SKEW > 0 ? min(SKEW, k_steps) : 0;  // after so many stages of the first tile
-    if (group == 1 && SKEW > 0 && cluster < m_tiles * n_tiles) named_barrier(SKEW_BARRIER, 256);
     for (int tile = cluster; tile < m_tiles * n_tiles; tile += clusters) {
         int row = (tile / n_tiles * CLUSTER + rank) * TILE_M + group * 64, column = tile % n_tiles * TILE_N;
         int last = 0;
@@ -100,7 +93,6 @@ __device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const f
 #pragma unroll
             for (int step = 0; step < TILE_K / 16; ++step) multiply_tile(d, a + step * 2, b + step * 2, k | step);
             wgmma_commit();
-            if (begins_other && --begins_other == 0) named_barrier_arrive(SKEW_BARRIER, 256);
             if (k > 0) {
                 wgmma_wait<1>();
                 release(s, last, lane);

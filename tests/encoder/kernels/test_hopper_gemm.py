@@ -9,7 +9,7 @@ from tests.encoder.kernels.card import LIMITS, a_card, fresh_random, relative_er
 
 pytestmark = pytest.mark.gpu
 
-TILES = [(256, 4, 2), (256, 4, 1), (128, 6, 2), (256, 4, 2, 2), (256, 4, 2, 3), (256, 4, 1, 1), (128, 6, 2, 5), (192, 5, 2), (192, 5, 2, 3)]
+TILES = [(256, 4, 2), (256, 4, 1), (128, 6, 2), (192, 5, 2)]
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
@@ -23,7 +23,7 @@ def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
     from encoder.ops.cupy_ops import STORAGES
 
     random, ops = fresh_random(), CudaOps(device, precision)
-    for inputs, outputs in ((64, 768), (384, 1536), (768, 3072)):
+    for inputs, outputs in ((64, 768), (384, 1536), (768, 3072), (1024, 4096)):
         weight = random.standard_normal((outputs, inputs), dtype=np.float32) * np.float32(inputs**-0.5)
         bias = cp.asarray(random.standard_normal(outputs, dtype=np.float32))
         stored = ops.from_host(weight)
