@@ -93,18 +93,6 @@ class LayerShape(NamedTuple):
     layer_norm_eps: float
 
 
-class LayerParts(NamedTuple):
-    """The operations of one layer, planned: what `Ops.linear`, `attention` and `add_layer_norm` gave."""
-
-    qkv: Linear
-    attend: Callable[[Activations, DeviceBatch], Activations]
-    attention_output: Linear
-    attention_norm: Callable[..., Activations]
-    intermediate: Linear
-    output: Linear
-    output_norm: Callable[..., Activations]
-
-
 class Ops(ABC):
     """One backend at one precision. Choose once (`get_ops`), then run straight."""
 
@@ -126,7 +114,7 @@ class Ops(ABC):
 
     @abstractmethod
     def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[Activations, Activations | None], Activations]:
-        """(x, residual) to LayerNorm(x + residual), statistics in float32."""
+        """(x, residual) to LayerNorm(x + residual), statistics in float32; it may be written where x was, which is not to be read afterwards."""
 
     @abstractmethod
     def attention(self, num_heads: int, head_dim: int) -> Callable[[Activations, DeviceBatch], Activations]:
@@ -160,25 +148,17 @@ class Ops(ABC):
         """A forward pass made of this object's layers, run over packed batches: threads on a CPU, streams and graphs on a GPU."""
 
     def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[Activations, DeviceBatch], Activations]:
-        """A whole encoder layer, (hidden_states [T, E], batch) to [T, E]; a backend may plan it as one."""
-        return self.chain(
-            LayerParts(
-                qkv=self.linear(np.asarray(weights.qkv), weights.qkv_bias),
-                attend=self.attention(shape.num_heads, shape.head_dim),
-                attention_output=self.linear(weights.attention_output, weights.attention_output_bias),
-                attention_norm=self.add_layer_norm(*weights.attention_norm, shape.layer_norm_eps),
-                intermediate=self.linear(weights.intermediate, weights.intermediate_bias, shape.activation),
-                output=self.linear(weights.output, weights.output_bias),
-                output_norm=self.add_layer_norm(*weights.output_norm, shape.layer_norm_eps),
-            )
-        )
-
-    def chain(self, parts: LayerParts) -> Callable[[Activations, DeviceBatch], Activations]:
-        """A layer of its planned parts. Post-norm, as BERT's; a backend may add the residuals elsewhere."""
+        """A whole encoder layer, (hidden_states [T, E], batch) to [T, E]; post-norm, as BERT's. A backend may plan it as one."""
+        qkv, attend = self.linear(np.asarray(weights.qkv), weights.qkv_bias), self.attention(shape.num_heads, shape.head_dim)
+        attention_output = self.linear(weights.attention_output, weights.attention_output_bias)
+        attention_norm = self.add_layer_norm(*weights.attention_norm, shape.layer_norm_eps)
+        intermediate = self.linear(weights.intermediate, weights.intermediate_bias, shape.activation)
+        output = self.linear(weights.output, weights.output_bias)
+        output_norm = self.add_layer_norm(*weights.output_norm, shape.layer_norm_eps)
 
         def run(hidden_states: Activations, batch: DeviceBatch) -> Activations:
-            context = parts.attend(parts.qkv(hidden_states), batch)
-            hidden_states = parts.attention_norm(parts.attention_output(context), hidden_states)
-            return parts.output_norm(parts.output(parts.intermediate(hidden_states)), hidden_states)
+            context = attend(qkv(hidden_states), batch)
+            hidden_states = attention_norm(attention_output(context), hidden_states)
+            return output_norm(output(intermediate(hidden_states)), hidden_states)
 
         return run

@@ -22,7 +22,7 @@ def test_product_with_bias_and_residual(precision: str, outputs: int, inputs: in
     random, ops = fresh_random(), CudaOps(device, precision)
     weight = ops.from_host(random.standard_normal((outputs, inputs), dtype=np.float32) * np.float32(inputs**-0.5))
     bias = ops.from_host(random.standard_normal((1, outputs), dtype=np.float32))
-    gemm = Gemm(Product(outputs, inputs, precision, None, 65536), weight.data.ptr, bias.data.ptr, 0)
+    gemm = Gemm(Product(outputs, inputs, precision, None, 65536), weight.data.ptr, bias.data.ptr, 0, tile=ops._tile(outputs))
     print(gemm.facts())
     assert gemm.facts()["split"] in (0, 1), "an algorithm that splits K adds in an order of its own"
     x = ops.from_host(random.standard_normal((40000, inputs), dtype=np.float32))
