@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from encoder.kernels.compiler import compile_kernels, compiler_version  # noqa: E402
 from encoder.kernels.source import kernel_text  # noqa: E402
+from infra.kernels.machine_code import faults  # noqa: E402
 
 NVIDIA = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a")
 AMD = ("gfx90a", "gfx942", "gfx1100")
@@ -60,16 +61,25 @@ def compile_amd(clang: str, job: Job) -> None:
     )  # fmt: skip
 
 
+def check_machine_code(job: Job) -> None:
+    found = faults(compile_kernels(*job))
+    if found:
+        raise SystemExit(f"{job[0]} {job[1]}: between its products, the machine code holds {' and '.join(found)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clang", default="clang-19")
     clang = parser.parse_args().clang
-    nvidia = [*jobs(PORTABLE, STORAGES, NVIDIA), *jobs(TENSOR_CORES, HALVES, NVIDIA), *jobs(HOPPER, HALVES, ("sm_90a",))]
+    hopper = list(jobs(HOPPER, HALVES, ("sm_90a",)))
+    nvidia = [*jobs(PORTABLE, STORAGES, NVIDIA), *jobs(TENSOR_CORES, HALVES, NVIDIA), *hopper]
     amd = list(jobs(PORTABLE, STORAGES, AMD))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         begin = time.perf_counter()
         list(threads.map(lambda job: compile_kernels(*job), nvidia))
         print(f"{compiler_version()}: {len(nvidia)} compilations for {', '.join(NVIDIA)} in {time.perf_counter() - begin:.0f} s", flush=True)
+        list(threads.map(check_machine_code, hopper))
+        print(f"nvdisasm: nothing between the products of {len(hopper)} Hopper kernels fences the card, empties a cache or spills", flush=True)
         begin = time.perf_counter()
         list(threads.map(lambda job: compile_amd(clang, job), amd))
         print(f"{clang}: {len(amd)} compilations for {', '.join(AMD)} in {time.perf_counter() - begin:.0f} s (compiled, never run on an AMD card)")
