@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make kernels: compiles every kernel with no GPU. Needs Python 3.11+ and clang 19 (installed with apt-get where this runs as root).
+# make kernels: compiles every kernel and runs Hopper's own on the CPU, with no GPU. Needs Python 3.11+ and clang 19 (installed with apt-get where this runs as root).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=.venv-kernels
@@ -21,3 +21,4 @@ fi
 cache=$(mktemp -d)  # an empty one: what is compiled here is compiled, not found
 trap 'rm -rf "$cache"' EXIT
 EMBERMILL_KERNEL_CACHE=$cache $venv/bin/python infra/kernels/compile_all.py --clang "$clang"
+$venv/bin/python infra/kernels/emulate.py --clang "$clang"

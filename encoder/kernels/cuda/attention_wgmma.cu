@@ -177,7 +177,7 @@ __device__ __forceinline__ void consume(Shared& s, Walk walk, bits16* out, int n
 // qkv [T, 3, H, D]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, D]
 extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_wgmma(
     const bits16* qkv, const int4* tiles, const int* count, bits16* out, int num_heads, float scale_log2) {
-    extern __shared__ __align__(1024) unsigned char memory[];
+    SHARED_MEMORY(memory);
     bool copies = threadIdx.x >= MULTIPLIERS;
     int crew = copies ? (threadIdx.x - MULTIPLIERS) / COPIERS : threadIdx.x / (GROUPS * 128);
     Shared& s = reinterpret_cast<Shared*>(memory)[crew];
@@ -192,10 +192,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_wgmma(
     __syncthreads();
     Walk walk = {(int)(crew * gridDim.x + blockIdx.x), (int)(CREWS * gridDim.x), *count * num_heads};
     if (copies) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
+        give_registers<32>();
         if (walk.item < walk.items) produce(s, walk, qkv, tiles, num_heads);
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 112;");
+        take_registers<112>();
         consume(s, walk, out, num_heads, scale_log2);
     }
 }

@@ -114,7 +114,7 @@ __cluster_dims__(CLUSTER, 1, 1)
 #endif
 __launch_bounds__(THREADS, 1) gemm_wgmma(
     const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap out, const float* bias, int m, int n, int k) {
-    extern __shared__ unsigned char memory[];
+    SHARED_MEMORY(memory);
     Shared& s = *reinterpret_cast<Shared*>((reinterpret_cast<unsigned long long>(memory) + 1023) & ~1023ull);
     int rank = CLUSTER > 1 ? cluster_rank() : 0, cluster = blockIdx.x / CLUSTER, clusters = gridDim.x / CLUSTER;
     int m_tiles = (m + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER), n_tiles = n / TILE_N, k_steps = k / TILE_K;
@@ -129,11 +129,11 @@ __launch_bounds__(THREADS, 1) gemm_wgmma(
     __syncthreads();
     if (CLUSTER > 1) cluster_sync();
     if (threadIdx.x < 128) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        give_registers<40>();
         if (threadIdx.x == 0) produce(s, &x, &weight, rank, cluster, clusters, m_tiles, n_tiles, k_steps);
         __syncwarp();
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        take_registers<232>();
         consume(s, &out, bias, rank, cluster, clusters, m_tiles, n_tiles, k_steps);
     }
     if (CLUSTER > 1) cluster_sync();  // nobody leaves while another still writes here

@@ -2,6 +2,12 @@
 #pragma once
 #include "ptx.cuh"
 
+#define SHARED_MEMORY(name) extern __shared__ __align__(1024) unsigned char name[]
+
+// How many registers a thread has from here on, of those that the block was launched with: its warpgroup gives some, or takes some that others gave.
+template <int N> __device__ __forceinline__ void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N> __device__ __forceinline__ void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+
 struct alignas(64) TensorMap { unsigned long long opaque[16]; };  // CUtensorMap, made on the host
 
 __device__ __forceinline__ void barrier_init(bits32 barrier, int arrivals) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals)); }
