@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 
 from encoder.config import DenseConfig, ModelConfig, Normalize, read_model_config
@@ -101,6 +102,11 @@ def describe(
 
     prompt: a text, or the name of one of the model's prompts; "" is none at all. Raises SourceError, ModelConfigError, WeightsError.
     """
+    for name, value in (("weights", weights), ("pooling", pooling), ("prompt", prompt), ("revision", revision)):
+        _require_type(name, value, str, "a string")
+    for name, number in (("max_tokens", max_tokens), ("dimensions", dimensions)):
+        _require_type(name, number, Integral, "a whole number")
+    _require_type("normalize", normalize, bool, "true or false")
     model = fetch_model(source, revision=revision, weights=weights)
     config = read_model_config(model.folder, pooling)
     text = _resolve_prompt(prompt, config)
@@ -118,6 +124,12 @@ def describe(
         _resolve_max_tokens(max_tokens, config),
         config.dimension if dimensions is None else dimensions,
     )
+
+
+def _require_type(name: str, value: object, kind: type, expected: str) -> None:
+    """An option is None or of its kind; that a bool is an int is Python's affair."""
+    if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+        raise ModelConfigError(f"{name}={value!r}: expected {expected}, or None for the model's own, got {type(value).__name__}.")
 
 
 def _resolve_prompt(prompt: str | None, config: ModelConfig) -> str:

@@ -5,7 +5,8 @@ Arrow arrays are known by their methods, so that pyarrow need not be there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,13 @@ from encoder.tokenizer import TokenizedTexts
 CHARACTERS_PER_TOKEN = 4  # of English text; only sizes depend on it
 TEXTS_AT_ONCE = 1024  # Arrow values that become Python strings together
 TEXTS_OF_A_PIECE = 4096
+
+
+def each_batch(batches: Any) -> Iterator[Any]:
+    """An iterator over the batches. Raises InputError, before anything is read, for what cannot hold any."""
+    if not _is_collection(batches, "__iter__"):
+        raise InputError(f"expected batches of texts (an iterable of lists of strings or Arrow string arrays), got {type(batches).__name__}.")
+    return iter(batches)
 
 
 def cut_texts(batch: Any, window_tokens: int) -> Iterator[Piece]:
@@ -35,7 +43,7 @@ def cut_texts(batch: Any, window_tokens: int) -> Iterator[Piece]:
 
 def _strings(batch: Any) -> Iterator[str]:
     """The batch's strings, one after another, checked."""
-    if isinstance(batch, (str, bytes)) or not hasattr(batch, "__len__"):
+    if not _is_collection(batch, "__len__", "__getitem__"):
         raise InputError(f"expected a batch of texts (a list of strings or an Arrow string array), got {type(batch).__name__}.")
     index = 0
     for start in range(0, len(batch), TEXTS_AT_ONCE):
@@ -74,9 +82,11 @@ def _flattened(ids: Any, offsets: Any) -> tuple[np.ndarray, np.ndarray]:
     if offsets is None:
         if isinstance(ids, np.ndarray) and ids.dtype != object and ids.ndim != 2:
             raise InputError(f"expected lists of token ids, or a flat array with offsets=; got an array of shape {ids.shape} alone.")
-        documents: Sequence[Any] = list(ids)
+        if not _is_collection(ids, "__iter__"):
+            raise InputError(f"expected lists of token ids, or a flat array with offsets=; got {type(ids).__name__}.")
+        documents = [_as_document(number, document) for number, document in enumerate(ids)]
         offsets = np.concatenate([[0], np.cumsum([len(document) for document in documents], dtype=np.int64)]).astype(np.int64)
-        filled = [np.asarray(document) for document in documents if len(document)]
+        filled = [document for document in documents if len(document)]
         ids = np.concatenate(filled) if filled else np.empty(0, np.int32)
     flat, bounds = np.asarray(ids), np.asarray(offsets)
     if flat.ndim != 1 or (flat.size and flat.dtype.kind not in "iu"):
@@ -85,6 +95,21 @@ def _flattened(ids: Any, offsets: Any) -> tuple[np.ndarray, np.ndarray]:
     if not rises or bounds[0] != 0 or bounds[-1] != len(flat):
         raise InputError(f"expected offsets that rise from 0 to {len(flat)}, the number of ids, got {_shown(bounds)}.")
     return flat, bounds.astype(np.int64)
+
+
+def _as_document(number: int, document: Any) -> np.ndarray:
+    """[N] ids, still of any type."""
+    if _is_collection(document, "__len__"):
+        with contextlib.suppress(ValueError):  # lists of several lengths within one
+            ids = np.asarray(document)
+            if ids.ndim == 1:
+                return ids
+    raise InputError(f"document {number}: expected a flat list of token ids, got {document!r:.80}.")
+
+
+def _is_collection(value: Any, *methods: str) -> bool:
+    """Whether it holds things in the way of these methods; a string and a mapping do, but not what is wanted here."""
+    return all(hasattr(value, method) for method in methods) and not isinstance(value, (str, bytes, Mapping))
 
 
 def _first(mask: np.ndarray) -> int | None:

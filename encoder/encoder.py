@@ -15,7 +15,7 @@ import numpy as np
 from encoder.busy import BusyClock
 from encoder.description import ModelDescription, describe
 from encoder.device import Device, choose_device, resolve_precision, usable_threads
-from encoder.documents import cut_texts, cut_token_ids
+from encoder.documents import cut_texts, cut_token_ids, each_batch
 from encoder.errors import DeviceError
 from encoder.models import get_architecture
 from encoder.ops import get_ops
@@ -73,8 +73,8 @@ class Encoder:
         columns. device: "auto", "cpu" or "gpu". precision: "auto" (float32 on a CPU, float16 on a GPU), "float32", "float16", "bfloat16".
         threads: of the CPU; None means all that the process may use. Raises an EncoderError that says what to do.
         """
-        if threads is not None and threads < 1:
-            raise DeviceError(f"threads={threads}: expected at least 1.")
+        if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+            raise DeviceError(f"threads={threads!r}: expected a whole number from 1 up, or None for all that the process may use.")
         description = describe(
             source, weights=weights, pooling=pooling, normalize=normalize, prompt=prompt, max_tokens=max_tokens, dimensions=dimensions, revision=revision
         )
@@ -124,8 +124,9 @@ class Encoder:
         """Embed batches of texts (lists or Arrow string arrays): one EncodedBatch for each, in order, none of them held longer than needed.
 
         `batches` is read ahead, in another thread; tokenising and computing overlap across batches. Close the iterator to stop early.
+        Raises InputError, naming the text, for what is not text: at once for what holds no batches, else in the batch's turn.
         """
-        pieces = (cut_texts(batch, self._budget.window_tokens) for batch in batches)
+        pieces = (cut_texts(batch, self._budget.window_tokens) for batch in each_batch(batches))
         return encode_stream(pieces, self._tokenize, self._runner, self.dimension, self._budget)
 
     def encode_token_ids(self, ids: Sequence[Sequence[int]] | np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:

@@ -46,6 +46,8 @@ def fetch_model(source: str | os.PathLike[str], *, revision: str | None = None, 
 
     A folder that exists wins over a hub id of the same spelling.
     """
+    if not isinstance(source, str | os.PathLike) or not os.fspath(source):
+        raise SourceError(f"model source {source!r}: expected a folder, a Hugging Face id, an object-store URL or package:NAME/SUBDIR, as a string or a path.")
     source = os.fspath(source)
     if source.startswith("package:"):
         return _unpinned(_package_folder(source), source, revision)

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from encoder import DeviceError, EncodedBatch, Encoder, EncoderError, InputError, ModelConfigError, describe
+from encoder import DeviceError, EncodedBatch, Encoder, EncoderError, InputError, describe
 from tests.encoder.tiny_bert import WORDS, TinyBert, write_sentence_transformers
 
 BERT = TinyBert()
@@ -106,10 +107,16 @@ def test_what_is_not_text_is_named(encoder: Encoder, bad: object, message: str) 
     assert encoder.encode(["a"]).shape == (1, 30)  # and the encoder goes on
 
 
-@pytest.mark.parametrize("bad", [None, 7, b"bytes"])
+@pytest.mark.parametrize("bad", [None, 7, b"bytes", {"a text"}, {"text": 1}, (text for text in ["a text"])])
 def test_what_is_not_a_batch(encoder: Encoder, bad: object) -> None:
-    with pytest.raises(InputError, match="expected a batch of texts"):
+    with pytest.raises(InputError, match=f"expected a batch of texts .*, got {type(bad).__name__}"):
         encoder.encode(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [None, 7, "a text", b"bytes", {"a": ["text"]}])
+def test_what_holds_no_batches_is_refused_at_once(encoder: Encoder, bad: object) -> None:
+    with pytest.raises(InputError, match=f"expected batches of texts .*, got {type(bad).__name__}"):
+        encoder.encode_stream(bad)  # type: ignore[arg-type]
 
 
 def test_the_callers_fault_comes_out_after_what_came_before_it(encoder: Encoder) -> None:
@@ -224,6 +231,11 @@ def test_texts_and_their_token_ids_agree(encoder: Encoder) -> None:
         (np.array([2, 3]), [0, 2, 1, 2], "rise from 0 to 2"),
         (np.array([2, 3]), [], "rise from 0 to 2"),
         (np.array([[2, 3]]), [0, 2], "whole-number token ids"),
+        (None, None, "expected lists of token ids, .*; got NoneType"),
+        ("ids", None, "expected lists of token ids, .*; got str"),
+        ([[2, 3], 2], None, "document 1: expected a flat list of token ids, got 2"),
+        ([[2, 3], "ids"], None, "document 1: expected a flat list of token ids, got 'ids'"),
+        ([[2, [3]]], None, r"document 0: expected a flat list of token ids, got \[2, \[3\]\]"),
     ],
 )
 def test_token_ids_that_cannot_be_embedded(encoder: Encoder, ids: object, offsets: object, message: str) -> None:
@@ -251,33 +263,6 @@ def test_prompts_by_name_by_text_and_none(folder: Path) -> None:
     np.testing.assert_array_equal(embed("open a zip", prompt=""), embed("open a zip"))
 
 
-def test_a_default_prompt_and_a_model_that_pools_without_it(tmp_path: Path) -> None:
-    folder = write_sentence_transformers(BERT.write(tmp_path), BERT.hidden, prompts={"d": "the "}, default_prompt="d")
-    assert describe(str(folder)).prompt == "the " and describe(str(folder), prompt="").prompt == ""
-    pooling = folder / "1_Pooling" / "config.json"
-    pooling.write_text(pooling.read_text().replace("{", '{"include_prompt": false, ', 1))
-    with pytest.raises(ModelConfigError, match="leaves the prompt's tokens out of pooling"):
-        describe(str(folder))
-    assert describe(str(folder), prompt="").prompt == ""
-
-
-def test_length_limits(tmp_path: Path, folder: Path) -> None:
-    from tests.encoder.tiny_bert import write_tokenizer
-
-    plain = BERT.write(tmp_path)
-    assert describe(str(plain)).max_tokens == 40  # the positions, since the tokenizer names no limit
-    write_tokenizer(plain, BERT.vocab, max_length=25)
-    assert describe(str(plain)).max_tokens == 25
-    assert describe(str(folder)).max_tokens == 30
-    assert describe(str(folder), max_tokens=40).max_tokens == 40
-    for wrong in (0, 41):
-        with pytest.raises(ModelConfigError, match=f"max_tokens={wrong}: this model has positions for 40"):
-            describe(str(folder), max_tokens=wrong)
-    write_sentence_transformers(plain, BERT.hidden, max_seq_length=512)
-    with pytest.raises(ModelConfigError, match=r"max_seq_length is 512, but .* positions for 40 tokens only; pass max_tokens=40"):
-        describe(str(plain))
-
-
 @pytest.mark.parametrize(
     ("precision", "device", "message"),
     [
@@ -294,9 +279,10 @@ def test_devices_and_precisions_that_do_not_exist(folder: Path, precision: str, 
         Encoder.from_pretrained(str(folder), device=device, precision=precision)
 
 
-def test_no_threads_at_all(folder: Path) -> None:
-    with pytest.raises(DeviceError, match="threads=0: expected at least 1"):
-        Encoder.from_pretrained(str(folder), device="cpu", threads=0)
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_no_number_of_threads(folder: Path, threads: Any) -> None:
+    with pytest.raises(DeviceError, match=f"threads={threads!r}: expected a whole number from 1 up"):
+        Encoder.from_pretrained(str(folder), device="cpu", threads=threads)
 
 
 def test_what_it_reports_of_itself(encoder: Encoder, folder: Path) -> None:
