@@ -76,10 +76,10 @@ def as_id(array: pa.Array) -> pa.Array:
 
 
 def drifted(file: str, column: str, found: pa.DataType | None, pinned: pa.DataType) -> DataError:
-    """on_schema_drift: fail."""
+    """on_schema_drift: fail. pinned: string where it is a text, else the type in the first file that has the column."""
     what = "is missing" if found is None else f"has type {found}"
     advice = "mend the file, or set corpus.on_schema_drift to cast or null (once a dataset is begun, with another output.uri)"
-    return DataError(f"{file}: column {column!r} {what}, while the plan has {pinned}: {advice}")
+    return DataError(f"{file}: column {column!r} {what}; this job reads it as {pinned}: {advice}")
 
 
 def cast_by_row(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, dict[int, str]]:

@@ -216,7 +216,7 @@ class TestDrift:
         return tmp_path / "x.jsonl"
 
     def test_fail_names_file_line_column_and_types(self, path: Path) -> None:
-        with pytest.raises(DataError, match=r"x\.jsonl, line at byte 26: column 'k' has type string, while the plan has int64"):
+        with pytest.raises(DataError, match=r"x\.jsonl, line at byte 26: column 'k' has type string; this job reads it as int64"):
             read(segment(path, "jsonl", kind="bytes"), schema(id_type=pa.int64(), kept={"k": pa.int64()}))
 
     def test_cast_takes_what_can_be_taken(self, path: Path) -> None:

@@ -115,11 +115,11 @@ class TestDrift:
     @pytest.mark.parametrize(
         ("columns", "message"),
         [
-            ({"id": ["b"], "text": [1]}, r"b\.parquet: column 'text' has type int64, while the plan has string"),
-            ({"id": [1], "text": ["y"]}, r"b\.parquet: column 'id' has type int64, while the plan has string"),
-            ({"text": ["y"]}, r"b\.parquet: column 'id' is missing, while the plan has string"),
-            ({"id": ["b"]}, r"b\.parquet: column 'text' is missing, while the plan has string"),
-            ({"id": ["b"], "text": pa.nulls(1)}, r"b\.parquet: column 'text' has type null, while the plan has string"),
+            ({"id": ["b"], "text": [1]}, r"b\.parquet: column 'text' has type int64; this job reads it as string"),
+            ({"id": [1], "text": ["y"]}, r"b\.parquet: column 'id' has type int64; this job reads it as string"),
+            ({"text": ["y"]}, r"b\.parquet: column 'id' is missing; this job reads it as string"),
+            ({"id": ["b"]}, r"b\.parquet: column 'text' is missing; this job reads it as string"),
+            ({"id": ["b"], "text": pa.nulls(1)}, r"b\.parquet: column 'text' has type null; this job reads it as string"),
         ],
     )
     def test_fail_names_file_column_and_types(self, tmp_path: Path, columns: dict[str, Any], message: str) -> None:
