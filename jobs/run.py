@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobs.config import JobConfig
 from jobs.dataset.commits import CommitLog, pending
-from jobs.dataset.manifest import publish_manifest
+from jobs.dataset.manifest import publish_manifest, read_manifest
 from jobs.dataset.receipt_table import Totals, sum_receipts
 from jobs.driver.decisions import QUEUED_PER_WORKER, Driver
 from jobs.driver.display import Display, open_display
@@ -95,7 +95,8 @@ class _Job:
 
     def conclude(self, plan: Plan) -> Summary:
         """Judge what was refused, publish the manifest last."""
-        require_few_quarantined(sum_receipts(self._commits.table()), self._config.corpus.max_quarantined)
+        totals, limit = sum_receipts(self._commits.table()), self._config.corpus.max_quarantined
+        require_few_quarantined(totals, limit, published=lambda: read_manifest(self._folder) is not None)
         manifest = publish_manifest(self._folder, plan, self._commits)
         effort = Effort(**vars(self._effort) | {"seconds": time.monotonic() - self._begin_s})
         return summarise(self._folder.root, manifest, effort, device=plan.device_kind, precision=plan.precision)

@@ -56,6 +56,7 @@ class _Loop:
     def __init__(self, driver: Driver, pool: Pool, ledger: Ledger, meter: Meter) -> None:
         self._driver, self._pool, self._ledger, self._meter = driver, pool, ledger, meter
         self._working: set[int] = set()
+        self._warned: set[str] = set()
         self.outcome: tuple[Failed, ...] | None = None
 
     def hear(self, worker: int, event: Event | Died) -> None:
@@ -70,9 +71,15 @@ class _Loop:
                 log.warning("worker %d: %s", worker, event.error)
             case Failed():
                 self._meter.given_back(event.partition)
-                log.warning("%s%s", event.message, f"\n{event.traceback}" if event.kind == "defect" else "")
+                self._warn(event.message + (f"\n{event.traceback}" if event.kind == "defect" else ""))
         self._meter.workers = len(self._working)
         self.do(self._driver.handle(worker, event))
+
+    def _warn(self, message: str) -> None:
+        """Once: a file that changed fails each of its partitions with the same words."""
+        if message not in self._warned:
+            self._warned.add(message)
+            log.warning("%s", message)
 
     def do(self, actions: list[Action]) -> None:
         for action in actions:

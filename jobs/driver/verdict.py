@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from jobs.dataset.receipt_table import Totals
 from jobs.errors import DataError, InputChanged, Interrupted
 from jobs.receipt import Failed
+from jobs.wording import several
 
 SHOWN = 5
 FEWEST_ALLOWED = 10  # a share of a small corpus is never below so many rows
@@ -16,9 +18,11 @@ def failures_as_error(failures: Sequence[Failed]) -> Exception:
     """One error for all of them. A defect of ours goes first, then what a person must mend, then what another run may."""
     worst = next((kind for kind in ("defect", "bad_data", "engine", "input_changed") if any(failed.kind == kind for failed in failures)), "storage")
     chosen = sorted(failures, key=lambda failed: failed.kind != worst)
-    lines = [f"{failed.kind}: {failed.message}" for failed in chosen[:SHOWN]]
-    if len(failures) > SHOWN:
-        lines.append(f"… and {len(failures) - SHOWN} more partitions")
+    told = Counter(f"{failed.kind}: {failed.message}" for failed in chosen)  # a file that changed did so for each of its partitions
+    shown = [*told.items()][:SHOWN]
+    lines = [line if number == 1 else f"{line} ({number} partitions)" for line, number in shown]
+    if rest := len(failures) - sum(number for _, number in shown):
+        lines.append(f"… and {several(rest, 'more partition')}")
     headline = f"{len(failures)} of the partitions could not be finished; everything else is committed, and running again tries these alone:"
     message = "\n".join([headline, *lines])
     if worst == "defect":
@@ -28,11 +32,20 @@ def failures_as_error(failures: Sequence[Failed]) -> Exception:
     return InputChanged(message) if worst == "input_changed" else DataError(message)
 
 
-def require_few_quarantined(totals: Totals, limit: float) -> None:
-    """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count. Raises DataError."""
+def require_few_quarantined(totals: Totals, limit: float, published: Callable[[], bool]) -> None:
+    """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count. Raises DataError.
+
+    published: whether a manifest stands there, of a run with a higher limit: what is published is never withdrawn.
+    """
     allowed = limit if limit >= 1 or limit == 0 else max(FEWEST_ALLOWED, limit * totals.rows_in)
-    if totals.rows_quarantined > allowed:
+    if totals.rows_quarantined <= allowed:
+        return
+    found = f"{totals.rows_quarantined} of {totals.rows_in} rows were quarantined, and corpus.max_quarantined: {limit:g} allows {int(allowed)}"
+    if published():
         raise DataError(
-            f"{totals.rows_quarantined} of {totals.rows_in} rows were quarantined, and corpus.max_quarantined: {limit:g} allows {int(allowed)}. "
-            "All shards are committed, no manifest is published: see quarantine/ for the reasons, and run again with a higher limit to finish"
+            f"{found}. The dataset was finished under a higher limit, and its manifest stays: see quarantine/ for the reasons, "
+            "and set the limit back, or mend the corpus and embed it into another output.uri"
         )
+    raise DataError(
+        f"{found}. All shards are committed, no manifest is published: see quarantine/ for the reasons, and run again with a higher limit to finish"
+    )

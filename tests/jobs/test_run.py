@@ -142,6 +142,19 @@ def test_a_changed_file_costs_its_partitions_and_is_named(configure: Configure, 
     assert read_manifest(open_folder(config.output.uri)) is None
 
 
+def test_a_changed_file_of_many_partitions_is_told_once(configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = configure("InterruptingEngine")
+    with pytest.raises(Interrupted):
+        run_and_interrupt(config)
+    pq.write_table(pa.table({"id": ["x"], "text": ["changed since"]}), tmp_path / "corpus/a.parquet")
+    caplog.clear()
+    with pytest.raises(InputChanged) as caught:
+        run(config)
+    assert str(caught.value).count("a.parquet") == 1 and " partitions)" in str(caught.value)
+    told = [record.message for record in caplog.records if "changed after planning" in record.message]
+    assert len(told) == 1, "what is planned is compared with what is read, once for each partition"
+
+
 def test_no_rows_at_all_is_a_dataset_without_shards(configure: Configure, tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}), tmp_path / "corpus/a.parquet")
     summary = run(configure())
@@ -155,6 +168,16 @@ def test_too_many_refused_rows_are_judged_at_the_end_and_a_higher_limit_finishes
         run(configure())
     summary = run(configure(corpus={"max_quarantined": 20}))
     assert (summary.rows_out, summary.rows_quarantined, summary.rows_embedded) == (80, 20, 0)
+
+
+def test_a_lower_limit_on_a_finished_dataset_is_not_kept_and_the_manifest_stays(configure: Configure, tmp_path: Path) -> None:
+    ids = [None if row < 20 else f"r{row}" for row in range(100)]
+    pq.write_table(pa.table({"id": pa.array(ids, pa.string()), "text": [f"text {row}" for row in range(100)]}), tmp_path / "corpus/a.parquet")
+    config = configure(corpus={"max_quarantined": 20})
+    run(config)
+    with pytest.raises(DataError, match=r"20 of 100 rows .* 0\.01 allows 10\. The dataset was finished under a higher limit, and its manifest stays"):
+        run(configure(corpus={"max_quarantined": 0.01}))
+    assert read_manifest(open_folder(config.output.uri)) is not None and run(config).rows_embedded == 0
 
 
 def test_events_hold_a_line_for_each_committed_shard(configure: Configure, tmp_path: Path) -> None:
