@@ -22,9 +22,10 @@ def file_to_be(target: Path) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(target)
     except OSError as error:
-        raise EncoderError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise _cannot_be_written(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it could not be made either
+            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -39,9 +40,13 @@ def folder_to_be(target: Path) -> Iterator[Path]:
                 _flush(path)
         _replace_folder(temporary, target)
     except OSError as error:
-        raise EncoderError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise _cannot_be_written(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _cannot_be_written(target: Path, error: OSError) -> EncoderError:
+    return EncoderError(f"{target}: cannot be written: {error.strerror or error}; make room or get permission there, or choose another place.")
 
 
 def _beside(target: Path) -> Path:

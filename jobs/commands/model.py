@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -219,6 +220,7 @@ def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=FORMATS, help="the format; by default what DST's suffix says")
     parser.add_argument("--mapping", choices=MAPPINGS, help="which Burn module names the parameters; by default the source's own, else bert")
     parser.add_argument("--precision", choices=("full", "half"), help="by default the source's own types")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST if it is there")
     parser.add_argument("--align", type=int, choices=(64, 256, 4096), help="pad an .mpk so that every tensor starts at a multiple of so many bytes")
 
 
@@ -226,10 +228,18 @@ def convert(arguments: argparse.Namespace) -> Answer:
     from encoder.weights.convert import convert as convert_weights
 
     source = _weights_at(arguments.source)
+    if not arguments.overwrite:
+        _require_free(Path(arguments.target))
     options = {name: getattr(arguments, name) for name in ("to", "mapping", "precision", "align")}
     with model_errors(), progress_bar("writing and comparing") as advance:
         report = convert_weights(source, arguments.target, progress=advance, **options)
     return asdict(report) | {"words": str(report)}
+
+
+def _require_free(target: Path) -> None:
+    """Nothing is there, or an empty folder."""
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise UsageError(f"{target}: expected a new file or folder, or an empty one; something is there: name another DST, or replace it with --overwrite")
 
 
 def _add_inspect_arguments(parser: argparse.ArgumentParser) -> None:

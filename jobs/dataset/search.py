@@ -74,12 +74,21 @@ def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -
     now = describe_engine(model.model_copy(update={"precision": plan.precision}), search_path=here)
     changed = [key for key, value in plan.fingerprint.items() if now is not None and now.get(key) != value]
     if changed:
-        raise UsageError(f"{model.source} is not the model that made this dataset any more ({', '.join(changed)} differ); say where that one is with --model")
+        raise UsageError(_another_model(str(model.source), plan, changed))
     asking = model.model_copy(update={"prompt": prompt, "prompt_name": None, "precision": "auto"})
     device = plan.device_kind if device == "auto" and model.engine != "native" else device
     engine = load_engine(asking, device=device, threads=1, search_path=here)  # for one short text more would only take longer to start
     vector: np.ndarray = next(iter(engine.embed([pa.array([query])]))).columns[plan.outputs[0].column][0]
     return vector
+
+
+def _another_model(source: str, plan: Plan, changed: list[str]) -> str:
+    """Weights are known by the digest of their file alone: whether others hold equal numbers cannot be told without the file itself."""
+    said = f"{source} is not the model that made this dataset ({', '.join(changed)} differ): say with --model where that one is, unchanged"
+    if changed != ["model.weights"]:
+        return said
+    digest = plan.fingerprint["model.weights"]
+    return f"{said}; a converted copy has another digest, even of equal numbers: expected the very weights whose SHA-256 is {digest}"
 
 
 def search(folder: Folder, shards: Sequence[str], query: np.ndarray, k: int, column: str = "embedding") -> list[Hit]:

