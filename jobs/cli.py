@@ -27,7 +27,7 @@ from jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageE
 ROOMS = (job, model)
 EPILOG = """exit codes:
   0   done
-  2   bad usage or configuration: nothing was changed
+  2   yours to mend: the call, the configuration, credentials, permission, room; what was committed stays
   3   bad data: the message names it
   33  interrupted or transient: run the same command again, it goes on from what is committed
   1   a defect of embermill: the traceback is shown

@@ -1,7 +1,7 @@
 """What can go wrong in a job, and the exit code that each outcome gives.
 
     JobError
-    |-- UsageError          exit 2   bad usage or configuration, an unusable device, a dataset made with other settings
+    |-- UsageError          exit 2   a person's to mend: usage, configuration, device, credentials, permission, room; a dataset made with other settings
     |-- DataError           exit 3   bad data: unreadable or changed input, too much quarantine, damage found by verify
     |   |-- InputChanged             a file that changed or vanished after planning
     |   '-- EngineError              an engine that failed on a batch, or answered with something that cannot be stored
@@ -21,7 +21,7 @@ class JobError(Exception):
 
 
 class UsageError(JobError):
-    """Bad usage or configuration: nothing was changed."""
+    """What only a person can mend, by another call, another configuration, credentials, permission or room; running again as it is would not help."""
 
     exit_code = EXIT_USAGE
 

@@ -96,7 +96,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Failed:
-    """A partition that could not be finished. kind: "input_changed", "bad_data", "engine", "storage", "defect".
+    """A partition that could not be finished. kind: "input_changed", "bad_data", "engine", "storage", "usage" (only a person can mend it), "defect".
 
     bad_data and input_changed are final; the others are tried again. The traceback crosses as text.
     """

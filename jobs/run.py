@@ -18,18 +18,18 @@ from jobs.dataset.receipt_table import Totals, sum_receipts
 from jobs.driver.decisions import QUEUED_PER_WORKER, Driver
 from jobs.driver.display import Display, open_display
 from jobs.driver.heartbeat import Heartbeat
-from jobs.driver.ledger import Ledger
+from jobs.driver.ledger import Ledger, require_events_file
 from jobs.driver.loop import drive, stopped_by_signals
 from jobs.driver.progress import Meter
 from jobs.driver.summary import Effort, Summary, summarise
 from jobs.driver.verdict import failures_as_error, require_few_quarantined
-from jobs.engine import describe_engine
+from jobs.engine import describe_engine, promised_outputs
 from jobs.errors import Interrupted, UsageError
 from jobs.partition import Partition
 from jobs.plan.changes import changed_keys
-from jobs.plan.files import Plan, read_plan, write_plan
+from jobs.plan.files import Plan, read_plan, require_place, write_plan
 from jobs.plan.listing import SurveyedFile, changes_since, survey_files
-from jobs.plan.planning import make_plan, partition_text_bytes
+from jobs.plan.planning import check_columns, make_plan, partition_text_bytes
 from jobs.pool.base import Died, Pool
 from jobs.pool.placement import Placement
 from jobs.receipt import Event, Ready
@@ -65,11 +65,14 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     require_possible(plan, config, folder)
     if plan is not None and limit is None:
         _report_changes(plan, config)
-    files = survey_files(config.corpus, limit) if plan is None else ()
+    files = _survey(config, limit) if plan is None else ()
+    events = None if events_file is None else Path(events_file)
+    if events is not None:
+        require_events_file(events)
     commits = CommitLog(folder)
     if plan is not None:
         commits.append([*adopt_uncommitted(folder, plan, commits.committed)])
-    job = _Job(config, folder, commits, begin_s, Path(events_file) if events_file else None)
+    job = _Job(config, folder, commits, begin_s, events)
     if plan is None or pending(plan, commits.receipts()):
         plan = job.embed(plan, files, progress or open_display())
     return job.conclude(plan)
@@ -215,6 +218,7 @@ def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> No
     if plan is not None:
         _require_same(plan, config)
         return
+    require_place(folder)
     shard = f"{folder.root}/{published_name(DATA, Partition(0, '00000000', (), 0), 0)}"
     for entry in config.corpus.files:
         if would_list(entry, shard):
@@ -222,6 +226,14 @@ def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> No
                 f"output.uri: {folder.root} lies where corpus.files: {entry} looks, and the dataset would be taken for corpus: "
                 "put it elsewhere, or name the corpus more narrowly"
             )
+
+
+def _survey(config: JobConfig, limit: int | None) -> tuple[SurveyedFile, ...]:
+    """The corpus, once it is sure that a plan can be made of it and of the model: a worker takes its time to start, and would find the same."""
+    outputs = promised_outputs(config.model, search_path=(str(Path.cwd()),))
+    files = survey_files(config.corpus, limit)
+    check_columns(config, files, outputs)
+    return files
 
 
 def _require_same(plan: Plan, config: JobConfig) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from jobs.commands import report
 from jobs.commands.command import Answer, Command, positive, positive_rate, progress_bar
-from jobs.commands.model import measure_model
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,8 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> Answer:
     from jobs.config import load_config
+    from jobs.engine import promised_outputs
+    from jobs.engine.native import measure_model
     from jobs.plan.files import read_plan
     from jobs.plan.survey import survey
     from jobs.run import require_possible
@@ -46,8 +48,9 @@ def plan(arguments: argparse.Namespace) -> Answer:
     folder = open_folder(config.output.uri)
     existing = read_plan(folder)
     require_possible(existing, config, folder)
+    outputs = promised_outputs(config.model, search_path=(str(Path.cwd()),))
     measured = measure_model(config.model, config.workers.device) if config.model.engine == "native" else {}
-    found = survey(config, tokens_per_s=arguments.tokens_per_s, **measured)
+    found = survey(config, outputs, tokens_per_s=arguments.tokens_per_s, **measured)
     return found.to_json() | {"output": folder.root, "output_exists": existing is not None}
 
 

@@ -185,28 +185,6 @@ def search(arguments: argparse.Namespace) -> Answer:
     return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
 
 
-def measure_model(model: ModelConfig, device: str) -> dict[str, Any]:
-    """From the model's folder alone, for `embermill plan`: count_tokens (how many each text would be fed as, [B]), max_tokens, dimensions.
-
-    device: of the workers; UsageError for a precision that it cannot have ("auto": that no device has).
-    """
-    from encoder import describe
-    from encoder.device import resolve_precision
-    from encoder.throughput import open_tokenizer
-
-    names = ("weights", "revision", "max_tokens", "dimensions")
-    with model_errors():
-        resolve_precision(model.precision, "cpu" if device == "cpu" else "gpu")
-        prompt = model.prompt if model.prompt_name is None else model.prompt_name
-        description = describe(str(model.source), prompt=prompt, **{name: getattr(model, name) for name in names})
-        tokenizer = open_tokenizer(description)
-    return {
-        "count_tokens": lambda texts: tokenizer.tokenize(texts).num_tokens,
-        "max_tokens": description.max_tokens,
-        "dimensions": description.dimension,
-    }
-
-
 def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
     from encoder import describe
 

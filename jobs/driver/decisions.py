@@ -171,6 +171,8 @@ class Driver:
     def _failed(self, worker: int, failed: Failed) -> list[Action]:
         if not self._release(worker, failed.partition, failed.attempt):
             return []
+        if failed.kind == "usage":  # no attempt and no partition would end otherwise
+            return self._abort(UsageError(failed.message))
         self._storage_failures = self._storage_failures + 1 if failed.kind == "storage" else 0
         if self._storage_failures >= MAX_ATTEMPTS * self._queued * max(1, len(self._queues)):
             many = f"{self._storage_failures} attempts failed one after another and no shard came between them: the storage, not the data"

@@ -10,6 +10,7 @@ from pathlib import Path
 from jobs.dataset.commits import CommitLog
 from jobs.errors import UsageError
 from jobs.receipt import Receipt
+from jobs.storage import disk_failure
 
 FLUSH_EVERY_S = 2.0
 FLUSH_RECEIPTS = 1000
@@ -24,8 +25,6 @@ class Ledger:
         self._flushed_s: float | None = None
         self.last_commit_s: float | None = None
         self._events_file = events_file
-        if events_file is not None:
-            _require_writable(events_file)
 
     def commit(self, receipt: Receipt) -> None:
         self._waiting.append(receipt)
@@ -48,8 +47,11 @@ class Ledger:
     def _write_events(self, receipts: list[Receipt]) -> None:
         if self._events_file is None:
             return
-        with self._events_file.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(describe_commit(receipt)) + "\n" for receipt in receipts)
+        try:
+            with self._events_file.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(describe_commit(receipt)) + "\n" for receipt in receipts)
+        except OSError as error:
+            raise disk_failure(error, f"--events {self._events_file}: cannot be written") from error
 
 
 def describe_commit(receipt: Receipt) -> dict[str, object]:
@@ -58,8 +60,9 @@ def describe_commit(receipt: Receipt) -> dict[str, object]:
     return {"event": "committed", "time": datetime.now(UTC).isoformat(timespec="milliseconds")} | {name: getattr(receipt, name) for name in fields}
 
 
-def _require_writable(path: Path) -> None:
+def require_events_file(path: Path) -> None:
+    """Make it where there is none. UsageError where it cannot be written."""
     try:
         path.open("a").close()
     except OSError as error:
-        raise UsageError(f"--events {path}: cannot be written: {error.strerror}") from None
+        raise UsageError(f"--events {path}: cannot be written: {error.strerror}: name a file in a folder that is there") from None

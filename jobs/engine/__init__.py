@@ -51,6 +51,7 @@ class Engine(Protocol):
     then stays open while there is nothing to do.
     precision, device_name, device_uuid, kernel_set: strings, for the record (and precision for the plan).
     describe(model) -> fingerprint, a class method that loads no weights: a finished dataset is then checked before anything else.
+    promise(model) -> outputs, another: what cannot be stored beside the kept columns is then refused before a worker starts.
     """
 
     def fingerprint(self) -> dict[str, str]:
@@ -85,6 +86,12 @@ def describe_engine(model: ModelConfig, *, search_path: Sequence[str] = ()) -> d
     """The fingerprint that the engine would have, with no device and no weights loaded; None where it cannot say. model.precision is resolved already."""
     describe = getattr(_engine_class(model.engine, search_path), "describe", None)
     return None if describe is None else dict(describe(model))
+
+
+def promised_outputs(model: ModelConfig, *, search_path: Sequence[str] = ()) -> tuple[Output, ...]:
+    """What the engine will make, with no weights loaded; empty where it cannot say. UsageError where there is no such engine or model."""
+    promise = getattr(_engine_class(model.engine, search_path), "promise", None)
+    return () if promise is None else tuple(promise(model))
 
 
 def _engine_class(name: str, search_path: Sequence[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from jobs.engine import Embedded, Output
 from jobs.errors import UsageError
 
 if TYPE_CHECKING:
+    from encoder import ModelDescription
     from jobs.config import ModelConfig
 
 COLUMN = "embedding"
@@ -23,12 +25,10 @@ class NativeEngine:
     answers_promptly = True
 
     def __init__(self, model: ModelConfig, *, device: str, threads: int) -> None:
-        from encoder import Encoder, EncoderError
+        from encoder import Encoder
 
-        try:
+        with _usage_errors():
             self._encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
-        except EncoderError as error:
-            raise UsageError(str(error)) from error
         self.precision: str = self._encoder.precision
         self.kernel_set: str = self._encoder.kernel_set
         self.device_name: str = self._encoder.device.name
@@ -37,12 +37,12 @@ class NativeEngine:
     @classmethod
     def describe(cls, model: ModelConfig) -> dict[str, str]:
         """The fingerprint, from the model's folder alone."""
-        from encoder import EncoderError, describe
+        return _by_configuration_key(_described(model).fingerprint(model.precision))
 
-        try:
-            return _by_configuration_key(describe(_source(model), **_options(model)).fingerprint(model.precision))
-        except EncoderError as error:
-            raise UsageError(str(error)) from error
+    @classmethod
+    def promise(cls, model: ModelConfig) -> tuple[Output, ...]:
+        """The outputs, from the model's folder alone."""
+        return _outputs(_described(model).dimension)
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -52,11 +52,48 @@ class NativeEngine:
         return _by_configuration_key(self._encoder.fingerprint())
 
     def outputs(self) -> tuple[Output, ...]:
-        return (Output(COLUMN, "dense", "float32", self._encoder.dimension),)
+        return _outputs(self._encoder.dimension)
 
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
         for batch in self._encoder.encode_stream(texts):
             yield Embedded({COLUMN: batch.embeddings}, batch.num_tokens.astype(np.int32, copy=False), batch.num_tokens_dropped.astype(np.int32, copy=False))
+
+
+def measure_model(model: ModelConfig, device: str) -> dict[str, Any]:
+    """From the model's folder alone, for `embermill plan`: count_tokens (how many each text would be fed as, [B]), max_tokens.
+
+    device: of the workers; UsageError for a precision that it cannot have ("auto": that no device has).
+    """
+    from encoder.device import resolve_precision
+    from encoder.throughput import open_tokenizer
+
+    with _usage_errors():
+        resolve_precision(model.precision, "cpu" if device == "cpu" else "gpu")
+        description = _described(model)
+        tokenizer = open_tokenizer(description)
+    return {"count_tokens": lambda texts: tokenizer.tokenize(texts).num_tokens, "max_tokens": description.max_tokens}
+
+
+@contextlib.contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Whatever is wrong with a job's model, its weights included, is the configuration's to name another."""
+    from encoder import EncoderError
+
+    try:
+        yield
+    except EncoderError as error:
+        raise UsageError(str(error)) from error
+
+
+def _described(model: ModelConfig) -> ModelDescription:
+    from encoder import describe
+
+    with _usage_errors():
+        return describe(_source(model), **_options(model))
+
+
+def _outputs(dimension: int) -> tuple[Output, ...]:
+    return (Output(COLUMN, "dense", "float32", dimension),)
 
 
 def _source(model: ModelConfig) -> str:

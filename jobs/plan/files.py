@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -75,6 +76,7 @@ class Plan:
 
 def write_plan(folder: Folder, plan: Plan) -> None:
     """Write it down, durably. AlreadyExists where another plan stands there: read that one. UsageError where the folder holds other things."""
+    require_place(folder)
     _write_format(folder)
     segments, inputs = _parquet(_segment_rows(plan), SEGMENT_SCHEMA), _parquet([dict(entry) for entry in plan.listing], INPUT_SCHEMA)
     if not folder.exists(ROOT):
@@ -94,8 +96,6 @@ def read_plan(folder: Folder) -> Plan | None:
         root = json.loads(folder.read(ROOT))
     except FileNotFoundError:
         return None
-    except NotADirectoryError:
-        raise UsageError(f"output.uri: {folder.root}: expected a folder, or a path where one can be made; this is a file, or below one") from None
     except ValueError as error:
         raise DataError(f"{folder.root}/{ROOT}: damaged: {error}") from None
     if root.get("plan_format") != PLAN_FORMAT:
@@ -132,22 +132,25 @@ def read_plan(folder: Folder) -> Plan | None:
     )
 
 
-def _write_format(folder: Folder) -> None:
-    """Which format this dataset has; the first file of every dataset."""
+def require_place(folder: Folder) -> None:
+    """UsageError where no dataset can be begun or gone on with: another program's files, another version's format, a place that cannot be written."""
     try:
         found = json.loads(folder.read(FORMAT))
     except FileNotFoundError:
         if any(True for _ in folder.list("data")):
             raise UsageError(f"{folder.root}: holds a folder data/ that no dataset of ours made: choose another output.uri") from None
-        name = folder.root.rstrip("/").rpartition("/")[2]
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        try:
-            folder.create(FORMAT, json.dumps({"format_version": FORMAT_VERSION, "name": name, "created": created}).encode())
-        except AlreadyExists:
-            _write_format(folder)
-        return
-    if found.get("format_version") != FORMAT_VERSION:
-        raise UsageError(f"{folder.root}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
+    else:
+        if found.get("format_version") != FORMAT_VERSION:
+            raise UsageError(f"{folder.root}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
+    folder.require_writable()
+
+
+def _write_format(folder: Folder) -> None:
+    """Which format this dataset has; the first file of every dataset."""
+    name = folder.root.rstrip("/").rpartition("/")[2]
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    with contextlib.suppress(AlreadyExists):
+        folder.create(FORMAT, json.dumps({"format_version": FORMAT_VERSION, "name": name, "created": created}).encode())
 
 
 def _create_or_replace_orphan(folder: Folder, name: str, data: bytes) -> None:

@@ -78,6 +78,16 @@ def _listed(file: SurveyedFile) -> dict[str, object]:
     }
 
 
+def check_columns(config: JobConfig, files: tuple[SurveyedFile, ...], outputs: tuple[Output, ...]) -> RowSchema:
+    """The row schema, once it is sure that a plan can be made of it: before workers start, and for `embermill plan`. UsageError and DataError as then.
+
+    outputs: what the engine will make, as far as that is known by now.
+    """
+    rows = row_schema(config, files)
+    shard_schema(rows, outputs)
+    return rows
+
+
 def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     """The pinned row schema: types from the first file that has the column. UsageError for columns that no file has."""
     corpus = config.corpus

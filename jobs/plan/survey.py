@@ -10,9 +10,10 @@ import numpy as np
 from jobs.config import JobConfig
 from jobs.corpus.reading import read_rows
 from jobs.corpus.rows import RowSchema
+from jobs.engine import Output
 from jobs.partition import Partition
 from jobs.plan.listing import survey_files
-from jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes, row_schema
+from jobs.plan.planning import check_columns, cut_corpus, dataset_row_bytes, partition_text_bytes
 from jobs.token_lengths import count_lengths, percentile
 
 SAMPLED_PARTITIONS = 32
@@ -55,15 +56,19 @@ class Survey:
 
 def survey(
     config: JobConfig,
+    outputs: tuple[Output, ...] = (),
     *,
     count_tokens: CountTokens | None = None,
     max_tokens: int | None = None,
-    dimensions: int | None = None,
     tokens_per_s: float | None = None,
 ) -> Survey:
-    """List the corpus, check its columns as planning would, and sample its texts. max_tokens: of one row at most. Raises what planning would raise."""
+    """List the corpus, check its columns as a run would, and sample its texts. Raises what a run would raise.
+
+    outputs: the engine's, as far as they are known. max_tokens: of one row at most.
+    """
     files = survey_files(config.corpus)
-    rows = row_schema(config, files)
+    rows = check_columns(config, files, outputs)
+    dimensions = sum(output.dim for output in outputs) if outputs else None
     device = "gpu" if config.workers.device == "gpu" else "cpu"
     target = partition_text_bytes(config, device)
     partitions = cut_corpus(files, target)

@@ -7,16 +7,18 @@ AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, .
     local.py          a folder of this machine: hard links, fsync
     object_store.py   an object store: conditional put, conditional ranged reads
     inputs.py         corpus entries (file, folder, glob) -> files
+    failures.py       what an error of either means: for a person to mend, or worth running again
 """
 
 from __future__ import annotations
 
 from jobs.storage.base import AlreadyExists, FileInfo, Folder, InputFile
+from jobs.storage.failures import disk_failure
 from jobs.storage.inputs import is_url, list_inputs, would_list
 from jobs.storage.local import LocalFolder, open_local_input
 from jobs.storage.object_store import ObjectFolder, open_object_input
 
-__all__ = ["AlreadyExists", "FileInfo", "Folder", "InputFile", "is_url", "list_inputs", "open_folder", "open_input", "would_list"]
+__all__ = ["AlreadyExists", "FileInfo", "Folder", "InputFile", "disk_failure", "is_url", "list_inputs", "open_folder", "open_input", "would_list"]
 
 
 def open_folder(uri: str) -> Folder:

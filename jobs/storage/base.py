@@ -36,9 +36,16 @@ class InputFile(Protocol):
 
 
 class Folder(Protocol):
-    """A dataset's root. `root` is an absolute path or a URL. Names inside are relative and "/"-separated."""
+    """A dataset's root. `root` is an absolute path or a URL. Names inside are relative and "/"-separated.
+
+    What the storage refuses is a UsageError where only a person can mend it, else Interrupted (failures.py).
+    """
 
     root: str
+
+    def require_writable(self) -> None:
+        """UsageError where it can be seen beforehand that nothing can be written here. Leaves nothing behind."""
+        ...
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
         """(name, info) of every file below the folder `prefix`, sorted by name; nothing where there is no such folder."""

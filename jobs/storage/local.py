@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import socket
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import BinaryIO
 
 from jobs.errors import InputChanged, UsageError
 from jobs.storage.base import AlreadyExists, FileInfo
+from jobs.storage.failures import disk_failure
 
 TMP = "_embermill/tmp"
+SMALLEST_SPACE = 4096  # bytes without which nothing can be begun: a block of most file systems
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 
@@ -38,7 +41,8 @@ class LocalFolder:
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
         top = self._path(prefix.rstrip("/"))
-        names = [Path(folder, file) for folder, _, files in os.walk(top) for file in files]
+        with self._told("listed"):
+            names = [Path(folder, file) for folder, _, files in os.walk(top, onerror=_unless_there_is_none) for file in files]
         for name, path in sorted((path.relative_to(self.root).as_posix(), path) for path in names):
             with contextlib.suppress(FileNotFoundError):  # a temporary that went away while we looked
                 yield name, file_info(path)
@@ -46,52 +50,82 @@ class LocalFolder:
     def exists(self, name: str) -> bool:
         return self._path(name).exists()
 
+    def require_writable(self) -> None:
+        there = next(folder for folder in (Path(self.root), *Path(self.root).parents) if os.path.lexists(folder))
+        try:
+            with tempfile.TemporaryFile(dir=there) as probe:  # it has no name where the system can do that: not even a kill leaves it behind
+                probe.write(bytes(SMALLEST_SPACE))
+                probe.flush()
+        except OSError as error:
+            raise UsageError(
+                f"{self.root}: cannot hold a dataset: expected a folder that files can be made in, but in {there} none can: {error.strerror}: "
+                "let this user write there, make room, or choose another place"
+            ) from None
+
     def read(self, name: str) -> bytes:
-        return self._path(name).read_bytes()
+        with self._told("read"):
+            return self._path(name).read_bytes()
 
     def open(self, name: str) -> BinaryIO:
         return self._path(name).open("rb")
 
     def temporary(self, name: str) -> Path:
         folder = self._path(TMP)
-        try:
+        with self._told("written"):
             _make_folder(folder)
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
-            raise UsageError(f"{self.root}: cannot hold a dataset: {error.strerror}: {error.filename}") from None
-        except OSError as error:
-            if error.errno == errno.EROFS:
-                raise UsageError(f"{self.root}: cannot hold a dataset: {error.strerror}: {error.filename}") from None
-            raise
         return folder / f"{Path(name).name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
 
     def publish(self, temporary: Path, name: str) -> None:
         target = self._path(name)
-        _make_folder(target.parent)
-        _sync(temporary)
-        try:
-            _link(temporary, target)
-        except FileExistsError:
-            raise AlreadyExists(name) from None
-        finally:
-            _sync(target.parent)  # also where somebody else's link won: the name may be committed next, so it must outlive a power cut
-        temporary.unlink(missing_ok=True)
-
-    def create(self, name: str, data: bytes) -> None:
-        temporary = self.temporary(name)
-        try:
-            temporary.write_bytes(data)
-            self.publish(temporary, name)
-        finally:
+        with self._told("written"):
+            _make_folder(target.parent)
+            _sync(temporary)
+            try:
+                _link(temporary, target)
+            except FileExistsError:
+                raise AlreadyExists(name) from None
+            finally:
+                _sync(target.parent)  # also where somebody else's link won: the name may be committed next, so it must outlive a power cut
             temporary.unlink(missing_ok=True)
 
+    def create(self, name: str, data: bytes) -> None:
+        with self._attempt(name, data) as temporary:
+            self.publish(temporary, name)
+
     def replace(self, name: str, data: bytes) -> None:
-        temporary = self.temporary(name)
-        temporary.write_bytes(data)
-        self._path(name).parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(self._path(name))
+        with self._attempt(name, data) as temporary:
+            self._path(name).parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(self._path(name))
 
     def remove(self, name: str) -> None:
-        self._path(name).unlink(missing_ok=True)
+        with self._told("written"):
+            self._path(name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _attempt(self, name: str, data: bytes) -> Iterator[Path]:
+        """A temporary file with these bytes, gone afterwards."""
+        temporary = self.temporary(name)
+        with self._told("written"):
+            try:
+                temporary.write_bytes(data)
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """The file system's errors as the job's; that something is not there is the caller's to judge."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise disk_failure(error, f"{self.root}: cannot be {what}") from error
+
+
+def _unless_there_is_none(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _make_folder(folder: Path) -> None:

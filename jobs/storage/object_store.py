@@ -7,7 +7,6 @@ import functools
 import io
 import math
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -25,6 +24,7 @@ from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from jobs.errors import InputChanged, Interrupted, UsageError
 from jobs.storage.base import AlreadyExists, FileInfo
+from jobs.storage.failures import reason_of, store_failure
 
 SCHEMES: dict[str, Callable[..., ObjectStore]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _CLIENT_ENVIRONMENT = {
@@ -34,6 +34,7 @@ _CLIENT_ENVIRONMENT = {
 }
 ATTEMPT = "embermill-attempt"  # metadata of what we put: tells our own first try from another writer's when a retried put meets "already exists"
 CONFLICT_TRIES = 6
+MAX_RETRIES = 8  # of one request that the store answered with a time-out, a 5xx or "slow down", over minutes
 SLOWEST_BYTES_PER_S = 256 * 1024
 READ_AHEAD_BYTES = 8 << 20
 FIRST_READ_BYTES = 64 << 10
@@ -60,38 +61,25 @@ def store_for(scheme: str, bucket: str, size: int = 0) -> ObjectStore:
 def _store(scheme: str, bucket: str, timeout_s: int, allow_http: str, _endpoint: str) -> ObjectStore:
     """obstore takes endpoint and credentials from the environment, but its own AWS_ALLOW_HTTP counts no more once client options are given."""
     client: Any = {"timeout": f"{timeout_s}s", "connect_timeout": "10s", "allow_http": allow_http.lower() in ("1", "true", "yes", "on")}
-    retries: Any = {"max_retries": 8, "retry_timeout": timedelta(seconds=max(180, timeout_s))}
+    retries: Any = {"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=max(180, timeout_s))}
     try:
         return SCHEMES[scheme](bucket, client_options=client, retry_config=retries)
     except exceptions.BaseError as error:
-        raise UsageError(f"{scheme}://{bucket}: cannot be opened: {_reason(error)}") from None
+        raise UsageError(f"{scheme}://{bucket}: cannot be opened: {reason_of(error)}") from None
 
 
-def _reason(error: BaseException) -> str:
-    """An obstore error in one line, without the endpoint's address."""
-    text = re.sub(r"https?://\S+", "<endpoint>", str(error).partition("Debug source")[0])
-    code = re.search(r"<Code>(\w+)</Code>", text)
-    return " ".join(text.partition("<?xml")[0].split()) + (f" {code[1]}" if code else "")
-
-
-def _asked(what: str, call: Callable[[], T]) -> T:
+def _asked(url: str, call: Callable[[], T]) -> T:
     """Run one request; errors that retrying did not help become ours. FileNotFoundError and conditions pass through."""
     try:
         return call()
     except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
         raise
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        raise UsageError(f"{what}: the store refuses access: {_reason(error)}: check the credentials in the environment") from None
-    except exceptions.InvalidPathError as error:
-        raise UsageError(f"{what}: holds a key that cannot be addressed (empty, `.` or `..` segments): {_reason(error)}") from None
     except exceptions.BaseError as error:
-        if "NoSuchBucket" in str(error):
-            raise UsageError(f"{what}: there is no such bucket") from None
-        raise Interrupted(f"{what}: {_reason(error)}") from None
+        raise store_failure(error, url) from None
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise UsageError(f"{what}: there is no such bucket") from None
-        raise FileNotFoundError(f"{what}: not found") from None
+            raise store_failure(error, url) from None
+        raise FileNotFoundError(f"{url}: not found") from None
 
 
 def version_of(meta: Any) -> str:
@@ -179,6 +167,9 @@ class ObjectFolder:
         except FileNotFoundError:
             return None
         return str(found.attributes.get(ATTEMPT, ""))
+
+    def require_writable(self) -> None:
+        """Nothing to do: only writing would tell, and the first file that is put does."""
 
     def replace(self, name: str, data: bytes) -> None:
         _asked(self._url(name), lambda: obstore.put(self._store(len(data)), self._key(name), data, use_multipart=False))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import socket
 import traceback
 
-from jobs.errors import DataError, EngineError, InputChanged, Interrupted
+from jobs.errors import DataError, EngineError, InputChanged, Interrupted, UsageError
 from jobs.receipt import Failed, Task, describe_partition
+from jobs.storage import disk_failure
 
 
 def failure(task: Task, error: BaseException) -> Failed:
     """What went wrong while reading or writing, as data. Whatever is not known as the data's or the storage's fault is a defect of ours."""
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, OSError):
+        error = disk_failure(error, f"{describe_partition(task.partition)} on {socket.gethostname()}")
     kinds: tuple[tuple[type[BaseException], str], ...] = (
         (InputChanged, "input_changed"),
         (EngineError, "engine"),
         (DataError, "bad_data"),
         (Interrupted, "storage"),
-        (OSError, "storage"),
+        (UsageError, "usage"),
     )
     kind = next((kind for exception, kind in kinds if isinstance(error, exception)), "defect")
-    return Failed(task.partition.number, kind, str(error) or type(error).__name__, "".join(traceback.format_exception(error)), task.attempt)
+    return Failed(task.partition.number, kind, str(error) or type(error).__name__, trace, task.attempt)
 
 
 def engine_failure(task: Task, cause: BaseException) -> Failed:

@@ -50,16 +50,16 @@ def command(*arguments: str, output: Path = Path()) -> Answer:
     return Answer(code, out.getvalue(), err.getvalue(), output)
 
 
-def run(folder: Path, *, engine: str | None = "WordEngine", output: str = "out", **sections: dict[str, Any]) -> Answer:
-    """`embermill run` over folder/corpus/*.parquet unless a section says otherwise; `output_section` adds to output."""
+def run(folder: Path, *, engine: str | None = "WordEngine", output: str = "out", name: str = "run", **sections: dict[str, Any]) -> Answer:
+    """`embermill run` (or `name`) over folder/corpus/*.parquet unless a section says otherwise; `output_section` adds to output."""
     settings: dict[str, dict[str, Any]] = {
         "model": {"engine": f"python:tests.jobs.word_engines:{engine}"} if engine else {},
         "corpus": {"files": [str(folder / "corpus/*.parquet")]},
         "output": {"uri": str(folder / output)},
         "workers": {"count": 1},
     }
-    for name, values in sections.items():
-        settings.setdefault({"output_section": "output"}.get(name, name), {}).update(values)
+    for section, values in sections.items():
+        settings.setdefault({"output_section": "output"}.get(section, section), {}).update(values)
     config = folder / f"{output}.yaml"
     config.write_text(yaml.safe_dump(settings))
-    return command("run", str(config), output=folder / output)
+    return command(name, str(config), output=folder / output)

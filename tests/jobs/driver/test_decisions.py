@@ -149,6 +149,13 @@ def test_storage_that_fails_everything_ends_the_run_and_a_shard_in_between_does_
     assert isinstance(abort, Abort) and isinstance(abort.error, Interrupted) and "6 attempts failed" in str(abort.error) and "disk full" in str(abort.error)
 
 
+def test_what_only_a_person_can_mend_ends_the_run_at_once() -> None:
+    driver = started(9)
+    driver.handle(0, ready())
+    (abort,) = driver.handle(0, Failed(0, "usage", "access denied"))
+    assert isinstance(abort, Abort) and isinstance(abort.error, UsageError) and str(abort.error) == "access denied"
+
+
 def test_old_news_of_an_attempt_is_passed_over() -> None:
     driver = started(9)
     driver.handle(0, ready())

@@ -10,14 +10,14 @@ import pytest
 
 from jobs.errors import UsageError
 from jobs.plan.survey import survey
-from tests.jobs.plan.plans import job, lines, table
+from tests.jobs.plan.plans import OUTPUTS, job, lines, table
 
 
 class TestSurvey:
     def test_of_parquet(self, tmp_path: Path) -> None:
         texts = ["word " * (n % 10 + 1) for n in range(1000)]
         table(tmp_path / "corpus/a.parquet", id=list(range(1000)), text=texts)
-        found = survey(job(tmp_path), count_tokens=lambda batch: np.array([len(text.split()) for text in batch]), dimensions=8, tokens_per_s=1000.0)
+        found = survey(job(tmp_path), OUTPUTS, count_tokens=lambda batch: np.array([len(text.split()) for text in batch]), tokens_per_s=1000.0)
         assert (found.files, found.rows, found.rows_exact, found.partitions, found.device) == (1, 1000, True, 1, "cpu")
         assert found.percentiles["max"] == 10 and sum(count for _, count in found.lengths) == found.sampled_texts > 0
         assert found.tokens == pytest.approx(5500, rel=0.2) and found.seconds == found.tokens / 1000 and 50_000 < (found.output_bytes or 0) < 200_000

@@ -9,16 +9,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from jobs.errors import Interrupted, UsageError
-from jobs.storage import AlreadyExists, Folder, open_folder
+from jobs.storage import AlreadyExists, Folder, object_store, open_folder
 
 
 class FaultyStore(ThreadingHTTPServer):
-    """As much of S3 as a conditional put needs. `answers`: status codes for the next puts; a negative one stores the object all the same."""
+    """As much of S3 as a conditional put needs. `answers`: status codes for the next puts, with `code`; a negative one stores the object all the same."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.objects: dict[str, tuple[bytes, str]] = {}
         self.answers: list[int] = []
+        self.code = "Fault"
         self.puts = 0
 
 
@@ -37,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
             answer = 412
         if answer == 200 or answer < 0:
             self.server.objects[self.path] = (data, self.headers.get("x-amz-meta-embermill-attempt", ""))
-        self._answer(abs(answer), b"" if answer == 200 else b"<Error><Code>Fault</Code></Error>", {"ETag": '"e"'})
+        self._answer(abs(answer), b"" if answer == 200 else f"<Error><Code>{self.server.code}</Code></Error>".encode(), {"ETag": '"e"'})
 
     def do_GET(self) -> None:
         if self.path not in self.server.objects:
@@ -92,9 +93,42 @@ def test_what_stands_there_is_never_overwritten(store: FaultyStore, folder: Fold
     assert folder.read("a") == b"theirs"
 
 
-@pytest.mark.parametrize(("answer", "error"), [(400, Interrupted), (403, UsageError), (401, UsageError)])
-def test_what_trying_again_does_not_help(store: FaultyStore, folder: Folder, answer: int, error: type[Exception]) -> None:
-    store.answers = [answer]
-    with pytest.raises(error) as caught:
+@pytest.mark.parametrize(
+    ("answer", "code"), [(400, "ExpiredToken"), (400, "InvalidBucketName"), (401, "Fault"), (403, "AccessDenied"), (405, "MethodNotAllowed")]
+)
+def test_what_only_a_person_can_mend(store: FaultyStore, folder: Folder, answer: int, code: str) -> None:
+    store.answers, store.code = [answer], code
+    with pytest.raises(UsageError) as caught:
         folder.create("a", b"mine")
-    assert "s3://bucket/dataset/a" in str(caught.value) and "127.0.0.1" not in str(caught.value) and store.puts == 1
+    assert "s3://bucket/dataset/a" in str(caught.value) and "check" in str(caught.value) and "credentials in the environment" in str(caught.value)
+    assert "127.0.0.1" not in str(caught.value) and store.puts == 1
+
+
+def test_a_bucket_that_is_not_there_is_named(store: FaultyStore, folder: Folder) -> None:
+    store.answers, store.code = [404], "NoSuchBucket"
+    with pytest.raises(UsageError, match=r"there is no such bucket: s3://bucket$"):
+        folder.create("a", b"mine")
+
+
+def test_a_slow_upload_is_worth_another_try(store: FaultyStore, folder: Folder) -> None:
+    store.answers, store.code = [400], "RequestTimeout"
+    with pytest.raises(Interrupted, match="s3://bucket/dataset/a"):
+        folder.create("a", b"mine")
+
+
+@pytest.mark.parametrize("answer", [429, 500, 503])
+def test_what_does_not_pass_while_we_try_may_pass_later(store: FaultyStore, folder: Folder, monkeypatch: pytest.MonkeyPatch, answer: int) -> None:
+    monkeypatch.setattr(object_store, "MAX_RETRIES", 1)
+    store.answers = [answer] * 2
+    with pytest.raises(Interrupted, match="s3://bucket/dataset/a"):
+        folder.create("a", b"mine")
+    assert store.puts == 2
+
+
+def test_no_credentials_at_all(store: FaultyStore, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{store.server_port}")  # what a client asks then: on most machines nobody
+    store.answers = [403]
+    with pytest.raises(UsageError, match="there are no credentials in the environment"):
+        folder.create("a", b"mine")

@@ -105,6 +105,8 @@ class TestLocalFolder:
         for uri in (tmp_path / "file", tmp_path / "file/below"):
             assert list(open_folder(str(uri)).list()) == []
             with pytest.raises(UsageError, match="cannot hold a dataset"):
+                open_folder(str(uri)).require_writable()
+            with pytest.raises(UsageError, match=r"cannot be written: .* choose another place"):
                 open_folder(str(uri)).create("a", b"1")
 
     @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV])

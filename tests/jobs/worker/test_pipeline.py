@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from jobs.corpus.rows import RowBatch
 from jobs.engine import Embedded, Engine
-from jobs.errors import DataError, InputChanged
+from jobs.errors import DataError, InputChanged, Interrupted, UsageError
 from jobs.partition import Partition
 from jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
 from jobs.worker.cutting import BatchLimits
@@ -248,7 +249,15 @@ def test_poison_is_named_and_the_partitions_beside_it_lose_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(InputChanged("a changed"), "input_changed"), (DataError("a broken"), "bad_data"), (OSError("gone"), "storage"), (KeyError("x"), "defect")],
+    [
+        (InputChanged("a changed"), "input_changed"),
+        (DataError("a broken"), "bad_data"),
+        (OSError("gone"), "storage"),
+        (Interrupted("slow down"), "storage"),
+        (OSError(errno.ENOSPC, "no space"), "usage"),
+        (UsageError("access denied"), "usage"),
+        (KeyError("x"), "defect"),
+    ],
 )
 def test_an_error_in_reading_costs_its_own_partition_only(error: Exception, kind: str) -> None:
     shelf = Shelf()

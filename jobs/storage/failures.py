@@ -1,0 +1,72 @@
+"""What a failure of the storage means: something that only a person can mend (UsageError), or something that passes (Interrupted: run again)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+from obstore import exceptions
+
+from jobs.errors import Interrupted, JobError, UsageError
+
+ROOM = "make room for the dataset (and for temporary files), and run again to go on from what is committed"
+PERMISSION = "let this user write and read there, or choose another place"
+PLACE = "choose another place"
+FOLDER = "expected a folder, or a path where one can be made, and a file stands in its way: choose another place"
+_FOR_A_PERSON = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EACCES: PERMISSION,
+    errno.EPERM: PERMISSION,
+    errno.EROFS: PERMISSION,
+    errno.EEXIST: PLACE,
+    errno.EISDIR: PLACE,
+    errno.ELOOP: PLACE,
+    errno.ENAMETOOLONG: PLACE,
+    errno.ENOTDIR: FOLDER,
+}
+_STATUS = re.compile(r"status code: (\d{3})")
+_MAY_PASS = {408, 409, 425, 429}  # of the answers 4xx: a time-out, a conflict, too early, too many requests
+_METADATA_SERVICE = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")  # whom a client without credentials asks for some
+CREDENTIALS = "check the credentials in the environment"
+
+
+def disk_failure(error: OSError, what: str) -> JobError:
+    """An error of the file system. what: is known of it already, as "/data/out: cannot be written"."""
+    where = f": {error.filename}" if error.filename and str(error.filename) not in what else ""
+    reason = f"{what}: {os.strerror(error.errno) if error.errno else error}{where}"
+    advice = _FOR_A_PERSON.get(error.errno or 0)
+    return Interrupted(reason) if advice is None else UsageError(f"{reason}: {advice}")
+
+
+def store_failure(error: Exception, url: str) -> JobError:
+    """An error of an object store that obstore's retrying did not help. url: what was asked for."""
+    text, reason = str(error), reason_of(error)
+    if "NoSuchBucket" in text:
+        return UsageError(f"{url}: there is no such bucket: {'/'.join(url.split('/')[:3])}")
+    if isinstance(error, exceptions.InvalidPathError):
+        return UsageError(f"{url}: holds a key that cannot be addressed (empty, `.` or `..` segments): {reason}")
+    if _METADATA_SERVICE.search(text):
+        return UsageError(f"{url}: there are no credentials in the environment, and the metadata service of this machine gave none: {reason}: {CREDENTIALS}")
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+        return UsageError(f"{url}: the store refuses access: {reason}: {CREDENTIALS}")
+    if _is_refusal(text):
+        return UsageError(f"{url}: the store refuses the request: {reason}: check bucket, region and endpoint, and {CREDENTIALS}")
+    return Interrupted(f"{url}: {reason}")
+
+
+def _is_refusal(text: str) -> bool:
+    """Whether the same request would be answered the same way again."""
+    if "redirect without LOCATION" in text:  # the bucket is in another region
+        return True
+    found = _STATUS.search(text)
+    status = int(found[1]) if found else 0
+    return status == 501 or (400 <= status < 500 and status not in _MAY_PASS and "RequestTimeout" not in text)
+
+
+def reason_of(error: Exception) -> str:
+    """An obstore error in one line, without the endpoint's address."""
+    text = re.sub(r"https?://\S+", "<endpoint>", str(error).partition("Debug source")[0])
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    return " ".join(text.partition("<?xml")[0].split()) + (f" {code[1]}" if code else "")

@@ -1,0 +1,64 @@
+"""What an error of the storage means: for a person to mend, or worth running again."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import Interrupted, UsageError
+from jobs.storage import disk_failure, open_folder
+
+
+@pytest.mark.parametrize(("code", "error", "advice"), [
+    (errno.ENOSPC, UsageError, "make room for the dataset"),
+    (errno.EDQUOT, UsageError, "make room for the dataset"),
+    (errno.EACCES, UsageError, "let this user"),
+    (errno.EROFS, UsageError, "let this user"),
+    (errno.ENAMETOOLONG, UsageError, "choose another place"),
+    (errno.EIO, Interrupted, ""),
+    (errno.ESTALE, Interrupted, ""),
+])  # fmt: skip
+def test_an_error_of_the_file_system(code: int, error: type[Exception], advice: str) -> None:
+    failure = disk_failure(OSError(code, os.strerror(code), "/data/x"), "/data: cannot be written")
+    assert type(failure) is error and str(failure).startswith(f"/data: cannot be written: {os.strerror(code)}: /data/x") and advice in str(failure)
+
+
+def test_an_error_without_a_number_may_pass() -> None:
+    assert str(disk_failure(OSError("something of Arrow's"), "/data")) == "/data: something of Arrow's"
+
+
+@pytest.mark.parametrize("call", ["create", "replace", "temporary"])
+def test_a_full_disk_is_for_a_person_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir" if call == "temporary" else "write_bytes", refuse)
+    folder = open_folder(str(tmp_path / "out"))
+    with pytest.raises(UsageError, match=r"out: cannot be written: No space left on device: make room"):
+        getattr(folder, call)("data/a", *([] if call == "temporary" else [b"1"]))
+    assert [name for name, _ in folder.list()] == []
+
+
+def test_a_place_without_room_is_seen_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_folder(str(tmp_path / "new/out"))
+    folder.require_writable()
+    assert list(tmp_path.iterdir()) == []
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(UsageError, match=rf"new/out: cannot hold a dataset: .* in {tmp_path} none can: No space left"):
+        folder.require_writable()
+
+
+def test_a_dataset_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UsageError, match="cannot be read: Permission denied: let this user"):
+        open_folder(str(tmp_path)).read("_embermill/format.json")

