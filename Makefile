@@ -16,7 +16,7 @@ help:
 	@echo 'make test-reference  the same vectors as sentence-transformers and transformers (brings a CPU build of torch)'
 	@echo 'make check           ruff, mypy, and the walls between the packages'
 	@echo 'make ci              check, test and test-reference'
-	@echo 'make kernels         compile every GPU kernel and run those for Hopper on the CPU, with no GPU'
+	@echo 'make kernels         compile every GPU kernel, and run the portable ones and those for Hopper on the CPU'
 	@echo 'make clean           remove the environments and what the demo made'
 
 demo: $(VENV)/.runs

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make kernels: compiles every kernel and runs Hopper's own on the CPU, with no GPU. Needs Python 3.11+ and clang 19 (installed with apt-get where this runs as root).
+# make kernels: compiles every kernel, and runs the portable ones and Hopper's own on the CPU, with no GPU. Needs Python 3.11+ and clang 19 (installed with apt-get where this runs as root).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=.venv-kernels

@@ -1,10 +1,12 @@
-// Hopper's instructions on a CPU, for kernels made of encoder/kernels/cuda/hopper.cuh and wgmma.cuh: one cluster at a time, a fiber for each thread.
+// Our kernels on a CPU: those of portable/ as ROCm sees them, and those of cuda/ that are made of hopper.cuh and wgmma.cuh, whose instructions are here.
 //
-// A fiber runs until it has to wait. What is asynchronous on a card (copies, products) happens at once, or, `late`, no sooner than somebody waits for it:
-// the two ends of what a card may do. So this finds wrong places, sizes and phases, waits that never end (it says so), what is used before it has come, and
-// what is overwritten before it was read. It knows nothing of registers, of time, or of fences between kinds of memory access.
+// One cluster at a time, a fiber for each thread of it, which runs until it has to wait. Either all warps keep step and what is asynchronous (copies,
+// products) happens at once, or, `late`, each warp runs as far ahead as it can and nothing comes before somebody waits for it: two ends of what a card may
+// do. So this finds wrong places, sizes and phases, waits that never end (it says so), what is used before it has come, and what is overwritten before it
+// was read. It knows nothing of registers, of time, or of fences between kinds of memory access.
 #pragma once
 #include <math.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +19,16 @@
 #define __grid_constant__
 #define __launch_bounds__(...)
 #define __cluster_dims__(...)
+#define __shared__ static  // blocks that are in no cluster run one after another
 #define __builtin_amdgcn_exp2f exp2f
 #define SHARED_MEMORY(name) unsigned char* name = self->block->shared
 
 typedef unsigned int bits32;
+typedef long long int64;
 struct float2 { float x, y; };
 struct float4 { float x, y, z, w; };
 struct alignas(16) int4 { int x, y, z, w; };
-struct int3_ { int x, y, z; };
+struct Three { int x, y, z; };
 
 static const int WARP = 32, MOST_BLOCKS = 8, STACK_BYTES = 256 << 10, SHARED_BYTES = 227 << 10;
 
@@ -37,6 +41,9 @@ struct Block {
     bits32 exchange[32][WARP][4];
 };
 
+// What the driver's map says: row-major [rows, columns] of 16 bits, boxes of box_rows x 64.
+struct TensorMap { unsigned char* memory; int rows, columns, box_rows; };
+
 // Something asynchronous: what to do, with what, and the group of its kind that it was committed with.
 struct Work {
     void (*todo)(const Work&);
@@ -44,6 +51,7 @@ struct Work {
     unsigned long long a, b;
     int x, y, z, group;
     bits32 words[4];
+    TensorMap map;  // itself: the thread that named it may have ended
 };
 
 struct Line {  // the work of one kind that a thread has started
@@ -53,7 +61,9 @@ struct Line {  // the work of one kind that a thread has started
 };
 
 struct Fiber {
-    ucontext_t context;
+    ucontext_t context;  // where it begins; from then on jumps, which leave signals alone and so need no system call
+    jmp_buf here;
+    bool begun;
     Block* block;
     int thread;
     bool done;
@@ -61,25 +71,34 @@ struct Fiber {
 };
 
 static Fiber* self;
-static ucontext_t scheduler;
+static ucontext_t first_return;
+static jmp_buf scheduler;
 static Block* blocks[MOST_BLOCKS];
-static int block_count, thread_count, grid_blocks;
-static long idle;  // fibers in a row that found nothing changed
+static int block_count, thread_count, block_width, grid_blocks, grid_width;
+static long progress;  // changes that somebody may be waiting for
 static Meeting cluster_meeting;
 static bool late;
 static Work loads[4096];  // by the copy engine, on its own: a ring
 static long loads_begun, loads_done;
 
-#define threadIdx (int3_{self->thread, 0, 0})
-#define blockIdx (int3_{self->block->index, 0, 0})
-#define gridDim (int3_{grid_blocks, 1, 1})
-#define blockDim (int3_{thread_count, 1, 1})
+#define threadIdx (Three{self->thread % block_width, self->thread / block_width, 0})
+#define blockDim (Three{block_width, thread_count / block_width, 1})
+#define blockIdx (Three{self->block->index % grid_width, self->block->index / grid_width, 0})
+#define gridDim (Three{grid_width, grid_blocks / grid_width, 1})
 
-static void give_way() { ++idle; swapcontext(&self->context, &scheduler); }
+static void leave() { if (_setjmp(self->here) == 0) _longjmp(scheduler, 1); }
+static void enter(Fiber& fiber) {
+    self = &fiber;
+    if (_setjmp(scheduler)) return;
+    if (fiber.begun) _longjmp(fiber.here, 1);
+    fiber.begun = true;
+    swapcontext(&first_return, &fiber.context);
+}
+static void give_way() { leave(); }
 
 static void meet(Meeting& meeting, int count) {
     int round = meeting.round;
-    idle = 0;
+    ++progress;
     if (++meeting.waiting == count) { meeting.waiting = 0; ++meeting.round; return; }
     while (meeting.round == round) give_way();
 }
@@ -106,14 +125,15 @@ inline void named_barrier(int id, int threads) { meet(self->block->named[id], th
 inline void cluster_sync() { meet(cluster_meeting, thread_count * block_count); }
 inline int cluster_rank() { return self->block->rank; }
 
-inline float __shfl_xor(float v, int mask) {
+inline float __shfl(float v, int lane, int) {
     auto& all = self->block->exchange[self->thread / WARP];
     memcpy(&all[self->thread % WARP][0], &v, 4);
     __syncwarp();
-    memcpy(&v, &all[(self->thread % WARP) ^ mask][0], 4);
+    memcpy(&v, &all[lane][0], 4);
     __syncwarp();
     return v;
 }
+inline float __shfl_xor(float v, int mask) { return __shfl(v, self->thread % WARP ^ mask, WARP); }
 
 template <class T> inline T __ldg(const T* from) { return *from; }
 inline bits32 shared_address(const void* p) { return (bits32)((const unsigned char*)p - self->block->shared); }
@@ -133,7 +153,7 @@ template <int N> inline void hold(float (&)[N]) {}
 struct Barrier { short pending, arrivals; int bytes_and_phase; };  // 2 x bytes + phase
 
 static void settle(Barrier& b, int arrivals, int bytes) {
-    idle = 0;
+    ++progress;
     b.pending -= arrivals;
     b.bytes_and_phase += 2 * bytes;
     if (b.pending < 0) { fprintf(stderr, "a barrier had more arrivals than it was made for\n"); abort(); }
@@ -146,15 +166,12 @@ inline void barrier_expect(bits32 barrier, int bytes) { settle(barrier_at(barrie
 inline void barrier_arrive(bits32 barrier) { settle(barrier_at(barrier), 1, 0); }
 inline void barrier_arrive(bits32 barrier, int rank) { settle(barrier_at(barrier, rank), 1, 0); }
 inline bool barrier_test(bits32 barrier, int parity) { return (barrier_at(barrier).bytes_and_phase & 1) != parity; }
-inline void barrier_wait(bits32 barrier, int parity) { while (!barrier_test(barrier, parity)) give_way(); idle = 0; }
+inline void barrier_wait(bits32 barrier, int parity) { while (!barrier_test(barrier, parity)) give_way(); ++progress; }
 
 template <int COUNT> struct Ring {
     int stage = 0, parity = 0;
     void advance() { if (++stage == COUNT) { stage = 0; parity ^= 1; } }
 };
-
-// What the driver's map says: row-major [rows, columns] of 16 bits, boxes of box_rows x 64.
-struct TensorMap { unsigned char* memory; int rows, columns, box_rows; };
 
 inline void tma_prefetch_map(const TensorMap*) {}
 inline void tma_store_commit() { ++self->stores.commits; }
@@ -166,30 +183,33 @@ inline unsigned char* piece(const TensorMap* map, int row, int column) {
 }
 
 static void load_box(const Work& w) {
-    const TensorMap& map = *(const TensorMap*)w.memory;
     for (int rank = 0; rank < block_count; ++rank) {
         if (!(w.z >> rank & 1)) continue;
-        for (int r = 0; r < map.box_rows; ++r)
+        for (int r = 0; r < w.map.box_rows; ++r)
             for (int c = 0; c < 8; ++c) {
-                unsigned char *from = piece(&map, w.y + r, w.x + 8 * c), *there = at(swizzled_128((bits32)w.a + r * 128 + c * 16), rank);
+                unsigned char *from = piece(&w.map, w.y + r, w.x + 8 * c), *there = at(swizzled_128((bits32)w.a + r * 128 + c * 16), rank);
                 if (from) memcpy(there, from, 16); else memset(there, 0, 16);
             }
-        settle(barrier_at((bits32)w.b, rank), 0, -map.box_rows * 128);
+        settle(barrier_at((bits32)w.b, rank), 0, -w.map.box_rows * 128);
     }
 }
 inline void tma_load_multicast(bits32 to, const TensorMap* map, bits32 barrier, int column, int row, unsigned short mask) {
-    Work work = {load_box, (void*)map, to, barrier, column, row, mask};
+    Work work = {load_box, nullptr, to, barrier, column, row, mask};
+    work.map = *map;
     if (late) loads[loads_begun++ % 4096] = work; else load_box(work);
 }
 inline void tma_load(bits32 to, const TensorMap* map, bits32 barrier, int column, int row) { tma_load_multicast(to, map, barrier, column, row, 1 << self->block->rank); }
 
 static void store_box(const Work& w) {
-    const TensorMap& map = *(const TensorMap*)w.memory;
-    for (int r = 0; r < map.box_rows; ++r)
+    for (int r = 0; r < w.map.box_rows; ++r)
         for (int c = 0; c < 8; ++c)
-            if (unsigned char* to = piece(&map, w.y + r, w.x + 8 * c)) memcpy(to, at(swizzled_128((bits32)w.a + r * 128 + c * 16)), 16);
+            if (unsigned char* to = piece(&w.map, w.y + r, w.x + 8 * c)) memcpy(to, at(swizzled_128((bits32)w.a + r * 128 + c * 16)), 16);
 }
-inline void tma_store(const TensorMap* map, bits32 from, int column, int row) { begin(self->stores, {store_box, (void*)map, from, 0, column, row}); }
+inline void tma_store(const TensorMap* map, bits32 from, int column, int row) {
+    Work work = {store_box, nullptr, from, 0, column, row};
+    work.map = *map;
+    begin(self->stores, work);
+}
 
 // Four matrices of 8 x 8 from a warp's registers to shared memory: lane 8 m + r names row r of matrix m; lane l holds two values of row l / 4.
 inline void exchange_addresses(bits32 address) { self->block->exchange[self->thread / WARP][self->thread % WARP][0] = address; __syncwarp(); }
@@ -216,6 +236,7 @@ inline unsigned char* in_tile(unsigned long long tile, int row, int column) {
     return at(address ^ (((address >> 7) & (pitch / 16 - 1)) << 4));
 }
 
+#if STORAGE != 32
 inline float unpack_float(unsigned short);  // storage.cuh
 inline unsigned short pack_float(float);
 inline bits32 pack_two(float low, float high) { return pack_float(low) | (bits32)pack_float(high) << 16; }
@@ -264,13 +285,32 @@ template <int COUNT> inline void multiply_registers(float (&d)[COUNT], const bit
     begin(self->products, {multiply_registers_now<COUNT>, d, 0, b, 0, 0, 0, 0, {a[0], a[1], a[2], a[3]}});
 }
 
+#endif  // STORAGE
+
 static void (*kernel_)(void*);
 static void* arguments_;
-static void start() { kernel_(arguments_); tma_store_commit(); tma_store_wait_read(); self->done = true; idle = 0; swapcontext(&self->context, &scheduler); }
+static void start() { kernel_(arguments_); tma_store_commit(); tma_store_wait_read(); self->done = true; ++progress; leave(); }
 
-// Runs `grid` blocks in clusters, `kernel(arguments)` once a thread. 0: done; 1: every fiber waits for another.
-static int run(int grid, int cluster, int threads, bool late_, void (*kernel)(void*), void* arguments) {
-    late = late_, loads_begun = loads_done = 0;
+// The threads of a warp, once each, or, late, as far as they come. -> how many are not done
+static int run_warp(Fiber* fibers) {
+    for (;;) {
+        long before = progress;
+        int left = 0;
+        for (int i = 0; i < WARP; ++i) {
+            if (!fibers[i].done) enter(fibers[i]);
+            left += !fibers[i].done;
+        }
+        if (!late || progress == before) return left;
+    }
+}
+
+struct Launch { int grid_x, grid_y, block_x, block_y, cluster, late; };
+
+// Runs all blocks, in clusters, `kernel(arguments)` once a thread. 0: done; 1: every fiber waits for another.
+static int run(const Launch& launch, void (*kernel)(void*), void* arguments) {
+    late = launch.late, loads_begun = loads_done = 0;
+    grid_width = launch.grid_x, block_width = launch.block_x;
+    int grid = launch.grid_x * launch.grid_y, threads = launch.block_x * launch.block_y, cluster = launch.cluster;
     grid_blocks = grid, block_count = cluster, thread_count = threads, kernel_ = kernel, arguments_ = arguments;
     int fibers = cluster * threads;
     Fiber* all = (Fiber*)calloc(fibers, sizeof(Fiber));
@@ -288,28 +328,22 @@ static int run(int grid, int cluster, int threads, bool late_, void (*kernel)(vo
         }
         for (int i = 0; i < fibers; ++i) {
             Fiber& f = all[i];
-            f.block = blocks[i / threads], f.thread = i % threads, f.done = false;
+            f.block = blocks[i / threads], f.thread = i % threads, f.done = f.begun = false;
             f.products.count = f.copies.count = f.stores.count = 0;
             getcontext(&f.context);
             f.context.uc_stack.ss_sp = stacks + (size_t)i * STACK_BYTES;
             f.context.uc_stack.ss_size = STACK_BYTES;
-            f.context.uc_link = &scheduler;
             makecontext(&f.context, start, 0);
         }
-        idle = 0;
         for (int left = fibers; left && !stuck;) {
+            long before = progress;
             left = 0;
-            for (int i = 0; i < fibers; ++i) {
-                if (all[i].done) continue;
-                ++left;
-                self = &all[i];
-                swapcontext(&scheduler, &self->context);
-            }
-            if (idle > 2L * fibers && loads_done < loads_begun) {  // nobody can go on: the next copy arrives
+            for (int i = 0; i < fibers; i += WARP) left += run_warp(all + i);
+            if (progress == before && loads_done < loads_begun) {  // nobody can go on: the next copy arrives
                 self = &all[0];
                 load_box(loads[loads_done++ % 4096]);
             }
-            stuck = left && idle > 4L * fibers;
+            stuck = left && progress == before;
         }
     }
     for (int rank = 0; rank < cluster; ++rank) free(blocks[rank]);

@@ -1,0 +1,45 @@
+"""The kernels of cuda/ for Hopper, emulated: how far each is from float64, as a share of what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from encoder.kernels.hopper_gemm import THREADS, TILE_M, Tile
+from infra.kernels.emulated_portable import attended, attention_case, erf
+from infra.kernels.emulator import Kernel, Map, Numbers
+
+LENGTHS = [1, 300, 5, 32, 33, 64, 65, 128, 129, 7]
+
+
+def hopper_cases(clang: str) -> Iterator[tuple[str, float]]:
+    for precision in ("float16", "bfloat16"):
+        for tile in (Tile(), Tile(cluster=1), Tile(192, 5)):
+            yield f"gemm_wgmma {tile} {precision}", product_with_gelu(clang, precision, tile)
+        for head_dim in (32, 64):
+            yield f"attention_wgmma {head_dim} {precision}", attention(clang, precision, head_dim)
+
+
+def product_with_gelu(clang: str, precision: str, tile: Tile) -> float:
+    rows, outputs, inputs, clusters = 300, 768, 448, 2  # more tiles than clusters, the last not full; more of K than there are stages
+    numbers = Numbers(precision, seed=tile.columns)
+    x, weight, bias = numbers.normal(rows, inputs), numbers.normal(outputs, inputs, size=inputs**-0.5), numbers.plain(outputs)
+    out = numbers.poisoned(rows, outputs)
+    parameters = "TensorMap x, TensorMap weight, TensorMap out, float* bias, int m, int n, int k"
+    shape = dict(TILE_N=tile.columns, STAGES=tile.stages, CLUSTER=tile.cluster)
+    kernel = Kernel(clang, "cuda/gemm_wgmma.cu", "gemm_wgmma", parameters, precision, ACTIVATION=1, **shape)
+    maps = Map.of(x, rows, TILE_M), Map.of(weight, outputs, tile.columns // tile.cluster), Map.of(out, rows, 64)
+    kernel((clusters * tile.cluster, 1), (THREADS, 1), out, *maps, bias, rows, outputs, inputs, cluster=tile.cluster)
+    product = numbers.real(x) @ numbers.real(weight).T + bias
+    return numbers.error(out, 0.5 * product * (1 + erf(product / math.sqrt(2))))
+
+
+def attention(clang: str, precision: str, head_dim: int) -> float:
+    numbers, heads, threads = Numbers(precision, seed=head_dim), 3, 640
+    qkv, out, tiles = attention_case(numbers, LENGTHS, heads, head_dim, query_rows=128)
+    parameters = "bits16* qkv, int4* tiles, int* count, bits16* out, int num_heads, float scale_log2"
+    kernel = Kernel(clang, "cuda/attention_wgmma.cu", "attention_wgmma", parameters, precision, HEAD_DIM=head_dim)
+    kernel((2, 1), (threads, 1), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e))
+    return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim))

@@ -1,0 +1,147 @@
+"""The kernels of portable/ as ROCm compiles them, emulated: how far each is from float64, as a share of what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from infra.kernels.emulator import STORAGES, Kernel, Numbers
+
+LENGTHS = [1, 40, 5, 32, 33, 7]
+BOUNDS = np.cumsum([0, *LENGTHS], dtype=np.int32)
+ROWS, COUNT = int(BOUNDS[-1]), np.array([len(LENGTHS)], np.int32)
+EPS = 1e-12
+erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def portable_cases(clang: str) -> Iterator[tuple[str, float]]:
+    for precision in STORAGES:
+        yield f"convert {precision}", convert(clang, precision)
+        for width in (37, 384):  # one value at a time, and 16 bytes
+            yield f"embed_layer_norm {width} {precision}", embed_layer_norm(clang, precision, width)
+            yield f"add_layer_norm {width} {precision}", add_layer_norm(clang, precision, width)
+            yield f"finish_linear {width} {precision}", finish_linear(clang, precision, width)
+            for kind in range(4):
+                yield f"segment_pool {kind} {width} {precision}", segment_pool(clang, precision, width, kind)
+        for head_dim in (12, 64):
+            yield f"attention {head_dim} {precision}", attention(clang, precision, head_dim)
+    yield "l2_normalize", l2_normalize(clang)
+    yield "dense", dense(clang)
+    yield "truncate", truncate(clang)
+
+
+def convert(clang: str, precision: str) -> float:
+    """Bit for bit: random values, and as many that lie in the middle between two of 16 bits."""
+    numbers = Numbers(precision, seed=1)
+    x, out = numbers.plain(70, 11), numbers.poisoned(70, 11)
+    lost = {"float32": 0, "float16": 13, "bfloat16": 16}[precision]  # bits of float32
+    if lost:
+        middle = x[::2].view(np.uint32)
+        middle &= np.uint32(-1 << lost & 0xFFFFFFFF)
+        middle |= np.uint32(1 << (lost - 1))
+    Kernel(clang, "portable/convert.cu", "convert", "float* from, stored* to, int64 count", precision)((2, 1), (256, 1), out, x, out, x.size)
+    return numbers.error(out, numbers.real(numbers.stored(x))) if (out[:70] == numbers.stored(x)).all() else math.inf
+
+
+def embed_layer_norm(clang: str, precision: str, width: int) -> float:
+    numbers = Numbers(precision, seed=width)
+    word, position, token_type = numbers.normal(97, width), numbers.normal(160, width), numbers.normal(1, width)
+    gamma, beta, out = numbers.plain(width), numbers.plain(width), numbers.poisoned(ROWS, width)
+    ids, places = (numbers.random.integers(0, size, ROWS, dtype=np.int32) for size in (97, 160))
+    parameters = "int* ids, int* places, stored* word, stored* position, stored* type, float* gamma, float* beta, float eps, stored* out, int rows"
+    kernel = Kernel(clang, "portable/layer_norm.cu", "embed_layer_norm", parameters, precision, WIDTH=width)
+    kernel((3, 1), (32, 8), out, ids, places, word, position, token_type, gamma, beta, EPS, out, ROWS)
+    return numbers.error(out, layer_norm(numbers.real(word)[ids] + numbers.real(position)[places] + numbers.real(token_type), gamma, beta))
+
+
+def add_layer_norm(clang: str, precision: str, width: int) -> float:
+    """In x's place, as our layers do it."""
+    numbers = Numbers(precision, seed=width)
+    x, residual, gamma, beta = numbers.normal(ROWS, width), numbers.normal(ROWS, width), numbers.plain(width), numbers.plain(width)
+    out = numbers.poisoned(ROWS, width)
+    out[:ROWS] = x
+    parameters = "stored* x, stored* residual, float* gamma, float* beta, float eps, stored* out, int rows"
+    kernel = Kernel(clang, "portable/layer_norm.cu", "add_layer_norm", parameters, precision, WIDTH=width)
+    kernel((3, 1), (32, 8), out, out, residual, gamma, beta, EPS, out, ROWS)
+    return numbers.error(out, layer_norm(numbers.real(x) + numbers.real(residual), gamma, beta))
+
+
+def finish_linear(clang: str, precision: str, width: int) -> float:
+    numbers = Numbers(precision, seed=width)
+    x, residual, bias, out = numbers.normal(ROWS, width), numbers.normal(ROWS, width), numbers.plain(width), numbers.poisoned(ROWS, width)
+    parameters = "stored* x, float* bias, stored* residual, stored* out, int rows"
+    kernel = Kernel(clang, "portable/finish_linear.cu", "finish_linear", parameters, precision, WIDTH=width, ACTIVATION=1)
+    kernel((3, 1), (256, 1), out, x, bias, residual, out, ROWS)
+    shifted = numbers.real(x) + bias
+    return numbers.error(out, 0.5 * shifted * (1 + erf(shifted / math.sqrt(2))) + numbers.real(residual))
+
+
+def segment_pool(clang: str, precision: str, width: int, kind: int) -> float:
+    """kind: 0 cls, 1 mean, 2 max, 3 last."""
+    numbers = Numbers(precision, seed=kind)
+    hidden, out = numbers.normal(ROWS, width), numbers.poisoned(len(LENGTHS), width, np.float32)
+    kernel = Kernel(clang, "portable/pooling.cu", "segment_pool", "stored* hidden, int* bounds, int* count, float* out", precision, WIDTH=width, POOLING=kind)
+    kernel((3, 1), (64, 4), out, hidden, BOUNDS, COUNT, out)
+    documents = np.split(numbers.real(hidden), BOUNDS[1:-1])
+    return numbers.error(out, np.array([(rows[0], rows.mean(0), rows.max(0), rows[-1])[kind] for rows in documents]))
+
+
+def attention(clang: str, precision: str, head_dim: int) -> float:
+    numbers, heads = Numbers(precision, seed=head_dim), 2
+    qkv, out, tiles = attention_case(numbers, LENGTHS, heads, head_dim, query_rows=16)
+    parameters = "stored* qkv, int4* tiles, int* count, stored* out, int num_heads, float scale_log2"
+    kernel = Kernel(clang, "portable/attention.cu", "attention", parameters, precision, HEAD_DIM=head_dim, TILE_ROWS=16)
+    kernel((3, 1), (32, 8), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e))
+    return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim))
+
+
+def l2_normalize(clang: str) -> float:
+    numbers = Numbers("float32", seed=2)
+    x, out = numbers.plain(len(LENGTHS), 37), numbers.poisoned(len(LENGTHS), 37)
+    Kernel(clang, "portable/pooling.cu", "l2_normalize", "float* x, int* count, float* out", "float32", WIDTH=37)((2, 1), (32, 8), out, x, COUNT, out)
+    return numbers.error(out, x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True))
+
+
+def dense(clang: str) -> float:
+    numbers = Numbers("float32", seed=3)
+    x, weight, bias, out = numbers.plain(len(LENGTHS), 37), numbers.plain(53, 37), numbers.plain(53), numbers.poisoned(len(LENGTHS), 53)
+    parameters = "float* x, float* weight, float* bias, int* count, float* out, int outputs"
+    Kernel(clang, "portable/pooling.cu", "dense", parameters, "float32", WIDTH=37, ACTIVATION=4)((5, 2), (32, 8), out, x, weight, bias, COUNT, out, 53)
+    return numbers.error(out, np.tanh(x.astype(np.float64) @ weight.T + bias))
+
+
+def truncate(clang: str) -> float:
+    numbers = Numbers("float32", seed=4)
+    x, out = numbers.plain(len(LENGTHS), 37), numbers.poisoned(len(LENGTHS), 19)
+    kernel = Kernel(clang, "portable/pooling.cu", "truncate", "float* x, int* count, float* out, int columns", "float32", WIDTH=19)
+    kernel((2, 1), (32, 8), out, x, COUNT, out, 37)
+    return numbers.error(out, x[:, :19].astype(np.float64))
+
+
+def layer_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(1, keepdims=True)
+    scaled: np.ndarray = centred / np.sqrt((centred**2).mean(1, keepdims=True) + EPS) * gamma + beta
+    return scaled
+
+
+def attention_case(numbers: Numbers, lengths: list[int], heads: int, head_dim: int, query_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """qkv, room for the result, and tiles."""
+    tiles = [(first, length, query, 0) for first, length in _documents(lengths) for query in range(0, length, query_rows)]
+    rows = sum(lengths)
+    return numbers.normal(rows, 3 * heads * head_dim, size=1.5), numbers.poisoned(rows, heads * head_dim), np.array(tiles, np.int32)
+
+
+def attended(qkv: np.ndarray, lengths: list[int], heads: int, head_dim: int) -> np.ndarray:
+    context = np.zeros((len(qkv), heads, head_dim))
+    for first, length in _documents(lengths):
+        query, key, value = qkv[first : first + length].reshape(length, 3, heads, head_dim).transpose(1, 2, 0, 3)
+        odds = np.exp(query @ key.transpose(0, 2, 1) * head_dim**-0.5)
+        context[first : first + length] = (odds / odds.sum(-1, keepdims=True) @ value).transpose(1, 0, 2)
+    return context.reshape(len(qkv), heads * head_dim)
+
+
+def _documents(lengths: list[int]) -> Iterator[tuple[int, int]]:
+    """(first row, length) of each."""
+    return zip(np.cumsum([0, *lengths]).tolist(), lengths, strict=False)
