@@ -284,7 +284,7 @@ def _expectation(problem: Any) -> str:
     if kind == "value_error":
         return "!" + str(context["error"])
     if kind == "missing":
-        return "!" + _EXPECTED[kind]
+        return "!" + ("expected a section with keys, got none" if len(problem["loc"]) == 1 else _EXPECTED[kind])
     if kind == "literal_error":
         return str(context["expected"])
     for bound, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):

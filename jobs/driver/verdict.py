@@ -23,8 +23,8 @@ def failures_as_error(failures: Sequence[Failed]) -> Exception:
     lines = [line if number == 1 else f"{line} ({number} partitions)" for line, number in shown]
     if rest := len(failures) - sum(number for _, number in shown):
         lines.append(f"… and {several(rest, 'more partition')}")
-    headline = f"{len(failures)} of the partitions could not be finished; everything else is committed, and running again tries these alone:"
-    message = "\n".join([headline, *lines])
+    again = "" if worst == "input_changed" else ", and running again tries these alone"  # each file that changed says what helps
+    message = "\n".join([f"{len(failures)} of the partitions could not be finished; everything else is committed{again}:", *lines])
     if worst == "defect":
         return RuntimeError(f"{message}\n{chosen[0].traceback}")
     if worst == "storage":

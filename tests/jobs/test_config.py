@@ -129,7 +129,7 @@ def test_errors_name_key_expected_and_got(load: object, override: str, message: 
         (SMALLEST + "output: {uri: b}", "the key `output` stands here twice"),
         (SMALLEST.replace("{uri: out}", "{uri: out, uri: b}"), "the key `uri` stands here twice"),
         (SMALLEST.replace("{uri: out}", ""), "output: expected a section with keys, got None"),
-        ("model: {source: a}", "corpus: a value: this key has no default; output: a value: this key has no default"),
+        ("model: {source: a}", "corpus: expected a section with keys, got none; output: expected a section with keys, got none"),
         (SMALLEST + "workers: {count: 1, cpu: 2, devise: cpu}", "unknown key `workers.cpu`: did you mean `workers.cpus`?; unknown key `workers.devise`"),
         ("model: !!python/object/apply:os.system [echo]", "not valid YAML"),
     ],

@@ -28,3 +28,8 @@ def test_what_a_person_must_mend_goes_before_what_another_run_may() -> None:
     assert isinstance(failures_as_error(failures[:1]), Interrupted)
     defect = failures_as_error([*failures, Failed(3, "defect", "KeyError", "the traceback")])
     assert isinstance(defect, RuntimeError) and str(defect).endswith("the traceback")
+
+
+@pytest.mark.parametrize(("kind", "helps"), [("storage", True), ("engine", True), ("input_changed", False)])
+def test_running_again_is_advised_only_where_it_can_help(kind: str, helps: bool) -> None:
+    assert ("running again" in str(failures_as_error([Failed(0, kind, "what happened")]))) == helps
