@@ -15,6 +15,7 @@ from encoder.errors import EncoderError
 @contextlib.contextmanager
 def file_to_be(target: Path) -> Iterator[Path]:
     """A path beside `target` to write to; renamed to `target` when the block ends well, removed when it does not."""
+    _require_replaceable(target)
     temporary = _beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +32,7 @@ def file_to_be(target: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def folder_to_be(target: Path) -> Iterator[Path]:
     """The same for a folder. A `target` that exists may hold nothing but files that the new folder has too; it is then replaced."""
+    _require_replaceable(target)
     temporary = _beside(target)
     try:
         temporary.mkdir(parents=True)
@@ -43,6 +45,14 @@ def folder_to_be(target: Path) -> Iterator[Path]:
         raise _cannot_be_written(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_replaceable(target: Path) -> None:
+    """A rename would put what is made in the place of a device or a pipe, too."""
+    if not target.name:
+        raise EncoderError(f"{str(target)!r}: expected the name of a file or folder to make, got none.")
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise EncoderError(f"{target}: expected a file, a folder or nothing there, got a device, pipe or socket; choose another place.")
 
 
 def _cannot_be_written(target: Path, error: OSError) -> EncoderError:

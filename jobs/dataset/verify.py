@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from jobs.dataset.commits import CommitLog
+from jobs.dataset.commits import COMMITS, CommitLog
 from jobs.dataset.completeness import gaps
 from jobs.dataset.duplicates import DuplicateFinder
 from jobs.dataset.manifest import Manifest, named_files, read_manifest
@@ -155,6 +155,19 @@ def _contradictions(folder: Folder, plan: Plan, manifest: Manifest | None, table
             yield Damage(manifest.name, what)
         if manifest.root["fingerprint"] != plan.fingerprint:
             yield Damage(manifest.name, "its fingerprint is not the plan's")
+        yield from _commit_damage(folder, manifest, table)
+
+
+def _commit_damage(folder: Folder, manifest: Manifest, table: pa.Table) -> Iterator[Damage]:
+    """Readers of a finished dataset go by its manifest; a run, `status` and `search` go by the commits, which must say the same."""
+    try:
+        committed = CommitLog(folder).table().num_rows
+    except DataError as error:
+        yield Damage(COMMITS, str(error))
+        return
+    if committed != table.num_rows:
+        what = f"its receipts are {committed}, expected the {table.num_rows} of {manifest.name}: bring back the commit files that were there"
+        yield Damage(COMMITS, what)
 
 
 def _find_duplicates(folder: Folder, table: pa.Table, finder: DuplicateFinder, findings: Findings) -> None:

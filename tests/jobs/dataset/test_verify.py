@@ -162,6 +162,13 @@ def test_files_that_nothing_names_are_reported_and_harmless(tmp_path: Path) -> N
     assert report.findings.unnamed.items == ["data/zombie.parquet", "quarantine/note.txt"] and report.to_json()["ok"]
 
 
+@pytest.mark.parametrize(("edit", "message"), [(lambda file: file.write_bytes(b"junk"), "damaged"), (Path.unlink, "its receipts are 0")])
+def test_commits_that_a_run_could_not_go_by_are_damage_of_a_finished_dataset_too(tmp_path: Path, edit: Callable[[Path], Any], message: str) -> None:
+    edit(dataset(tmp_path) / "_embermill/commits/000000001.parquet")
+    (damage,) = failed(tmp_path).findings.damage.items
+    assert damage.file == "_embermill/commits" and message in damage.what
+
+
 def test_a_manifest_of_another_fingerprint_is_found(tmp_path: Path) -> None:
     dataset(tmp_path)
     path = tmp_path / "_embermill/manifests/000001.json"

@@ -1,0 +1,30 @@
+"""What stands where a conversion is to go: replaced only where it is a file or a folder of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from encoder.errors import EncoderError
+from encoder.weights.atomic_output import file_to_be, folder_to_be
+
+Making = Callable[[Path], AbstractContextManager[Path]]
+
+
+@pytest.mark.parametrize("making", [file_to_be, folder_to_be])
+def test_a_pipe_is_no_place(tmp_path: Path, making: Making) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(EncoderError, match="got a device, pipe or socket"), making(pipe):
+        pytest.fail("nothing is made for it")
+    assert pipe.is_fifo() and [*tmp_path.iterdir()] == [pipe]
+
+
+@pytest.mark.parametrize("making", [file_to_be, folder_to_be])
+def test_a_place_needs_a_name(making: Making) -> None:
+    with pytest.raises(EncoderError, match="expected the name of a file or folder to make"), making(Path()):
+        pytest.fail("nothing is made for it")
