@@ -6,6 +6,7 @@ Every key is documented in configs/reference.yaml. Errors are UsageError and nam
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -59,11 +60,16 @@ def _without_credentials(address: str) -> str:
 
 
 def _joinable(address: str | None) -> str | None:
-    if address is not None and address.startswith("ray://"):
+    """null, auto or HOST:PORT: what Ray itself takes for a cluster that is there, less what we refuse."""
+    if address is None or address == "auto":
+        return address
+    if address.startswith("ray://"):
         raise ValueError(
             "ray:// (Ray Client) is refused, since a driver outside the cluster does not survive a lost connection: submit the job to the cluster "
             "(ray job submit --working-dir . -- embermill run CONFIG) with `address: auto`"
         )
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}", address) or not 0 < int(address.rpartition(":")[2]) < 65536:
+        raise ValueError(f"{address!r}: expected auto (the cluster that this machine is in) or HOST:PORT of its head; null starts a private Ray here")
     return address
 
 

@@ -144,6 +144,13 @@ def test_an_address_at_which_nobody_listens_is_refused_at_once() -> None:
     require_listener("auto")
 
 
+def test_an_address_of_the_environment_that_is_none_is_no_defect(corpus: Path) -> None:
+    (corpus / "job.yaml").write_text(yaml.safe_dump(settings(corpus, "python:tests.jobs.word_engines:WordEngine", ray={"address": "auto"})))
+    command = [sys.executable, "-m", "jobs", "run", str(corpus / "job.yaml")]
+    done = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": "foo"}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "ray.address: auto (RAY_ADDRESS=foo)" in done.stderr and not (corpus / "out").exists(), done.stderr
+
+
 def test_a_submitted_job_may_have_a_working_dir_of_its_own() -> None:
     assert submitted_with_working_dir({"RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {"working_dir": "gcs://x.zip"}}'})
     for other in ({}, {"RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {}}'}, {"RAY_JOB_CONFIG_JSON_ENV_VAR": "?"}):
