@@ -16,7 +16,7 @@ from pathlib import Path
 from encoder.config import DenseConfig, ModelConfig, Normalize, read_model_config
 from encoder.errors import ModelConfigError
 from encoder.sources import LocalModel, fetch_model, files_digest
-from encoder.tokenizer import tokenizer_files, tokenizer_limit, truncation_side
+from encoder.tokenizer import Tokenizer, tokenizer_files, tokenizer_limit, truncation_side
 from encoder.weights import find_weights, weight_files
 
 
@@ -61,6 +61,17 @@ class ModelDescription:
             "dimensions": str(self.dimension),
         }
         return values if precision is None else values | {"precision": precision}
+
+    def open_tokenizer(self) -> Tokenizer:
+        """What of a text is fed to the model, as token ids. Raises TokenizerError; ModelConfigError where nothing of a text would be left."""
+        config = self.config
+        return Tokenizer(
+            config.transformer_folder,
+            max_tokens=self.max_tokens,
+            vocab_size=config.transformer.vocab_size,
+            prompt=self.prompt,
+            lowercase=config.lowercase,
+        )
 
     @cached_property
     def _digests(self) -> dict[str, str]:

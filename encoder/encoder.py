@@ -23,7 +23,7 @@ from encoder.ops.base import Activations, DeviceBatch, Ops
 from encoder.pooling import plan_head
 from encoder.runner import Runner
 from encoder.stream import Budget, encode_stream
-from encoder.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
+from encoder.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool, tokenizer_files
 from encoder.turns import SHORT_TURNS
 from encoder.weights import open_weights
 from encoder.weights.loader import match_parameters
@@ -33,6 +33,7 @@ from encoder.windows import EncodedBatch
 BATCHES_PER_WINDOW = {"cpu": 16, "gpu": 1}
 TOKENIZE_THREADS = {"cpu": 1, "gpu": 2}
 SMALLEST_WINDOW_TOKENS = 4096
+AMPLE_TOKENS = 16  # special tokens alone never fill as many
 
 
 class Encoder:
@@ -81,7 +82,11 @@ class Encoder:
         chosen = choose_device(device)
         size_thread_pool(threads)
         count = usable_threads() if threads is None else threads
-        return cls(description, get_ops(chosen, resolve_precision(precision, chosen.kind), count), chosen, count)
+        tokenizer = description.open_tokenizer() if _may_leave_no_text(description) else None
+        encoder = cls(description, get_ops(chosen, resolve_precision(precision, chosen.kind), count), chosen, count)
+        if tokenizer is not None:
+            encoder._tokenizer = tokenizer
+        return encoder
 
     @property
     def dimension(self) -> int:
@@ -155,20 +160,19 @@ class Encoder:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        config = self.description.config
-        return Tokenizer(
-            config.transformer_folder,
-            max_tokens=self.max_tokens,
-            vocab_size=config.transformer.vocab_size,
-            prompt=self.description.prompt,
-            lowercase=config.lowercase,
-        )
+        return self.description.open_tokenizer()
 
     def _tokenize(self, texts: list[str], first: int) -> TokenizedTexts:
         with self._loading_tokenizer:  # when the first text comes, by whichever thread brings it
             tokenizer = self._tokenizer
         with self._tokenize_busy:
             return tokenizer.tokenize(texts, first)
+
+
+def _may_leave_no_text(description: ModelDescription) -> bool:
+    """Only the tokenizer can tell how many tokens the prompt takes; it is opened at once where that could matter, else with the first text."""
+    little = bool(description.prompt) or description.max_tokens < AMPLE_TOKENS
+    return little and bool(tokenizer_files(description.config.transformer_folder))
 
 
 def _plan_forward(description: ModelDescription, ops: Ops) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from encoder.errors import InputError, TokenizerError
+from encoder.errors import InputError, ModelConfigError, TokenizerError
 
 if TYPE_CHECKING:
     import tokenizers
@@ -41,7 +41,10 @@ class TokenizedTexts(NamedTuple):
 
 
 class Tokenizer:
-    """A model's tokenizer at one length limit and with one prompt. Calls release the GIL and may come from several threads."""
+    """A model's tokenizer at one length limit and with one prompt. Calls release the GIL and may come from several threads.
+
+    Making one raises TokenizerError; ModelConfigError where special tokens and the prompt fill the limit, so that nothing of any text would be embedded.
+    """
 
     def __init__(self, folder: Path, *, max_tokens: int, vocab_size: int, prompt: str = "", lowercase: bool = False, threads: int | None = None) -> None:
         size_thread_pool(threads)
@@ -53,11 +56,22 @@ class Tokenizer:
         self._suffix = len(special) - self._prefix - special.count(0)
         if any(probe.type_ids):
             raise TokenizerError(f"{folder}: the tokenizer gives a single text token types other than 0, which is not supported.")
-        if self._prefix + self._suffix >= max_tokens:
-            added = self._prefix + self._suffix
-            raise TokenizerError(f"{folder}: max_tokens is {max_tokens}, but the tokenizer adds {added} special tokens; nothing of a text would be left.")
+        self._require_room_for_text(folder, len(probe))
         self._check_vocabulary(folder, vocab_size)
         self._cuts_left = truncation_side(folder) == "left"
+
+    def _require_room_for_text(self, folder: Path, probe_tokens: int) -> None:
+        """At least one token of a text must be fed to the model, or all texts would get the same vector. probe_tokens: of _PROBE without the prompt."""
+        added = self._prefix + self._suffix
+        try:
+            prompt_tokens = len(self._tokenizer.encode(self._prompt + _PROBE)) - probe_tokens if self._prompt else 0
+        except (TypeError, UnicodeEncodeError) as error:
+            raise ModelConfigError(f"prompt: not valid Unicode (a lone surrogate): {error}; replace it.") from error
+        if added + prompt_tokens < self._max_tokens:
+            return
+        taken = f"the prompt takes {prompt_tokens} tokens and special tokens take {added}" if self._prompt else f"special tokens take {added}"
+        advice = f"{'shorten the prompt, or ' if self._prompt else ''}give max_tokens={added + prompt_tokens + 1} or more, if the model has as many positions"
+        raise ModelConfigError(f"{folder}: {taken}, but max_tokens is {self._max_tokens}: nothing of a text would be left; {advice}.")
 
     def _check_vocabulary(self, folder: Path, vocab_size: int) -> None:
         if self._tokenizer.get_vocab_size(with_added_tokens=True) <= vocab_size:

@@ -41,8 +41,11 @@ class NativeEngine:
 
     @classmethod
     def promise(cls, model: ModelConfig) -> tuple[Output, ...]:
-        """The outputs, from the model's folder alone."""
-        return _outputs(_described(model).dimension)
+        """The outputs, from the model's folder alone. UsageError where the folder's tokenizer could not feed the model a text."""
+        description = _described(model)
+        with _usage_errors():
+            description.open_tokenizer()
+        return _outputs(description.dimension)
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -65,12 +68,11 @@ def measure_model(model: ModelConfig, device: str) -> dict[str, Any]:
     device: of the workers; UsageError for a precision that it cannot have ("auto": that no device has).
     """
     from encoder.device import resolve_precision
-    from encoder.throughput import open_tokenizer
 
     with _usage_errors():
         resolve_precision(model.precision, "cpu" if device == "cpu" else "gpu")
         description = _described(model)
-        tokenizer = open_tokenizer(description)
+        tokenizer = description.open_tokenizer()
     return {"count_tokens": lambda texts: tokenizer.tokenize(texts).num_tokens, "max_tokens": description.max_tokens}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from encoder import DeviceError, EncodedBatch, Encoder, EncoderError, InputError, describe
+from encoder import DeviceError, EncodedBatch, Encoder, EncoderError, InputError, ModelConfigError, describe
 from tests.encoder.tiny_bert import WORDS, TinyBert, write_sentence_transformers
 
 BERT = TinyBert()
@@ -261,6 +261,19 @@ def test_prompts_by_name_by_text_and_none(folder: Path) -> None:
     np.testing.assert_array_equal(embed("open a zip", prompt="how do i "), embed("how do i open a zip"))
     np.testing.assert_array_equal(embed("open a zip", prompt="none"), embed("open a zip"))
     np.testing.assert_array_equal(embed("open a zip", prompt=""), embed("open a zip"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": "how do i " * 100}, "the prompt takes 300 tokens and special tokens take 2, but max_tokens is 30: nothing of a text"),
+        ({"prompt": "query", "max_tokens": 5}, "the prompt takes 3 tokens .* max_tokens is 5"),
+        ({"max_tokens": 2}, "special tokens take 2, but max_tokens is 2: nothing of a text would be left"),
+    ],
+)
+def test_an_encoder_that_would_see_nothing_of_a_text_is_not_opened(folder: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelConfigError, match=message):
+        Encoder.from_pretrained(str(folder), device="cpu", threads=1, **options)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.errors import InputError, TokenizerError
+from encoder.errors import InputError, ModelConfigError, TokenizerError
 from encoder.tokenizer import Tokenizer, tokenizer_limit
 from tests.encoder.tiny_bert import TinyBert, write_json, write_tokenizer
 
@@ -103,8 +103,23 @@ def test_a_tokenizer_of_another_model(folder: Path) -> None:
 
 
 def test_a_limit_that_special_tokens_fill(folder: Path) -> None:
-    with pytest.raises(TokenizerError, match="max_tokens is 2, but the tokenizer adds 2 special tokens"):
+    with pytest.raises(ModelConfigError, match="special tokens take 2, but max_tokens is 2: nothing of a text would be left; give max_tokens=3 or more"):
         make(folder, 2)
+    assert documents(make(folder, 3), ["open a zip"]) == [[CLS, *ids("open"), SEP]]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_prompt_that_fills_the_limit(folder: Path, side: str) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    write_json(folder / "tokenizer_config.json", config | {"truncation_side": side})
+    with pytest.raises(ModelConfigError, match=r"prompt takes 3 tokens and .* take 2, but max_tokens is 5: .* shorten the prompt, or give max_tokens=6"):
+        make(folder, 5, prompt="how do i ")
+    make(folder, 6, prompt="how do i ")
+
+
+def test_a_prompt_that_is_not_text(folder: Path) -> None:
+    with pytest.raises(ModelConfigError, match="prompt: not valid Unicode"):
+        make(folder, prompt="b\ud800 ")
 
 
 def test_a_vocabulary_without_special_tokens(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.encoder.tiny_bert import TinyBert
 from tests.jobs.command_line import Answer
 
 Embed = Callable[..., Answer]
@@ -55,12 +56,24 @@ def refused(embed: Embed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ca
         (2, {"model": NATIVE | {"prompt_name": "query"}}, "model.prompt_name: query: the prompts of this model are: none"),
         (2, {"model": NATIVE | {"weights": "other.mpk"}}, "no such file; the folder holds model.safetensors"),
         (2, {"model": NATIVE | {"max_tokens": 9999}}, "max_tokens=9999"),
+        (2, {"model": NATIVE | {"max_tokens": 2}}, "special tokens take 2, but max_tokens is 2: nothing of a text would be left"),
+        (2, {"model": NATIVE | {"prompt": "word " * 400}}, "the prompt takes 400 tokens and special tokens take 2, but max_tokens is 256"),
+        (2, {"ray": {"address": "foo"}}, "ray.address: 'foo': expected auto (the cluster that this machine is in) or HOST:PORT"),
         (2, {"model": {"engine": "python:no_such_module:Engine"}}, "no module no_such_module"),
         (2, {"model": {"engine": "python:tests.jobs.word_engines:Nothing"}}, "has no Nothing"),
     ],
 )
 def test_a_job_that_cannot_be(refused: Callable[..., str], code: int, sections: dict[str, Any], words: str) -> None:
     assert words in refused(code, **sections)
+
+
+@pytest.mark.parametrize("tokenizer", ["{}", None])
+def test_a_model_whose_tokenizer_is_damaged_or_missing(refused: Callable[..., str], tmp_path: Path, tokenizer: str | None) -> None:
+    folder = TinyBert().write(tmp_path / "model", tokenizer=False)
+    if tokenizer is not None:
+        (folder / "tokenizer.json").write_text(tokenizer)
+    said = refused(2, model={"engine": "native", "source": str(folder)})
+    assert ("not a tokenizer that this version" if tokenizer else "no tokenizer.json and no vocab.txt") in said
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "to-nothing", "/proc/embermill"])
