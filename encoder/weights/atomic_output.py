@@ -15,7 +15,7 @@ from encoder.errors import EncoderError
 @contextlib.contextmanager
 def file_to_be(target: Path) -> Iterator[Path]:
     """A path beside `target` to write to; renamed to `target` when the block ends well, removed when it does not."""
-    _require_replaceable(target)
+    require_replaceable(target)
     temporary = _beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def file_to_be(target: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def folder_to_be(target: Path) -> Iterator[Path]:
     """The same for a folder. A `target` that exists may hold nothing but files that the new folder has too; it is then replaced."""
-    _require_replaceable(target)
+    require_replaceable(target)
     temporary = _beside(target)
     try:
         temporary.mkdir(parents=True)
@@ -47,12 +47,12 @@ def folder_to_be(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _require_replaceable(target: Path) -> None:
-    """A rename would put what is made in the place of a device or a pipe, too."""
-    if not target.name:
-        raise EncoderError(f"{str(target)!r}: expected the name of a file or folder to make, got none.")
-    if target.exists() and not (target.is_file() or target.is_dir()):
-        raise EncoderError(f"{target}: expected a file, a folder or nothing there, got a device, pipe or socket; choose another place.")
+def require_replaceable(target: Path) -> None:
+    """Raises EncoderError unless `target` has a name to give and is free, a regular file or a folder: a device or a pipe is never replaced."""
+    if target.name in ("", ".."):
+        raise EncoderError(f"{target}: expected the name of a file or folder to make; name one inside it, such as {target / 'model'}.")
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise EncoderError(f"{target} is neither a regular file nor a folder and is not replaced; name another place.")
 
 
 def _cannot_be_written(target: Path, error: OSError) -> EncoderError:
@@ -74,7 +74,7 @@ def _replace_folder(new: Path, target: Path) -> None:
         return
     foreign = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file() and not (new / path.relative_to(target)).is_file())
     if foreign:
-        wanted = "expected a new folder, an empty one, or one that an earlier conversion made"
+        wanted = "expected a new folder, an empty one, or one with no files but those written now (the same format again); name another or move them away"
         raise EncoderError(f"{target} holds other files ({', '.join(foreign[:8])}): {wanted}.")
     retired = _beside(target)
     target.rename(retired)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from encoder.errors import EncoderError, WeightsError
 from encoder.weights import find_weights, open_weights
-from encoder.weights.atomic_output import file_to_be, folder_to_be
+from encoder.weights.atomic_output import file_to_be, folder_to_be, require_replaceable
 from encoder.weights.bert_shapes import check_config, check_shapes
 from encoder.weights.burn_names import burn_names, find_architecture, find_burn_architecture, hugging_face_names
 from encoder.weights.conversion_plan import ConversionPlan, plan_conversion
@@ -70,6 +70,7 @@ def convert(
     """
     started = time.perf_counter()
     src, dst = Path(src), Path(dst)
+    require_replaceable(dst)
     into_folder = dst.is_dir() or (src.is_dir() and _suffix_format(dst) is None)
     format = _chosen_format(dst, to, into_folder)
     _check_arguments(format, mapping, precision, align)
@@ -99,6 +100,9 @@ def _chosen_format(dst: Path, to: str | None, into_folder: bool) -> str:
     if format is None:
         wanted = "a folder says nothing of the format" if into_folder else f"its name ends in none of {', '.join('.' + name for name in FORMATS)}"
         raise EncoderError(f"{dst}: {wanted}; say it with --to {'|'.join(FORMATS)}.")
+    suffix = None if into_folder else _suffix_format(dst)
+    if format in FORMATS and suffix not in (None, format):
+        raise EncoderError(f"{dst}: its name says {suffix}, but {format} was asked for; name it .{format}, or leave --to {format} away.")
     return format
 
 

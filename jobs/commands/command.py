@@ -45,7 +45,10 @@ def positive_rate(text: str) -> float:
 
 def positive(text: str) -> int:
     """An argument that counts something."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text}")
     return number

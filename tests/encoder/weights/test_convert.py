@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -359,3 +360,20 @@ def test_converting_a_file_onto_itself(tmp_path: Path) -> None:
     assert open_weights(tmp_path / "b.mpk").tensors
     convert(tmp_path / "b.mpk", tmp_path / "b.mpk")
     assert (tmp_path / "b.mpk").read_bytes() == (BERT / BERTS[0] / "bert.mpk").read_bytes()
+
+
+def test_a_pipe_is_never_replaced(model_folder: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for source in (model_folder, model_folder / "model.safetensors"):
+        with pytest.raises(EncoderError, match="neither a regular file nor a folder"):
+            convert(source, pipe, to="bpk")
+    assert pipe.is_fifo()
+
+
+def test_a_target_without_a_name_or_with_the_wrong_suffix(model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="expected the name of a file or folder"):
+        convert(model_folder, ".", to="mpk")
+    with pytest.raises(EncoderError, match="its name says mpk, but bpk was asked for"):
+        convert(model_folder, tmp_path / "x.mpk", to="bpk")
+    assert not (tmp_path / "x.mpk").exists()
