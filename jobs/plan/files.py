@@ -92,6 +92,7 @@ def write_plan(folder: Folder, plan: Plan) -> None:
 
 def read_plan(folder: Folder) -> Plan | None:
     """The dataset's plan; None where there is none yet. UsageError for a format of another version, DataError where it is damaged."""
+    _has_our_format(folder)
     try:
         root = json.loads(folder.read(ROOT))
     except FileNotFoundError:
@@ -134,15 +135,25 @@ def read_plan(folder: Folder) -> Plan | None:
 
 def require_place(folder: Folder) -> None:
     """UsageError where no dataset can be begun or gone on with: another program's files, another version's format, a place that cannot be written."""
+    if not _has_our_format(folder) and any(True for _ in folder.list("data")):
+        raise UsageError(f"{folder.root}: holds a folder data/ that no dataset of ours made: choose another output.uri")
+    folder.require_writable()
+
+
+def _has_our_format(folder: Folder) -> bool:
+    """False where no format is written yet. UsageError for another version's, DataError where it is damaged."""
     try:
         found = json.loads(folder.read(FORMAT))
     except FileNotFoundError:
-        if any(True for _ in folder.list("data")):
-            raise UsageError(f"{folder.root}: holds a folder data/ that no dataset of ours made: choose another output.uri") from None
-    else:
-        if found.get("format_version") != FORMAT_VERSION:
-            raise UsageError(f"{folder.root}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
-    folder.require_writable()
+        return False
+    except ValueError as error:
+        found = str(error)
+    if not isinstance(found, dict):
+        written = f'{{"format_version": {FORMAT_VERSION}}}'
+        raise DataError(f"{folder.root}/{FORMAT}: is damaged: expected a JSON object, got {found!r}: restore it from a copy, or write {written} into it")
+    if found.get("format_version") != FORMAT_VERSION:
+        raise UsageError(f"{folder.root}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
+    return True
 
 
 def _write_format(folder: Folder) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import DataError, UsageError
-from jobs.plan.files import Plan, read_plan, write_plan
+from jobs.plan.files import Plan, read_plan, require_place, write_plan
 from jobs.storage import AlreadyExists, open_folder
 from tests.jobs.plan.plans import job, lines, planned, table
 
@@ -75,7 +75,15 @@ class TestWritten:
         path.write_text(json.dumps(json.loads(path.read_text()) | {key: 99}))
         with pytest.raises(UsageError, match=f"{key} 1, got 99"):
             read_plan(folder)
-            write_plan(folder, plan)
+
+    @pytest.mark.parametrize("content", [b"junk", b"[1]", b"\xff\xfe"])
+    def test_a_damaged_format_is_damage_to_whoever_opens_the_dataset(self, plan: Plan, tmp_path: Path, content: bytes) -> None:
+        folder = open_folder(str(tmp_path / "out"))
+        write_plan(folder, plan)
+        (tmp_path / "out/_embermill/format.json").write_bytes(content)
+        for open_it in (read_plan, require_place):
+            with pytest.raises(DataError, match="is damaged: expected a JSON object"):
+                open_it(folder)
 
     def test_no_credentials_and_no_endpoint(self, plan: Plan, s3_folder_url: str, s3_server: str) -> None:
         folder = open_folder(s3_folder_url)
