@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encoder.description import ModelDescription
 from encoder.encoder import Encoder
-from encoder.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from encoder.gpu_profile import ShapeProfile
@@ -41,18 +39,6 @@ class Throughput:
     text_tokens_per_s: float
 
 
-def open_tokenizer(description: ModelDescription) -> Tokenizer:
-    """A model's tokenizer, with no weights loaded: what of a text would be fed to the model."""
-    config = description.config
-    return Tokenizer(
-        config.transformer_folder,
-        max_tokens=description.max_tokens,
-        vocab_size=config.transformer.vocab_size,
-        prompt=description.prompt,
-        lowercase=config.lowercase,
-    )
-
-
 def synthetic_lengths(kind: str, documents: int, longest: int, seed: int = 0) -> np.ndarray:
     """[documents] int64 token counts. kind: a number, for texts of that length; or "mixed" (log-normal, median 90, from 8 to `longest`)."""
     if kind != "mixed":
@@ -69,7 +55,7 @@ def synthetic_texts(lengths: Sequence[int] | np.ndarray, seed: int = 0) -> list[
 
 def measure_throughput(encoder: Encoder, texts: list[str], repeats: int = 3) -> Throughput:
     """Embed `texts` so many times (and once before, unmeasured). Needs the model's tokenizer."""
-    tokenizer = open_tokenizer(encoder.description)
+    tokenizer = encoder.description.open_tokenizer()
     tokens = tokenizer.tokenize(texts)
     ids, offsets = tokens.input_ids, tokens.offsets
     return Throughput(

@@ -159,7 +159,7 @@ def _contradictions(folder: Folder, plan: Plan, manifest: Manifest | None, table
 
 
 def _commit_damage(folder: Folder, manifest: Manifest, table: pa.Table) -> Iterator[Damage]:
-    """Readers of a finished dataset go by its manifest; a run, `status` and `search` go by the commits, which must say the same."""
+    """Readers of a finished dataset go by its manifest; a run and `search` go by the commits, which must be as many."""
     try:
         committed = CommitLog(folder).table().num_rows
     except DataError as error:
