@@ -56,6 +56,9 @@ class TimedOps(CudaOps):
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Any:
         return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} {activation or ''}".strip(), super().linear(weight, bias, activation))
 
+    def _hopper_norm(self, weight: np.ndarray, *arguments: Any) -> Any:
+        return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} norm", super()._hopper_norm(weight, *arguments))
+
     def add_layer_norm(self, *arguments: Any) -> Any:
         return self._timed("layer_norm", super().add_layer_norm(*arguments))
 

@@ -116,6 +116,13 @@ class Ops(ABC):
     def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[Activations, Activations | None], Activations]:
         """(x, residual) to LayerNorm(x + residual), statistics in float32; it may be written where x was, which is not to be read afterwards."""
 
+    def linear_norm(
+        self, weight: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+    ) -> Callable[[Activations, Activations], Activations]:
+        """weight [E, K], bias, gamma, beta [E] -> (x [T, K], residual [T, E]) to LayerNorm(x @ weight.T + bias + residual); a backend may plan it as one."""
+        product, norm = self.linear(weight, bias), self.add_layer_norm(gamma, beta, eps)
+        return lambda x, residual: norm(product(x), residual)
+
     @abstractmethod
     def attention(self, num_heads: int, head_dim: int) -> Callable[[Activations, DeviceBatch], Activations]:
         """(qkv [T, 3, H, D] as [T, 3E], batch) to [T, E]: softmax(q k^T / sqrt(D)) v inside each document."""
@@ -150,15 +157,13 @@ class Ops(ABC):
     def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[Activations, DeviceBatch], Activations]:
         """A whole encoder layer, (hidden_states [T, E], batch) to [T, E]; post-norm, as BERT's. A backend may plan it as one."""
         qkv, attend = self.linear(np.asarray(weights.qkv), weights.qkv_bias), self.attention(shape.num_heads, shape.head_dim)
-        attention_output = self.linear(weights.attention_output, weights.attention_output_bias)
-        attention_norm = self.add_layer_norm(*weights.attention_norm, shape.layer_norm_eps)
+        attention_output = self.linear_norm(weights.attention_output, weights.attention_output_bias, *weights.attention_norm, shape.layer_norm_eps)
         intermediate = self.linear(weights.intermediate, weights.intermediate_bias, shape.activation)
-        output = self.linear(weights.output, weights.output_bias)
-        output_norm = self.add_layer_norm(*weights.output_norm, shape.layer_norm_eps)
+        output = self.linear_norm(weights.output, weights.output_bias, *weights.output_norm, shape.layer_norm_eps)
 
         def run(hidden_states: Activations, batch: DeviceBatch) -> Activations:
             context = attend(qkv(hidden_states), batch)
-            hidden_states = attention_norm(attention_output(context), hidden_states)
-            return output_norm(output(intermediate(hidden_states)), hidden_states)
+            hidden_states = attention_output(context, hidden_states)
+            return output(intermediate(hidden_states), hidden_states)
 
         return run

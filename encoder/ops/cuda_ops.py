@@ -16,6 +16,7 @@ from encoder.errors import ModelConfigError
 from encoder.kernels import cublaslt
 from encoder.kernels.cublaslt import EPILOGUES, TILE_256_128, Gemm, Product
 from encoder.kernels.hopper_gemm import HopperGemm
+from encoder.kernels.hopper_norm import HopperNorm
 from encoder.ops.base import Linear, Program
 from encoder.ops.cupy_ops import ACTIVATIONS, STORAGES, CupyOps, DeviceFacts, _float32
 from encoder.ops.gpu_batch import DeviceArray, GpuBatch, Pooled
@@ -23,7 +24,7 @@ from encoder.ops.gpu_program import GpuProgram
 
 log = logging.getLogger(__name__)
 
-BATCH_TOKENS = 131072
+UNIT_ROWS = 1024  # of a batch, for each multiprocessor: whole waves of every product (135,168 rows on 132 of them; 131,072 are 23.3 waves of BERT-base's)
 TENSOR_HEADS = (32, 64, 128)
 WGMMA_HEADS = (32, 64)
 TILE_ROWS, KEY_ROWS = 128, 64  # of the attention kernels: query rows and keys at a time
@@ -47,17 +48,20 @@ def make_ops(device: DeviceFacts, precision: str) -> CudaOps:
 
 
 class CudaOps(CupyOps):
-    """One NVIDIA card at one precision. `fused_gelu`: erf GELU inside the product where a kernel exists for it."""
+    """One NVIDIA card at one precision. max_batch_tokens: UNIT_ROWS for each multiprocessor unless given.
+
+    `fused_gelu`, `fused_norm`: erf GELU, and LayerNorm, inside the product where a kernel exists for it.
+    """
 
     name = "cuda"
     graphs = True
 
-    def __init__(self, device: DeviceFacts, precision: str, max_batch_tokens: int = BATCH_TOKENS, *, fused_gelu: bool = True) -> None:
-        super().__init__(device, precision, max_batch_tokens)
+    def __init__(self, device: DeviceFacts, precision: str, max_batch_tokens: int | None = None, *, fused_gelu: bool = True, fused_norm: bool = True) -> None:
+        super().__init__(device, precision, max_batch_tokens or UNIT_ROWS * device.compute_units)
         self.index = int(cp.cuda.Device().id)
         self.tile_rows = 16 if self.precision == "float32" else TILE_ROWS
         self.hopper = self.architecture == "sm_90a" and self.precision != "float32"
-        self.fused_gelu = fused_gelu and self.hopper
+        self.fused_gelu, self.fused_norm = fused_gelu and self.hopper, fused_norm and self.hopper
         self.kernel_set += f", {cublaslt.version()}"
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
@@ -68,6 +72,13 @@ class CudaOps(CupyOps):
         if activation == "gelu" and bias is not None and self.fused_gelu and HopperGemm.fits(outputs, inputs):
             return self._hopper_linear(weight, bias)
         return self._library_linear(weight, bias, activation)
+
+    def linear_norm(
+        self, weight: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+    ) -> Callable[[DeviceArray, DeviceArray], DeviceArray]:
+        if self.fused_norm and HopperNorm.fits(*weight.shape):
+            return self._hopper_norm(weight, bias, gamma, beta, eps)
+        return super().linear_norm(weight, bias, gamma, beta, eps)
 
     def attention(self, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         if self.precision == "float32" or head_dim not in TENSOR_HEADS:
@@ -123,5 +134,24 @@ class CudaOps(CupyOps):
             out = self._empty(len(x), outputs)
             gemm(x.data.ptr, out.data.ptr, len(x), cp.cuda.get_current_stream().ptr)
             return out if residual is None else add(out, None, residual, out)
+
+        return run
+
+    def _hopper_norm(
+        self, weight: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+    ) -> Callable[[DeviceArray, DeviceArray], DeviceArray]:
+        outputs, inputs = weight.shape
+        stored, vectors = self._store(weight), [_float32(vector) for vector in (bias, gamma, beta)]
+        shift, scale, offset = (vector.data.ptr for vector in vectors)
+        gemm = HopperNorm(
+            stored.data.ptr, shift, scale, offset, eps, outputs, inputs,
+            precision=self.precision, storage=STORAGES[self.precision], multiprocessors=self.compute_units,
+        )  # fmt: skip
+        log.info("linear [%d, %d] and LayerNorm: gemm_norm %s", outputs, inputs, gemm.tile)
+
+        def run(x: DeviceArray, residual: DeviceArray, keep: tuple[DeviceArray, list[DeviceArray]] = (stored, vectors)) -> DeviceArray:
+            out = self._empty(len(x), outputs)
+            gemm(x.data.ptr, residual.data.ptr, out.data.ptr, len(x), cp.cuda.get_current_stream().ptr)
+            return out
 
         return run

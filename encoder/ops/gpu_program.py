@@ -83,7 +83,7 @@ class GpuProgram:
 
     def __init__(self, forward: Forward, tile_rows: int, max_batch_tokens: int, *, graphs: bool, buckets: Sequence[int] = ()) -> None:
         self.forward, self.tile_rows, self.graphs = forward, tile_rows, graphs
-        self.bucket_rows = sorted(set(buckets) | set(_powers_of_two(SMALLEST_BUCKET, max_batch_tokens)) | {max_batch_tokens}) if graphs else []
+        self.bucket_rows = sorted(set(buckets) | set(_halves(max_batch_tokens, SMALLEST_BUCKET))) if graphs else []
         self.compute, self.copies = cp.cuda.Stream(non_blocking=True), cp.cuda.Stream(non_blocking=True)
         self.pool = cp.cuda.MemoryPool()
         self.buckets: dict[int, Bucket] = {}
@@ -164,8 +164,9 @@ class GpuProgram:
         return Bucket(room, batch, embeddings, graph)
 
 
-def _powers_of_two(first: int, last: int) -> list[int]:
-    return [1 << bit for bit in range(first.bit_length() - 1, last.bit_length()) if first <= 1 << bit <= last]
+def _halves(largest: int, smallest: int) -> list[int]:
+    """largest, half of it, ... while no smaller than `smallest`: where the largest is whole waves of a card, so are most of these."""
+    return [largest, *(largest >> bit for bit in range(1, largest.bit_length()) if largest >> bit >= smallest)]
 
 
 def _pinned(count: int, dtype: type) -> np.ndarray:

@@ -38,7 +38,11 @@ TENSOR_CORES = {"cuda/attention_mma.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 
 HOPPER = {
     "cuda/attention_wgmma.cu": [{"HEAD_DIM": dim} for dim in (32, 64)],
     "cuda/gemm_wgmma.cu": [
-        {"TILE_N": n, "STAGES": stages, "CLUSTER": cluster, "ACTIVATION": 1} for n, stages, cluster in ((256, 4, 2), (256, 4, 1), (192, 5, 2), (128, 6, 2))
+        {"TILE_N": n, "STAGES": stages, "CLUSTER_ROWS": cluster, "ACTIVATION": 1} for n, stages, cluster in ((256, 4, 2), (256, 4, 1), (192, 5, 2), (128, 6, 2))
+    ],
+    "cuda/gemm_norm.cu": [
+        {"TILE_N": n, "STAGES": stages, "CLUSTER_ROWS": rows, "CLUSTER_COLUMNS": columns}
+        for n, stages, rows, columns in ((256, 4, 2, 1), (384, 3, 2, 1), (256, 4, 1, 2), (384, 3, 1, 2))
     ],
 }
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from encoder.kernels.hopper_gemm import THREADS, TILE_M, Tile
-from infra.kernels.emulated_portable import attended, attention_case, erf
+from encoder.kernels.hopper_norm import ROW_TILES
+from infra.kernels.emulated_portable import EPS, attended, attention_case, erf, layer_norm
 from infra.kernels.emulator import Kernel, Map, Numbers
 
 LENGTHS = [1, 300, 5, 32, 33, 64, 65, 128, 129, 7]
@@ -18,6 +19,8 @@ def hopper_cases(clang: str) -> Iterator[tuple[str, float]]:
     for precision in ("float16", "bfloat16"):
         for tile in (Tile(), Tile(cluster=1), Tile(192, 5)):
             yield f"gemm_wgmma {tile} {precision}", product_with_gelu(clang, precision, tile)
+        for outputs in ROW_TILES:
+            yield f"gemm_norm {outputs} {precision}", product_with_norm(clang, precision, outputs)
         for head_dim in (32, 64):
             yield f"attention_wgmma {head_dim} {precision}", attention(clang, precision, head_dim)
 
@@ -28,12 +31,26 @@ def product_with_gelu(clang: str, precision: str, tile: Tile) -> float:
     x, weight, bias = numbers.normal(rows, inputs), numbers.normal(outputs, inputs, size=inputs**-0.5), numbers.plain(outputs)
     out = numbers.poisoned(rows, outputs)
     parameters = "TensorMap x, TensorMap weight, TensorMap out, float* bias, int m, int n, int k"
-    shape = dict(TILE_N=tile.columns, STAGES=tile.stages, CLUSTER=tile.cluster)
+    shape = dict(TILE_N=tile.columns, STAGES=tile.stages, CLUSTER_ROWS=tile.cluster)
     kernel = Kernel(clang, "cuda/gemm_wgmma.cu", "gemm_wgmma", parameters, precision, ACTIVATION=1, **shape)
     maps = Map.of(x, rows, TILE_M), Map.of(weight, outputs, tile.columns // tile.cluster), Map.of(out, rows, 64)
     kernel((clusters * tile.cluster, 1), (THREADS, 1), out, *maps, bias, rows, outputs, inputs, cluster=tile.cluster)
     product = numbers.real(x) @ numbers.real(weight).T + bias
     return numbers.error(out, 0.5 * product * (1 + erf(product / math.sqrt(2))))
+
+
+def product_with_norm(clang: str, precision: str, outputs: int) -> float:
+    rows, inputs, clusters, tile = 300, 320, 1, ROW_TILES[outputs]
+    numbers, cluster = Numbers(precision, seed=outputs), tile.cluster_rows * tile.blocks
+    x, weight, residual = numbers.normal(rows, inputs), numbers.normal(outputs, inputs, size=inputs**-0.5), numbers.normal(rows, outputs)
+    (bias, gamma, beta), out = numbers.plain(3, outputs), numbers.poisoned(rows, outputs)
+    parameters = "TensorMap x, TensorMap weight, TensorMap residual, float* bias, float* gamma, float* beta, float eps, stored* out, int m, int k"
+    shape = dict(TILE_N=tile.columns, STAGES=tile.stages, CLUSTER_ROWS=tile.cluster_rows, CLUSTER_COLUMNS=tile.blocks)
+    kernel = Kernel(clang, "cuda/gemm_norm.cu", "gemm_norm", parameters, precision, **shape)
+    maps = Map.of(x, rows, TILE_M // tile.blocks), Map.of(weight, outputs, tile.columns // tile.parts // tile.cluster_rows), Map.of(residual, rows, TILE_M)
+    kernel((clusters * cluster, 1), (THREADS, 1), out, *maps, bias, gamma, beta, EPS, out, rows, inputs, cluster=cluster)
+    held = numbers.real(x) @ numbers.real(weight).T + bias + numbers.real(residual)
+    return numbers.error(out, layer_norm(held, gamma, beta))
 
 
 def attention(clang: str, precision: str, head_dim: int) -> float:

@@ -142,6 +142,7 @@ inline bits32 swizzled_128(bits32 address) { return address ^ (((address >> 7) &
 
 template <int N> inline void give_registers() {}
 template <int N> inline void take_registers() {}
+inline void forget(int&) {}
 inline void fence_shared_for_tma() {}
 inline void barrier_init_visible() {}
 inline void wgmma_fence() {}
@@ -165,8 +166,19 @@ inline void barrier_init(bits32 barrier, int arrivals) { barrier_at(barrier) = {
 inline void barrier_expect(bits32 barrier, int bytes) { settle(barrier_at(barrier), 0, bytes); settle(barrier_at(barrier), 1, 0); }
 inline void barrier_arrive(bits32 barrier) { settle(barrier_at(barrier), 1, 0); }
 inline void barrier_arrive(bits32 barrier, int rank) { settle(barrier_at(barrier, rank), 1, 0); }
+inline void barrier_arrive_read(bits32 barrier, int rank) { barrier_arrive(barrier, rank); }
 inline bool barrier_test(bits32 barrier, int parity) { return (barrier_at(barrier).bytes_and_phase & 1) != parity; }
 inline void barrier_wait(bits32 barrier, int parity) { while (!barrier_test(barrier, parity)) give_way(); ++progress; }
+
+static void send_now(const Work& w) {
+    memcpy(at((bits32)w.a, w.x), w.words, 8);
+    settle(barrier_at((bits32)w.b, w.x), 0, -8);
+}
+inline void send(bits32 to, float2 value, bits32 barrier, int rank) {
+    Work work = {send_now, nullptr, to, barrier, rank};
+    memcpy(work.words, &value, 8);
+    if (late) loads[loads_begun++ % 4096] = work; else send_now(work);
+}
 
 template <int COUNT> struct Ring {
     int stage = 0, parity = 0;
@@ -211,11 +223,16 @@ inline void tma_store(const TensorMap* map, bits32 from, int column, int row) {
     begin(self->stores, work);
 }
 
-// Four matrices of 8 x 8 from a warp's registers to shared memory: lane 8 m + r names row r of matrix m; lane l holds two values of row l / 4.
+// Four matrices of 8 x 8 between a warp's registers and shared memory: lane 8 m + r names row r of matrix m; lane l holds two values of row l / 4.
 inline void exchange_addresses(bits32 address) { self->block->exchange[self->thread / WARP][self->thread % WARP][0] = address; __syncwarp(); }
 inline unsigned char* pair_of(int matrix) {
     int lane = self->thread % WARP;
     return at(self->block->exchange[self->thread / WARP][8 * matrix + lane / 4][0] + lane % 4 * 4);
+}
+inline void load_matrices(bits32 (&to)[4], bits32 address) {
+    exchange_addresses(address);
+    for (int m = 0; m < 4; ++m) memcpy(&to[m], pair_of(m), 4);
+    __syncwarp();
 }
 inline void store_matrices(bits32 address, bits32 a, bits32 b, bits32 c, bits32 d) {
     const bits32 from[4] = {a, b, c, d};
@@ -341,7 +358,8 @@ static int run(const Launch& launch, void (*kernel)(void*), void* arguments) {
             for (int i = 0; i < fibers; i += WARP) left += run_warp(all + i);
             if (progress == before && loads_done < loads_begun) {  // nobody can go on: the next copy arrives
                 self = &all[0];
-                load_box(loads[loads_done++ % 4096]);
+                const Work& next = loads[loads_done++ % 4096];
+                next.todo(next);
             }
             stuck = left && progress == before;
         }

@@ -20,15 +20,15 @@ from encoder.description import describe
 from encoder.device import choose_device
 from encoder.encoder import _plan_forward
 from encoder.gpu_profile import Families, TimedOps, measure_families
-from encoder.ops.cuda_ops import BATCH_TOKENS, CudaOps
+from encoder.ops.cuda_ops import CudaOps
 from encoder.ops.gpu_program import GpuProgram
 from tests.bench.peers_gpu import Workload, write_model
 
 
 class Ours:
-    def __init__(self, folder: str, precision: str, budget: int = BATCH_TOKENS, *, timed: bool = False, **options: Any) -> None:
-        self.folder, self.budget = folder, budget
+    def __init__(self, folder: str, precision: str, budget: int | None = None, *, timed: bool = False, **options: Any) -> None:
         self.ops = (TimedOps if timed else CudaOps)(choose_device("gpu"), precision, budget, **options)
+        self.folder, self.budget = folder, self.ops.max_batch_tokens
         description = describe(folder, normalize=True)
         self.dimension, self.forward = description.dimension, _plan_forward(description, self.ops)
         self.programs: dict[int, GpuProgram] = {}

@@ -21,7 +21,7 @@ from encoder.ops.cupy_ops import STORAGES
 from tests.bench.peers_gpu import SHAPES, Workload, take_turns, write_model
 
 TILES = [Tile(), Tile(cluster=1), Tile(192, 5), Tile(128, 6)]
-BUDGETS = [65536, 131072, 262144]
+BUDGETS = [67584, 131072, 135168, 270336]
 
 
 def graph_of(launch: Callable[[], object], repeats: int) -> Callable[[], None]:

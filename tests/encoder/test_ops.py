@@ -162,6 +162,18 @@ def test_add_layer_norm(ops: Ops, backend: Backend, random: np.random.Generator,
     assert_close(got[rows], expected[rows], backend, 12)
 
 
+@pytest.mark.parametrize(("hidden_size", "inner"), [(24, 36), (256, 256), (384, 1536), (512, 64), (768, 768)])
+def test_linear_norm(ops: Ops, backend: Backend, random: np.random.Generator, hidden_size: int, inner: int) -> None:
+    inputs = Inputs(ops, random, hidden_size)
+    x = ops.linear(weight(random, inner, hidden_size), normal(random, inner))(inputs.hidden)
+    x_host = real(ops.to_host(x))
+    matrix, bias, gamma, beta = weight(random, hidden_size, inner), normal(random, hidden_size), near_one(random, hidden_size), normal(random, hidden_size)
+    got = ops.to_host(ops.linear_norm(matrix, bias, gamma, beta, EPS)(x, inputs.hidden))
+    expected = layer_norm(x_host @ matrix.T.astype(np.float64) + bias + inputs.host, gamma, beta)
+    rows = token_rows(inputs.batch)
+    assert_close(got[rows], expected[rows], backend, 16)
+
+
 def test_layer_norm_of_equal_values_is_its_shift(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
     inputs = Inputs(ops, random, 48)
     level = ops.linear(np.zeros((48, 48), np.float32), np.zeros(48, np.float32))(inputs.hidden)

@@ -8,6 +8,9 @@
 template <int N> __device__ __forceinline__ void give_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 template <int N> __device__ __forceinline__ void take_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 
+// The compiler may not know what is computed from x before this place.
+__device__ __forceinline__ void forget(int& x) { asm volatile("" : "+r"(x)); }
+
 struct alignas(64) TensorMap { unsigned long long opaque[16]; };  // CUtensorMap, made on the host
 
 __device__ __forceinline__ void barrier_init(bits32 barrier, int arrivals) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals)); }
@@ -23,6 +26,18 @@ __device__ __forceinline__ void barrier_arrive(bits32 barrier) { asm volatile("m
 // them has seen; nothing written here is read there. A release at this scope is a fence over the whole card (MEMBAR.ALL.GPU), for every stage.
 __device__ __forceinline__ void barrier_arrive(bits32 barrier, int rank) {
     asm volatile("{ .reg .b32 r; mapa.shared::cluster.u32 r, %0, %1; mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [r]; }" ::"r"(barrier), "r"(rank) : "memory");
+}
+
+// The same by a warp that has read the stage itself: those reads come first.
+__device__ __forceinline__ void barrier_arrive_read(bits32 barrier, int rank) {
+    asm volatile("{ .reg .b32 r; mapa.shared::cluster.u32 r, %0, %1; mbarrier.arrive.release.cta.shared::cluster.b64 _, [r]; }" ::"r"(barrier), "r"(rank) : "memory");
+}
+
+// Two numbers into the same place of CTA `rank`, counted as bytes at its barrier.
+__device__ __forceinline__ void send(bits32 to, float2 value, bits32 barrier, int rank) {
+    asm volatile("{ .reg .b32 t, b; mapa.shared::cluster.u32 t, %0, %4; mapa.shared::cluster.u32 b, %1, %4; "
+                 "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [t], {%2, %3}, [b]; }"
+                 ::"r"(to), "r"(barrier), "f"(value.x), "f"(value.y), "r"(rank) : "memory");
 }
 
 // What the copy engine brought is seen by whoever waited for its bytes; an acquire for the cluster would empty the L1 cache each time (CCTL.IVALL).
@@ -87,4 +102,8 @@ __device__ __forceinline__ void cluster_sync() { asm volatile("barrier.cluster.a
 
 __device__ __forceinline__ void store_matrices(bits32 at, bits32 a, bits32 b, bits32 c, bits32 d) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+
+__device__ __forceinline__ void load_matrices(bits32 (&to)[4], bits32 at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
 }
