@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes as C
 from dataclasses import dataclass
 
+from encoder.kernels.driver import TensorMap, launch, resident_blocks, tensor_map
 from encoder.kernels.kernel import KernelModule
-from encoder.kernels.tensor_map import TensorMap, launch, tensor_map
 
 TILE_M, TILE_K, THREADS = 128, 64, 384
 
@@ -46,11 +46,13 @@ class HopperGemm:
         tile: Tile | None = None,
     ) -> None:
         self.tile = tile or CHOSEN
+        if outputs % self.tile.columns or inputs % TILE_K:
+            raise ValueError(f"gemm_wgmma: expected outputs in tiles of {self.tile.columns} and inputs in steps of {TILE_K}, got weight [{outputs}, {inputs}]")
         self.outputs, self.inputs, self.precision, self.bias = outputs, inputs, precision, bias
         defines = dict(STORAGE=storage, ACTIVATION=activation, TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER_ROWS=self.tile.cluster)
         self.module = KernelModule("cuda/gemm_wgmma.cu", defines, "sm_90a")
         self.kernel = self.module.kernel("gemm_wgmma", (THREADS,), self.tile.shared_bytes)
-        self.blocks = multiprocessors // self.tile.cluster * self.tile.cluster
+        self.blocks = resident_blocks(self.kernel, self.tile.cluster, multiprocessors)
         self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.cluster, precision)
         self.maps: dict[tuple[int, int, int], tuple[TensorMap, TensorMap]] = {}
 

@@ -1,13 +1,13 @@
-"""cuda/gemm_norm.cu: a product, a residual and LayerNorm in one kernel, for rows that fit into one block or into the two of a cluster."""
+"""cuda/gemm_norm.cu: a product, a residual and LayerNorm in one kernel, for rows that fit into one block or into those of a cluster."""
 
 from __future__ import annotations
 
 import ctypes as C
 from typing import NamedTuple
 
+from encoder.kernels.driver import TensorMap, launch, resident_blocks, tensor_map
 from encoder.kernels.hopper_gemm import THREADS, TILE_K, TILE_M
 from encoder.kernels.kernel import KernelModule
-from encoder.kernels.tensor_map import TensorMap, launch, tensor_map
 
 
 class RowTile(NamedTuple):
@@ -29,7 +29,7 @@ class RowTile(NamedTuple):
     @property
     def shared_bytes(self) -> int:
         """Stages of x and weight, a warp's 16 x 64 values on their way out, bias, gamma and beta, what blocks tell each other of a row, and barriers."""
-        exchange = 2 * self.blocks * TILE_M * 8 + 16 if self.blocks > 1 else 0
+        exchange = 2 * self.blocks * TILE_M * 8 + 32 if self.blocks > 1 else 0
         return self.stages * (TILE_M + self.columns) * TILE_K * 2 + 8 * 16 * 128 + 3 * self.columns * 4 + exchange + self.stages * 16
 
 
@@ -52,7 +52,7 @@ class HopperNorm:
         defines = dict(STORAGE=storage, TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER_ROWS=rows, CLUSTER_COLUMNS=columns)
         self.module = KernelModule("cuda/gemm_norm.cu", defines, "sm_90a")
         self.kernel = self.module.kernel("gemm_norm", (THREADS,), self.tile.shared_bytes)
-        self.blocks = multiprocessors // (rows * columns) * rows * columns
+        self.blocks = resident_blocks(self.kernel, rows * columns, multiprocessors)
         self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.parts // rows, precision)
         self.maps: dict[tuple[int, int, int], tuple[TensorMap, TensorMap]] = {}
 

@@ -18,10 +18,11 @@ from tests.bench.gpu_forward import Ours
 from tests.bench.peers_gpu import SHAPES, Run, Varlen, Workload, cosine, reference, take_turns, write_model
 
 CHAIN_TOKENS = 65536
+TOKENS = 33 * 65536  # whole batches of the peer's 65,536 rows and of our 135,168
 
 
 def row(model: str, precision: str, kind: str, ours: Ours, peers: dict[str, Varlen], ceiling: Run, rounds: int, window_s: float) -> dict[str, object]:
-    work = Workload.make(kind, 1 << 19 if model == "large" else 1 << 20)
+    work = Workload.make(kind, TOKENS // 2 if model == "large" else TOKENS)
     runs: dict[str, Run] = {"ours": ours.prepare(work)}
     runs |= {name: peer.prepare(work) for name, peer in peers.items() if name == "varlen" or kind == "fixed128"}
     expected = reference(ours.folder, work)

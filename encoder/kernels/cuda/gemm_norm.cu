@@ -22,8 +22,9 @@ struct Shared {
     alignas(1024) unsigned char out[WARPS][16 * 128];  // 16 rows x 64 columns on their way out
     float2 bias[TILE_N / 2], gamma[TILE_N / 2], beta[TILE_N / 2];
 #if PEERS
-    float2 parts[2][CLUSTER_COLUMNS][TILE_M];  // mean and squares of the peers' columns: this tile's, and the next one's
-    unsigned long long parts_full[2];          // one for each warpgroup
+    // Mean and squares of the peers' columns: this tile's, and the next one's, which one peer may send while another's for this one are on their way.
+    float2 parts[2][CLUSTER_COLUMNS][TILE_M];
+    unsigned long long parts_full[2][2];  // and for each warpgroup
 #endif
     Barriers barriers;
 };
@@ -102,24 +103,24 @@ __device__ __forceinline__ void measure(Values& d, const float (&sum)[2], float2
 
 #if PEERS
 // The parts of all blocks of the cluster, by rank, become those of whole rows.
-__device__ __forceinline__ void merge(Shared& s, float2 (&part)[2], int rank, int first_row, int parity) {
-    int lane = threadIdx.x & 31, row = first_row + (lane >> 2);
-    bits32 full = shared_address(&s.parts_full[first_row / 64]);
+__device__ __forceinline__ void merge(Shared& s, float2 (&part)[2], int rank, int first_row, int turn) {
+    int lane = threadIdx.x & 31, row = first_row + (lane >> 2), slot = turn & 1;
+    bits32 full = shared_address(&s.parts_full[slot][first_row / 64]);
     if ((threadIdx.x & 127) == 0) barrier_expect(full, PEERS * 64 * (int)sizeof(float2));
     if ((lane & 3) < 2) {
         float2 mine = lane & 1 ? part[1] : part[0];
-        bits32 to = shared_address(&s.parts[parity][rank][row + (lane & 1) * 8]);
+        bits32 to = shared_address(&s.parts[slot][rank][row + (lane & 1) * 8]);
 #pragma unroll
         for (int step = 1; step <= PEERS; ++step) send(to, mine, full, (rank + step) % CLUSTER_COLUMNS);
     }
-    barrier_wait(full, parity);
+    barrier_wait(full, turn >> 1 & 1);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         float2 all[CLUSTER_COLUMNS];
         float mean = 0.0f, squares = 0.0f;
 #pragma unroll
         for (int i = 0; i < CLUSTER_COLUMNS; ++i) {
-            all[i] = i == rank ? part[r] : s.parts[parity][i][row + r * 8];
+            all[i] = i == rank ? part[r] : s.parts[slot][i][row + r * 8];
             mean += all[i].x * (1.0f / CLUSTER_COLUMNS);
         }
 #pragma unroll
@@ -144,7 +145,7 @@ __device__ __forceinline__ void write_rows(unsigned char (&box)[16 * 128], const
 }
 
 __device__ __forceinline__ void consume(Shared& s, stored* out, float eps, Place place, int tiles, int k_steps, int m) {
-    int warp = threadIdx.x / 32 - 4, parity = 0;
+    int warp = threadIdx.x / 32 - 4, turn = 0;
     Ring<STAGES> ring;
     Values d;
     for (int tile = place.cluster; tile < tiles; tile += place.clusters) {
@@ -155,8 +156,7 @@ __device__ __forceinline__ void consume(Shared& s, stored* out, float eps, Place
         add_residual(s, ring, d, sum, warp * 16);
         measure(d, sum, part);
 #if PEERS
-        merge(s, part, place.rank, warp * 16, parity);
-        parity ^= 1;
+        merge(s, part, place.rank, warp * 16, turn++);
 #endif
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
@@ -196,7 +196,7 @@ __launch_bounds__(THREADS, 1) gemm_norm(
         tma_prefetch_map(&x); tma_prefetch_map(&weight); tma_prefetch_map(&residual);
         prepare(s.barriers);
 #if PEERS
-        for (int i = 0; i < 2; ++i) barrier_init(shared_address(&s.parts_full[i]), 1);
+        for (int i = 0; i < 4; ++i) barrier_init(shared_address(&s.parts_full[i / 2][i % 2]), 1);
 #endif
         barrier_init_visible();
     }

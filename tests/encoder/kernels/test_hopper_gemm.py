@@ -7,11 +7,10 @@ import pytest
 
 from tests.encoder.kernels.card import LIMITS, a_card, fresh_random, relative_error
 
-pytestmark = pytest.mark.gpu
-
 TILES = [(256, 4, 2), (256, 4, 1), (128, 6, 2), (192, 5, 2)]
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize("tile", TILES, ids=str)
 def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
@@ -24,6 +23,8 @@ def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
 
     random, ops = fresh_random(), CudaOps(device, precision)
     for inputs, outputs in ((64, 768), (384, 1536), (768, 3072), (1024, 4096)):
+        if outputs % tile[0]:
+            continue
         weight = random.standard_normal((outputs, inputs), dtype=np.float32) * np.float32(inputs**-0.5)
         bias = cp.asarray(random.standard_normal(outputs, dtype=np.float32))
         stored = ops.from_host(weight)
@@ -45,6 +46,14 @@ def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
             product = ops.to_host(x[:rows]) @ ops.to_host(stored).T + cp.asnumpy(bias)
             expected = 0.5 * product * (1 + _erf(product / np.sqrt(2)))
             assert relative_error(got, expected) < LIMITS[precision]
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(4096, 1024), (768, 96)])
+def test_a_weight_that_tiles_do_not_cover_is_refused(outputs: int, inputs: int) -> None:
+    from encoder.kernels.hopper_gemm import HopperGemm, Tile
+
+    with pytest.raises(ValueError, match=rf"outputs in tiles of 192 and inputs in steps of 64, got weight \[{outputs}, {inputs}\]"):
+        HopperGemm(0, 0, outputs, inputs, precision="float16", storage=16, activation=1, multiprocessors=132, tile=Tile(192, 5))
 
 
 def _erf(x: np.ndarray) -> np.ndarray:

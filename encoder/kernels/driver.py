@@ -1,4 +1,4 @@
-"""Kernels that copy by TMA: their maps are arguments by value, which CuPy's own launch does not take, so the CUDA driver makes and launches (ctypes)."""
+"""What CuPy's own launch does not do, through the CUDA driver (ctypes): maps for copies by TMA, which are arguments by value, and clusters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from encoder.kernels.kernel import Kernel
 
 MAP_TYPES = {"float16": 6, "bfloat16": 9}  # CUtensorMapDataType
 SWIZZLE_128, PROMOTE_256 = 3, 3
+CLUSTER_DIMENSION = 4  # CUlaunchAttributeID
 COLUMNS = 64  # of a box: 128 bytes
 
 
@@ -43,6 +44,33 @@ def launch(kernel: Kernel, blocks: int, stream: int, *arguments: TensorMap | Any
     pointers = (C.c_void_p * len(arguments))(*(a.address if isinstance(a, TensorMap) else C.addressof(a) for a in arguments))
     function = C.c_void_p(kernel.function.ptr)
     _check(_driver().cuLaunchKernel(function, blocks, 1, 1, *kernel.block, 1, 1, kernel.shared_bytes, C.c_void_p(stream), pointers, None), "launch a kernel")
+
+
+class _Attribute(C.Structure):
+    """CUlaunchAttribute: an id and a union of 64 bytes, here a cluster's three dimensions."""
+
+    _fields_ = (("id", C.c_int), ("pad", C.c_int), ("dimensions", C.c_uint * 16))
+
+
+class _Config(C.Structure):
+    """CUlaunchConfig."""
+
+    _fields_ = (
+        ("grid", C.c_uint * 3), ("block", C.c_uint * 3), ("shared_bytes", C.c_uint), ("stream", C.c_void_p),
+        ("attributes", C.POINTER(_Attribute)), ("count", C.c_uint),
+    )  # fmt: skip
+
+
+def resident_blocks(kernel: Kernel, cluster: int, multiprocessors: int) -> int:
+    """Blocks of a kernel with one block a multiprocessor that run at once. A cluster lies inside one of the card's GPCs, and few GPCs are of equal size:
+    clusters of four may leave some multiprocessors of a card idle, and blocks beyond those that fit would wait for a whole round."""
+    shape = _Attribute(CLUSTER_DIMENSION, 0, (C.c_uint * 16)(cluster, 1, 1))
+    block = (*kernel.block, 1, 1)[:3]
+    config = _Config((C.c_uint * 3)(multiprocessors // cluster * cluster, 1, 1), (C.c_uint * 3)(*block), kernel.shared_bytes, None, C.pointer(shape), 1)
+    clusters = C.c_int()
+    function = C.c_void_p(kernel.function.ptr)
+    _check(_driver().cuOccupancyMaxActiveClusters(C.byref(clusters), function, C.byref(config)), f"say how many clusters of {cluster} fit")
+    return clusters.value * cluster
 
 
 @cache
