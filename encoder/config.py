@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from encoder.errors import ModelConfigError
 
+ARCHITECTURES = {"bert": "bert"}
+"""The model_type values of config.json that we run -> their modules in encoder.models."""
+
 POOLING_KINDS = ("cls", "mean", "max", "last")
 
 # sentence-transformers' names for the ways of pooling, in the spelling of 6.x and in the older one of a boolean each.
@@ -191,12 +194,14 @@ def _read_transformer(folder: Path) -> TransformerConfig:
 
 
 def _model_type(raw: Mapping[str, Any], file: Path) -> str:
-    """config.json's model_type; files of 2019 have only `architectures`, or neither and a BERT's keys."""
+    """config.json's model_type, once it is sure that we run it; files of 2019 have only `architectures`, or neither and a BERT's keys."""
     kind = raw.get("model_type")
     if kind is None and all(str(name).startswith("Bert") for name in raw.get("architectures") or ["Bert"]):
         kind = "bert"
     if not isinstance(kind, str):
         raise ModelConfigError(f"{file}: expected a model_type, got {kind!r} with architectures {raw.get('architectures')!r}.")
+    if kind not in ARCHITECTURES:
+        raise ModelConfigError(f"{file}: model_type {kind!r} is not supported; supported are {', '.join(sorted(ARCHITECTURES))}.")
     return kind
 
 

@@ -1,4 +1,7 @@
-"""The architectures that we run, each in a module that is imported when a model of it is opened."""
+"""The architectures that we run, each in a module that is imported when a model of it is opened.
+
+To add one: a module here with name_table() and build(), and a line in encoder.config.ARCHITECTURES, which refuses all others when config.json is read.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 
-from encoder.config import TransformerConfig
-from encoder.errors import ModelConfigError
+from encoder.config import ARCHITECTURES, TransformerConfig
 from encoder.ops.base import Activations, DeviceBatch, Ops
 from encoder.weights.loader import NameTable, Parameters
-
-# model_type of config.json -> module of this package. To add one: a module with name_table() and build(), and a line here.
-_MODULES = {"bert": "bert"}
 
 Forward = Callable[[DeviceBatch], Activations]
 
@@ -30,8 +29,6 @@ class Architecture(Protocol):
 
 
 def get_architecture(model_type: str) -> Architecture:
-    """The module for config.json's model_type. Raises ModelConfigError, naming those that there are."""
-    if model_type not in _MODULES:
-        raise ModelConfigError(f"model_type {model_type!r} is not supported; supported are {', '.join(sorted(_MODULES))}.")
-    module: Architecture = import_module(f"encoder.models.{_MODULES[model_type]}")
+    """The module for a model_type of encoder.config.ARCHITECTURES."""
+    module: Architecture = import_module(f"encoder.models.{ARCHITECTURES[model_type]}")
     return module

@@ -61,6 +61,9 @@ CONFIG_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "missing size": ({"hidden_size": None}, "hidden_size: expected a positive whole number, got None"),
     "size that is no number": ({"vocab_size": "many"}, "vocab_size: expected a positive whole number, got 'many'"),
     "epsilon out of range": ({"layer_norm_eps": -1}, "layer_norm_eps: expected a number from 0 to 1"),
+    "an encoder-decoder, which has none of our keys": (dict.fromkeys(("hidden_size", "num_hidden_layers")) | {"model_type": "t5"}, "model_type 't5' is not"),
+    "a decoder of another family": ({"model_type": "llama", "hidden_act": "silu"}, "model_type 'llama' is not supported; supported are bert"),
+    "an encoder with a BERT's keys": ({"model_type": "xlm-roberta"}, "model_type 'xlm-roberta' is not supported; supported are bert"),
     "no type": ({"model_type": None, "architectures": ["LlamaModel"]}, "expected a model_type"),
 }
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.encoder.tiny_bert import TinyBert
+from tests.encoder.tiny_bert import TinyBert, write_json
 from tests.jobs.command_line import Answer
 
 Embed = Callable[..., Answer]
@@ -65,6 +65,21 @@ def refused(embed: Embed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ca
 )
 def test_a_job_that_cannot_be(refused: Callable[..., str], code: int, sections: dict[str, Any], words: str) -> None:
     assert words in refused(code, **sections)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"model_type": "t5", "hidden_size": None, "d_model": 30}, "config.json: model_type 't5' is not supported; supported are bert"),
+        ({"model_type": "xlm-roberta"}, "config.json: model_type 'xlm-roberta' is not supported; supported are bert"),
+        ({"model_type": "llama", "hidden_act": "silu"}, "config.json: model_type 'llama' is not supported; supported are bert"),
+        ({"is_decoder": True}, "config.json: is_decoder True is not supported"),
+    ],
+)
+def test_a_model_of_another_architecture(refused: Callable[..., str], tmp_path: Path, config: dict[str, Any], words: str) -> None:
+    folder = TinyBert().write(tmp_path / "model")
+    write_json(folder / "config.json", TinyBert().config() | config)
+    assert words in refused(2, model={"engine": "native", "source": str(folder)})
 
 
 @pytest.mark.parametrize("tokenizer", ["{}", None])
