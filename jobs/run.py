@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jobs.config import JobConfig
 from jobs.dataset.commits import CommitLog, pending
+from jobs.dataset.first_quarantined import first_quarantined
 from jobs.dataset.manifest import publish_manifest, read_manifest
 from jobs.dataset.receipt_table import Totals, sum_receipts
 from jobs.driver.decisions import QUEUED_PER_WORKER, Driver
@@ -99,10 +100,11 @@ class _Job:
     def conclude(self, plan: Plan) -> Summary:
         """Judge what was refused, publish the manifest last."""
         totals, limit = sum_receipts(self._commits.table()), self._config.corpus.max_quarantined
-        require_few_quarantined(totals, limit, published=lambda: read_manifest(self._folder) is not None)
+        first = first_quarantined(self._folder, self._commits.table())
+        require_few_quarantined(totals, limit, first, published=lambda: read_manifest(self._folder) is not None)
         manifest = publish_manifest(self._folder, plan, self._commits)
         effort = Effort(**vars(self._effort) | {"seconds": time.monotonic() - self._begin_s})
-        return summarise(self._folder.root, manifest, effort, device=plan.device_kind, precision=plan.precision)
+        return summarise(self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision)
 
     def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
         plan = make_plan(self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files)

@@ -1,8 +1,18 @@
-"""Numbers in sentences."""
+"""Numbers and places in sentences."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 def several(number: int, noun: str) -> str:
     """1 shard, 2,000 shards."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def describe_refusal(entry: Mapping[str, Any]) -> str:
+    """An entry of the quarantine in one line: "/corpus/a.parquet, row 7: null_id: the id is null or absent". Rows and bytes are counted from 0."""
+    places = [f"{word} {entry[key]}" for word, key in (("row", "first_row"), ("byte", "first_byte")) if entry[key] is not None]
+    error = " ".join(entry["error"].replace(entry["file"] + ": ", "").split())
+    return f"{', '.join([entry['file'], *places[:1]])}: {entry['reason']}: {error}"

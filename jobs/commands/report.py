@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from jobs.commands.command import Answer
-from jobs.wording import several
+from jobs.wording import describe_refusal, several
 
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
 
@@ -22,6 +22,7 @@ def show_run(answer: Answer) -> str:
     lengths = answer["token_lengths"]
     rows = [
         ("rows", _show_rows(answer) + (", see quarantine/ for the reasons" if answer["rows_quarantined"] else "")),
+        *([("refused", f"for example {describe_refusal(answer['first_quarantined'])}")] if answer["first_quarantined"] else []),
         ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')} too long for the model"),
         ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +22,27 @@ BATCH_BYTES = 4 << 20
 MARKED_UP = 8  # a line of JSON or CSV may be that much longer than the text in it: escapes, other columns
 
 
-def read_rows(partition: Partition, schema: RowSchema, *, batch_rows: int = BATCH_ROWS, batch_bytes: int = BATCH_BYTES) -> Iterator[RowBatch]:
+def read_rows(
+    partition: Partition,
+    schema: RowSchema,
+    *,
+    batch_rows: int = BATCH_ROWS,
+    batch_bytes: int = BATCH_BYTES,
+    unreadable: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[RowBatch]:
     """Every row of the partition in order, in batches of at most batch_rows rows and batch_bytes bytes of text (one text may be larger).
 
+    unreadable: path -> why, of files that could not be read when the job was planned.
     Raises InputChanged where a file is not what was planned, DataError for schema drift and damage, Interrupted where a store cannot be reached.
     """
     ordinal = 0
     row_bytes = _mean_text_bytes(partition)
     for segment in partition.segments:
+        if segment.kind == "unreadable":
+            why = unreadable.get(segment.path) or "could not be read when the job was planned"
+            yield _refused(RefusedRange(1, None, None, Fault("unreadable_file", why)), schema, segment, ordinal)
+            ordinal += 1
+            continue
         for raw in _read_segment(segment, schema, batch_rows=batch_rows, batch_bytes=batch_bytes, row_bytes=row_bytes):
             if isinstance(raw, RefusedRange):
                 yield _refused(raw, schema, segment, ordinal)
@@ -46,9 +60,6 @@ def _mean_text_bytes(partition: Partition) -> int:
 
 
 def _read_segment(segment: Segment, schema: RowSchema, *, batch_rows: int, batch_bytes: int, row_bytes: int) -> Iterator[RawRows | RefusedRange]:
-    if segment.kind == "unreadable":
-        yield RefusedRange(1, None, None, Fault("unreadable_file", "could not be read when the job was planned"))
-        return
     source = open_input(segment.path, segment.size, segment.version)
     try:
         if segment.format == "parquet":

@@ -3,6 +3,7 @@
 commits.py         the commit log: which shards are done
 receipt_table.py   receipts as a table, and their sums
 completeness.py    whether receipts account for the whole plan
+first_quarantined.py   an example of what was refused
 manifest.py        published last
 status.py   verify.py, verify_report.py, duplicates.py   equality.py   search.py   looking at a dataset
 """

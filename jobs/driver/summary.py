@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from jobs.dataset.manifest import Manifest, length_percentiles
 from jobs.dataset.receipt_table import sum_lengths
@@ -11,6 +12,8 @@ from jobs.dataset.receipt_table import sum_lengths
 @dataclass(frozen=True)
 class Summary:
     """The dataset: rows_*, documents, tokens, tokens_dropped, shards, output_bytes, token_lengths (percentiles).
+
+    first_quarantined: the first entry of the quarantine, None where nothing was refused or it cannot be read.
 
     This run: committed_before (shards that a commit named, or that were adopted, when it began), rows_embedded, tokens_embedded, seconds (all of it),
     seconds_embedding (first document read to last commit), rows_per_s and tokens_per_s over seconds_embedding, stage_shares of the workers' busy time,
@@ -29,6 +32,7 @@ class Summary:
     shards: int
     output_bytes: int
     token_lengths: dict[str, int]
+    first_quarantined: dict[str, Any] | None
     committed_before: int
     rows_embedded: int
     tokens_embedded: int
@@ -60,7 +64,9 @@ class Effort:
     workers: int = 0
 
 
-def summarise(output: str, manifest: Manifest, effort: Effort, *, device: str, precision: str) -> Summary:
+def summarise(
+    output: str, manifest: Manifest, effort: Effort, *, first_quarantined: dict[str, Any] | None, device: str, precision: str
+) -> Summary:
     totals = manifest.totals
     rows, tokens = totals.rows_in - effort.rows_before, totals.tokens - effort.tokens_before
     embedding_s = effort.seconds_embedding
@@ -77,6 +83,7 @@ def summarise(output: str, manifest: Manifest, effort: Effort, *, device: str, p
         shards=totals.shards,
         output_bytes=totals.shard_bytes + totals.quarantine_bytes,
         token_lengths=length_percentiles(sum_lengths(manifest.shards)),
+        first_quarantined=first_quarantined,
         committed_before=effort.committed_before,
         rows_embedded=rows,
         tokens_embedded=tokens,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from jobs.dataset.receipt_table import Totals
 from jobs.errors import DataError, InputChanged, Interrupted
 from jobs.receipt import Failed
-from jobs.wording import several
+from jobs.wording import describe_refusal, several
 
 SHOWN = 5
 FEWEST_ALLOWED = 10  # a share of a small corpus is never below so many rows
@@ -32,20 +33,22 @@ def failures_as_error(failures: Sequence[Failed]) -> Exception:
     return InputChanged(message) if worst == "input_changed" else DataError(message)
 
 
-def require_few_quarantined(totals: Totals, limit: float, published: Callable[[], bool]) -> None:
+def require_few_quarantined(totals: Totals, limit: float, first: dict[str, Any] | None, published: Callable[[], bool]) -> None:
     """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count. Raises DataError.
 
+    first: an entry of the quarantine, for an example.
     published: whether a manifest stands there, of a run with a higher limit: what is published is never withdrawn.
     """
     allowed = limit if limit >= 1 or limit == 0 else max(FEWEST_ALLOWED, limit * totals.rows_in)
     if totals.rows_quarantined <= allowed:
         return
     found = f"{totals.rows_quarantined} of {totals.rows_in} rows were quarantined, and corpus.max_quarantined: {limit:g} allows {int(allowed)}"
+    reasons = "see quarantine/ for the reasons" + (f" (the first: {describe_refusal(first)})" if first else "")
     if published():
         raise DataError(
-            f"{found}. The dataset was finished under a higher limit, and its manifest stays: see quarantine/ for the reasons, "
+            f"{found}. The dataset was finished under a higher limit, and its manifest stays: {reasons}, "
             "and set the limit back, or mend the corpus and embed it into another output.uri"
         )
     raise DataError(
-        f"{found}. All shards are committed, no manifest is published: see quarantine/ for the reasons, and run again with a higher limit to finish"
+        f"{found}. All shards are committed, no manifest is published: {reasons}, and run again with a higher limit to finish"
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -114,6 +115,15 @@ def to_table(refusals: Sequence[Refusal]) -> pa.Table:
         },
         schema=SCHEMA,
     )
+
+
+def first_entry(source: Source) -> dict[str, Any] | None:
+    """The first entry, by the names of SCHEMA; None where there is none. Raises Damaged."""
+    with open_parquet(source) as parquet:
+        check_schema(parquet.schema_arrow, SCHEMA)
+        for batch in parquet.iter_batches(1):
+            return dict(batch.to_pylist()[0])
+    return None
 
 
 def _storable(text: str) -> str:

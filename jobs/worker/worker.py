@@ -99,9 +99,10 @@ class Worker:
         plan = read_plan(self._folder)
         if plan is None:
             raise UsageError(f"{self._folder.root}: the driver has written a plan there and the worker on {socket.gethostname()} sees none: {SHARED}")
+        unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
         plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
-            read=partial(read_rows, schema=plan.rows),
+            read=partial(read_rows, schema=plan.rows, unreadable=unreadable),
             open_shard=partial(ShardWriter, self._folder, plan),
             rows_per_shard=plan.rows_per_shard,
             limits=GPU_LIMITS if self._job.device == "gpu" else CPU_LIMITS,

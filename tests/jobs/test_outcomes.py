@@ -168,7 +168,8 @@ def test_an_unreadable_file_when_planning(embed: Embed, tmp_path: Path) -> None:
     answer = embed(corpus={"on_bad_file": "quarantine"})
     (row,) = quarantined(answer.output)
     assert (answer.code, answer["rows_in"], answer["rows_out"], answer["rows_quarantined"]) == (0, 2, 1, 1)
-    assert row["reason"] == "unreadable_file" and row["file"].endswith("b.parquet")
+    assert row["reason"] == "unreadable_file" and row["file"].endswith("b.parquet") and "not a readable Parquet file" in row["error"]
+    assert answer["first_quarantined"] == row
 
 
 @pytest.mark.parametrize("what", ["changed", "vanished"])
@@ -266,6 +267,7 @@ def test_more_than_max_quarantined_is_judged_at_the_end(embed: Embed, tmp_path: 
     write(tmp_path / "corpus/a.parquet", id=["a", None, None, "d"], text=["x"] * 4)
     answer = embed(corpus={"max_quarantined": 1})
     assert answer.code == 3 and "max_quarantined" in answer.errors
+    assert f"see quarantine/ for the reasons (the first: {tmp_path}/corpus/a.parquet, row 1: null_id: the id is null or absent" in answer.errors
     assert list(embedded(answer.output)) == ["a", "d"] and not list((answer.output / "_embermill/manifests").glob("*.json"))
     answer = embed(corpus={"max_quarantined": 2})
     assert (answer.code, answer["rows_quarantined"], answer["committed_before"], answer["shards"]) == (0, 2, 1, 1)

@@ -1,0 +1,26 @@
+"""One example of what was refused, for the summary of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.errors import JobError
+from jobs.shard.quarantine import first_entry
+from jobs.storage import Folder
+
+
+def first_quarantined(folder: Folder, table: pa.Table) -> dict[str, Any] | None:
+    """The first entry of the quarantine. table: receipt_table.SCHEMA, in row order. None where nothing was refused.
+
+    It is an example: where its file cannot be read there is none, and `verify` is who says so.
+    """
+    name = next((name for name in table.column("quarantine").to_pylist() if name is not None), None)
+    if name is None:
+        return None
+    try:
+        with folder.open(name) as file:
+            return first_entry(file)
+    except (JobError, OSError):
+        return None
