@@ -23,6 +23,7 @@ from typing import NoReturn
 from jobs.allocators import return_memory_at_once
 from jobs.commands import job, model
 from jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
+from jobs.standard_output import AnswerLost, claim_standard_output, write_answer
 
 ROOMS = (job, model)
 EPILOG = """exit codes:
@@ -34,11 +35,18 @@ EPILOG = """exit codes:
 """
 
 
+class HelpAsked(Exception):
+    """--help, wherever it stands among the arguments: the text is the answer."""
+
+
 class Parser(argparse.ArgumentParser):
-    """Raises what argparse would print, so that a wrong argument is an error like any other (and JSON with --json)."""
+    """Raises what argparse would print, so that a wrong argument is an error like any other (and JSON with --json), and help an answer like any other."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (`{self.prog} --help` shows what there is)")
+
+    def print_help(self, file: object = None) -> NoReturn:
+        raise HelpAsked(self.format_help().rstrip())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -68,18 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json, verbose = "--json" in arguments, "--verbose" in arguments
     try:
-        try:
-            answer, words = _answer(arguments)
-            if as_json or words:
-                print(json.dumps(answer) if as_json else words)
-        except SystemExit:  # argparse has printed its help
-            pass
-        except (JobError, KeyboardInterrupt) as error:
-            return _report(error, as_json=as_json, verbose=verbose)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our stdout has seen enough; nor is there anybody to flush to at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
+        answer, words = _answer(arguments)
+        if as_json or words:
+            write_answer(json.dumps(answer) if as_json else words)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # a library that would end the process is no end of ours
         return _report(error, as_json=as_json, verbose=verbose)
     return EXIT_OK
 
@@ -87,13 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answer(arguments: Sequence[str]) -> tuple[dict[str, object], str]:
     parser = build_parser()
     _check_command(arguments)
-    parsed = parser.parse_args(arguments)
+    try:
+        parsed = parser.parse_args(arguments)
+    except HelpAsked as help:
+        return {"usage": str(help)}, str(help)
     if parsed.version:
         from importlib.metadata import version
 
         return {"version": version("embermill")}, f"embermill {version('embermill')}"
     if parsed.name is None:
-        return {"usage": parser.format_help()}, parser.format_help().rstrip()
+        return {"usage": parser.format_help().rstrip()}, parser.format_help().rstrip()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("jobs").setLevel(logging.DEBUG if parsed.verbose else logging.INFO)
     logging.getLogger("encoder").setLevel(logging.DEBUG if parsed.verbose else logging.WARNING)
@@ -120,13 +123,21 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
         code = error.exit_code
     else:
         message = f"a defect of embermill, please report it: {kind}: {message}"
-    if verbose or code == EXIT_DEFECT:
-        traceback.print_exception(error, file=sys.stderr)
-    print(f"embermill: {message}", file=sys.stderr, flush=True)
-    if as_json:
+    _say(message, error if verbose or code == EXIT_DEFECT else None)
+    if as_json and not isinstance(error, AnswerLost):
         found = getattr(error, "report", None)  # what `verify` found, beside what it says of it
-        print(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}} | (found.to_json() if found else {})), flush=True)
+        try:
+            write_answer(json.dumps({"error": {"kind": kind, "message": message, "exit_code": code}} | (found.to_json() if found else {})))
+        except AnswerLost as lost:  # the code stays that of what went wrong first
+            _say(str(lost))
     return code
+
+
+def _say(message: str, traced: BaseException | None = None) -> None:
+    with contextlib.suppress(OSError):  # where stderr takes no words either, the exit code says it alone
+        if traced is not None:
+            traceback.print_exception(traced, file=sys.stderr)
+        print(f"embermill: {message}", file=sys.stderr, flush=True)
 
 
 def entry() -> NoReturn:
@@ -137,12 +148,15 @@ def entry() -> NoReturn:
     """
     return_memory_at_once()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.stdout.flush()
-    answers = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    sys.stdout = os.fdopen(answers, "w", encoding="utf-8")
-    code = main()
+    try:
+        claim_standard_output()
+        code = main()
+    except AnswerLost as error:
+        code = _report(error, as_json=False, verbose=False)
+    except KeyboardInterrupt:  # again, while the first one was being reported
+        code = EXIT_INTERRUPTED
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()  # Ray's and the temporary folders' last words; standard output was flushed by main
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     os._exit(code)

@@ -73,7 +73,7 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def encode(arguments: argparse.Namespace) -> Answer:
-    if arguments.text is None and sys.stdin.isatty():
+    if arguments.text is None and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("encode: expected --text, or texts on stdin, one a line")
     texts = arguments.text if arguments.text is not None else [line.rstrip("\n") for line in sys.stdin]
     options = {name: getattr(arguments, name) for name in ("prompt", "pooling", "normalize", "dimensions")}
