@@ -24,7 +24,7 @@ from jobs.driver.loop import drive, stopped_by_signals
 from jobs.driver.progress import Meter
 from jobs.driver.summary import Effort, Summary, summarise
 from jobs.driver.verdict import failures_as_error, require_few_quarantined
-from jobs.engine import describe_engine, promised_outputs
+from jobs.engine.loading import describe_engine, promised_outputs
 from jobs.errors import Interrupted, UsageError
 from jobs.partition import Partition
 from jobs.plan.changes import changed_keys

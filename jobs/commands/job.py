@@ -37,7 +37,7 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> Answer:
     from jobs.config import load_config
-    from jobs.engine import promised_outputs
+    from jobs.engine.loading import promised_outputs
     from jobs.engine.native import measure_model
     from jobs.plan.files import read_plan
     from jobs.plan.survey import survey

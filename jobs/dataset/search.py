@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from jobs.config import ModelConfig
 from jobs.dataset.commits import CommitLog, pending
-from jobs.engine import describe_engine, load_engine
+from jobs.engine.loading import describe_engine, load_engine
 from jobs.errors import DataError, UsageError
 from jobs.plan.files import Plan, read_plan
 from jobs.shard.contents import Damaged, open_parquet

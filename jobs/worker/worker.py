@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from jobs.config import JobConfig
 from jobs.corpus.reading import read_rows
-from jobs.engine import Engine, load_engine
+from jobs.engine import Engine
+from jobs.engine.loading import load_engine
 from jobs.errors import UsageError
 from jobs.plan.files import Plan, read_plan
 from jobs.receipt import Event, Ready, Task

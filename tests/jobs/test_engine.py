@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from jobs.config import ModelConfig
-from jobs.engine import Engine, describe_engine, load_engine
+from jobs.engine import Engine
+from jobs.engine.loading import describe_engine, load_engine
 from jobs.errors import UsageError
 from tests.jobs import engines
 
@@ -35,13 +36,25 @@ def test_a_module_in_the_search_path_comes_last(tmp_path: Path, monkeypatch: pyt
     assert sys.path[-1] == str(tmp_path)
 
 
+METHODS = "class Engine:\n    def fingerprint(self): ...\n    def outputs(self): ...\n    def embed(self, texts): ...\n"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("import no_such_thing", "needs no_such_thing, which is not installed"),
         ("", "has no Engine"),
-        ("class Engine:\n    def __init__(self, model, *, device, threads): raise KeyError('weights')", "could not be made: KeyError: 'weights'"),
-        ("class Engine: pass", "could not be made: TypeError"),
+        ("import sys\nEngine = sys", r"expected a class with the methods fingerprint, outputs, embed .*, got a module"),
+        ("def Engine(model, *, device, threads): pass", "got a function"),
+        ("class Engine: pass", "got one without fingerprint, outputs, embed"),
+        (METHODS + "    embed = None", "got one without embed"),
+        ("from jobs.engine import Engine as Protocol\nclass Engine(Protocol):\n    def outputs(self): ...", "got one without fingerprint, embed"),
+        (METHODS + "    def __init__(self, model, *, threads): ...", r"called with \(model, device=…, threads=…\): got an unexpected keyword argument"),
+        (METHODS + "    def __init__(self, model, *, device, threads): raise KeyError('weights')", "could not be made: KeyError: 'weights'"),
+        ("import os.no_such_thing", "needs os.no_such_thing, which is not installed"),
+        ("from os import no_such_thing", "cannot be imported: ImportError: cannot import name 'no_such_thing'"),
+        ("1 +", "cannot be imported: SyntaxError"),
+        ("raise SystemExit(0)", "cannot be imported: SystemExit: 0"),
     ],
 )
 def test_what_is_wrong_with_an_engine_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str) -> None:

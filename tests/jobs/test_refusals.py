@@ -61,6 +61,11 @@ def refused(embed: Embed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ca
         (2, {"ray": {"address": "foo"}}, "ray.address: 'foo': expected auto (the cluster that this machine is in) or HOST:PORT"),
         (2, {"model": {"engine": "python:no_such_module:Engine"}}, "no module no_such_module"),
         (2, {"model": {"engine": "python:tests.jobs.word_engines:Nothing"}}, "has no Nothing"),
+        (2, {"model": {"engine": "python:sys:Nothing"}}, "model.engine: python:sys:Nothing: the module sys (part of Python) has no Nothing"),
+        (2, {"model": {"engine": "python:os:path"}}, "model.engine: python:os:path: expected a class with the methods fingerprint, outputs, embed"),
+        (2, {"model": {"engine": "python:pathlib:Path"}}, "got one without fingerprint, outputs, embed"),
+        (2, {"model": {"engine": "python:jobs.engine:Engine"}}, "got one without fingerprint, outputs, embed"),
+        (2, {"model": {"engine": "python:..:Engine"}}, "model.engine: the module .. cannot be imported: TypeError"),
     ],
 )
 def test_a_job_that_cannot_be(refused: Callable[..., str], code: int, sections: dict[str, Any], words: str) -> None:

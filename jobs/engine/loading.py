@@ -1,0 +1,103 @@
+"""`model.engine` -> its class, held against the protocol before anything is made of it; then the engine, or what it says of itself unmade."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.engine import Engine, Output
+from jobs.errors import JobError, UsageError
+
+if TYPE_CHECKING:
+    from jobs.config import ModelConfig
+
+METHODS = ("fingerprint", "outputs", "embed")
+EXPECTED = f"expected a class with the methods {', '.join(METHODS)} (the protocol: jobs.engine.Engine)"
+
+
+def load_engine(model: ModelConfig, *, device: str, threads: int, search_path: Sequence[str] = ()) -> Engine:
+    """Make the engine that `model.engine` names, weights and all. device: "cpu" or "gpu". Raises UsageError where it cannot be had."""
+    make = _engine_class(model.engine, search_path)
+    try:
+        engine: Engine = make(model, device=device, threads=threads)
+    except JobError:
+        raise
+    except Exception as error:
+        if model.engine == "native":
+            raise
+        raise UsageError(f"model.engine: {model.engine} could not be made: {type(error).__name__}: {error}") from error
+    return engine
+
+
+def describe_engine(model: ModelConfig, *, search_path: Sequence[str] = ()) -> dict[str, str] | None:
+    """The fingerprint that the engine would have, with no device and no weights loaded; None where it cannot say. model.precision is resolved already."""
+    describe = getattr(_engine_class(model.engine, search_path), "describe", None)
+    return None if describe is None else dict(describe(model))
+
+
+def promised_outputs(model: ModelConfig, *, search_path: Sequence[str] = ()) -> tuple[Output, ...]:
+    """What the engine will make, with no weights loaded; empty where it cannot say. UsageError where there is no such engine or model."""
+    promise = getattr(_engine_class(model.engine, search_path), "promise", None)
+    return () if promise is None else tuple(promise(model))
+
+
+def _engine_class(name: str, search_path: Sequence[str]) -> Any:
+    """The class, without making an engine of it. UsageError where it is none, or none that a worker could drive."""
+    if name == "native":
+        from jobs.engine.native import NativeEngine
+
+        return NativeEngine
+    _, module_name, class_name = name.split(":")
+    module = _import_module(module_name, search_path)
+    if not hasattr(module, class_name):
+        raise UsageError(f"model.engine: {name}: the module {module_name} ({_home(module)}) has no {class_name}")
+    found = getattr(module, class_name)
+    _require_protocol(name, found)
+    return found
+
+
+def _require_protocol(name: str, found: Any) -> None:
+    if not isinstance(found, type):
+        raise UsageError(f"model.engine: {name}: {EXPECTED}, got a {type(found).__name__}")
+    if missing := [method for method in METHODS if not callable(getattr(found, method, None)) or method in getattr(found, "__abstractmethods__", ())]:
+        raise UsageError(f"model.engine: {name}: {EXPECTED}, got one without {', '.join(missing)}")
+    try:
+        inspect.signature(found).bind(None, device="cpu", threads=1)
+    except TypeError as error:
+        raise UsageError(f"model.engine: {name}: expected a class that is called with (model, device=…, threads=…): {error}") from None
+    except ValueError:  # a class in C may not say what it takes; making one will tell
+        pass
+
+
+def _home(module: Any) -> str:
+    return getattr(module, "__file__", None) or "part of Python"
+
+
+def _import_module(name: str, search_path: Sequence[str]) -> Any:
+    """Import what is installed, else what lies in the search path, which comes last: it may hold folders that are called like ours."""
+    added = [folder for folder in search_path if folder not in sys.path]
+    try:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not (added and _is_part_of(error.name, name)):
+                raise
+        sys.path += added
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not _is_part_of(error.name, name):
+            raise UsageError(f"model.engine: the module {name} needs {error.name}, which is not installed here") from error
+        searched = ", ".join(search_path) or str(Path.cwd())
+        raise UsageError(f"model.engine: no module {name}: it is neither installed nor in {searched}") from error
+    except (Exception, SystemExit) as error:  # it is run, and may do anything; a script may end the process
+        raise UsageError(f"model.engine: the module {name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _is_part_of(missing: str | None, name: str) -> bool:
+    """What is missing is the module itself or a package around it, not something that it imports."""
+    return missing is not None and (name == missing or name.startswith(missing + "."))
