@@ -2,6 +2,7 @@
 
 cli           arguments, exit codes            commands/    what each command does, and its answer in words
 run           configuration -> plan -> pool -> driver -> manifest
+preflight     what a run refuses before it starts a worker, and `plan` in the same words
 driver/       decides, commits, shows          pool/        workers, inline or on Ray
 dataset/      commits, manifest, a look back   worker/      read -> embed -> write, in one process
 shard/        a shard and its quarantine, written, published and checked

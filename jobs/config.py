@@ -166,6 +166,12 @@ class JobConfig(Section):
     workers: WorkersConfig = WorkersConfig()
     ray: RayConfig = RayConfig()
 
+    def at_precision(self, precision: str) -> JobConfig:
+        """The same job, where `model.precision: auto` is what it became when the dataset was planned."""
+        if self.model.precision != "auto":
+            return self
+        return self.model_copy(update={"model": self.model.model_copy(update={"precision": precision})})
+
     def anchored(self, folder: Path) -> JobConfig:
         """The same job with every relative path made absolute under `folder`: a worker has another working directory."""
         model = self.model.model_copy(update={"source": _anchored_source(self.model.source, folder)})

@@ -24,19 +24,17 @@ from jobs.driver.loop import drive, stopped_by_signals
 from jobs.driver.progress import Meter
 from jobs.driver.summary import Effort, Summary, summarise
 from jobs.driver.verdict import failures_as_error, require_few_quarantined
-from jobs.engine.loading import describe_engine, promised_outputs
 from jobs.errors import Interrupted, UsageError
-from jobs.partition import Partition
-from jobs.plan.changes import changed_keys
-from jobs.plan.files import Plan, read_plan, require_place, write_plan
-from jobs.plan.listing import SurveyedFile, changes_since, survey_files
-from jobs.plan.planning import check_columns, make_plan, partition_text_bytes
+from jobs.plan.changes import require_unchanged
+from jobs.plan.files import Plan, read_plan, write_plan
+from jobs.plan.listing import SurveyedFile, changes_since
+from jobs.plan.planning import make_plan, partition_text_bytes
 from jobs.pool.base import Died, Pool
 from jobs.pool.placement import Placement
+from jobs.preflight import require_possible, survey_job
 from jobs.receipt import Event, Ready
 from jobs.shard.adoption import adopt_uncommitted
-from jobs.shard.footer import DATA, published_name
-from jobs.storage import AlreadyExists, Folder, open_folder, would_list
+from jobs.storage import AlreadyExists, Folder, open_folder
 from jobs.wording import several
 from jobs.worker.worker import WorkerJob
 
@@ -66,7 +64,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     require_possible(plan, config, folder)
     if plan is not None and limit is None:
         _report_changes(plan, config)
-    files = _survey(config, limit) if plan is None else ()
+    files = survey_job(config, limit) if plan is None else ()
     events = None if events_file is None else Path(events_file)
     if events is not None:
         require_events_file(events)
@@ -113,8 +111,7 @@ class _Job:
         except AlreadyExists:  # another run was faster: its plan holds, if it is of the same job
             other = read_plan(self._folder)
             assert other is not None
-            if changes := changed_keys(other, self._config, ready.fingerprint):
-                raise _other_settings(self._folder.root, changes) from None
+            require_unchanged(other, self._config, ready.fingerprint)
             return other
         return plan
 
@@ -171,7 +168,7 @@ def open_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[
 
 def worker_job(config: JobConfig, placement: Placement, plan: Plan | None, mark: tuple[str, bytes] | None = None) -> WorkerJob:
     """What each worker is made from. Where there is a plan, `auto` is what it became then."""
-    resolved = config if plan is None else _with_precision(config, plan)
+    resolved = config if plan is None else config.at_precision(plan.precision)
     return WorkerJob(resolved, placement.device, placement.cpus, mark, (str(Path.cwd()),))
 
 
@@ -215,37 +212,6 @@ def _no_worker(died: list[Died]) -> Exception:
     return RuntimeError("no worker came up, and none said why")
 
 
-def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> None:
-    """Before anything else. plan: of the dataset that stands in the folder, finished or not: it must be of the same rows and vectors. UsageError."""
-    if plan is not None:
-        _require_same(plan, config)
-        return
-    require_place(folder)
-    shard = f"{folder.root}/{published_name(DATA, Partition(0, '00000000', (), 0), 0)}"
-    for entry in config.corpus.files:
-        if would_list(entry, shard):
-            raise UsageError(
-                f"output.uri: {folder.root} lies where corpus.files: {entry} looks, and the dataset would be taken for corpus: "
-                "put it elsewhere, or name the corpus more narrowly"
-            )
-
-
-def _survey(config: JobConfig, limit: int | None) -> tuple[SurveyedFile, ...]:
-    """The corpus, once it is sure that a plan can be made of it and of the model: a worker takes its time to start, and would find the same."""
-    outputs = promised_outputs(config.model, search_path=(str(Path.cwd()),))
-    files = survey_files(config.corpus, limit)
-    check_columns(config, files, outputs)
-    return files
-
-
-def _require_same(plan: Plan, config: JobConfig) -> None:
-    if changes := changed_keys(plan, config):
-        raise _other_settings(config.output.uri, changes)
-    fingerprint = describe_engine(_with_precision(config, plan).model, search_path=(str(Path.cwd()),))
-    if fingerprint is not None and (changes := changed_keys(plan, config, fingerprint)):
-        raise _other_settings(config.output.uri, changes)
-
-
 def _report_changes(plan: Plan, config: JobConfig) -> None:
     """The plan is immutable: what came later is left out, and said."""
     appeared, changed = changes_since(plan.listing, config.corpus)
@@ -270,16 +236,6 @@ def _why_not(plan: Plan, ready: Ready) -> str | None:
     if ready.outputs != plan.outputs:
         changes.append(f"outputs: {plan.outputs} -> {ready.outputs}")
     return f"the worker on {ready.host} would make other vectors than the plan's: {'; '.join(changes)}" if changes else None
-
-
-def _other_settings(output: str, changes: list[str]) -> UsageError:
-    return UsageError(f"{output}: this dataset was made with other settings: {'; '.join(changes)}. Set them back, or choose another output.uri")
-
-
-def _with_precision(config: JobConfig, plan: Plan) -> JobConfig:
-    if config.model.precision != "auto":
-        return config
-    return config.model_copy(update={"model": config.model.model_copy(update={"precision": plan.precision})})
 
 
 def _limited(config: JobConfig, limit: int | None) -> JobConfig:

@@ -41,7 +41,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
     from jobs.engine.native import measure_model
     from jobs.plan.files import read_plan
     from jobs.plan.survey import survey
-    from jobs.run import require_possible
+    from jobs.preflight import require_possible
     from jobs.storage import open_folder
 
     config = load_config(arguments.config, arguments.overrides)

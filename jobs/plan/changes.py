@@ -1,14 +1,22 @@
-"""Which configuration keys differ between a dataset's plan and a job that would go on with it."""
+"""Which configuration keys differ between a dataset's plan and a job that would go on with it: any that would make other rows or vectors is refused."""
 
 from __future__ import annotations
 
 import json
 
 from jobs.config import JobConfig, flatten
+from jobs.errors import UsageError
 from jobs.plan.files import Plan
 
 MAY_CHANGE = ("workers.", "ray.", "output.uri", "corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt")
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")
+
+
+def require_unchanged(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None) -> None:
+    """UsageError, naming the keys, where the job would make other rows or vectors than the plan's."""
+    if changes := changed_keys(plan, config, fingerprint):
+        made = f"{config.output.uri}: this dataset was made with other settings: {'; '.join(changes)}"
+        raise UsageError(f"{made}. Set them back, or choose another output.uri")
 
 
 def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None) -> list[str]:
