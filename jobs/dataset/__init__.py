@@ -5,5 +5,6 @@ receipt_table.py   receipts as a table, and their sums
 completeness.py    whether receipts account for the whole plan
 first_quarantined.py   an example of what was refused
 manifest.py        published last
+inventory.py       which shards there are: whom all readers go by
 status.py   verify.py, verify_report.py, duplicates.py   equality.py   search.py   looking at a dataset
 """

@@ -9,24 +9,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.manifest import read_manifest
-from jobs.dataset.receipt_table import NOT_COMPARED, SCHEMA, to_receipts, without_history
+from jobs.dataset.inventory import read_receipts
+from jobs.dataset.receipt_table import NOT_COMPARED, to_receipts, without_history
 from jobs.shard.contents import open_parquet, row_groups, to_matrix
 from jobs.storage import Folder
 
 MAX_LISTED = 20
 
 
-def committed_table(folder: Folder) -> pa.Table:
-    """Receipts of a dataset: the newest manifest's, or the commit log's where there is none yet."""
-    manifest = read_manifest(folder)
-    return CommitLog(folder).table() if manifest is None else manifest.shards.select(SCHEMA.names)
-
-
 def differences(left: Folder, right: Folder) -> list[str]:
     """Where two datasets are not equal: name, rows, sha256, ids and token counts of every shard and quarantine file. Empty where they are."""
-    tables = [committed_table(folder) for folder in (left, right)]
+    tables = [read_receipts(folder)[1] for folder in (left, right)]
     if tables[0].drop_columns(list(NOT_COMPARED)).equals(tables[1].drop_columns(list(NOT_COMPARED))):
         return []
     found = []
@@ -71,7 +64,7 @@ def _aligned(left: Folder, right: Folder) -> Iterator[tuple[pa.Table, pa.Table] 
 
 
 def _all_rows(folder: Folder) -> Iterator[pa.Table]:
-    for name in committed_table(folder).column("shard").to_pylist():
+    for name in read_receipts(folder)[1].column("shard").to_pylist():
         if name is not None:
             with folder.open(name) as file, open_parquet(file) as parquet:
                 yield from row_groups(parquet)

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.config import ModelConfig
-from jobs.dataset.commits import CommitLog, pending
+from jobs.dataset.inventory import read_inventory
+from jobs.dataset.receipt_table import sum_receipts
 from jobs.engine.loading import describe_engine, load_engine
 from jobs.errors import DataError, UsageError
-from jobs.plan.files import Plan, read_plan
+from jobs.plan.files import Plan
 from jobs.shard.contents import Damaged, open_parquet
 from jobs.storage import Folder, open_folder
 
@@ -39,7 +40,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is committed of a dataset, and the model that made it. rows: vectors in it. finished: nothing of the plan is missing."""
+    """The shards of a dataset, and the model that made it. rows: vectors in it. finished: a manifest is published; else they are what is committed."""
 
     folder: Folder
     plan: Plan
@@ -50,16 +51,14 @@ class Dataset:
 
 
 def open_dataset(uri: str, *, model_source: str | None = None) -> Dataset:
-    """The dataset at a local path or URL. model_source: where its model is now, if it has moved. Raises UsageError where there is no dataset."""
+    """The dataset at a local path or URL. model_source: where its model is now, if it has moved. Raises what read_inventory raises."""
     folder = open_folder(uri)
-    plan = read_plan(folder)
-    if plan is None:
-        raise UsageError(f"{folder.root}: expected a dataset made by `embermill run`, found no plan in it")
-    receipts = [*CommitLog(folder).receipts()]
+    found = read_inventory(folder)
+    plan, receipts = found.plan, found.receipts
     settings = {key.removeprefix("model."): value for key, value in plan.config.items() if key.startswith("model.")}
     model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {}))
-    shards = tuple(receipt.shard for receipt in receipts if receipt.shard is not None)
-    return Dataset(folder, plan, model, shards, sum(receipt.rows_out for receipt in receipts), not pending(plan, receipts))
+    shards = tuple(receipts.column("shard").drop_null().to_pylist())
+    return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.finished)
 
 
 def search_dataset(dataset: Dataset, query: str, *, k: int, prompt: str | None = None, device: str = "auto") -> list[Hit]:

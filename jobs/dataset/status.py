@@ -1,4 +1,4 @@
-"""`status`: how far a dataset is, from its plan, commits, manifest and heartbeat. Reads no shard and writes nothing."""
+"""`status`: how far a dataset is, from its plan, its inventory and its heartbeat. Reads no shard and writes nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.dataset.commits import CommitLog, pending
-from jobs.dataset.manifest import length_percentiles, read_manifest
+from jobs.dataset.inventory import read_inventory
+from jobs.dataset.manifest import length_percentiles
 from jobs.dataset.receipt_table import Totals, sum_lengths, sum_receipts
-from jobs.errors import UsageError
-from jobs.plan.files import read_plan
 from jobs.storage import Folder
 
 HEARTBEAT = "_embermill/heartbeat.json"
@@ -49,13 +47,10 @@ class Status:
 
 
 def status(folder: Folder, now: datetime | None = None) -> Status:
-    """UsageError where there is no dataset; DataError where plan, commits or manifest are damaged. now: with time zone; the clock's where None."""
-    plan = read_plan(folder)
-    if plan is None:
-        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of a run")
-    log, manifest = CommitLog(folder), read_manifest(folder)
-    table = log.table() if manifest is None else manifest.shards
-    left = [task.partition for task in pending(plan, log.receipts())] if manifest is None else []
+    """Raises what read_inventory raises. now: with time zone; the clock's where None."""
+    found = read_inventory(folder)
+    plan, manifest, table = found.plan, found.manifest, found.receipts
+    left = [task.partition for task in found.left]
     heartbeat = _read_heartbeat(folder)
     age_s = None if heartbeat is None else _age_s(heartbeat, now or datetime.now(UTC))
     return Status(

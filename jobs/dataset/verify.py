@@ -15,11 +15,12 @@ import pyarrow as pa
 from jobs.dataset.commits import COMMITS, CommitLog
 from jobs.dataset.completeness import gaps
 from jobs.dataset.duplicates import DuplicateFinder
-from jobs.dataset.manifest import Manifest, named_files, read_manifest
+from jobs.dataset.inventory import read_inventory
+from jobs.dataset.manifest import Manifest, named_files
 from jobs.dataset.receipt_table import sum_receipts, to_receipts
 from jobs.dataset.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
-from jobs.errors import DataError, UsageError
-from jobs.plan.files import Plan, read_plan
+from jobs.errors import DataError
+from jobs.plan.files import Plan
 from jobs.receipt import Receipt
 from jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
 from jobs.shard.footer import DATA, QUARANTINE, published_name
@@ -37,13 +38,10 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
     """Check every file that the newest manifest names, or the commit log where there is no manifest yet; on_shard(done, of all) after each.
 
     Memory is bounded by a few pieces of a row group and DuplicateFinder. Raises VerifyFailed, a DataError that carries the report, where anything is damaged,
-    missing, contradictory or duplicate; UsageError where there is no dataset.
+    missing, contradictory or duplicate; before that what read_inventory raises.
     """
-    plan = read_plan(folder)
-    if plan is None:
-        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of a run")
-    manifest = read_manifest(folder)
-    table = CommitLog(folder).table() if manifest is None else manifest.shards
+    found = read_inventory(folder)
+    plan, manifest, table = found.plan, found.manifest, found.receipts
     findings = Findings()
     with DuplicateFinder() as finder, ThreadPoolExecutor(READERS) as readers:
         check = partial(_check_shard, folder, plan, finder)
