@@ -28,8 +28,8 @@ from jobs.standard_output import AnswerLost, claim_standard_output, write_answer
 ROOMS = (job, model)
 EPILOG = """exit codes:
   0   done
-  2   yours to mend: the call, the configuration, credentials, permission, room; what was committed stays
-  3   bad data: the message names it
+  2   yours to mend: the call, the configuration, the model, credentials, permission, room; what was committed stays
+  3   bad data, in a corpus, a dataset or the texts given: the message names it
   33  interrupted or transient: run the same command again, it goes on from what is committed
   1   a defect of embermill: the traceback is shown
 """

@@ -1,7 +1,7 @@
 """What can go wrong in a job, and the exit code that each outcome gives.
 
     JobError
-    |-- UsageError          exit 2   a person's to mend: usage, configuration, device, credentials, permission, room; a dataset made with other settings
+    |-- UsageError          exit 2   a person's to mend: usage, configuration, model, device, credentials, permission, room; a dataset made with other settings
     |-- DataError           exit 3   bad data: unreadable or changed input, too much quarantine, damage found by verify
     |   |-- InputChanged             a file that changed or vanished after planning
     |   '-- EngineError              an engine that failed on a batch, or answered with something that cannot be stored
@@ -10,6 +10,9 @@ Anything else is a defect of ours: exit 1, with a traceback.
 """
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 EXIT_OK, EXIT_DEFECT, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 33
 
@@ -44,3 +47,20 @@ class Interrupted(JobError):
     """Interrupted or transient: run again to go on from what is committed."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+@contextlib.contextmanager
+def model_errors() -> Iterator[None]:
+    """The encoder's errors as the job's, so that each has its exit code, whichever command opens the model.
+
+    A model belongs to the call or to the configuration that names it. Whatever is wrong with it, damage to its files included, is a person's to mend,
+    by fetching it again or by naming another: UsageError. Bad data are the texts that come to it.
+    """
+    from encoder.errors import EncoderError, InputError
+
+    try:
+        yield
+    except InputError as error:
+        raise DataError(str(error)) from error
+    except EncoderError as error:
+        raise UsageError(str(error)) from error

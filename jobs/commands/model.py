@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.commands import report
 from jobs.commands.command import Answer, Command, positive, progress_bar
-from jobs.errors import DataError, UsageError
+from jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
     from encoder import Encoder
@@ -27,19 +27,6 @@ TOKENS_PER_LOAD = {"cpu": 1 << 13, "gpu": 1 << 20}
 FORMATS = ("safetensors", "mpk", "mpk.gz", "bpk")
 MAPPINGS = ("bert", "minilm", "masked", "st")
 MODEL_HELP = "a folder, a Hugging Face id, an object-store URL, or package:NAME/SUBDIR"
-
-
-@contextlib.contextmanager
-def model_errors() -> Iterator[None]:
-    """The encoder's errors as the job's, so that each has its exit code: damaged weights and unusable texts are bad data, all else is usage."""
-    from encoder.errors import EncoderError, InputError, WeightsError
-
-    try:
-        yield
-    except (InputError, WeightsError) as error:
-        raise DataError(str(error)) from error
-    except EncoderError as error:
-        raise UsageError(str(error)) from error
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.engine import Embedded, Output
-from jobs.errors import UsageError
+from jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
     from encoder import ModelDescription
@@ -27,7 +26,7 @@ class NativeEngine:
     def __init__(self, model: ModelConfig, *, device: str, threads: int) -> None:
         from encoder import Encoder
 
-        with _usage_errors():
+        with model_errors():
             self._encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
         self.precision: str = self._encoder.precision
         self.kernel_set: str = self._encoder.kernel_set
@@ -43,7 +42,7 @@ class NativeEngine:
     def promise(cls, model: ModelConfig) -> tuple[Output, ...]:
         """The outputs, from the model's folder alone. UsageError where the folder's tokenizer could not feed the model a text."""
         description = _described(model)
-        with _usage_errors():
+        with model_errors():
             description.open_tokenizer()
         return _outputs(description.dimension)
 
@@ -69,28 +68,17 @@ def measure_model(model: ModelConfig, device: str) -> dict[str, Any]:
     """
     from encoder.device import resolve_precision
 
-    with _usage_errors():
+    with model_errors():
         resolve_precision(model.precision, "cpu" if device == "cpu" else "gpu")
         description = _described(model)
         tokenizer = description.open_tokenizer()
     return {"count_tokens": lambda texts: tokenizer.tokenize(texts).num_tokens, "max_tokens": description.max_tokens}
 
 
-@contextlib.contextmanager
-def _usage_errors() -> Iterator[None]:
-    """Whatever is wrong with a job's model, its weights included, is the configuration's to name another."""
-    from encoder import EncoderError
-
-    try:
-        yield
-    except EncoderError as error:
-        raise UsageError(str(error)) from error
-
-
 def _described(model: ModelConfig) -> ModelDescription:
     from encoder import describe
 
-    with _usage_errors():
+    with model_errors():
         return describe(_source(model), **_options(model))
 
 

@@ -237,6 +237,40 @@ def test_what_cannot_be_used_is_exit_2_and_named(embed: Embed, tmp_path: Path, s
     assert not (answer.output / "data").exists() or not list((answer.output / "data").iterdir())
 
 
+DAMAGE = {  # file of the model's folder -> what is done to it
+    "model.safetensors": lambda file: file.write_bytes(file.read_bytes()[:-100]),
+    "model.mpk": lambda file: (file.write_bytes(b"\x82\xa8metadata"), file.with_name("model.safetensors").unlink()),
+    "config.json": lambda file: file.write_text('{"model_type": "bert", "hidden'),
+    "tokenizer.json": lambda file: file.write_text('{"version": "1.0", "truncation'),
+}
+OPENED = {  # command -> its arguments before the model, and the files of the model that it opens
+    "run": ((), DAMAGE),
+    "plan": ((), ["config.json", "tokenizer.json"]),
+    "encode": (("--device", "cpu", "--text", "a text"), DAMAGE),
+    "bench": (("--device", "cpu", "--repeats", "1"), DAMAGE),
+    "search": ((), DAMAGE),
+    "inspect": ((), ["model.safetensors", "model.mpk"]),
+    "convert": ((), ["model.safetensors", "model.mpk", "config.json"]),
+}
+
+
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name, (_, files) in OPENED.items() for file in files])
+def test_a_damaged_model_is_exit_2_whichever_command_opens_it(embed: Embed, command: Callable[..., Answer], tmp_path: Path, name: str, file: str) -> None:
+    write(tmp_path / "corpus/a.parquet", id=["a"], text=["x"])
+    model = TinyBert().write(tmp_path / "model")
+    native = {"engine": "native", "source": str(model)}
+    made = embed(engine=None, model=native) if name == "search" else None
+    DAMAGE[file](model / file)
+    if name in ("run", "plan"):
+        answer = embed(engine=None, model=native, name=name)
+    elif made is not None:
+        answer = command(name, str(made.output), "a question")
+    else:
+        answer = command(name, *OPENED[name][0], str(model), *([str(tmp_path / "copy"), "--to", "mpk"] if name == "convert" else []))
+    assert answer.code == 2, answer.errors
+    assert file in answer.errors or (name == "search" and "is not the model that made this dataset" in answer.errors)
+
+
 @pytest.mark.parametrize("entry", ["", "/**/*.parquet", "/corpus/**/*.parquet"])
 def test_a_dataset_where_the_corpus_is_looked_for(embed: Embed, tmp_path: Path, entry: str) -> None:
     write(tmp_path / "corpus/a.parquet", id=["a"], text=["x"])

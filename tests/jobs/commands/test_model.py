@@ -130,9 +130,9 @@ def test_search_says_what_a_converted_copy_lacks(capsys: pytest.CaptureFixture[s
     assert isinstance(hits, list) and hits[0]["columns"]["id"] == "a"
 
 
-def test_damaged_weights_are_bad_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_damaged_weights_are_a_persons_to_mend(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "cut.mpk").write_bytes(b"\x82\xa8metadata")
-    error = answer(capsys, "inspect", str(tmp_path / "cut.mpk"), code=3)["error"]
+    error = answer(capsys, "inspect", str(tmp_path / "cut.mpk"), code=2)["error"]
     assert "cut.mpk" in str(error)
     assert "nothing there" in str(answer(capsys, "inspect", str(tmp_path / "none.mpk"), code=2)["error"])
 
