@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
 POOLINGS = ("cls", "mean", "max", "last")
 SHAPES = ("minilm-l6", "bert-base", "bert-large")
+LENGTHS = ("128", "512", "mixed")
+DOCUMENTS = 512
+NEED_MODEL = ("texts", "documents", "weights", "revision", "max_tokens")  # options of `bench`
 TOKENS_PER_LOAD = {"cpu": 1 << 13, "gpu": 1 << 20}
 FORMATS = ("safetensors", "mpk", "mpk.gz", "bpk")
 MAPPINGS = ("bert", "minilm", "masked", "st")
@@ -81,16 +84,25 @@ def _show_encode(answer: Answer) -> str:
 
 def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help=f"{MODEL_HELP}. Without it models with random weights are measured, from token ids")
-    parser.add_argument("--shape", choices=SHAPES, action="append", help="which random model (default on a GPU: all, on a CPU: the smallest)")
+    shapes = "without MODEL: which random model; may be given several times (default on a GPU: all, on a CPU: the smallest)"
+    parser.add_argument("--shape", choices=SHAPES, action="append", help=shapes)
     given = parser.add_mutually_exclusive_group()
-    given.add_argument("--texts", metavar="FILE", type=Path, help="measure on these texts, one a line")
-    given.add_argument("--lengths", default="mixed", metavar="N|mixed", help="or on made-up texts of N tokens, or of mixed lengths (the default: median 90)")
-    parser.add_argument("--documents", type=positive, default=512, metavar="N", help="how many made-up texts (default 512)")
+    given.add_argument("--texts", metavar="FILE", type=Path, help="measure MODEL on these texts, one a line")
+    lengths = "or on made-up texts of N tokens, or of mixed lengths (median 90; the default for MODEL. Random models: 128, 512 and mixed)"
+    given.add_argument("--lengths", type=_lengths, metavar="N|mixed", help=lengths)
+    parser.add_argument("--documents", type=positive, metavar="N", help=f"how many made-up texts for MODEL (default {DOCUMENTS})")
     parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="medians of so many runs (default 3)")
     _add_model_arguments(parser)
 
 
+def _lengths(text: str) -> str:
+    if text != "mixed" and not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a number of tokens from 1 up, or mixed, got {text}")
+    return text
+
+
 def bench(arguments: argparse.Namespace) -> Answer:
+    _require_effect(arguments)
     if arguments.model is None:
         return _bench_shapes(arguments)
     with open_encoder(arguments) as encoder:
@@ -105,6 +117,17 @@ def bench(arguments: argparse.Namespace) -> Answer:
             "kernel_set": encoder.kernel_set,
             **asdict(measured),
         }
+
+
+def _require_effect(arguments: argparse.Namespace) -> None:
+    """An option that would change nothing is a misunderstanding, and its number would be taken for what it is not."""
+    if arguments.model is not None and arguments.shape:
+        raise UsageError("bench: --shape picks a random model, and MODEL is given: leave one of them out")
+    if arguments.texts is not None and arguments.documents is not None:
+        raise UsageError("bench: --documents counts made-up texts, and --texts gives real ones: leave one of them out")
+    without_effect = [f"--{name.replace('_', '-')}" for name in NEED_MODEL if getattr(arguments, name) is not None]
+    if arguments.model is None and without_effect:
+        raise UsageError(f"bench: {', '.join(without_effect)}: only for a MODEL, and none is given: random models are measured, from token ids")
 
 
 def _bench_shapes(arguments: argparse.Namespace) -> Answer:
@@ -130,7 +153,8 @@ def _bench_shapes(arguments: argparse.Namespace) -> Answer:
                     from encoder.gpu_profile import ShapeProfile
 
                     profile = ShapeProfile(encoder.description, device, precision)
-                for lengths in ("128", "512", "mixed"):
+                for lengths in [arguments.lengths] if arguments.lengths else LENGTHS:
+                    _require_length(lengths, encoder.max_tokens)
                     found.append(asdict(measure_shape(encoder, shape, lengths, TOKENS_PER_LOAD[device.kind], arguments.repeats, reference, profile)))
     return {"device": device.name, "precision": precision, "kernel_set": kernel_set, "shapes": found}
 
@@ -147,9 +171,14 @@ def _bench_texts(arguments: argparse.Namespace, longest: int) -> list[str]:
         if not texts:
             raise UsageError(f"--texts {arguments.texts}: expected a text a line, the file is empty")
         return texts
-    if arguments.lengths != "mixed" and not (arguments.lengths.isdecimal() and int(arguments.lengths)):
-        raise UsageError(f"--lengths {arguments.lengths}: expected a number of tokens, or mixed")
-    return synthetic_texts(synthetic_lengths(arguments.lengths, arguments.documents, longest))
+    lengths = arguments.lengths or "mixed"
+    _require_length(lengths, longest)
+    return synthetic_texts(synthetic_lengths(lengths, arguments.documents or DOCUMENTS, longest))
+
+
+def _require_length(lengths: str, longest: int) -> None:
+    if lengths != "mixed" and int(lengths) > longest:
+        raise UsageError(f"--lengths {lengths}: the model takes {longest} tokens at most, and would cut longer texts there: expected a number up to that")
 
 
 def _add_search_arguments(parser: argparse.ArgumentParser) -> None:

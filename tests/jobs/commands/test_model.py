@@ -148,3 +148,25 @@ def test_bench_without_a_model_measures_random_ones(capsys: pytest.CaptureFixtur
     assert isinstance(rows, list)
     assert [(row["shape"], row["lengths"]) for row in rows] == [("minilm-l6", lengths) for lengths in ("128", "512", "mixed")]
     assert all(row["tokens_per_s"] > 0 and row["cosine_min"] is None for row in rows)
+    given = answer(capsys, "bench", "--device", "cpu", "--repeats", "1", "--lengths", "16", "--shape", "minilm-l6")["shapes"]
+    assert isinstance(given, list)
+    assert [(row["shape"], row["lengths"], row["documents"], row["tokens"]) for row in given] == [("minilm-l6", "16", 512 // 16, 512)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--texts", "a.txt"], ["--texts", "MODEL"]),
+        (["--documents", "3", "--max-tokens", "9"], ["--documents, --max-tokens", "MODEL"]),
+        (["--weights", "model.mpk"], ["--weights", "MODEL"]),
+        (["--revision", "main"], ["--revision", "MODEL"]),
+        (["--lengths", "513", "--device", "cpu"], ["--lengths 513", "512 tokens at most"]),
+        ([MODEL, "--shape", "bert-base"], ["--shape", "MODEL"]),
+        ([MODEL, "--texts", "a.txt", "--documents", "3"], ["--documents", "--texts"]),
+        ([MODEL, "--lengths", "257", "--device", "cpu"], ["--lengths 257", "256 tokens at most"]),
+        ([MODEL, "--lengths", "33", "--max-tokens", "32", "--device", "cpu"], ["--lengths 33", "32 tokens at most"]),
+    ],
+)
+def test_an_option_of_bench_without_effect_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], parts: list[str]) -> None:
+    error = str(answer(capsys, "bench", *arguments, code=2)["error"])
+    assert all(part in error for part in parts), error
