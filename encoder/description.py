@@ -17,7 +17,7 @@ from encoder.config import DenseConfig, ModelConfig, Normalize, read_model_confi
 from encoder.errors import ModelConfigError
 from encoder.sources import LocalModel, fetch_model, files_digest
 from encoder.tokenizer import Tokenizer, tokenizer_files, tokenizer_limit, truncation_side
-from encoder.weights import find_weights, weight_files
+from encoder.weights import MOVE_OTHERS, find_weights, weight_files
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ModelDescription:
 
         folder, config = self.model.folder, self.config
         dense = [module.folder for module in self.head if isinstance(module, DenseConfig)]
-        weights = [*weight_files(self.weights_file), *(file for module in dense for file in weight_files(find_weights(module)))]
+        weights = [*weight_files(self.weights_file), *(file for module in dense for file in weight_files(find_weights(module, advice=MOVE_OTHERS)))]
         tokenizer = tokenizer_files(config.transformer_folder)
         return {
             "weights": files_digest(folder, weights),

@@ -11,7 +11,7 @@ import numpy as np
 
 from encoder.config import DenseConfig, Normalize
 from encoder.ops.base import Activations, DeviceBatch, Ops
-from encoder.weights import find_weights, open_weights
+from encoder.weights import MOVE_OTHERS, find_weights, open_weights
 from encoder.weights.loader import NameTable, match_parameters
 
 Head = Callable[[Activations, DeviceBatch], Activations]
@@ -51,5 +51,5 @@ def _read_dense(module: DenseConfig) -> tuple[np.ndarray, np.ndarray | None]:
     shapes: dict[str, tuple[int, ...]] = {"linear.weight": (module.out_features, module.in_features)}
     if module.bias:
         shapes["linear.bias"] = (module.out_features,)
-    parameters = match_parameters(open_weights(find_weights(module.folder)), NameTable(shapes))
+    parameters = match_parameters(open_weights(find_weights(module.folder, advice=MOVE_OTHERS)), NameTable(shapes))
     return parameters["linear.weight"], parameters["linear.bias"] if module.bias else None

@@ -90,7 +90,7 @@ def _existing_folder(path: str, source: str) -> Path:
     if folder.is_dir():
         return folder.resolve()
     if folder.is_file():
-        raise SourceError(f"model source {source}: this is a file; expected the model's folder ({folder.parent}), and the file's name as weights=.")
+        raise SourceError(f"model source {source}: this is a file; expected the model's folder ({folder.parent}), and the file as `weights` if it has several.")
     raise SourceError(f"model source {source}: no such folder, and it is not a hub id, an object-store URL or package:NAME/SUBDIR either.")
 
 

@@ -15,11 +15,18 @@ from encoder.weights.source import TensorInfo, WeightSource
 __all__ = ["TensorInfo", "WeightSource", "find_weights", "open_weights"]
 
 SUFFIXES = (".safetensors", ".safetensors.index.json", ".mpk", ".mpk.gz", ".bpk")
+# What to do where a folder holds several weight files, for whoever can say which one, and for whoever cannot.
+SAY_WHICH = "say which one: weights= in Python, --weights on the command line, model.weights in a job's configuration"
+NAME_FILE = "name one of them in place of the folder, or move the others away"
+MOVE_OTHERS = "move the others away"
 _CODE_BEARING = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
 
-def find_weights(folder: Path, name: str | None = None) -> Path:
-    """The folder's one weight file (the index, where it is sharded), or the one called `name`. Raises WeightsError where there are none or several."""
+def find_weights(folder: Path, name: str | None = None, *, advice: str = SAY_WHICH) -> Path:
+    """The folder's one weight file (the index, where it is sharded), or the one called `name`. Raises WeightsError where there are none or several.
+
+    advice: what the caller's user can do where there are several.
+    """
     if name is not None:
         chosen = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -31,7 +38,7 @@ def find_weights(folder: Path, name: str | None = None) -> Path:
     candidates = _candidates(folder)
     if len(candidates) > 1:
         names = ", ".join(sorted(path.name for path in candidates))
-        raise WeightsError(f"several weight files: {names}; say which one with weights=", file=str(folder))
+        raise WeightsError(f"several weight files: {names}; {advice}", file=str(folder))
     if not candidates:
         others = sorted(path.name for path in folder.iterdir() if path.suffix in _CODE_BEARING)
         hint = f"; {', '.join(others)} cannot be used, since such files may run code: save the model as safetensors" if others else ""

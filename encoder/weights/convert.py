@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder.errors import EncoderError, WeightsError
-from encoder.weights import find_weights, open_weights
+from encoder.weights import NAME_FILE, find_weights, open_weights
 from encoder.weights.atomic_output import file_to_be, folder_to_be, require_replaceable
 from encoder.weights.bert_shapes import check_config, check_shapes
 from encoder.weights.burn_names import burn_names, find_architecture, find_burn_architecture, hugging_face_names
@@ -74,7 +74,7 @@ def convert(
     into_folder = dst.is_dir() or (src.is_dir() and _suffix_format(dst) is None)
     format = _chosen_format(dst, to, into_folder)
     _check_arguments(format, mapping, precision, align)
-    weights = find_weights(transformer_folder(src)) if src.is_dir() else src
+    weights = find_weights(transformer_folder(src), advice=NAME_FILE) if src.is_dir() else src
     source = open_weights(weights)
     plan = _planned(source, format, mapping, precision, align or 1)
     config = weights.parent / "config.json"

@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from encoder.weights import find_weights, open_weights
+from encoder.weights import NAME_FILE, find_weights, open_weights
 from encoder.weights.burn_names import find_architecture
 from encoder.weights.burn_record import BurnRecord
 from encoder.weights.burnpack import Burnpack
@@ -22,7 +22,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
     dtype, bytes (a count) and id of each, in file order. Raises WeightsError.
     """
     path = Path(path)
-    file = find_weights(transformer_folder(path)) if path.is_dir() else path
+    file = find_weights(transformer_folder(path), advice=NAME_FILE) if path.is_dir() else path
     source = open_weights(file)
     architecture = find_architecture(source)
     tensors = [{"name": info.name, "shape": list(info.shape), "dtype": info.dtype, "bytes": info.num_bytes, "id": info.id} for info in source.tensors.values()]

@@ -255,8 +255,11 @@ def _weights_at(path: str) -> str:
 
         with model_errors():
             return str(fetch_model(path).folder)
+    wanted = "expected a weight file, a model folder or package:NAME/SUBDIR, on this machine"
+    if not path:
+        raise UsageError(f"{wanted}; got an empty name")
     if not Path(path).exists():
-        raise UsageError(f"{path}: expected a weight file or a model folder, found nothing there")
+        raise UsageError(f"{path}: {wanted}; found nothing there")
     return path
 
 

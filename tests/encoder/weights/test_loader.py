@@ -109,7 +109,7 @@ def test_finding_the_weights_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "model.mpk").touch()
     assert find_weights(tmp_path).name == "model.mpk"
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(WeightsError, match=r"several weight files: model\.mpk, model\.safetensors; say which one with weights="):
+    with pytest.raises(WeightsError, match=r"several weight files: model\.mpk, model\.safetensors; say which one: weights= in Python, --weights"):
         find_weights(tmp_path)
     assert find_weights(tmp_path, "model.safetensors").name == "model.safetensors"
     with pytest.raises(WeightsError, match=r"no such file; the folder holds model\.mpk, model\.safetensors"):

@@ -137,6 +137,23 @@ def test_damaged_weights_are_a_persons_to_mend(capsys: pytest.CaptureFixture[str
     assert "nothing there" in str(answer(capsys, "inspect", str(tmp_path / "none.mpk"), code=2)["error"])
 
 
+@pytest.mark.parametrize("name", ["inspect", "convert"])
+def test_what_is_advised_about_several_weight_files_can_be_done(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str) -> None:
+    model = TinyBert().write(tmp_path / "model")
+    answer(capsys, "convert", str(model), str(model / "model.bpk"))
+    target = [str(tmp_path / "copy.mpk")] if name == "convert" else []
+    error = str(answer(capsys, name, str(model), *target, code=2)["error"])
+    assert "model.bpk, model.safetensors; name one of them in place of the folder" in error and "weights=" not in error
+    assert answer(capsys, name, str(model / "model.bpk"), *target)
+    assert "--weights" in str(answer(capsys, "encode", str(model), "--device", "cpu", "--text", "a", code=2)["error"])
+    assert answer(capsys, "encode", str(model), "--device", "cpu", "--text", "a", "--weights", "model.bpk")
+
+
+@pytest.mark.parametrize("arguments", [["inspect", ""], ["convert", "", "copy.mpk"]])
+def test_an_empty_name_is_no_model(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert "expected a weight file, a model folder" in str(answer(capsys, *arguments, code=2)["error"])
+
+
 def test_search_wants_a_dataset(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "embermill run" in str(answer(capsys, "search", str(tmp_path), "a question", code=2)["error"])
 
