@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobs.config import JobConfig
-from jobs.engine.loading import describe_engine, promised_outputs
+from jobs.engine.loading import describe_engine, preview_engine
 from jobs.errors import UsageError
 from jobs.partition import Partition
 from jobs.plan.changes import require_unchanged
 from jobs.plan.files import Plan, require_place
-from jobs.plan.listing import SurveyedFile, survey_files
+from jobs.plan.listing import survey_files
 from jobs.plan.planning import check_columns
+from jobs.plan.survey import Prospect
 from jobs.shard.footer import DATA, published_name
 from jobs.storage import Folder, would_list
 
@@ -24,12 +25,24 @@ def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> No
         _require_same(plan, config)
 
 
-def survey_job(config: JobConfig, limit: int | None = None) -> tuple[SurveyedFile, ...]:
-    """The corpus of a new dataset (its first `limit` rows), once it is sure that a plan can be made of it and of the model. UsageError and DataError."""
-    outputs = promised_outputs(config.model, search_path=(str(Path.cwd()),))
+def look_ahead(config: JobConfig, limit: int | None = None) -> Prospect:
+    """A new dataset (of the corpus's first `limit` rows), once it is sure that a plan can be made of corpus, model and device. UsageError and DataError."""
+    device = resolve_device(config)
+    engine = preview_engine(config.model, device, search_path=(str(Path.cwd()),))
     files = survey_files(config.corpus, limit)
-    check_columns(config, files, outputs)
-    return files
+    return Prospect(device, engine, files, check_columns(config, files, engine.outputs))
+
+
+def resolve_device(config: JobConfig, planned_device: str | None = None) -> str:
+    """The workers' kind of device, "cpu" or "gpu", with no Ray started. UsageError where this machine has none such.
+
+    What a cluster has is seen by who joins it, which a plan does not: there `auto` is taken for what it can only be, a GPU.
+    """
+    if config.ray.address is not None:
+        return "gpu" if config.workers.device == "auto" else config.workers.device
+    from jobs.pool.ray_session import private_placement
+
+    return private_placement(config.workers, planned_device).device
 
 
 def _require_free_place(config: JobConfig, folder: Folder) -> None:

@@ -31,7 +31,7 @@ from jobs.plan.listing import SurveyedFile, changes_since
 from jobs.plan.planning import make_plan, partition_text_bytes
 from jobs.pool.base import Died, Pool
 from jobs.pool.placement import Placement
-from jobs.preflight import require_possible, survey_job
+from jobs.preflight import look_ahead, require_possible, resolve_device
 from jobs.receipt import Event, Ready
 from jobs.shard.adoption import adopt_uncommitted
 from jobs.storage import AlreadyExists, Folder, open_folder
@@ -64,7 +64,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     require_possible(plan, config, folder)
     if plan is not None and limit is None:
         _report_changes(plan, config)
-    files = survey_job(config, limit) if plan is None else ()
+    files = look_ahead(config, limit).files if plan is None else ()
     events = None if events_file is None else Path(events_file)
     if events is not None:
         require_events_file(events)
@@ -73,6 +73,8 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
         commits.append([*adopt_uncommitted(folder, plan, commits.committed)])
     job = _Job(config, folder, commits, begin_s, events)
     if plan is None or pending(plan, commits.receipts()):
+        if plan is not None:
+            resolve_device(config, plan.device_kind)
         plan = job.embed(plan, files, progress or open_display())
     return job.conclude(plan)
 

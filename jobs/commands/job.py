@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from jobs.commands import report
 from jobs.commands.command import Answer, Command, positive, positive_rate, progress_bar
@@ -37,21 +36,17 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> Answer:
     from jobs.config import load_config
-    from jobs.engine.loading import promised_outputs
-    from jobs.engine.native import measure_model
     from jobs.plan.files import read_plan
     from jobs.plan.survey import survey
-    from jobs.preflight import require_possible
+    from jobs.preflight import look_ahead, require_possible
     from jobs.storage import open_folder
 
     config = load_config(arguments.config, arguments.overrides)
     folder = open_folder(config.output.uri)
     existing = read_plan(folder)
     require_possible(existing, config, folder)
-    outputs = promised_outputs(config.model, search_path=(str(Path.cwd()),))
-    measured = measure_model(config.model, config.workers.device) if config.model.engine == "native" else {}
-    found = survey(config, outputs, tokens_per_s=arguments.tokens_per_s, **measured)
-    return found.to_json() | {"output": folder.root, "output_exists": existing is not None}
+    found = survey(config, look_ahead(config), arguments.tokens_per_s)
+    return found.to_json() | {"ray_address": config.ray.address, "output": folder.root, "output_exists": existing is not None}
 
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:

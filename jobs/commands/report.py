@@ -56,6 +56,8 @@ def show_plan(answer: Answer) -> str:
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
+    if answer["ray_address"] is not None:
+        rows.append(("cluster", f"ray.address: {answer['ray_address']} is joined by a run alone: whether it is there, with which GPUs and CPUs, is seen then"))
     if answer["output_exists"]:
         rows.append(("dataset", f"{answer['output']} stands there already: a run goes on with it as it was planned (`embermill status` says how far it is)"))
     unknown = "unknown: give --tokens-per-s (`embermill bench` measures it)"

@@ -7,7 +7,7 @@ methods of Engine. jobs.engine.loading finds and makes them.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,19 @@ class Output:
     kind: str
     dtype: str
     dim: int
+
+
+CountTokens = Callable[[Sequence[str]], np.ndarray]
+"""Texts -> [B] tokens fed to the model for each, special ones and prompt included."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an engine would be, as far as it can say so unmade. max_tokens: of one text at most."""
+
+    outputs: tuple[Output, ...] = ()
+    count_tokens: CountTokens | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,8 @@ class Engine(Protocol):
     then stays open while there is nothing to do.
     precision, device_name, device_uuid, kernel_set: strings, for the record (and precision for the plan).
     describe(model) -> fingerprint, a class method that loads no weights: a finished dataset is then checked before anything else.
-    promise(model) -> outputs, another: what cannot be stored beside the kept columns is then refused before a worker starts.
+    preview(model, device) -> Preview, another: what it could not be on such a device ("cpu" or "gpu") or could not be stored beside the kept columns is
+    then refused before a worker starts, and `embermill plan` knows of tokens and bytes.
     """
 
     @abstractmethod

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.engine import Engine, Output
+from jobs.engine import Engine, Output, Preview
 from jobs.errors import JobError, UsageError
 
 if TYPE_CHECKING:
@@ -35,14 +35,35 @@ def load_engine(model: ModelConfig, *, device: str, threads: int, search_path: S
 
 def describe_engine(model: ModelConfig, *, search_path: Sequence[str] = ()) -> dict[str, str] | None:
     """The fingerprint that the engine would have, with no device and no weights loaded; None where it cannot say. model.precision is resolved already."""
-    describe = getattr(_engine_class(model.engine, search_path), "describe", None)
-    return None if describe is None else dict(describe(model))
+    found = _ask(model, search_path, "describe")
+    if found is None or (isinstance(found, dict) and all(isinstance(text, str) for pair in found.items() for text in pair)):
+        return found
+    raise UsageError(f"model.engine: {model.engine}: describe: expected texts by name, got {found!r}")
 
 
-def promised_outputs(model: ModelConfig, *, search_path: Sequence[str] = ()) -> tuple[Output, ...]:
-    """What the engine will make, with no weights loaded; empty where it cannot say. UsageError where there is no such engine or model."""
-    promise = getattr(_engine_class(model.engine, search_path), "promise", None)
-    return () if promise is None else tuple(promise(model))
+def preview_engine(model: ModelConfig, device: str, *, search_path: Sequence[str] = ()) -> Preview:
+    """What the engine would be on "cpu" or "gpu", with no weights loaded; an empty one where it cannot say. UsageError where it could not be at all."""
+    found = _ask(model, search_path, "preview", device)
+    if found is None:
+        return Preview()
+    if isinstance(found, Preview) and all(isinstance(output, Output) for output in found.outputs):
+        return found
+    raise UsageError(f"model.engine: {model.engine}: preview: expected a jobs.engine.Preview of jobs.engine.Output, got {found!r}")
+
+
+def _ask(model: ModelConfig, search_path: Sequence[str], question: str, *arguments: str) -> Any:
+    """The answer of an engine's class, made of the model's configuration alone; None where it has no such method."""
+    method = getattr(_engine_class(model.engine, search_path), question, None)
+    if method is None:
+        return None
+    try:
+        return method(model, *arguments)
+    except JobError:
+        raise
+    except Exception as error:
+        if model.engine == "native":
+            raise
+        raise UsageError(f"model.engine: {model.engine}: {question} failed: {type(error).__name__}: {error}") from error
 
 
 def _engine_class(name: str, search_path: Sequence[str]) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.engine import Embedded, Output
+from jobs.engine import Embedded, Output, Preview
 from jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
@@ -39,12 +39,15 @@ class NativeEngine:
         return _by_configuration_key(_described(model).fingerprint(model.precision))
 
     @classmethod
-    def promise(cls, model: ModelConfig) -> tuple[Output, ...]:
-        """The outputs, from the model's folder alone. UsageError where the folder's tokenizer could not feed the model a text."""
+    def preview(cls, model: ModelConfig, device: str) -> Preview:
+        """From the model's folder alone. UsageError for a precision that the device does not have, and for a tokenizer that could not feed the model a text."""
+        from encoder.device import resolve_precision
+
         description = _described(model)
         with model_errors():
-            description.open_tokenizer()
-        return _outputs(description.dimension)
+            resolve_precision(model.precision, device)
+            tokenizer = description.open_tokenizer()
+        return Preview(_outputs(description.dimension), lambda texts: tokenizer.tokenize(texts).num_tokens, description.max_tokens)
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -59,20 +62,6 @@ class NativeEngine:
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
         for batch in self._encoder.encode_stream(texts):
             yield Embedded({COLUMN: batch.embeddings}, batch.num_tokens.astype(np.int32, copy=False), batch.num_tokens_dropped.astype(np.int32, copy=False))
-
-
-def measure_model(model: ModelConfig, device: str) -> dict[str, Any]:
-    """From the model's folder alone, for `embermill plan`: count_tokens (how many each text would be fed as, [B]), max_tokens.
-
-    device: of the workers; UsageError for a precision that it cannot have ("auto": that no device has).
-    """
-    from encoder.device import resolve_precision
-
-    with model_errors():
-        resolve_precision(model.precision, "cpu" if device == "cpu" else "gpu")
-        description = _described(model)
-        tokenizer = description.open_tokenizer()
-    return {"count_tokens": lambda texts: tokenizer.tokenize(texts).num_tokens, "max_tokens": description.max_tokens}
 
 
 def _described(model: ModelConfig) -> ModelDescription:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -10,10 +10,10 @@ import numpy as np
 from jobs.config import JobConfig
 from jobs.corpus.reading import read_rows
 from jobs.corpus.rows import RowSchema
-from jobs.engine import Output
+from jobs.engine import CountTokens, Preview
 from jobs.partition import Partition
-from jobs.plan.listing import survey_files
-from jobs.plan.planning import check_columns, cut_corpus, dataset_row_bytes, partition_text_bytes
+from jobs.plan.listing import SurveyedFile
+from jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes
 from jobs.token_lengths import count_lengths, percentile
 
 SAMPLED_PARTITIONS = 32
@@ -21,8 +21,15 @@ SAMPLED_ROWS = 64  # of each, from its beginning
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 TEXT_BYTES_PER_TOKEN = 4.0  # guessed, where no tokenizer is at hand
 
-CountTokens = Callable[[Sequence[str]], np.ndarray]
-"""Texts -> [B] tokens fed to the model for each, special ones and prompt included."""
+
+@dataclass(frozen=True)
+class Prospect:
+    """What is known of a new dataset before a worker starts. device: "cpu" or "gpu". files, rows: the corpus, and how it is read."""
+
+    device: str
+    engine: Preview
+    files: tuple[SurveyedFile, ...]
+    rows: RowSchema
 
 
 @dataclass(frozen=True)
@@ -54,25 +61,13 @@ class Survey:
         return asdict(self)
 
 
-def survey(
-    config: JobConfig,
-    outputs: tuple[Output, ...] = (),
-    *,
-    count_tokens: CountTokens | None = None,
-    max_tokens: int | None = None,
-    tokens_per_s: float | None = None,
-) -> Survey:
-    """List the corpus, check its columns as a run would, and sample its texts. Raises what a run would raise.
-
-    outputs: the engine's, as far as they are known. max_tokens: of one row at most.
-    """
-    files = survey_files(config.corpus)
-    rows = check_columns(config, files, outputs)
-    dimensions = sum(output.dim for output in outputs) if outputs else None
-    device = "gpu" if config.workers.device == "gpu" else "cpu"
-    target = partition_text_bytes(config, device)
+def survey(config: JobConfig, prospect: Prospect, tokens_per_s: float | None = None) -> Survey:
+    """Cut the corpus as a run would, and sample its texts. Raises what reading them raises."""
+    files, count_tokens, max_tokens = prospect.files, prospect.engine.count_tokens, prospect.engine.max_tokens
+    dimensions = sum(output.dim for output in prospect.engine.outputs) or None
+    target = partition_text_bytes(config, prospect.device)
     partitions = cut_corpus(files, target)
-    lengths, tokens_per_byte = _measure(_sample(partitions, rows), count_tokens)
+    lengths, tokens_per_byte = _measure(_sample(partitions, prospect.rows), count_tokens)
     text_bytes = sum(file.text_bytes for file in files)
     expected_rows = sum(file.expected_rows for file in files)
     tokens = int(text_bytes * tokens_per_byte)
@@ -88,7 +83,7 @@ def survey(
         text_bytes=text_bytes,
         partitions=len(partitions),
         partition_text_bytes=target,
-        device=device,
+        device=prospect.device,
         sampled_texts=len(lengths),
         lengths=histogram,
         percentiles={name: percentile(histogram, share) for name, share in PERCENTILES.items()} if histogram else {},

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from jobs.config import JobConfig
+from jobs.config import JobConfig, WorkersConfig
 from jobs.errors import Interrupted, UsageError
 from jobs.pool.placement import Node, Placement, place
 
@@ -55,7 +55,7 @@ class RaySession:
 
     def placement(self) -> Placement:
         """What `workers` means here."""
-        return place(self._config.workers, _nodes(), joined=self.joined, planned_device=self._planned_device, gpu_library=find_spec("cupy") is not None)
+        return place(self._config.workers, _nodes(), joined=self.joined, planned_device=self._planned_device, gpu_library=gpu_library_here())
 
     @property
     def several_nodes(self) -> bool:
@@ -71,13 +71,10 @@ class RaySession:
             token = os.environ.get("RAY_AUTH_TOKEN", TOKEN)
             self._cleanup.enter_context(_environment({"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}))
         empty = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="embermill-"))
-        workers = self._config.workers
-        wanted = (1 if workers.count == "auto" else workers.count) * (1 if workers.cpus == "auto" else workers.cpus)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._cleanup.callback(ray.shutdown)
         ray.init(
             address="local",
-            num_cpus=max(cores, wanted),  # a person who asks for more workers than cores gets them
+            num_cpus=cpus_to_give(self._config.workers),
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=log.isEnabledFor(logging.DEBUG),
@@ -110,6 +107,36 @@ class RaySession:
             raise UsageError(f"ray.address: {address}{named}: Ray does not take it: {_first_line(error)}; expected HOST:PORT of its head") from error
         except ray.exceptions.RaySystemError as error:
             raise Interrupted(f"ray.address: {address}: the cluster did not answer: {_first_line(error)}") from error
+
+
+def private_placement(workers: WorkersConfig, planned_device: str | None = None) -> Placement:
+    """What `workers` will mean on a private Ray of this machine, before it is started. UsageError for what this machine does not have."""
+    gpus = 0 if workers.device == "cpu" else count_gpus()
+    return place(workers, [Node(cpus_to_give(workers), gpus)], joined=False, planned_device=planned_device, gpu_library=gpu_library_here())
+
+
+def cpus_to_give(workers: WorkersConfig) -> int:
+    """CPUs that a private Ray may give out: a person who asks for more workers than cores gets them."""
+    wanted = (1 if workers.count == "auto" else workers.count) * (1 if workers.cpus == "auto" else workers.cpus)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores, wanted)
+
+
+def count_gpus() -> int:
+    """GPUs that a Ray started here would find, as it counts them itself: those of the driver, less what this process may not see."""
+    from ray._private.accelerators import get_accelerator_manager_for_resource as manager_of
+
+    counted: Any = manager_of  # it has no annotations
+    manager = counted("GPU")
+    try:
+        there, visible = manager.get_current_node_num_accelerators(), manager.get_current_process_visible_accelerator_ids()
+    except RuntimeError as error:  # an AMD card that is hidden by the wrong variable
+        raise UsageError(f"workers.device: Ray does not count the GPUs of this machine: {_first_line(error)}") from error
+    return int(there if visible is None else min(there, len(visible)))
+
+
+def gpu_library_here() -> bool:
+    return find_spec("cupy") is not None
 
 
 def _nodes() -> list[Node]:

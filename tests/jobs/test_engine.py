@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from jobs.config import ModelConfig
-from jobs.engine import Engine
-from jobs.engine.loading import describe_engine, load_engine
+from jobs.engine import Engine, Preview
+from jobs.engine.loading import describe_engine, load_engine, preview_engine
 from jobs.errors import UsageError
 from tests.jobs import engines
 
@@ -68,6 +69,31 @@ def test_what_is_wrong_with_an_engine_is_said(tmp_path: Path, monkeypatch: pytes
 def test_only_engines_that_can_are_described() -> None:
     assert describe_engine(ModelConfig(engine="python:tests.jobs.engines:PlainEngine")) is None
     assert describe_engine(ModelConfig(engine="python:tests.jobs.engines:LimitedEngine", max_tokens=7)) == {"model.engine": "limited", "model.max_tokens": "7"}
+
+
+def test_only_engines_that_can_are_previewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ModelConfig(engine="python:tests.jobs.engines:PlainEngine")
+    assert preview_engine(model, "cpu") == Preview()
+    outputs = engines.PlainEngine().outputs()
+    monkeypatch.setattr(engines.PlainEngine, "preview", lambda model, device: Preview(outputs if device == "gpu" else ()), raising=False)
+    assert preview_engine(model, "gpu").outputs == outputs and preview_engine(model, "cpu").outputs == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "words"),
+    [
+        ("preview", lambda *_: ("embedding", 8), r"preview: expected a jobs\.engine\.Preview of jobs\.engine\.Output, got \('embedding', 8\)"),
+        ("preview", lambda *_: Preview(outputs=("embedding",)), r"preview: expected a jobs\.engine\.Preview of jobs\.engine\.Output"),  # type: ignore[arg-type]
+        ("preview", lambda: None, "preview failed: TypeError"),
+        ("describe", lambda *_: {"model.max_tokens": 7}, "describe: expected texts by name, got {'model.max_tokens': 7}"),
+        ("describe", lambda *_: 1 // 0, "describe failed: ZeroDivisionError"),
+    ],
+)
+def test_an_engine_that_answers_wrongly_is_named(monkeypatch: pytest.MonkeyPatch, question: str, answer: Callable[..., object], words: str) -> None:
+    monkeypatch.setattr(engines.PlainEngine, question, answer, raising=False)
+    model = ModelConfig(engine="python:tests.jobs.engines:PlainEngine")
+    with pytest.raises(UsageError, match="model.engine: python:tests.jobs.engines:PlainEngine: " + words):
+        preview_engine(model, "cpu") if question == "preview" else describe_engine(model)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ import yaml
 from jobs.config import JobConfig
 from jobs.dataset.equality import differences
 from jobs.errors import DataError, Interrupted, UsageError
-from jobs.pool.ray_session import RaySession, require_listener, submitted_with_working_dir
+from jobs.pool.ray_session import RaySession, count_gpus, private_placement, require_listener, submitted_with_working_dir
 from jobs.run import run
 from jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool
@@ -69,6 +70,32 @@ def test_two_workers_make_what_one_makes_inline(configure: Configure, monkeypatc
     assert differences(open_folder(on_ray.output), open_folder(inline.output.uri)) == []
     hosts = {json.dumps(row["provenance"]) for row in _commits(Path(on_ray.output))}
     assert len(hosts) > 1, "the receipts tell which worker made each shard, and how long it took"
+
+
+@pytest.mark.parametrize("workers", [{"device": "auto"}, {"device": "cpu"}])
+def test_what_a_private_ray_will_have_is_known_before_it_is_started(configure: Configure, workers: dict[str, Any]) -> None:
+    config = configure(workers=workers)
+    assert private_placement(config.workers) == RaySession(config).placement()
+
+
+@pytest.mark.parametrize(
+    ("there", "visible", "counted"),
+    [(8, None, 8), (8, ["0", "3"], 2), (1, ["0", "1"], 1), (2, [], 0), (0, None, 0)],
+)
+def test_gpus_are_counted_as_ray_counts_them(monkeypatch: pytest.MonkeyPatch, there: int, visible: list[str] | None, counted: int) -> None:
+    manager = SimpleNamespace(get_current_node_num_accelerators=lambda: there, get_current_process_visible_accelerator_ids=lambda: visible)
+    monkeypatch.setattr("ray._private.accelerators.get_accelerator_manager_for_resource", {"GPU": manager}.__getitem__)
+    assert count_gpus() == counted
+
+
+def test_a_card_that_is_hidden_by_the_wrong_variable_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private.accelerators import amd_gpu
+
+    monkeypatch.setattr("ray._private.accelerators.get_accelerator_manager_for_resource", lambda _: amd_gpu.AMDGPUAcceleratorManager)
+    monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "0")
+    with pytest.raises(UsageError, match="HIP_VISIBLE_DEVICES instead of ROCR_VISIBLE_DEVICES"):
+        count_gpus()
 
 
 def _commits(output: Path) -> list[dict[str, Any]]:

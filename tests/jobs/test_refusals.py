@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from encoder.description import ModelDescription
 from tests.encoder.tiny_bert import TinyBert, write_json
 from tests.jobs.command_line import Answer
 
@@ -23,6 +24,18 @@ def corpus(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     columns = {"id": ["a"], "text": ["x"], "num_tokens": ["n"], "score": [1.5]}
     pq.write_table(pa.table(columns), tmp_path / "corpus/a.parquet")
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """machine(gpus): what Ray would count here; none unless called. Ray itself is never started."""
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("no Ray is needed to see that"))
+
+    def has(gpus: int) -> None:
+        monkeypatch.setattr("jobs.pool.ray_session.count_gpus", lambda: gpus)
+
+    has(0)
+    return has
 
 
 @pytest.fixture
@@ -85,6 +98,42 @@ def test_a_model_of_another_architecture(refused: Callable[..., str], tmp_path: 
     folder = TinyBert().write(tmp_path / "model")
     write_json(folder / "config.json", TinyBert().config() | config)
     assert words in refused(2, model={"engine": "native", "source": str(folder)})
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "precision", "words"),
+    [
+        (0, {"device": "gpu"}, "auto", "workers.device: gpu: Ray finds no GPU here"),
+        (2, {"device": "gpu", "count": 3}, "auto", "workers.count: 3 workers were asked for, each on a GPU of its own; there are 2"),
+        (0, {"device": "cpu"}, "float16", "precision='float16' does not exist on a CPU in this version; available are auto, float32"),
+        (0, {"device": "auto"}, "bfloat16", "precision='bfloat16' does not exist on a CPU"),
+        (1, {"device": "cpu"}, "float16", "precision='float16' does not exist on a CPU"),
+        (0, {"device": "cpu"}, "int8", "precision='int8' does not exist on a CPU"),
+        (1, {"device": "gpu", "count": 1}, "int8", "precision='int8' does not exist on a GPU in this version; available are auto, float32, float16, bfloat16"),
+        (1, {"device": "gpu"}, "float8", "model.precision: expected 'auto', 'float32', 'float16', 'bfloat16', 'int8' or 'fp8', got 'float8'"),
+        (0, {"device": "tpu"}, "auto", "workers.device: expected 'auto', 'cpu' or 'gpu', got 'tpu'"),
+    ],
+)
+def test_a_device_or_a_precision_that_is_not_there(
+    refused: Callable[..., str], machine: Callable[[int], None], gpus: int, workers: dict[str, Any], precision: str, words: str
+) -> None:
+    machine(gpus)
+    assert words in refused(2, workers=workers, model=NATIVE | {"precision": precision})
+
+
+def test_what_a_cluster_has_is_seen_by_who_joins_it(embed: Embed, tmp_path: Path) -> None:
+    cluster = {"ray": {"address": "127.0.0.1:1"}, "model": NATIVE | {"precision": "float16"}}
+    answer = embed(name="plan", **cluster)
+    assert (answer.code, answer["device"], answer["ray_address"]) == (0, "gpu", "127.0.0.1:1")
+    refused = embed(name="plan", workers={"device": "cpu"}, **cluster)
+    assert refused.code == 2 and "precision='float16' does not exist on a CPU" in refused.errors
+
+
+def test_plan_opens_the_tokenizer_once(embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, open_tokenizer = [], ModelDescription.open_tokenizer
+    monkeypatch.setattr(ModelDescription, "open_tokenizer", lambda described: opened.append(described) or open_tokenizer(described))
+    answer = embed(name="plan", model={"engine": "native", "source": str(TinyBert().write(tmp_path / "model"))})
+    assert answer.code == 0 and answer["lengths"] and answer["dimensions"] == TinyBert().hidden and len(opened) == 1
 
 
 @pytest.mark.parametrize("tokenizer", ["{}", None])

@@ -120,6 +120,17 @@ def test_an_interrupted_run_goes_on_from_what_is_committed(configure: Configure)
     assert differences(open_folder(undisturbed.output.uri), open_folder(config.output.uri)) == []
 
 
+def test_an_unfinished_dataset_stays_on_its_kind_of_device_and_a_finished_one_needs_none(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.pool.ray_session.count_gpus", lambda: 8)
+    with pytest.raises(Interrupted):
+        run_and_interrupt(configure("InterruptingEngine", workers={"device": "cpu"}))
+    with monkeypatch.context() as patched, pytest.raises(UsageError, match=r"workers\.device: cpu -> gpu: this dataset was begun on a CPU"):
+        patched.setattr("jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
+        run(configure("InterruptingEngine", workers={"device": "gpu"}))
+    run(configure("InterruptingEngine", workers={"device": "cpu"}))
+    assert run(configure("InterruptingEngine", workers={"device": "gpu"})).rows_embedded == 0
+
+
 def test_shards_that_were_published_and_not_committed_are_adopted(configure: Configure) -> None:
     config = configure()
     run(config)

@@ -54,19 +54,6 @@ def test_no_text_no_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     assert capsys.readouterr().out == ""
 
 
-def test_a_plan_refuses_a_precision_that_no_run_has(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a text\n", encoding="utf-8")
-    config = tmp_path / "job.yaml"
-    for device, precision, code in (("auto", "int8", 2), ("cpu", "float16", 2), ("auto", "float16", 0), ("cpu", "float32", 0)):
-        config.write_text(
-            f"model: {{source: '{MODEL}', precision: {precision}}}\ncorpus: {{files: ['{tmp_path}/*.txt']}}\n"
-            f"output: {{uri: '{tmp_path}/out'}}\nworkers: {{device: {device}}}\n",
-            encoding="utf-8",
-        )
-        assert cli.main(["plan", str(config)]) == code
-        assert (precision in capsys.readouterr().err) == bool(code)
-
-
 def test_bench_counts_real_tokens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     made_up = answer(capsys, "bench", MODEL, "--device", "cpu", "--lengths", "32", "--documents", "4", "--repeats", "1")
     assert (made_up["documents"], made_up["tokens"], made_up["longest"]) == (4, 4 * 32, 32)

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from jobs.config import JobConfig
 from jobs.corpus.reading import read_rows
-from jobs.engine import Output
+from jobs.engine import Output, Preview
 from jobs.plan.files import Plan
 from jobs.plan.listing import survey_files
-from jobs.plan.planning import make_plan
+from jobs.plan.planning import check_columns, make_plan
+from jobs.plan.survey import Prospect
 
 FINGERPRINT = {
     "model.engine": "native",
@@ -32,6 +33,12 @@ def job(folder: Path, **sections: dict[str, Any]) -> JobConfig:
     for name, values in sections.items():
         settings.setdefault(name, {}).update(values)
     return JobConfig.model_validate(settings).anchored(folder)
+
+
+def prospect(config: JobConfig, engine: Preview | None = None, device: str = "cpu") -> Prospect:
+    """As jobs.preflight.look_ahead finds it, with no engine to ask."""
+    engine, files = engine or Preview(), survey_files(config.corpus)
+    return Prospect(device, engine, files, check_columns(config, files, engine.outputs))
 
 
 def planned(config: JobConfig, device: str = "cpu", limit: int | None = None) -> Plan:
