@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from encoder.errors import InputError, ModelConfigError, TokenizerError
+from encoder.glued_prompt import warn_where_words_are_lost
 
 if TYPE_CHECKING:
     import tokenizers
@@ -58,6 +59,8 @@ class Tokenizer:
             raise TokenizerError(f"{folder}: the tokenizer gives a single text token types other than 0, which is not supported.")
         self._require_room_for_text(folder, len(probe))
         self._check_vocabulary(folder, vocab_size)
+        if prompt:
+            warn_where_words_are_lost(self._tokenizer, prompt)
         self._cuts_left = truncation_side(folder) == "left"
 
     def _require_room_for_text(self, folder: Path, probe_tokens: int) -> None:

@@ -55,7 +55,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--text", action="append", metavar="TEXT", help="a text to embed; may be given several times. Without it stdin is read, a text a line")
-    parser.add_argument("--prompt", help="a text put before each, or the name of one of the model's prompts")
+    parser.add_argument("--prompt", help="a text put before each as it stands (end it with a blank), or the name of one of the model's prompts")
     parser.add_argument("--pooling", choices=POOLINGS, help="rather than the model's own")
     parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=None, help="scale vectors to length 1, or not, whatever the model says")
     parser.add_argument("--dimensions", type=positive, metavar="N", help="keep the first N numbers of each vector")
