@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as C
 from dataclasses import dataclass
 
-from encoder.kernels.driver import TensorMap, launch, resident_blocks, tensor_map
+from encoder.kernels.cuda_driver import TensorMap, launch, resident_blocks, tensor_map
 from encoder.kernels.kernel import KernelModule
 
 TILE_M, TILE_K, THREADS = 128, 64, 384

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as C
 from typing import NamedTuple
 
-from encoder.kernels.driver import TensorMap, launch, resident_blocks, tensor_map
+from encoder.kernels.cuda_driver import TensorMap, launch, resident_blocks, tensor_map
 from encoder.kernels.hopper_gemm import THREADS, TILE_K, TILE_M
 from encoder.kernels.kernel import KernelModule
 
