@@ -133,8 +133,11 @@ def _text(value: bytes | str) -> str:
 
 
 def _uuid(index: int, amd: bool) -> str:
-    """GPU-xxxxxxxx-xxxx-…, as nvidia-smi prints it, asked of the driver: CuPy's own copy of it ends at the first zero byte. "" where it cannot be had."""
-    get, get_uuid = ("hipDeviceGet", "hipDeviceGetUuid") if amd else ("cuDeviceGet", "cuDeviceGetUuid")
+    """GPU-xxxxxxxx-xxxx-…, as nvidia-smi prints it; of a part of a card (MIG) its own. "" where it cannot be had.
+
+    Asked of the driver: CuPy's own copy ends at the first zero byte.
+    """
+    get, get_uuid = ("hipDeviceGet", "hipDeviceGetUuid") if amd else ("cuDeviceGet", "cuDeviceGetUuid_v2")
     device, raw = ctypes.c_int(), (ctypes.c_ubyte * 16)()
     try:
         driver = ctypes.CDLL("libamdhip64.so" if amd else "libcuda.so.1")

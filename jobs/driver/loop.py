@@ -55,7 +55,7 @@ def drive(
 class _Loop:
     def __init__(self, driver: Driver, pool: Pool, ledger: Ledger, meter: Meter) -> None:
         self._driver, self._pool, self._ledger, self._meter = driver, pool, ledger, meter
-        self._working: set[int] = set()
+        self._working: dict[int, Ready] = {}
         self._warned: set[str] = set()
         self.outcome: tuple[Failed, ...] | None = None
 
@@ -64,16 +64,23 @@ class _Loop:
             case Progress():
                 self._meter.progress(event, time.monotonic())
             case Ready():
-                self._working.add(worker)
-                log.debug("worker %d is ready on %s (%s), after %.1f s", worker, event.host, event.device_name, event.seconds_to_load)
+                self._warn_of_shared_card(event)
+                self._working[worker] = event
+                device = f"{event.device_name} {event.device_uuid}".rstrip()
+                log.debug("worker %d is ready on %s (%s), after %.1f s", worker, event.host, device, event.seconds_to_load)
             case Died():
-                self._working.discard(worker)
+                self._working.pop(worker, None)
                 log.warning("worker %d: %s", worker, event.error)
             case Failed():
                 self._meter.given_back(event.partition)
                 self._warn(event.message + (f"\n{event.traceback}" if event.kind == "defect" else ""))
         self._meter.workers = len(self._working)
         self.do(self._driver.handle(worker, event))
+
+    def _warn_of_shared_card(self, ready: Ready) -> None:
+        if ready.device_uuid and any(ready.device_uuid == other.device_uuid for other in self._working.values()):
+            advice = "each should have its own; look at what sets CUDA_VISIBLE_DEVICES inside Ray's workers"
+            self._warn(f"two workers on {ready.host} compute on the same card, {ready.device_uuid}: {advice}")
 
     def _warn(self, message: str) -> None:
         """Once: a file that changed fails each of its partitions with the same words."""

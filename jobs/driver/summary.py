@@ -13,6 +13,7 @@ from jobs.dataset.receipt_table import sum_lengths
 class Summary:
     """The dataset: rows_*, documents, tokens, tokens_dropped, shards, output_bytes, token_lengths (percentiles).
 
+    devices: how many shards each card (UUID) or processor computed; of more than 16 only their number, under "".
     first_quarantined: the first entry of the quarantine, None where nothing was refused or it cannot be read.
 
     This run: committed_before (shards that a commit named, or that were adopted, when it began), rows_embedded, tokens_embedded, seconds (all of it),
@@ -32,6 +33,7 @@ class Summary:
     shards: int
     output_bytes: int
     token_lengths: dict[str, int]
+    devices: dict[str, int]
     first_quarantined: dict[str, Any] | None
     committed_before: int
     rows_embedded: int
@@ -83,6 +85,7 @@ def summarise(
         shards=totals.shards,
         output_bytes=totals.shard_bytes + totals.quarantine_bytes,
         token_lengths=length_percentiles(sum_lengths(manifest.shards)),
+        devices=manifest.root["provenance"].get("device", {}),
         first_quarantined=first_quarantined,
         committed_before=effort.committed_before,
         rows_embedded=rows,

@@ -22,11 +22,11 @@ class Driver:
     def cuDeviceGet(self, handle: object, index: int) -> int:
         return 0 if index == 0 else 101
 
-    def cuDeviceGetUuid(self, raw: bytearray, handle: object) -> int:
+    def cuDeviceGetUuid_v2(self, raw: bytearray, handle: object) -> int:
         raw[:] = bytes(range(16))
         return 0
 
-    hipDeviceGet, hipDeviceGetUuid = cuDeviceGet, cuDeviceGetUuid
+    hipDeviceGet, hipDeviceGetUuid = cuDeviceGet, cuDeviceGetUuid_v2
 
 
 def install_cupy(monkeypatch: pytest.MonkeyPatch, *, count: int = 1, hip: bool = False, fault: Exception | None = None) -> None:

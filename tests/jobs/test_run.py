@@ -64,6 +64,7 @@ def test_every_row_comes_out_with_its_vector(configure: Configure) -> None:
     assert (summary.rows_in, summary.rows_out, summary.rows_quarantined, summary.committed_before) == (ROWS, ROWS, 0, 0)
     assert summary.tokens == sum(len(f"text number {row}") for row in range(ROWS)) and summary.shards == len(list(Path(config.output.uri).glob("data/*")))
     assert summary.rows_embedded == ROWS and summary.tokens_per_s > 0 and 0 < summary.seconds_embedding < summary.seconds
+    assert list(summary.devices.values()) == [summary.shards]
     assert sum(summary.stage_shares.values()) == pytest.approx(1, abs=0.01) and summary.bound
     manifest = read_manifest(open_folder(config.output.uri))
     assert manifest is not None and manifest.totals.rows_out == ROWS and manifest.root["fingerprint"] == engines.PlainEngine().fingerprint()
