@@ -1,7 +1,7 @@
 """Texts in, embeddings out: BERT-like encoders on a CPU or a GPU, without torch. Knows nothing of Ray or of the job.
 
 sources, config, description     where a model is, what its folder says, and what the options make of it
-documents, tokenizer             what a caller hands over -> pieces -> token ids
+documents, tokenizer             what a caller hands over -> pieces -> token ids (glued_prompt: where a prompt would swallow some)
 stream, windows, batching        batches of texts -> windows -> packed batches, and batches of embeddings again; the stages overlap
 runner, turns, busy, channel     the threads that keep the device busy, and what passes between threads
 models/, pooling                 the forward pass, written over ops/; kernels/ below it

@@ -14,7 +14,7 @@ from numbers import Integral
 from pathlib import Path
 
 from encoder.config import DenseConfig, ModelConfig, Normalize, read_model_config
-from encoder.errors import ModelConfigError
+from encoder.errors import ModelConfigError, refused_files
 from encoder.sources import LocalModel, fetch_model, files_digest
 from encoder.tokenizer import Tokenizer, tokenizer_files, tokenizer_limit, truncation_side
 from encoder.weights import MOVE_OTHERS, find_weights, weight_files
@@ -98,6 +98,7 @@ class ModelDescription:
         }
 
 
+@refused_files("opening the model")
 def describe(
     source: str | os.PathLike[str],
     *,

@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class EncoderError(Exception):
     """Anything the encoder refuses; the message is meant for the person at the keyboard."""
@@ -46,3 +49,12 @@ class InputError(EncoderError):
 
 class DeviceError(EncoderError):
     """No usable device, or a precision that the device or this version does not have."""
+
+
+@contextlib.contextmanager
+def refused_files(what: str) -> Iterator[None]:
+    """A file that the operating system refuses (no permission, a name too long, a loop of links) as a SourceError. what: was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(f"{what}: {error.filename or 'a file'}: {error.strerror or error}; check the name and this user's permissions.") from error

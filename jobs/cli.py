@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from jobs.allocators import return_memory_at_once
 from jobs.commands import job, model
+from jobs.commands.parser import HelpAsked, Parser
 from jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
 from jobs.standard_output import AnswerLost, claim_standard_output, write_answer
 
@@ -35,22 +36,8 @@ EPILOG = """exit codes:
 """
 
 
-class HelpAsked(Exception):
-    """--help, wherever it stands among the arguments: the text is the answer."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Raises what argparse would print, so that a wrong argument is an error like any other (and JSON with --json), and help an answer like any other."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (`{self.prog} --help` shows what there is)")
-
-    def print_help(self, file: object = None) -> NoReturn:
-        raise HelpAsked(self.format_help().rstrip())
-
-
 def build_parser() -> argparse.ArgumentParser:
-    """All commands. Each sets `command`, which makes the answer, and `show`, which puts it into words."""
+    """All commands. Each sets `command`, which makes the answer, `show`, which puts it into words, and `parser`, its own."""
     shared = Parser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print the answer as one JSON object on stdout, and nothing else there")
     shared.add_argument("--verbose", action="store_true", help="log every choice, and show the traceback of every error")
@@ -58,16 +45,18 @@ def build_parser() -> argparse.ArgumentParser:
         prog="embermill",
         description="Embed a corpus: texts in Parquet, JSONL, CSV or plain text become vectors in Parquet shards, on every GPU or core there is.",
         epilog=EPILOG,
+        parents=[shared],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND", dest="name")
     for room in ROOMS:
         for entry in room.COMMANDS:
             sub = commands.add_parser(entry.name, help=entry.help, description=entry.description or entry.help, parents=[shared], allow_abbrev=False)
             entry.add_arguments(sub)
-            sub.set_defaults(command=entry.answer, show=entry.show)
+            sub.set_defaults(command=entry.answer, show=entry.show, parser=sub)
     return parser
 
 
@@ -76,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json, verbose = "--json" in arguments, "--verbose" in arguments
     try:
-        answer, words = _answer(arguments)
+        answer, words = _answer(arguments, verbose)
         if as_json or words:
             write_answer(json.dumps(answer) if as_json else words)
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # a library that would end the process is no end of ours
@@ -84,13 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def _answer(arguments: Sequence[str]) -> tuple[dict[str, object], str]:
+def _answer(arguments: Sequence[str], verbose: bool) -> tuple[dict[str, object], str]:
     parser = build_parser()
     _check_command(arguments)
     try:
-        parsed = parser.parse_args(arguments)
+        parsed, unknown = parser.parse_known_args(arguments)
     except HelpAsked as help:
         return {"usage": str(help)}, str(help)
+    if unknown:
+        parsed.parser.refuse(unknown)
     if parsed.version:
         from importlib.metadata import version
 
@@ -98,8 +89,8 @@ def _answer(arguments: Sequence[str]) -> tuple[dict[str, object], str]:
     if parsed.name is None:
         return {"usage": parser.format_help().rstrip()}, parser.format_help().rstrip()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    logging.getLogger("jobs").setLevel(logging.DEBUG if parsed.verbose else logging.INFO)
-    logging.getLogger("encoder").setLevel(logging.DEBUG if parsed.verbose else logging.WARNING)
+    logging.getLogger("jobs").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("encoder").setLevel(logging.DEBUG if verbose else logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the answer, whatever a library thinks
         answer = parsed.command(parsed)
         return answer, parsed.show(answer)

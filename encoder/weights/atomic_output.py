@@ -68,11 +68,21 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Paths of all files, relative to the folder. OSError for a folder that cannot be looked into: nobody knows what it holds."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, _, names in os.walk(folder, onerror=fail):
+        yield from (Path(parent, name).relative_to(folder) for name in names)
+
+
 def _replace_folder(new: Path, target: Path) -> None:
     if not target.exists():
         new.rename(target)
         return
-    foreign = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file() and not (new / path.relative_to(target)).is_file())
+    foreign = sorted(str(path) for path in _files_below(target) if not (new / path).is_file())
     if foreign:
         wanted = "expected a new folder, an empty one, or one with no files but those written now (the same format again); name another or move them away"
         raise EncoderError(f"{target} holds other files ({', '.join(foreign[:8])}): {wanted}.")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder.errors import EncoderError, WeightsError
+from encoder.errors import EncoderError, WeightsError, refused_files
 from encoder.weights import NAME_FILE, find_weights, open_weights
 from encoder.weights.atomic_output import file_to_be, folder_to_be, require_replaceable
 from encoder.weights.bert_shapes import check_config, check_shapes
@@ -52,6 +52,7 @@ class ConvertReport:
         return f"{self.target}: {what}, all equal to the source's at that precision" + (f"; dropped {', '.join(self.dropped)}" if self.dropped else "")
 
 
+@refused_files("converting")
 def convert(
     src: str | Path,
     dst: str | Path,
@@ -66,7 +67,7 @@ def convert(
 
     to: safetensors, mpk, mpk.gz or bpk; dst's suffix where not given. mapping: bert, minilm, masked or st; the source's own where not given,
     else bert. precision: full (F32), half (F16) or the source's own. align: 64, 256 or 4096, for mpk. Raises WeightsError for weights that
-    cannot be converted and EncoderError for arguments that make no sense.
+    cannot be converted, SourceError for files that cannot be read, and EncoderError for arguments that make no sense.
     """
     started = time.perf_counter()
     src, dst = Path(src), Path(dst)

@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from encoder.errors import refused_files
 from encoder.weights import NAME_FILE, find_weights, open_weights
 from encoder.weights.burn_names import find_architecture
 from encoder.weights.burn_record import BurnRecord
@@ -14,12 +15,13 @@ from encoder.weights.model_folder import transformer_folder
 from encoder.weights.source import WeightSource
 
 
+@refused_files("inspecting")
 def inspect(path: str | Path) -> dict[str, Any]:
     """One JSON object about a weight file (or the one of a model folder), from its header alone.
 
     format, burn_version (null where the file does not say), era (which releases write files like it), architecture (bert, minilm, masked, st
     or null), layers, metadata, parameters (elements in all), file_bytes, trailing_bytes (behind the last tensor), and tensors: name, shape,
-    dtype, bytes (a count) and id of each, in file order. Raises WeightsError.
+    dtype, bytes (a count) and id of each, in file order. Raises WeightsError, or SourceError for a place that cannot be read.
     """
     path = Path(path)
     file = find_weights(transformer_folder(path), advice=NAME_FILE) if path.is_dir() else path

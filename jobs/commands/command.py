@@ -37,10 +37,20 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def positive_rate(text: str) -> float:
     """An argument that is so much in a second."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return number
+
+
+def filled(text: str) -> str:
+    """An argument that names something: the empty string would be taken for the folder one is in."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got an empty one")
+    return text
 
 
 def positive(text: str) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from jobs.commands import report
-from jobs.commands.command import Answer, Command, positive, positive_rate, progress_bar
+from jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="the job's YAML file; every key is explained in configs/reference.yaml")
+    parser.add_argument("config", type=filled, metavar="CONFIG", help="the job's YAML file; every key is explained in configs/reference.yaml")
     example = "override one key, for example --set workers.count=4; may be given several times"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=example)
 
@@ -17,7 +17,7 @@ def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config_arguments(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="embed only the first N rows, into a dataset of their own")
-    parser.add_argument("--events", metavar="FILE", help="append one JSON line to FILE for each committed shard")
+    parser.add_argument("--events", type=filled, metavar="FILE", help="append one JSON line to FILE for each committed shard")
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -50,7 +50,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
 
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+    parser.add_argument("output", type=filled, metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
 
 
 def status(arguments: argparse.Namespace) -> Answer:

