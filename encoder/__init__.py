@@ -5,7 +5,7 @@ documents, tokenizer             what a caller hands over -> pieces -> token ids
 stream, windows, batching        batches of texts -> windows -> packed batches, and batches of embeddings again; the stages overlap
 runner, turns, busy, channel     the threads that keep the device busy, and what passes between threads
 models/, pooling                 the forward pass, written over ops/; kernels/ below it
-weights/                         every format behind one face
+weights/, parameters             every format behind one face, and every tensor of a model accounted for
 throughput, gpu_profile, random_model   how fast it is here
 
 Importing this costs next to nothing: each name is loaded when it is first used.

@@ -20,13 +20,12 @@ from encoder.errors import DeviceError
 from encoder.models import get_architecture
 from encoder.ops import get_ops
 from encoder.ops.base import Activations, DeviceBatch, Ops
+from encoder.parameters import open_parameters
 from encoder.pooling import plan_head
 from encoder.runner import Runner
 from encoder.stream import Budget, encode_stream
 from encoder.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool, tokenizer_files
 from encoder.turns import SHORT_TURNS
-from encoder.weights import open_weights
-from encoder.weights.loader import match_parameters
 from encoder.windows import EncodedBatch
 
 # Packed batches that are cut together. On a CPU documents are sorted to fill blocks; a card computes any mixture alike, and a batch then goes at once.
@@ -178,12 +177,8 @@ def _may_leave_no_text(description: ModelDescription) -> bool:
 def _plan_forward(description: ModelDescription, ops: Ops) -> Any:
     """Weights -> planned layers: packed batch to embeddings [B, E]."""
     config = description.config.transformer
-    architecture = get_architecture(config.model_type)
-    source = open_weights(description.weights_file)
-    try:
-        model = architecture.build(config, match_parameters(source, architecture.name_table(config)), ops)
-    finally:
-        source.close()
+    with open_parameters(description) as parameters:
+        model = get_architecture(config.model_type).build(config, parameters, ops)
     head = plan_head(ops, description.pooling, description.head, dimensions=description.truncated_to, normalize=description.normalize)
 
     def forward(batch: DeviceBatch) -> Activations:

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from encoder.config import DenseConfig, Normalize
 from encoder.ops.base import Activations, DeviceBatch, Ops
-from encoder.weights import MOVE_OTHERS, find_weights, open_weights
-from encoder.weights.loader import NameTable, match_parameters
+from encoder.parameters import open_dense
 
 Head = Callable[[Activations, DeviceBatch], Activations]
 
@@ -42,14 +39,5 @@ def plan_head(ops: Ops, pooling: str, modules: Sequence[DenseConfig | Normalize]
 def _plan_module(ops: Ops, module: DenseConfig | Normalize) -> Callable[[Activations], Activations]:
     if isinstance(module, Normalize):
         return ops.l2_normalize
-    weight, bias = _read_dense(module)
-    return ops.dense(weight, bias, module.activation)
-
-
-def _read_dense(module: DenseConfig) -> tuple[np.ndarray, np.ndarray | None]:
-    """weight [out, in] and bias [out] of a sentence-transformers Dense module."""
-    shapes: dict[str, tuple[int, ...]] = {"linear.weight": (module.out_features, module.in_features)}
-    if module.bias:
-        shapes["linear.bias"] = (module.out_features,)
-    parameters = match_parameters(open_weights(find_weights(module.folder, advice=MOVE_OTHERS)), NameTable(shapes))
-    return parameters["linear.weight"], parameters["linear.bias"] if module.bias else None
+    with open_dense(module) as parameters:
+        return ops.dense(parameters["linear.weight"], parameters["linear.bias"] if module.bias else None, module.activation)

@@ -40,12 +40,17 @@ class NativeEngine:
 
     @classmethod
     def preview(cls, model: ModelConfig, device: str) -> Preview:
-        """From the model's folder alone. UsageError for a precision that the device does not have, and for a tokenizer that could not feed the model a text."""
+        """From the model's folder alone, the headers of its weights included.
+
+        UsageError for a precision that the device does not have, for weights that are not this model's, and for a tokenizer that could not feed it a text.
+        """
         from encoder.device import resolve_precision
+        from encoder.parameters import require_parameters
 
         description = _described(model)
         with model_errors():
             resolve_precision(model.precision, device)
+            require_parameters(description)
             tokenizer = description.open_tokenizer()
         return Preview(_outputs(description.dimension), lambda texts: tokenizer.tokenize(texts).num_tokens, description.max_tokens)
 

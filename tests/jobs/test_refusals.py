@@ -6,6 +6,7 @@ holds each against both commands. Where the two must differ, the case is one of 
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save
 
 from encoder.description import ModelDescription
 from jobs import cli
@@ -83,6 +86,17 @@ ENGINE = """class Engine:
     def embed(self, texts): ...
 """
 EXPECTED_CLASS = "expected a class with the methods fingerprint, outputs, embed (the protocol: jobs.engine.Engine), got"
+
+DENSE = {
+    "model/modules.json": [
+        {"type": "sentence_transformers.models.Transformer", "path": ""},
+        {"type": "sentence_transformers.models.Pooling", "path": "1"},
+        {"type": "sentence_transformers.models.Dense", "path": "2"},
+    ],
+    "model/1/config.json": {"word_embedding_dimension": MODEL.hidden},
+    "model/2/config.json": {"in_features": MODEL.hidden, "out_features": 8, "bias": False},
+}
+OF_ANOTHER_DENSE = save({"linear.weight": np.ones((2, 2), np.float32)})
 
 CONFIGURATION = [
     Case("unknown key `model.dimension`: did you mean `model.dimensions`?", model={"dimension": 8}),
@@ -167,7 +181,18 @@ OPTIONS = [
     native("no tokenizer.json and no vocab.txt", files={"model/tokenizer.json": None, "model/vocab.txt": None}),
     native("tokenizer.json: not a tokenizer that this version", files={"model/tokenizer.json": "{}"}),
     native("truncation_side: expected left or right, got 'top'", files={"model/tokenizer_config.json": {"truncation_side": "top"}}),
-    native("the tokenizer makes ids up to", config={"vocab_size": 8}),
+    native("the tokenizer makes ids up to 47", files={"model/tokenizer.json": None, "model/vocab.txt": "\n".join([*MODEL.vocab, "more"])}),
+]
+
+WEIGHTS = [
+    native("model.safetensors: does not hold this model's parameters: missing (16): encoder.layer.2.", config={"num_hidden_layers": 3}),
+    native("of another shape (1): embeddings.position_embeddings.weight [40, 30] instead of [41, 30]", config={"max_position_embeddings": 41}),
+    native("model.safetensors, byte 8: not a valid safetensors file", files={"model/model.safetensors": b"\0" * 16}),
+    native("this is a pickle", files={"model/model.safetensors": b"PK\3\4" + bytes(60)}),
+    native("model.mpk: expected a BERT as bert-burn", files={"model/model.safetensors": None, "model/model.mpk": b"\x82\xa4item\xc0\xa4more\xc0" + bytes(60)}),
+    native("expected a weight_map of tensors", files={"model/model.safetensors": None, "model/model.safetensors.index.json": {"weight_map": {}}}),
+    native("model/2: no weight file", files=DENSE),
+    native("linear.weight [2, 2] instead of [8, 30]", files=DENSE | {"model/2/model.safetensors": OF_ANOTHER_DENSE}),
 ]
 
 DEVICES = [
@@ -224,11 +249,16 @@ PLACES = [
     Case("made by another version: expected plan_format", files={"out/_embermill/plan/000001/root.json": {"plan_format": 99}}),
 ]
 
-CASES = [*CONFIGURATION, *ENGINES, *SOURCES, *ARCHITECTURES, *OPTIONS, *DEVICES, *CORPUS, *PLACES]
+CASES = [*CONFIGURATION, *ENGINES, *SOURCES, *ARCHITECTURES, *OPTIONS, *WEIGHTS, *DEVICES, *CORPUS, *PLACES]
 
 
 SEEN_BY_RUN_ALONE = [
     python("tests.jobs.engines:BrokenEngine", "could not be made: ValueError: broken", because="an engine is made, weights and all, by a worker"),
+    native(
+        "model.mpk.gz, byte 0: not a Burn record",
+        files={"model/model.safetensors": None, "model/model.mpk.gz": gzip.compress(b"no record")},
+        because="unpacking a gzipped record is most of the work of loading it",
+    ),
     Case("ray.address: 127.0.0.1:1: nobody listens there", ray={"address": "127.0.0.1:1"}, because="a plan joins no cluster, and says so"),
 ]
 
