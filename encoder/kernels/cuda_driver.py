@@ -40,7 +40,7 @@ def tensor_map(address: int, rows: int, columns: int, box_rows: int, precision: 
 
 
 def launch(kernel: Kernel, blocks: int, stream: int, *arguments: TensorMap | Any) -> None:
-    """arguments: maps and ctypes values, in the kernel's order."""
+    """arguments: maps and ctypes values, in the kernel's order; the driver copies them before this returns, also into a graph that is being captured."""
     pointers = (C.c_void_p * len(arguments))(*(a.address if isinstance(a, TensorMap) else C.addressof(a) for a in arguments))
     function = C.c_void_p(kernel.function.ptr)
     _check(_driver().cuLaunchKernel(function, blocks, 1, 1, *kernel.block, 1, 1, kernel.shared_bytes, C.c_void_p(stream), pointers, None), "launch a kernel")

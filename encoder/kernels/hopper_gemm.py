@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as C
 from dataclasses import dataclass
 
-from encoder.kernels.cuda_driver import TensorMap, launch, resident_blocks, tensor_map
+from encoder.kernels.cuda_driver import launch, resident_blocks, tensor_map
 from encoder.kernels.kernel import KernelModule
 
 TILE_M, TILE_K, THREADS = 128, 64, 384
@@ -54,7 +54,6 @@ class HopperGemm:
         self.kernel = self.module.kernel("gemm_wgmma", (THREADS,), self.tile.shared_bytes)
         self.blocks = resident_blocks(self.kernel, self.tile.cluster, multiprocessors)
         self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.cluster, precision)
-        self.maps: dict[tuple[int, int, int], tuple[TensorMap, TensorMap]] = {}
 
     @staticmethod
     def fits(outputs: int, inputs: int) -> bool:
@@ -62,8 +61,7 @@ class HopperGemm:
         return outputs % CHOSEN.columns == 0 and inputs % TILE_K == 0
 
     def __call__(self, x: int, out: int, rows: int, stream: int) -> None:
-        if (x, out, rows) not in self.maps:
-            self.maps[x, out, rows] = tensor_map(x, rows, self.inputs, TILE_M, self.precision), tensor_map(out, rows, self.outputs, 64, self.precision)
-        x_map, out_map = self.maps[x, out, rows]
+        x_map = tensor_map(x, rows, self.inputs, TILE_M, self.precision)
+        out_map = tensor_map(out, rows, self.outputs, 64, self.precision)
         sizes = C.c_int(rows), C.c_int(self.outputs), C.c_int(self.inputs)
         launch(self.kernel, self.blocks, stream, x_map, self.weight_map, out_map, C.c_uint64(self.bias), *sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as C
 from typing import NamedTuple
 
-from encoder.kernels.cuda_driver import TensorMap, launch, resident_blocks, tensor_map
+from encoder.kernels.cuda_driver import launch, resident_blocks, tensor_map
 from encoder.kernels.hopper_gemm import THREADS, TILE_K, TILE_M
 from encoder.kernels.kernel import KernelModule
 
@@ -54,7 +54,6 @@ class HopperNorm:
         self.kernel = self.module.kernel("gemm_norm", (THREADS,), self.tile.shared_bytes)
         self.blocks = resident_blocks(self.kernel, rows * columns, multiprocessors)
         self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.parts // rows, precision)
-        self.maps: dict[tuple[int, int, int], tuple[TensorMap, TensorMap]] = {}
 
     @staticmethod
     def fits(outputs: int, inputs: int) -> bool:
@@ -62,8 +61,6 @@ class HopperNorm:
         return outputs in ROW_TILES and inputs % TILE_K == 0
 
     def __call__(self, x: int, residual: int, out: int, rows: int, stream: int) -> None:
-        if (x, residual, rows) not in self.maps:
-            x_map = tensor_map(x, rows, self.inputs, TILE_M // self.tile.blocks, self.precision)
-            self.maps[x, residual, rows] = x_map, tensor_map(residual, rows, self.outputs, TILE_M, self.precision)
-        x_map, residual_map = self.maps[x, residual, rows]
+        x_map = tensor_map(x, rows, self.inputs, TILE_M // self.tile.blocks, self.precision)
+        residual_map = tensor_map(residual, rows, self.outputs, TILE_M, self.precision)
         launch(self.kernel, self.blocks, stream, x_map, self.weight_map, residual_map, *self.constants, C.c_uint64(out), C.c_int(rows), C.c_int(self.inputs))
