@@ -29,6 +29,8 @@ def look_ahead(config: JobConfig, limit: int | None = None) -> Prospect:
     """A new dataset (of the corpus's first `limit` rows), once it is sure that a plan can be made of corpus, model and device. UsageError and DataError."""
     device = resolve_device(config)
     engine = preview_engine(config.model, device, search_path=(str(Path.cwd()),))
+    if device == "gpu" and config.ray.address is None and config.model.engine == "native":
+        _require_gpu_library()
     files = survey_files(config.corpus, limit)
     return Prospect(device, engine, files, check_columns(config, files, engine.outputs))
 
@@ -43,6 +45,15 @@ def resolve_device(config: JobConfig, planned_device: str | None = None) -> str:
     from jobs.pool.ray_session import private_placement
 
     return private_placement(config.workers, planned_device).device
+
+
+def _require_gpu_library() -> None:
+    """Workers of a private Ray run in the driver's own environment; those of a cluster have theirs, and say so themselves."""
+    from jobs.pool.ray_session import gpu_library_here
+
+    if not gpu_library_here():
+        extras = "embermill[cuda12], [cuda13] or [rocm]"
+        raise UsageError(f"workers.device: gpu: CuPy is not installed here: install the extra for your card ({extras}), or say workers.device: cpu")
 
 
 def _require_free_place(config: JobConfig, folder: Folder) -> None:

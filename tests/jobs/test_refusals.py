@@ -35,7 +35,8 @@ class Case:
     """words: in what is said. `{here}` in any text is the test's folder.
 
     model, corpus, output, workers, ray: keys of the configuration. files: path -> its content (bytes, text, JSON, a table), None for one that goes away;
-    what ends in / is a folder. config: what config.json of the model says otherwise. gpus: of the machine. because: why run alone can see it.
+    what ends in / is a folder. config: what config.json of the model says otherwise. gpus, cupy: of the machine.
+    because: why run alone can see it.
     """
 
     words: str
@@ -48,6 +49,7 @@ class Case:
     files: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     gpus: int = 0
+    cupy: bool = False
     because: str = ""
 
     def sections(self, here: Path) -> dict[str, dict[str, Any]]:
@@ -198,6 +200,9 @@ WEIGHTS = [
 DEVICES = [
     Case("workers.device: gpu: Ray finds no GPU here", workers={"device": "gpu"}),
     Case("workers.count: 3 workers were asked for, each on a GPU of its own; there are 2", workers={"device": "gpu", "count": 3}, gpus=2),
+    native("workers.device: gpu: CuPy is not installed here: install the extra for your card", workers={"device": "gpu", "count": 1}, gpus=1),
+    native("precision='float16' does not exist on a CPU", precision="float16", gpus=1),
+    native("precision='int8' does not exist on a GPU", precision="int8", gpus=1, cupy=True),
     native("precision='float16' does not exist on a CPU in this version; available are auto, float32", precision="float16", workers={"device": "cpu"}),
     native("precision='float16' does not exist on a CPU", precision="float16", workers={"device": "cpu"}, gpus=1),
     native("precision='bfloat16' does not exist on a CPU", precision="bfloat16"),
@@ -279,6 +284,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prepare(case: Case, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine, the model and the files of a case."""
     monkeypatch.setattr("jobs.pool.ray_session.count_gpus", lambda: case.gpus)
+    monkeypatch.setattr("jobs.pool.ray_session.gpu_library_here", lambda: case.cupy)
     if case.config:
         write_json(here / "model/config.json", MODEL.config() | case.config)
     for name, content in case.files.items():
