@@ -45,3 +45,10 @@ def partition_id(segments: tuple[Segment, ...]) -> str:
     """8 hex digits that follow from the segments and from nothing else."""
     listed = json.dumps([PLAN_FORMAT, *map(astuple, segments)], ensure_ascii=True, separators=(",", ":"))
     return hashlib.blake2b(listed.encode(), digest_size=4).hexdigest()
+
+
+def describe_partition(partition: Partition) -> str:
+    """Which partition that is, for the person at the keyboard."""
+    paths = list(dict.fromkeys(segment.path for segment in partition.segments))
+    more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+    return f"partition {partition.number} ({paths[0] if paths else 'no file'}{more})"

@@ -23,13 +23,6 @@ class Task:
     attempt: int = 0
 
 
-def describe_partition(partition: Partition) -> str:
-    """Which partition that is, for the person at the keyboard."""
-    paths = list(dict.fromkeys(segment.path for segment in partition.segments))
-    more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
-    return f"partition {partition.number} ({paths[0] if paths else 'no file'}{more})"
-
-
 @dataclass(frozen=True)
 class Ready:
     """A worker's report of itself, once its engine is loaded; the first one resolves what is `auto`.

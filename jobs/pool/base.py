@@ -1,6 +1,6 @@
 """The seam between driver and workers, with InlinePool and RayPool behind it: the driver sends tasks to workers and gets events back.
 
-A pool never loses an event of a living worker and always reports a dead one. Ray is imported in jobs.pool.ray_pool only.
+A pool never loses an event of a living worker and always reports a dead one. Ray is imported in jobs.pool.ray_pool and ray_session alone.
 """
 
 from __future__ import annotations

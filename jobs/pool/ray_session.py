@@ -84,8 +84,6 @@ class RaySession:
         )
 
     def _join(self, address: str) -> None:
-        if address.startswith("ray://"):
-            raise UsageError("ray.address: ray:// (Ray Client) is refused: use ray job submit -- embermill run CONFIG, with `address: auto`")
         require_listener(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
         runtime_env = {}
         if not submitted_with_working_dir(os.environ):

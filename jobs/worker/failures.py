@@ -6,7 +6,8 @@ import socket
 import traceback
 
 from jobs.errors import DataError, EngineError, InputChanged, Interrupted, UsageError
-from jobs.receipt import Failed, Task, describe_partition
+from jobs.partition import describe_partition
+from jobs.receipt import Failed, Task
 from jobs.storage import disk_failure
 
 
