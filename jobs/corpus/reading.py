@@ -115,15 +115,22 @@ def _first(num_rows: int, raws: Iterator[RawRows | RefusedRange]) -> Iterator[Ra
 def _refused(refused: RefusedRange, schema: RowSchema, segment: Segment, ordinal: int) -> RowBatch:
     """A batch that holds no row, only why."""
     refusal = Refusal(
-        ordinal,
-        refused.row_count,
-        None,
-        segment.path,
-        refused.first_row,
-        refused.first_byte,
-        refused.fault.reason,
-        refused.fault.error,
-        refused.fault.text_bytes,
+        row=ordinal,
+        row_count=refused.row_count,
+        id=None,
+        file=segment.path,
+        first_row=refused.first_row,
+        first_byte=refused.first_byte,
+        reason=refused.fault.reason,
+        error=refused.fault.error,
+        text_bytes=refused.fault.text_bytes,
     )
-    kept = tuple(pa.array([], kind) for _, _, kind in schema.kept)
-    return RowBatch(ordinal, refused.row_count, np.empty(0, np.int64), pa.array([], schema.id_type), pa.array([], pa.string()), kept, (refusal,))
+    return RowBatch(
+        first_row=ordinal,
+        num_rows=refused.row_count,
+        rows=np.empty(0, np.int64),
+        ids=pa.array([], schema.id_type),
+        texts=pa.array([], pa.string()),
+        kept=tuple(pa.array([], kind) for _, _, kind in schema.kept),
+        refused=(refusal,),
+    )

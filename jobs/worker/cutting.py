@@ -134,12 +134,12 @@ def join(batches: list[RowBatch]) -> RowBatch:
     if len(batches) == 1:
         return batches[0]
     return RowBatch(
-        batches[0].first_row,
-        sum(batch.num_rows for batch in batches),
-        np.concatenate([batch.rows for batch in batches]),
-        pa.concat_arrays([batch.ids for batch in batches]),
-        pa.concat_arrays([batch.texts for batch in batches]),
-        tuple(pa.concat_arrays(list(columns)) for columns in zip(*(batch.kept for batch in batches), strict=True)),
-        tuple(refusal for batch in batches for refusal in batch.refused),
-        tuple(dict.fromkeys(origin for batch in batches for origin in batch.origins)),
+        first_row=batches[0].first_row,
+        num_rows=sum(batch.num_rows for batch in batches),
+        rows=np.concatenate([batch.rows for batch in batches]),
+        ids=pa.concat_arrays([batch.ids for batch in batches]),
+        texts=pa.concat_arrays([batch.texts for batch in batches]),
+        kept=tuple(pa.concat_arrays(list(columns)) for columns in zip(*(batch.kept for batch in batches), strict=True)),
+        refused=tuple(refusal for batch in batches for refusal in batch.refused),
+        origins=tuple(dict.fromkeys(origin for batch in batches for origin in batch.origins)),
     )
