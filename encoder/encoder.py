@@ -32,6 +32,7 @@ from encoder.windows import EncodedBatch
 BATCHES_PER_WINDOW = {"cpu": 16, "gpu": 1}
 TOKENIZE_THREADS = {"cpu": 1, "gpu": 2}
 SMALLEST_WINDOW_TOKENS = 4096
+MOST_THREADS = 1024  # more than a machine has cores; each takes memory of its own, and too many of them all there is
 AMPLE_TOKENS = 16  # special tokens alone never fill as many
 
 
@@ -73,8 +74,8 @@ class Encoder:
         columns. device: "auto", "cpu" or "gpu". precision: "auto" (float32 on a CPU, float16 on a GPU), "float32", "float16", "bfloat16".
         threads: of the CPU; None means all that the process may use. Raises an EncoderError that says what to do.
         """
-        if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-            raise DeviceError(f"threads={threads!r}: expected a whole number from 1 up, or None for all that the process may use.")
+        if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS):
+            raise DeviceError(f"threads={threads!r}: expected a whole number from 1 to {MOST_THREADS}, or None for all that the process may use.")
         description = describe(
             source, weights=weights, pooling=pooling, normalize=normalize, prompt=prompt, max_tokens=max_tokens, dimensions=dimensions, revision=revision
         )

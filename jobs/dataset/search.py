@@ -68,7 +68,11 @@ def search_dataset(dataset: Dataset, query: str, *, k: int, prompt: str | None =
 
 
 def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -> np.ndarray:
-    """[E] float32. Raises UsageError where the model is not the one that made the dataset."""
+    """[E] float32. Raises UsageError where the model is not the one that made the dataset, DataError for a query that is not Unicode."""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the query is not valid Unicode (a lone surrogate at character {error.start}): replace it") from error
     model, plan, here = dataset.model, dataset.plan, (str(Path.cwd()),)
     now = describe_engine(model.model_copy(update={"precision": plan.precision}), search_path=here)
     changed = [key for key, value in plan.fingerprint.items() if now is not None and now.get(key) != value]

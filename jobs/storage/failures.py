@@ -13,7 +13,7 @@ from jobs.errors import Interrupted, JobError, UsageError
 ROOM = "make room for the dataset (and for temporary files), and run again to go on from what is committed"
 PERMISSION = "let this user write and read there, or choose another place"
 PLACE = "choose another place"
-FOLDER = "expected a folder, or a path where one can be made, and a file stands in its way: choose another place"
+FOLDER = "expected a folder (of a dataset: the output.uri of its configuration), or a path where one can be made, and a file is there: choose another place"
 _FOR_A_PERSON = {
     errno.ENOSPC: ROOM,
     errno.EDQUOT: ROOM,

@@ -292,9 +292,9 @@ def test_devices_and_precisions_that_do_not_exist(folder: Path, precision: str, 
         Encoder.from_pretrained(str(folder), device=device, precision=precision)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+@pytest.mark.parametrize("threads", [1025, 0, -1, 1.5, "2", True])
 def test_no_number_of_threads(folder: Path, threads: Any) -> None:
-    with pytest.raises(DeviceError, match=f"threads={threads!r}: expected a whole number from 1 up"):
+    with pytest.raises(DeviceError, match=f"threads={threads!r}: expected a whole number from 1 to 1024"):
         Encoder.from_pretrained(str(folder), device="cpu", threads=threads)
 
 

@@ -119,6 +119,13 @@ def test_what_every_command_takes_may_stand_before_it(capsys: pytest.CaptureFixt
     assert "there is no dataset here" in json.loads(out)["error"]["message"] and "Traceback" in err
 
 
+@pytest.mark.parametrize("command", [["status"], ["verify"], ["search"]])
+def test_a_configuration_in_place_of_its_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    (tmp_path / "job.yaml").write_text("model: {source: x}\n")
+    assert cli.main([*command, str(tmp_path / "job.yaml"), *(["a question"] if command == ["search"] else [])]) == 2
+    assert "expected a folder (of a dataset: the output.uri of its configuration)" in capsys.readouterr().err
+
+
 def test_an_unknown_key_names_the_nearest_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "job.yaml"
     config.write_text("model: {source: x}\ncorpus: {files: [a.parquet], text_colums: [text]}\noutput: {uri: out}\n")
