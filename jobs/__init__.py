@@ -9,5 +9,5 @@ shard/        a shard and its quarantine, written, published and checked
 plan/         what there is to do, fixed once  corpus/      files -> Arrow batches
 storage/      where things lie                 engine/      how a model is seen
 
-What all of them speak of: config, errors (exit codes), partition, receipt, token_lengths, wording. What their processes allocate with: allocators.
+What all of them speak of: config, errors (exit codes), remedies, partition, receipt, token_lengths, wording. What their processes allocate with: allocators.
 """

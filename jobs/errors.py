@@ -3,6 +3,7 @@
     JobError
     |-- UsageError          exit 2   a person's to mend: usage, configuration, model, device, credentials, permission, room; a dataset made with other settings
     |-- DataError           exit 3   bad data: unreadable or changed input, too much quarantine, damage found by verify
+    |   |-- MetadataDamaged          a file of the dataset's own, with what helps against it
     |   |-- InputChanged             a file that changed or vanished after planning
     |   '-- EngineError              an engine that failed on a batch, or answered with something that cannot be stored
     '-- Interrupted         exit 33  interrupted or transient; run again to resume
@@ -33,6 +34,20 @@ class DataError(JobError):
     """Bad data: names the file, the range and what was wrong with it."""
 
     exit_code = EXIT_DATA
+
+
+class MetadataDamaged(DataError):
+    """A file of the dataset's own (format, plan, commit, manifest) that cannot be gone by.
+
+    file: its name within the dataset at `root`. what: is wrong with it, as "is damaged: …". remedy: what helps, a sentence without its full stop.
+    """
+
+    def __init__(self, root: str, file: str, what: str, remedy: str) -> None:
+        super().__init__(root, file, what, remedy)
+        self.root, self.file, self.what, self.remedy = root, file, what, remedy
+
+    def __str__(self) -> str:
+        return f"{self.root}/{self.file}: {self.what.rstrip('.')}. {self.remedy}."
 
 
 class InputChanged(DataError):

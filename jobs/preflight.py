@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from jobs.config import JobConfig
@@ -10,11 +11,14 @@ from jobs.errors import UsageError
 from jobs.partition import Partition
 from jobs.plan.changes import require_unchanged
 from jobs.plan.files import Plan, require_place
-from jobs.plan.listing import survey_files
+from jobs.plan.listing import changes_since, survey_files
 from jobs.plan.planning import check_columns
 from jobs.plan.survey import Prospect
 from jobs.shard.footer import DATA, published_name
 from jobs.storage import Folder, would_list
+from jobs.wording import several
+
+log = logging.getLogger(__name__)
 
 
 def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> None:
@@ -56,6 +60,17 @@ def _require_gpu_library() -> None:
         raise UsageError(f"workers.device: gpu: CuPy is not installed here: install the extra for your card ({extras}), or say workers.device: cpu")
 
 
+def report_changes(plan: Plan, config: JobConfig) -> None:
+    """The plan is immutable: what came later is left out, and said."""
+    appeared, changed = changes_since(plan.listing, config.corpus)
+    if appeared:
+        log.warning("%s appeared after this dataset was planned, outside of it: %s", several(len(appeared), "corpus file"), _first_of(appeared))
+    if changed:
+        advice = "another output.uri makes a dataset of the corpus as it is now"
+        files = several(len(changed), "corpus file")
+        log.warning("%s changed after this dataset was planned, which holds what was there then: %s; %s", files, _first_of(changed), advice)
+
+
 def _require_free_place(config: JobConfig, folder: Folder) -> None:
     require_place(folder)
     shard = f"{folder.root}/{published_name(DATA, Partition(0, '00000000', (), 0), 0)}"
@@ -72,3 +87,7 @@ def _require_same(plan: Plan, config: JobConfig) -> None:
     fingerprint = describe_engine(config.at_precision(plan.precision).model, search_path=(str(Path.cwd()),))
     if fingerprint is not None:
         require_unchanged(plan, config, fingerprint)
+
+
+def _first_of(paths: list[str]) -> str:
+    return ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")

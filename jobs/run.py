@@ -15,7 +15,8 @@ from jobs.config import JobConfig
 from jobs.dataset.commits import CommitLog, pending
 from jobs.dataset.first_quarantined import first_quarantined
 from jobs.dataset.manifest import publish_manifest, read_manifest
-from jobs.dataset.receipt_table import Totals, sum_receipts
+from jobs.dataset.receipt_table import sum_receipts
+from jobs.dataset.taking_stock import take_stock
 from jobs.driver.decisions import QUEUED_PER_WORKER, Driver
 from jobs.driver.display import Display, open_display
 from jobs.driver.heartbeat import Heartbeat
@@ -26,14 +27,13 @@ from jobs.driver.summary import Effort, Summary, summarise
 from jobs.driver.verdict import failures_as_error, require_few_quarantined
 from jobs.errors import Interrupted, UsageError
 from jobs.plan.changes import require_unchanged
-from jobs.plan.files import Plan, read_plan, write_plan
-from jobs.plan.listing import SurveyedFile, changes_since
+from jobs.plan.files import Plan, ensure_format, read_plan, write_plan
+from jobs.plan.listing import SurveyedFile
 from jobs.plan.planning import make_plan, partition_text_bytes
 from jobs.pool.base import Died, Pool
 from jobs.pool.placement import Placement
-from jobs.preflight import look_ahead, require_possible, resolve_device
+from jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
 from jobs.receipt import Event, Ready
-from jobs.shard.adoption import adopt_uncommitted
 from jobs.storage import AlreadyExists, Folder, open_folder
 from jobs.wording import several
 from jobs.worker.worker import WorkerJob
@@ -63,14 +63,15 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     plan = read_plan(folder)
     require_possible(plan, config, folder)
     if plan is not None and limit is None:
-        _report_changes(plan, config)
+        report_changes(plan, config)
     files = look_ahead(config, limit).files if plan is None else ()
     events = None if events_file is None else Path(events_file)
     if events is not None:
         require_events_file(events)
     commits = CommitLog(folder)
     if plan is not None:
-        commits.append([*adopt_uncommitted(folder, plan, commits.committed)])
+        ensure_format(folder)
+        take_stock(folder, plan, commits)
     job = _Job(config, folder, commits, begin_s, events)
     if plan is None or pending(plan, commits.receipts()):
         if plan is not None:
@@ -84,8 +85,7 @@ class _Job:
 
     def __init__(self, config: JobConfig, folder: Folder, commits: CommitLog, begin_s: float, events_file: Path | None) -> None:
         self._config, self._folder, self._commits, self._begin_s, self._events_file = config, folder, commits, begin_s, events_file
-        self._before: Totals = sum_receipts(commits.table())
-        self._effort = Effort(committed_before=self._before.shards, rows_before=self._before.rows_in, tokens_before=self._before.tokens)
+        self._effort = _effort_before(commits)
 
     def embed(self, plan: Plan | None, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
         """All that is left to do; the plan, which is written first where there is none."""
@@ -93,7 +93,10 @@ class _Job:
             useful = len(pending(plan, self._commits.receipts())) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = max(1, min(opened.placement.count, useful))
             heard, ready = _await_first(opened.pool, workers, stop)
-            plan = plan or self._write_plan(files, ready)
+            if plan is None:
+                plan = self._write_plan(files, ready)
+                take_stock(self._folder, plan, self._commits)  # shards stand there already where the plan was lost and is made again
+                self._effort = _effort_before(self._commits)
             self._drive(plan, opened.pool, workers, heard, display, stop)
             return plan
 
@@ -189,6 +192,12 @@ def _mark(folder: Folder, wanted: bool) -> Iterator[tuple[str, bytes] | None]:
         folder.remove(name)
 
 
+def _effort_before(commits: CommitLog) -> Effort:
+    """What was there when this run began."""
+    before = sum_receipts(commits.table())
+    return Effort(committed_before=before.shards, rows_before=before.rows_in, tokens_before=before.tokens)
+
+
 def _await_first(pool: Pool, workers: int, stop: threading.Event) -> tuple[Heard, Ready]:
     """Start all workers; what was heard until the first one was ready. Its error, where none will be."""
     for _ in range(workers):
@@ -212,21 +221,6 @@ def _no_worker(died: list[Died]) -> Exception:
         if words is not None:
             return error(words)
     return RuntimeError("no worker came up, and none said why")
-
-
-def _report_changes(plan: Plan, config: JobConfig) -> None:
-    """The plan is immutable: what came later is left out, and said."""
-    appeared, changed = changes_since(plan.listing, config.corpus)
-    if appeared:
-        log.warning("%s appeared after this dataset was planned, outside of it: %s", several(len(appeared), "corpus file"), _first_of(appeared))
-    if changed:
-        advice = "another output.uri makes a dataset of the corpus as it is now"
-        files = several(len(changed), "corpus file")
-        log.warning("%s changed after this dataset was planned, which holds what was there then: %s; %s", files, _first_of(changed), advice)
-
-
-def _first_of(paths: list[str]) -> str:
-    return ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
 
 
 def _why_not(plan: Plan, ready: Ready) -> str | None:

@@ -36,17 +36,25 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> Answer:
     from jobs.config import load_config
+    from jobs.outlook import describe_rest
     from jobs.plan.files import read_plan
     from jobs.plan.survey import survey
-    from jobs.preflight import look_ahead, require_possible
+    from jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
     from jobs.storage import open_folder
 
     config = load_config(arguments.config, arguments.overrides)
     folder = open_folder(config.output.uri)
     existing = read_plan(folder)
     require_possible(existing, config, folder)
+    where = {"ray_address": config.ray.address, "output": folder.root}
+    if existing is not None:
+        report_changes(existing, config)
+        rest = describe_rest(folder, existing, config.corpus.max_quarantined, arguments.tokens_per_s)
+        if rest.partitions_left:
+            resolve_device(config, existing.device_kind)
+        return rest.to_json() | where
     found = survey(config, look_ahead(config), arguments.tokens_per_s)
-    return found.to_json() | {"ray_address": config.ray.address, "output": folder.root, "output_exists": existing is not None}
+    return {"action": "begin"} | found.to_json() | {"partitions_done": 0, "partitions_left": found.partitions} | where
 
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +78,7 @@ def verify(arguments: argparse.Namespace) -> Answer:
 
 COMMANDS = (
     Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
-    Command("plan", "what a run would do: files, rows, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
+    Command("plan", "what a run would do, or go on with: files, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
     Command("status", "how far a dataset is", _add_output_argument, status, report.show_status),
     Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, report.show_verify),
 )

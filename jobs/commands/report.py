@@ -8,6 +8,7 @@ from jobs.commands.command import Answer
 from jobs.wording import describe_refusal, several
 
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
+UNKNOWN_TIME = "unknown: give --tokens-per-s (`embermill bench` measures it)"
 
 
 def table(rows: Iterable[tuple[str, str]]) -> str:
@@ -46,6 +47,8 @@ def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
 
 def show_plan(answer: Answer) -> str:
     """What a run would do."""
+    if answer["action"] != "begin":
+        return _show_outlook(answer)
     about = "" if answer["rows_exact"] else "about "
     unreadable = f"; {answer['unreadable_files']:,} cannot be read" if answer["unreadable_files"] else ""
     rows = [
@@ -56,13 +59,33 @@ def show_plan(answer: Answer) -> str:
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
-    if answer["ray_address"] is not None:
-        rows.append(("cluster", f"ray.address: {answer['ray_address']} is joined by a run alone: whether it is there, with which GPUs and CPUs, is seen then"))
-    if answer["output_exists"]:
-        rows.append(("dataset", f"{answer['output']} stands there already: a run goes on with it as it was planned (`embermill status` says how far it is)"))
-    unknown = "unknown: give --tokens-per-s (`embermill bench` measures it)"
-    rows.append(("time", unknown if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
+    rows += _show_cluster(answer)
+    rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])
+
+
+def _show_cluster(answer: Answer) -> list[tuple[str, str]]:
+    if answer["ray_address"] is None:
+        return []
+    return [("cluster", f"ray.address: {answer['ray_address']} is joined by a run alone: whether it is there, with which GPUs and CPUs, is seen then")]
+
+
+def _show_outlook(answer: Answer) -> str:
+    """What it would do at a dataset that stands."""
+    left, done = answer["partitions_left"], f"{answer['partitions_done']:,} of {several(answer['partitions'], 'partition')} done"
+    actions = {
+        "nothing": f"nothing: it is finished, {done}",
+        "finish": f"publish the manifest: {done}",
+        "go_on": f"go on with {left:,} of {several(answer['partitions'], 'partition')}, as they were planned",
+    }
+    rows = [("run", actions[answer["action"]]), ("holds", f"{answer['rows']:,} rows, {answer['tokens']:,} tokens")]
+    if left:
+        rows += _show_cluster(answer)
+        rows.append(("left", f"about {answer['tokens_left']:,} tokens in {show_bytes(answer['text_bytes_left'])} of text"))
+        rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
+    if answer["uncommitted"]:
+        rows.append(("adopted", f"{several(answer['uncommitted'], 'shard')} of a run that was killed, checked first: less may be left"))
+    return f"Nothing was written. {answer['output']} is a dataset, and a run would do this there:\n" + table(rows)
 
 
 def _show_lengths(lengths: list[tuple[int, int]], texts: int) -> str:

@@ -3,8 +3,10 @@
 commits.py         the commit log: which shards are done
 receipt_table.py   receipts as a table, and their sums
 completeness.py    whether receipts account for the whole plan
-first_quarantined.py   an example of what was refused
+first_quarantined.py  an example of what was refused
 manifest.py        published last
 inventory.py       which shards there are: whom all readers go by
+agreement.py       whether plan, manifest and commits speak of the same shards
+taking_stock.py    what a run does first: what no commit has is committed
 status.py   verify.py, verify_report.py, duplicates.py   equality.py   search.py   looking at a dataset
 """

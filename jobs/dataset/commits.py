@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.dataset.receipt_table import SCHEMA, contradictions, to_receipts, to_table, without_history
-from jobs.errors import DataError, Interrupted
+from jobs import remedies
+from jobs.dataset.receipt_table import SCHEMA, contradictions, describe_differences, to_receipts, to_table, without_history
+from jobs.errors import DataError, Interrupted, MetadataDamaged
 from jobs.plan.files import Plan
 from jobs.receipt import Receipt, Task
 from jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
@@ -22,19 +23,34 @@ _NAME = re.compile(rf"{COMMITS}/(\d{{9}})\.parquet")
 READERS = 8  # a long run leaves thousands of small files, and a store takes tens of milliseconds for each
 
 
+class ContradictsCommit(DataError):
+    """A receipt that says other than the one of the same shard that is committed. file: the commit that holds that one."""
+
+    def __init__(self, what: str, file: str) -> None:
+        super().__init__(f"{what}, as {file} says")
+        self.file = file
+
+
 class CommitLog:
     """All receipts that are committed, and the one place that adds to them. Memory: a few hundred bytes a receipt."""
 
     def __init__(self, folder: Folder) -> None:
-        """Read what is there. Raises DataError for a damaged commit or one that contradicts another."""
+        """Read what is there. Raises MetadataDamaged for a damaged commit or one that contradicts another."""
         self.folder = folder
         self._tables: list[pa.Table] = []
+        self._files: list[str] = []  # of the tables
         self._places: dict[tuple[int, int], tuple[int, int]] = {}  # (partition, ordinal) -> (table, row in it)
         names = [name for name, _ in folder.list(COMMITS) if _NAME.fullmatch(name)]
         self._number = max((int(name[-17:-8]) for name in names), default=0)
         with ThreadPoolExecutor(READERS) as readers:
             for name, table in zip(names, readers.map(self._read, names), strict=True):
-                self._keep(table.take(self._new_rows(table, f"{folder.root}/{name}")))
+                try:
+                    self._keep(table.take(self._new_rows(table)), name)
+                except ContradictsCommit as error:
+                    both = f"and {error.file} contradict each other: {error}"
+                    raise MetadataDamaged(folder.root, name, both, remedies.COMMITS_APART) from None
+                except DataError as error:
+                    raise self._damaged(name, f"cannot be right: {error}") from None
 
     @property
     def committed(self) -> frozenset[tuple[int, int]]:
@@ -49,19 +65,27 @@ class CommitLog:
     def receipts(self) -> Iterator[Receipt]:
         return to_receipts(self.table())
 
+    def file_of(self, partition: int, ordinal: int) -> str:
+        """The commit that holds this receipt. KeyError where none does."""
+        return self._files[self._places[partition, ordinal][0]]
+
     def append(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Commit a batch in one new file; those that are committed already are left out. Returns the new ones.
 
-        Raises DataError where a receipt contradicts itself or one that is committed, Interrupted where another driver commits here.
+        Raises DataError where a receipt of a worker contradicts itself or one that is committed, Interrupted where another driver commits here.
         """
         table = to_table(receipts)
-        rows = self._new_rows(table, "a receipt that came from a worker")
-        if rows:
-            self._write(table.take(rows))
-            self._keep(table.take(rows))
-        return [receipts[row] for row in rows]
+        return [receipts[row] for row in self.append_table(table)]
 
-    def _write(self, table: pa.Table) -> None:
+    def append_table(self, table: pa.Table) -> list[int]:
+        """The same for receipts as a table; which of its rows were new."""
+        rows = self._new_rows(table)
+        if rows:
+            name = self._write(table.take(rows))
+            self._keep(table.take(rows), name)
+        return rows
+
+    def _write(self, table: pa.Table) -> str:
         name = f"{COMMITS}/{self._number + 1:09d}.parquet"
         data = parquet_bytes(table)
         try:
@@ -73,6 +97,7 @@ class CommitLog:
                     "End one of them and run again; nothing is lost, what both published is adopted."
                 ) from None
         self._number += 1
+        return name
 
     def _read(self, name: str) -> pa.Table:
         try:
@@ -80,24 +105,29 @@ class CommitLog:
                 check_schema(parquet.schema_arrow, SCHEMA)
                 return pa.concat_tables([SCHEMA.empty_table(), *row_groups(parquet)])
         except Damaged as error:
-            advice = "Move it away and run again: the shards that it names are checked and adopted."
-            raise DataError(f"{self.folder.root}/{name} is damaged: {error}. {advice}") from error
+            raise self._damaged(name, f"is damaged: {error}") from error
 
-    def _keep(self, table: pa.Table) -> None:
+    def _damaged(self, name: str, what: str) -> MetadataDamaged:
+        return MetadataDamaged(self.folder.root, name, what, remedies.COMMIT)
+
+    def _keep(self, table: pa.Table, name: str) -> None:
         self._places |= {key: (len(self._tables), row) for row, key in enumerate(_keys(table))}
         self._tables.append(table)
+        self._files.append(name)
 
-    def _new_rows(self, table: pa.Table, source: str) -> list[int]:
-        """Rows of receipts that are not known yet; one that is known must say the same."""
+    def _new_rows(self, table: pa.Table) -> list[int]:
+        """Rows of receipts that are not known yet; one that is known must say the same. DataError where they do not add up or contradict another."""
         for problem in contradictions(table):
-            raise DataError(f"{source}: {problem}")
+            raise DataError(problem)
         new: dict[tuple[int, int], int] = {}
         for row, key in enumerate(_keys(table)):
             if key in new:
-                _require_same(_receipt(table, new[key]), _receipt(table, row), source)
+                if differing := _differing(_receipt(table, new[key]), _receipt(table, row)):
+                    raise DataError(f"it contradicts itself: {_name(key)}: {differing}")
             elif key in self._places:
                 number, known = self._places[key]
-                _require_same(_receipt(self._tables[number], known), _receipt(table, row), source)
+                if differing := _differing(_receipt(self._tables[number], known), _receipt(table, row)):
+                    raise ContradictsCommit(f"{_name(key)}: {differing}", self._files[number])
             else:
                 new[key] = row
         return list(new.values())
@@ -134,8 +164,9 @@ def _receipt(table: pa.Table, row: int) -> Receipt:
     return next(to_receipts(table.slice(row, 1)))
 
 
-def _require_same(known: Receipt, other: Receipt, source: str) -> None:
-    expected, came = without_history(known), without_history(other)
-    differing = ", ".join(f"{name} {value!r}, now {came[name]!r}" for name, value in expected.items() if came[name] != value)
-    if differing:
-        raise DataError(f"{source}: partition {known.partition} shard {known.ordinal} contradicts the commit of the same shard: {differing}")
+def _differing(known: Receipt, other: Receipt) -> str:
+    return describe_differences(without_history(known), without_history(other))
+
+
+def _name(key: tuple[int, int]) -> str:
+    return f"partition {key[0]} shard {key[1]}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.dataset.inventory import read_receipts
+from jobs.dataset.inventory import receipts_of, who_says
 from jobs.dataset.receipt_table import NOT_COMPARED, to_receipts, without_history
 from jobs.shard.contents import open_parquet, row_groups, to_matrix
 from jobs.storage import Folder
@@ -19,7 +19,7 @@ MAX_LISTED = 20
 
 def differences(left: Folder, right: Folder) -> list[str]:
     """Where two datasets are not equal: name, rows, sha256, ids and token counts of every shard and quarantine file. Empty where they are."""
-    tables = [read_receipts(folder)[1] for folder in (left, right)]
+    tables = [receipts_of(who_says(folder)) for folder in (left, right)]
     if tables[0].drop_columns(list(NOT_COMPARED)).equals(tables[1].drop_columns(list(NOT_COMPARED))):
         return []
     found = []
@@ -64,7 +64,7 @@ def _aligned(left: Folder, right: Folder) -> Iterator[tuple[pa.Table, pa.Table] 
 
 
 def _all_rows(folder: Folder) -> Iterator[pa.Table]:
-    for name in read_receipts(folder)[1].column("shard").to_pylist():
+    for name in receipts_of(who_says(folder)).column("shard").to_pylist():
         if name is not None:
             with folder.open(name) as file, open_parquet(file) as parquet:
                 yield from row_groups(parquet)

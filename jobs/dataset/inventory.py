@@ -11,6 +11,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from jobs.dataset.agreement import manifest_damage, plan_damage
 from jobs.dataset.commits import CommitLog, pending
 from jobs.dataset.manifest import Manifest, read_manifest
 from jobs.dataset.receipt_table import SCHEMA, to_receipts
@@ -22,33 +23,49 @@ from jobs.storage import Folder
 
 @dataclass(frozen=True)
 class Inventory:
-    """receipts: receipt_table.SCHEMA, in row order, from the manifest, or from the commits where it is None."""
+    """What a dataset is made of: its plan, and whoever has the say about its shards, the newest manifest or, until there is one, the commits."""
 
-    folder: Folder
     plan: Plan
-    manifest: Manifest | None
-    receipts: pa.Table
+    says: Manifest | CommitLog
 
     @property
-    def finished(self) -> bool:
-        return self.manifest is not None
+    def manifest(self) -> Manifest | None:
+        """None where the dataset is not finished."""
+        return self.says if isinstance(self.says, Manifest) else None
+
+    @cached_property
+    def receipts(self) -> pa.Table:
+        """receipt_table.SCHEMA, in row order."""
+        return receipts_of(self.says)
 
     @cached_property
     def left(self) -> list[Task]:
         """What is left of the plan; nothing of a finished dataset."""
-        return [] if self.finished else pending(self.plan, to_receipts(self.receipts))
+        return [] if self.manifest else pending(self.plan, to_receipts(self.receipts))
 
 
 def read_inventory(folder: Folder) -> Inventory:
-    """UsageError where there is no dataset, DataError where plan, manifest or (of an unfinished one) a commit is damaged."""
+    """UsageError where there is no dataset, MetadataDamaged where plan, manifest or (of an unfinished one) a commit is damaged or of another plan."""
+    found = list_inventory(folder)
+    says = found.says
+    for damage in manifest_damage(folder, found.plan, says) if isinstance(says, Manifest) else plan_damage(says, found.plan):
+        raise damage
+    return found
+
+
+def list_inventory(folder: Folder) -> Inventory:
+    """The same, whatever plan the receipts are of: for `verify`, which judges them one by one."""
     plan = read_plan(folder)
     if plan is None:
         raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
-    manifest, receipts = read_receipts(folder)
-    return Inventory(folder, plan, manifest, receipts)
+    return Inventory(plan, who_says(folder))
 
 
-def read_receipts(folder: Folder) -> tuple[Manifest | None, pa.Table]:
-    """The newest manifest and its receipts; None and what is committed, where none is published."""
-    manifest = read_manifest(folder)
-    return manifest, CommitLog(folder).table() if manifest is None else manifest.shards.select(SCHEMA.names)
+def who_says(folder: Folder) -> Manifest | CommitLog:
+    """Whom to go by. MetadataDamaged where that one is damaged."""
+    return read_manifest(folder) or CommitLog(folder)
+
+
+def receipts_of(says: Manifest | CommitLog) -> pa.Table:
+    """receipt_table.SCHEMA, in row order."""
+    return says.shards.select(SCHEMA.names) if isinstance(says, Manifest) else says.table()

@@ -12,15 +12,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from jobs import remedies
 from jobs.dataset.commits import CommitLog, parquet_bytes, pending
 from jobs.dataset.completeness import gaps
-from jobs.dataset.receipt_table import SCHEMA, Totals, sum_lengths, sum_receipts, to_receipts
-from jobs.errors import DataError, Interrupted, UsageError
+from jobs.dataset.receipt_table import NOT_COMPARED, SCHEMA, Totals, sum_lengths, sum_receipts, to_receipts
+from jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
 from jobs.plan.files import Plan
 from jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
 from jobs.shard.footer import DATA, QUARANTINE
 from jobs.storage import AlreadyExists, Folder
 from jobs.token_lengths import Histogram, percentile
+from jobs.wording import several
 
 MANIFESTS = "_embermill/manifests"
 MANIFEST_FORMAT = 1
@@ -38,6 +40,11 @@ class Manifest:
     name: str
     root: dict[str, Any]
     shards: pa.Table
+
+    @property
+    def remedy(self) -> str:
+        """What helps where it turns out to be damaged, or another dataset's."""
+        return remedies.for_manifest(int(self.name.removesuffix(".json")[-6:]))
 
     @property
     def totals(self) -> Totals:
@@ -58,18 +65,20 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog) -> Manifest:
         raise DataError(f"{folder.root}: the commits do not account for the plan: {gap}")
     check_files(folder, table)
     newest = read_manifest(folder)
-    if newest is not None and newest.shards.select(SCHEMA.names).equals(table):
+    if newest is not None and _say_the_same(newest.shards, table):
         return newest
     return _publish(folder, plan, table)
 
 
+def _say_the_same(left: pa.Table, right: pa.Table) -> bool:
+    names = [name for name in SCHEMA.names if name not in NOT_COMPARED]
+    return bool(left.select(names).equals(right.select(names)))
+
+
 def read_manifest(folder: Folder) -> Manifest | None:
-    """The newest one; None where nothing was finished yet. Raises DataError for a damaged one."""
+    """The newest one; None where nothing was finished yet. Raises MetadataDamaged, UsageError for one of another version."""
     numbers = [int(match[1]) for name, _ in folder.list(MANIFESTS) if (match := _ROOT_NAME.fullmatch(name))]
     return _read(folder, max(numbers)) if numbers else None
-
-
-REPAIR = "Restore what is damaged from a copy, or embed the corpus again into another output.uri"
 
 
 def check_files(folder: Folder, table: pa.Table) -> None:
@@ -79,10 +88,11 @@ def check_files(folder: Folder, table: pa.Table) -> None:
     for name, size in named.items():
         if standing.get(name) != size:
             found = "is gone" if name not in standing else f"has {standing[name]} bytes"
-            raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. `embermill verify` says what else is damaged. {REPAIR}.")
+            raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. `embermill verify` says what else is damaged. {remedies.SHARD}.")
     strays = [name for name in standing if name not in named and name.endswith(".parquet")]
     if strays:
-        raise DataError(f"{folder.root}/{strays[0]} and {len(strays) - 1} more are named by no commit: move what is not ours out of data/ and quarantine/")
+        more = f" and {several(len(strays) - 1, 'more file')}" if len(strays) > 1 else ""
+        raise DataError(f"{folder.root}/{strays[0]}{more}: named by no commit: move what is not ours out of data/ and quarantine/, and run again")
 
 
 def named_files(table: pa.Table) -> dict[str, int]:
@@ -159,28 +169,41 @@ def summarise_provenance(table: pa.Table) -> dict[str, dict[str, int]]:
 
 
 def _read(folder: Folder, number: int) -> Manifest:
+    """One manifest, held against its own sums."""
     name = f"{MANIFESTS}/{number:06d}.json"
+    advice = remedies.for_manifest(number)
     try:
-        root = json.loads(folder.read(name))
-        described = root["shards"]
-        if root["manifest_format"] != MANIFEST_FORMAT:
-            raise UsageError(f"{folder.root}/{name} has manifest format {root['manifest_format']}; this version reads {MANIFEST_FORMAT}")
-        data = folder.read(described["file"])
-    except (ValueError, KeyError, FileNotFoundError) as error:
-        raise DataError(f"{folder.root}/{name} is damaged: {error}") from error
-    if hashlib.sha256(data).hexdigest() != described["sha256"]:
-        raise DataError(f"{folder.root}/{described['file']} is damaged: its sha256 is not the one in {name}")
-    shards = _read_shards(folder, described["file"], data)
+        root, file, sha256 = _read_root(folder, name)
+    except (ValueError, KeyError, TypeError) as error:
+        raise MetadataDamaged(folder.root, name, f"is damaged: {type(error).__name__}: {error}", advice) from error
+    try:
+        data = folder.read(file)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Damaged(f"its sha256 is not the one in {name}")
+        shards = _read_shards(data)
+    except FileNotFoundError:
+        raise MetadataDamaged(folder.root, file, f"is gone, though {name} names it", advice) from None
+    except Damaged as error:
+        raise MetadataDamaged(folder.root, file, f"is damaged: {error}", advice) from error
     totals = sum_receipts(shards)
     if totals.to_json() | {"rows_unchanged": 0} != root["totals"] or totals.rows_in != totals.rows_out + totals.rows_quarantined:
-        raise DataError(f"{folder.root}/{name}: its totals {root['totals']} are not the sums of its shards {totals.to_json()}")
+        what = f"is damaged: its totals {root['totals']} are not the sums of its shards {totals.to_json()}"
+        raise MetadataDamaged(folder.root, name, what, advice)
     return Manifest(name, root, shards)
 
 
-def _read_shards(folder: Folder, name: str, data: bytes) -> pa.Table:
-    try:
-        with open_parquet(io.BytesIO(data)) as parquet:
-            check_schema(parquet.schema_arrow, _SCHEMA)
-            return pa.concat_tables([_SCHEMA.empty_table(), *row_groups(parquet)])
-    except Damaged as error:
-        raise DataError(f"{folder.root}/{name} is damaged: {error}") from error
+def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
+    """(root, file of its rows, that file's sha256). ValueError, KeyError or TypeError where it is none."""
+    root = json.loads(folder.read(name))
+    if root["manifest_format"] != MANIFEST_FORMAT:
+        found = root["manifest_format"]
+        raise UsageError(f"{folder.root}/{name}: expected manifest_format {MANIFEST_FORMAT}, got {found}: use the version that made it")
+    if missing := {"totals", "fingerprint"} - root.keys():
+        raise KeyError(*sorted(missing))
+    return root, str(root["shards"]["file"]), str(root["shards"]["sha256"])
+
+
+def _read_shards(data: bytes) -> pa.Table:
+    with open_parquet(io.BytesIO(data)) as parquet:
+        check_schema(parquet.schema_arrow, _SCHEMA)
+        return pa.concat_tables([_SCHEMA.empty_table(), *row_groups(parquet)])

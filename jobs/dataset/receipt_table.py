@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import accumulate, pairwise
 
@@ -102,6 +102,11 @@ def _read_lengths(column: pa.ListArray) -> Iterator[Histogram]:
 def without_history(receipt: Receipt) -> dict[str, object]:
     """What two runs must agree on to be equal."""
     return {name: value for name, value in vars(receipt).items() if name not in NOT_COMPARED}
+
+
+def describe_differences(expected: Mapping[str, object], found: Mapping[str, object]) -> str:
+    """"tokens 90, expected 91": every field in which two receipts differ; "" where none does."""
+    return ", ".join(f"{name} {found[name]!r}, expected {value!r}" for name, value in expected.items() if found[name] != value)
 
 
 def contradictions(table: pa.Table) -> Iterator[str]:

@@ -58,7 +58,7 @@ def open_dataset(uri: str, *, model_source: str | None = None) -> Dataset:
     settings = {key.removeprefix("model."): value for key, value in plan.config.items() if key.startswith("model.")}
     model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {}))
     shards = tuple(receipts.column("shard").drop_null().to_pylist())
-    return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.finished)
+    return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.manifest is not None)
 
 
 def search_dataset(dataset: Dataset, query: str, *, k: int, prompt: str | None = None, device: str = "auto") -> list[Hit]:

@@ -12,15 +12,16 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from jobs.dataset.commits import COMMITS, CommitLog
+from jobs.dataset.agreement import commit_damage, lost_commits, manifest_damage
+from jobs.dataset.commits import CommitLog
 from jobs.dataset.completeness import gaps
 from jobs.dataset.duplicates import DuplicateFinder
-from jobs.dataset.inventory import read_inventory
+from jobs.dataset.inventory import list_inventory
 from jobs.dataset.manifest import Manifest, named_files
 from jobs.dataset.receipt_table import sum_receipts, to_receipts
 from jobs.dataset.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
-from jobs.errors import DataError
-from jobs.plan.files import Plan
+from jobs.errors import DataError, MetadataDamaged
+from jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
 from jobs.receipt import Receipt
 from jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
 from jobs.shard.footer import DATA, QUARANTINE, published_name
@@ -38,18 +39,18 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
     """Check every file that the newest manifest names, or the commit log where there is no manifest yet; on_shard(done, of all) after each.
 
     Memory is bounded by a few pieces of a row group and DuplicateFinder. Raises VerifyFailed, a DataError that carries the report, where anything is damaged,
-    missing, contradictory or duplicate; before that what read_inventory raises.
+    missing, contradictory or duplicate; before that what list_inventory raises.
     """
-    found = read_inventory(folder)
+    found = list_inventory(folder)
     plan, manifest, table = found.plan, found.manifest, found.receipts
     findings = Findings()
+    findings.damage.extend(_metadata_damage(folder, plan, manifest))
     with DuplicateFinder() as finder, ThreadPoolExecutor(READERS) as readers:
         check = partial(_check_shard, folder, plan, finder)
         for done, damage in enumerate(_in_order(readers, check, enumerate(to_receipts(table))), 1):
             findings.damage.extend(damage)
             if on_shard is not None:
                 on_shard(done, table.num_rows)
-        findings.damage.extend(_contradictions(folder, plan, manifest, table))
         _find_duplicates(folder, table, finder, findings)
     findings.unnamed.extend(_unnamed(folder, table))
     report = VerifyReport(folder.root, None if manifest is None else manifest.name, sum_receipts(table), findings)
@@ -147,25 +148,33 @@ class _NormCheck:
                 self.problems.append(f"column {column}, row {first_row + wrong[0]}: a vector of length {np.sqrt(squares[wrong[0]]):.6g}, expected 1")
 
 
-def _contradictions(folder: Folder, plan: Plan, manifest: Manifest | None, table: pa.Table) -> Iterator[Damage]:
-    if manifest is not None:
-        for what in gaps(plan, table):
-            yield Damage(manifest.name, what)
-        if manifest.root["fingerprint"] != plan.fingerprint:
-            yield Damage(manifest.name, "its fingerprint is not the plan's")
-        yield from _commit_damage(folder, manifest, table)
-
-
-def _commit_damage(folder: Folder, manifest: Manifest, table: pa.Table) -> Iterator[Damage]:
-    """Readers of a finished dataset go by its manifest; a run and `search` go by the commits, which must be as many."""
-    try:
-        committed = CommitLog(folder).table().num_rows
-    except DataError as error:
-        yield Damage(COMMITS, str(error))
+def _metadata_damage(folder: Folder, plan: Plan, manifest: Manifest | None) -> Iterator[Damage]:
+    """What is wrong beside shards and quarantine; plan and manifest were read and are whole by themselves."""
+    if not folder.exists(FORMAT):
+        yield Damage(FORMAT, "is gone", FORMAT_REMEDY)
+    if manifest is None:
         return
-    if committed != table.num_rows:
-        what = f"its receipts are {committed}, expected the {table.num_rows} of {manifest.name}: bring back the commit files that were there"
-        yield Damage(COMMITS, what)
+    if foreign := [*manifest_damage(folder, plan, manifest)]:
+        yield from map(_as_damage, foreign)
+        return
+    for gap in gaps(plan, manifest.shards):
+        yield Damage(manifest.name, gap, manifest.remedy)
+    yield from map(_as_damage, _commit_damage(folder, manifest))
+
+
+def _as_damage(error: MetadataDamaged) -> Damage:
+    return Damage(error.file, error.what, error.remedy)
+
+
+def _commit_damage(folder: Folder, manifest: Manifest) -> Iterator[MetadataDamaged]:
+    """Readers of a finished dataset go by its manifest; a run that goes on after damage goes by the commits."""
+    try:
+        log = CommitLog(folder)
+    except MetadataDamaged as error:
+        yield error
+        return
+    yield from commit_damage(log, manifest)
+    yield from lost_commits(log, manifest)
 
 
 def _find_duplicates(folder: Folder, table: pa.Table, finder: DuplicateFinder, findings: Findings) -> None:

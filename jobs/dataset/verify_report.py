@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-from jobs.dataset.manifest import REPAIR
+from jobs import remedies
 from jobs.dataset.receipt_table import Totals
 from jobs.errors import DataError
 
@@ -18,10 +18,14 @@ MAX_SHOWN = 10
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is wrong with one file. file: name within the dataset."""
+    """One thing that is wrong with one file. file: name within the dataset. remedy: what helps, "" where it is what helps against damaged shards."""
 
     file: str
     what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what.rstrip('.')}" + (f". {self.remedy}." if self.remedy else "")
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,9 @@ class VerifyReport:
     def lines(self) -> Iterator[str]:
         """What is wrong, and what is noteworthy; nothing where all is well."""
         found = self.findings
-        yield from _shown(found.damage, "damaged", lambda damage: f"{damage.file}: {damage.what}")
-        if found.damage.count:
-            yield REPAIR
+        yield from _shown(found.damage, "damaged", str)
+        if any(not damage.remedy for damage in found.damage.items):
+            yield f"{remedies.SHARD}."
         yield from _shown(found.duplicates, "ids that several rows of the corpus have", _show_duplicate)
         yield from _shown(found.unnamed, "files that nothing names", str)
         if self.manifest is None:

@@ -14,15 +14,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs import remedies
 from jobs.corpus.rows import RowSchema
 from jobs.engine import Output
-from jobs.errors import DataError, UsageError
+from jobs.errors import MetadataDamaged, UsageError
 from jobs.partition import PLAN_FORMAT, Partition, Segment
 from jobs.storage import AlreadyExists, Folder
 
 FORMAT_VERSION = 1
 FORMAT = "_embermill/format.json"
+FORMAT_REMEDY = f'Write {{"format_version": {FORMAT_VERSION}}} into it'
 ROOT, SEGMENTS, INPUTS = (f"_embermill/plan/000001/{name}" for name in ("root.json", "segments.parquet", "inputs.parquet"))
+AFTER_THE_PLAN = ("_embermill/commits/", "_embermill/manifests/")
 SEGMENT_SCHEMA = pa.schema(
     [
         ("partition", pa.int64()),
@@ -77,7 +80,7 @@ class Plan:
 def write_plan(folder: Folder, plan: Plan) -> None:
     """Write it down, durably. AlreadyExists where another plan stands there: read that one. UsageError where the folder holds other things."""
     require_place(folder)
-    _write_format(folder)
+    ensure_format(folder)
     segments, inputs = _parquet(_segment_rows(plan), SEGMENT_SCHEMA), _parquet([dict(entry) for entry in plan.listing], INPUT_SCHEMA)
     if not folder.exists(ROOT):
         _create_or_replace_orphan(folder, SEGMENTS, segments)
@@ -91,19 +94,29 @@ def write_plan(folder: Folder, plan: Plan) -> None:
 
 
 def read_plan(folder: Folder) -> Plan | None:
-    """The dataset's plan; None where there is none yet. UsageError for a format of another version, DataError where it is damaged."""
+    """The dataset's plan; None where there is none yet. UsageError for a format of another version, MetadataDamaged where it cannot be read or is lost."""
     _has_our_format(folder)
     try:
         root = json.loads(folder.read(ROOT))
     except FileNotFoundError:
+        _require_nothing_planned(folder)
         return None
     except ValueError as error:
-        raise DataError(f"{folder.root}/{ROOT}: damaged: {error}") from None
+        raise _damaged(folder, ROOT, f"is damaged: {error}") from None
+    if not isinstance(root, dict):
+        raise _damaged(folder, ROOT, f"is damaged: expected a JSON object, got {str(root)[:40]!r}")
     if root.get("plan_format") != PLAN_FORMAT:
         raise UsageError(
-            f"{folder.root}: made by another version: expected plan_format {PLAN_FORMAT}, got {root.get('plan_format')}: "
+            f"{folder.root}/{ROOT}: made by another version: expected plan_format {PLAN_FORMAT}, got {root.get('plan_format')}: "
             "use that version, or another output.uri"
         )
+    try:
+        return _parse(folder, root)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise _damaged(folder, ROOT, f"is damaged: {type(error).__name__}: {error}") from error
+
+
+def _parse(folder: Folder, root: dict[str, Any]) -> Plan:
     partitions = _partitions(_checked(folder, SEGMENTS, root["segments"]))
     listing = tuple(_checked(folder, INPUTS, root["inputs"]).to_pylist())
     rows = root["rows"]
@@ -140,8 +153,19 @@ def require_place(folder: Folder) -> None:
     folder.require_writable()
 
 
+def _require_nothing_planned(folder: Folder) -> None:
+    """A plan is the first that is written: where commits or a manifest stand without one, it was lost."""
+    later = next((name for name, _ in folder.list("_embermill") if name.startswith(AFTER_THE_PLAN)), None)
+    if later is not None:
+        raise _damaged(folder, ROOT, f"is gone, though {later} stands")
+
+
+def _damaged(folder: Folder, name: str, what: str) -> MetadataDamaged:
+    return MetadataDamaged(folder.root, name, what, remedies.PLAN)
+
+
 def _has_our_format(folder: Folder) -> bool:
-    """False where no format is written yet. UsageError for another version's, DataError where it is damaged."""
+    """False where no format is written yet. UsageError for another version's, MetadataDamaged where it is damaged."""
     try:
         found = json.loads(folder.read(FORMAT))
     except FileNotFoundError:
@@ -149,15 +173,16 @@ def _has_our_format(folder: Folder) -> bool:
     except ValueError as error:
         found = str(error)
     if not isinstance(found, dict):
-        written = f'{{"format_version": {FORMAT_VERSION}}}'
-        raise DataError(f"{folder.root}/{FORMAT}: is damaged: expected a JSON object, got {found!r}: restore it from a copy, or write {written} into it")
+        raise MetadataDamaged(folder.root, FORMAT, f"is damaged: expected a JSON object, got {str(found)[:80]!r}", FORMAT_REMEDY)
     if found.get("format_version") != FORMAT_VERSION:
-        raise UsageError(f"{folder.root}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
+        raise UsageError(f"{folder.root}/{FORMAT}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
     return True
 
 
-def _write_format(folder: Folder) -> None:
-    """Which format this dataset has; the first file of every dataset."""
+def ensure_format(folder: Folder) -> None:
+    """Say which format this dataset has, where it is not said: the first file of every dataset."""
+    if folder.exists(FORMAT):
+        return
     name = folder.root.rstrip("/").rpartition("/")[2]
     created = datetime.now(UTC).isoformat(timespec="seconds")
     with contextlib.suppress(AlreadyExists):
@@ -200,12 +225,9 @@ def _checked(folder: Folder, name: str, described: dict[str, Any]) -> pa.Table:
     try:
         data = folder.read(name)
     except FileNotFoundError:
-        raise DataError(f"{folder.root}/{name}: missing, though the plan's root names it") from None
+        raise _damaged(folder, name, "is gone, though the plan's root names it") from None
     if hashlib.sha256(data).hexdigest() != described["sha256"]:
-        raise DataError(
-            f"{folder.root}/{name}: is not the file that the plan's root describes: damaged, or two jobs planned this dataset at once: "
-            "choose another output.uri"
-        )
+        raise _damaged(folder, name, "is damaged: it is not the file that the plan's root describes, by its SHA-256")
     return pq.read_table(io.BytesIO(data))
 
 

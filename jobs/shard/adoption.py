@@ -62,11 +62,12 @@ def adopt_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[in
             return None
 
     with ThreadPoolExecutor(READERS) as readers:
-        receipts = readers.map(adopt_or_set_aside, sorted(_uncommitted(folder, plan, committed)))
+        receipts = readers.map(adopt_or_set_aside, sorted(list_uncommitted(folder, plan, committed)))
         yield from (receipt for receipt in receipts if receipt is not None)
 
 
-def _uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+def list_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+    """(partition, ordinal) of what stands in data/ and quarantine/ and no commit names. DataError for a file of ours that is of no partition of the plan."""
     found = set()
     for name in [name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix)]:
         parsed = parse_name(name)

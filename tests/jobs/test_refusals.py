@@ -250,7 +250,7 @@ PLACES = [
     Case("ftp://host/out: expected a local path, or s3://bucket/path", output={"uri": "ftp://host/out"}),
     Case("expected format_version 1, got 99: use the version that made it", files={"out/_embermill/format.json": {"format_version": 99}}),
     Case("out/_embermill/format.json: is damaged", 3, files={"out/_embermill/format.json": "{"}),
-    Case("out/_embermill/plan/000001/root.json: damaged", 3, files={"out/_embermill/plan/000001/root.json": "{"}),
+    Case("out/_embermill/plan/000001/root.json: is damaged", 3, files={"out/_embermill/plan/000001/root.json": "{"}),
     Case("made by another version: expected plan_format", files={"out/_embermill/plan/000001/root.json": {"plan_format": 99}}),
 ]
 

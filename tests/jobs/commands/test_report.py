@@ -42,8 +42,9 @@ def test_a_run_and_what_follows_it(embed: Callable[..., Answer], tmp_path: Path,
     assert "had nothing left to do" in words("run", config)
     assert "1 of 1 done" in words("status", str(answer.output))
     assert "is sound: 1 shard read again, 1 row." in words("verify", str(answer.output))
-    planned = words("plan", config, "--tokens-per-s", "10")
-    assert "Nothing was written" in planned and "partitions  1 of up to" in planned and "time" in planned and "stands there already" in planned
+    assert "run    nothing: it is finished, 1 of 1 partition done" in words("plan", config)
+    planned = words("plan", config, "--tokens-per-s", "10", "--set", f"output.uri={tmp_path}/new")
+    assert "Nothing was written" in planned and "partitions  1 of up to" in planned and "time" in planned
     assert cli.main(["plan", config, "--set", "corpus.text_columns=[id]"]) == 2
     assert "corpus.text_columns: " in capsys.readouterr().err
     assert words("search", str(answer.output), "one").startswith("1. ")

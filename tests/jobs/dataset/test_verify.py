@@ -162,11 +162,12 @@ def test_files_that_nothing_names_are_reported_and_harmless(tmp_path: Path) -> N
     assert report.findings.unnamed.items == ["data/zombie.parquet", "quarantine/note.txt"] and report.to_json()["ok"]
 
 
-@pytest.mark.parametrize(("edit", "message"), [(lambda file: file.write_bytes(b"junk"), "damaged"), (Path.unlink, "its receipts are 0")])
+@pytest.mark.parametrize(("edit", "message"), [(lambda file: file.write_bytes(b"junk"), "damaged"), (Path.unlink, "lack 6 of the 6 receipts")])
 def test_commits_that_a_run_could_not_go_by_are_damage_of_a_finished_dataset_too(tmp_path: Path, edit: Callable[[Path], Any], message: str) -> None:
-    edit(dataset(tmp_path) / "_embermill/commits/000000001.parquet")
+    name = "_embermill/commits/000000001.parquet"
+    edit(dataset(tmp_path) / name)
     (damage,) = failed(tmp_path).findings.damage.items
-    assert damage.file == "_embermill/commits" and message in damage.what
+    assert name.startswith(damage.file) and message in damage.what and damage.remedy
 
 
 def test_a_manifest_of_another_fingerprint_is_found(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_a_manifest_of_another_fingerprint_is_found(tmp_path: Path) -> None:
     path = tmp_path / "_embermill/manifests/000001.json"
     path.write_text(path.read_text().replace('"abc"', '"other"'))
     (damage,) = failed(tmp_path).findings.damage.items
-    assert damage.what == "its fingerprint is not the plan's"
+    assert damage.what == "is of another plan: its fingerprint is not this one's"
 
 
 def test_without_read_access_to_write_it_still_reads(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""What a run does first at a dataset that stands: bring the commits to what is true, by the manifest or by the shards themselves."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from jobs.dataset.agreement import commit_damage, manifest_damage, missing, plan_damage
+from jobs.dataset.commits import CommitLog
+from jobs.dataset.manifest import Manifest, read_manifest
+from jobs.plan.files import Plan
+from jobs.shard.adoption import adopt_uncommitted
+from jobs.storage import Folder
+
+
+def take_stock(folder: Folder, plan: Plan, log: CommitLog) -> None:
+    """Commit what the manifest names, or what a killed run published, and no commit has. DataError where a shard is of another plan."""
+    manifest = require_agreement(folder, plan, log)
+    if manifest is not None:
+        log.append_table(missing(log, manifest))
+    log.append([*adopt_uncommitted(folder, plan, log.committed)])
+
+
+def require_agreement(folder: Folder, plan: Plan, log: CommitLog) -> Manifest | None:
+    """The manifest, where there is one. MetadataDamaged where manifest, commits and plan contradict each other."""
+    manifest = read_manifest(folder)
+    for damage in plan_damage(log, plan) if manifest is None else chain(manifest_damage(folder, plan, manifest), commit_damage(log, manifest)):
+        raise damage
+    return manifest

@@ -1,0 +1,75 @@
+"""What a run would do at a dataset that stands: nothing, finish it, or go on with what is left. It decides as `run` does, and writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from jobs.dataset.commits import CommitLog, pending
+from jobs.dataset.first_quarantined import first_quarantined
+from jobs.dataset.inventory import receipts_of
+from jobs.dataset.receipt_table import sum_receipts, to_receipts
+from jobs.dataset.taking_stock import require_agreement
+from jobs.driver.progress import TOKENS_PER_BYTE
+from jobs.driver.verdict import require_few_quarantined
+from jobs.plan.files import Plan
+from jobs.shard.adoption import list_uncommitted
+from jobs.storage import Folder
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """action: "nothing" (finished), "finish" (all is embedded, the manifest is not published), "go_on".
+
+    partitions, text_bytes: of the plan, in all and left. rows, tokens: committed by now. tokens_left: estimated from those; seconds: at the speed given.
+    uncommitted: shards that a killed run left, which are checked and adopted first; so less may be left than is said here.
+    """
+
+    action: str
+    files: int
+    partitions: int
+    partitions_done: int
+    partitions_left: int
+    text_bytes: int
+    text_bytes_left: int
+    rows: int
+    tokens: int
+    tokens_left: int
+    uncommitted: int
+    device: str
+    precision: str
+    seconds: float | None
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def describe_rest(folder: Folder, plan: Plan, max_quarantined: float, tokens_per_s: float | None = None) -> Outlook:
+    """plan: the dataset's, which the configuration agrees with. Raises what a run would raise before its first worker starts, and of one that has
+    nothing left to embed also what it would end with."""
+    log = CommitLog(folder)
+    manifest = require_agreement(folder, plan, log)
+    receipts = receipts_of(manifest or log)
+    left = pending(plan, to_receipts(receipts))
+    totals = sum_receipts(receipts)
+    if not left:
+        require_few_quarantined(totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
+    named = {*zip(receipts.column("partition").to_pylist(), receipts.column("ordinal").to_pylist(), strict=True)}
+    text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.partitions, [task.partition for task in left]))
+    done = text_bytes - bytes_left
+    tokens_left = round(bytes_left * (totals.tokens / done if done and totals.tokens else TOKENS_PER_BYTE))
+    return Outlook(
+        action="go_on" if left else "nothing" if manifest else "finish",
+        files=len(plan.listing),
+        partitions=len(plan.partitions),
+        partitions_done=len(plan.partitions) - len(left),
+        partitions_left=len(left),
+        text_bytes=text_bytes,
+        text_bytes_left=bytes_left,
+        rows=totals.rows_in,
+        tokens=totals.tokens,
+        tokens_left=tokens_left,
+        uncommitted=len(list_uncommitted(folder, plan, named)),
+        device=plan.device_kind,
+        precision=plan.precision,
+        seconds=None if not tokens_per_s else tokens_left / tokens_per_s,
+    )

@@ -1,0 +1,286 @@
+"""A dataset damaged on purpose: every command that meets it names the file, what is wrong with it and what helps; and what it says does help."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.dataset.equality import differences
+from jobs.storage import open_folder
+from tests.jobs.command_line import Answer
+
+Run = Callable[..., Answer]
+Edit = Callable[[Path], Any]
+OURS = "_embermill"
+FORMAT = f"{OURS}/format.json"
+ROOT, SEGMENTS, INPUTS = (f"{OURS}/plan/000001/{name}" for name in ("root.json", "segments.parquet", "inputs.parquet"))
+MANIFEST, ROWS, COMMIT = f"{OURS}/manifests/000001.json", f"{OURS}/manifests/000001.parquet", f"{OURS}/commits/000000001.parquet"
+READERS = ("status", "search", "verify")
+
+
+@pytest.fixture
+def run(embed: Run, tmp_path: Path) -> Run:
+    """run(output="out") makes, or goes on with, a dataset of three partitions, one row refused; name="plan" plans it."""
+    (tmp_path / "corpus").mkdir()
+    for name in "abc":
+        ids = pa.array([f"{name}{row}" if name + str(row) != "b1" else None for row in range(5)], pa.string())
+        pq.write_table(pa.table({"id": ids, "text": [f"text {row} of {name}" for row in range(5)]}), tmp_path / f"corpus/{name}.parquet")
+    return lambda output="out", name="run", **sections: embed(output=output, name=name, **({"corpus": {"partition_text_bytes": 60}} | sections))
+
+
+@pytest.fixture
+def ask(run: Run, command: Callable[..., Answer], tmp_path: Path) -> Callable[[str], Answer]:
+    """ask("status"): a command of the dataset."""
+
+    def ask(name: str) -> Answer:
+        if name in ("run", "plan"):
+            return run(name=name)
+        return command(name, str(tmp_path / "out"), *(["text"] if name == "search" else []))
+
+    return ask
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def junk(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe not at all")
+
+
+def a_list(path: Path) -> None:
+    path.write_text("[1]")
+
+
+def without(*keys: str) -> Edit:
+    def edit(path: Path) -> None:
+        path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key not in keys}))
+
+    edit.__name__ = f"without {keys}"
+    return edit
+
+
+def holding(key: str, value: object) -> Edit:
+    def edit(path: Path) -> None:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+    edit.__name__ = f"{key}={value}"
+    return edit
+
+
+def rewritten(change: Callable[[pa.Table], pa.Table]) -> Edit:
+    def edit(path: Path) -> None:
+        pq.write_table(change(pq.read_table(path)), path)
+
+    edit.__name__ = change.__name__
+    return edit
+
+
+def other(column: str, value: object) -> Edit:
+    def change(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index(column)
+        values = [value, *table.column(column).to_pylist()[1:]]
+        return table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
+
+    change.__name__ = f"{column}={value}"
+    return rewritten(change)
+
+
+def move_away(out: Path, *names: str) -> None:
+    aside = out.parent / "aside"
+    aside.mkdir(exist_ok=True)
+    for name in names:
+        shutil.move(out / name, aside / name.replace("/", "-"))
+
+
+def replan(out: Path, run: Run) -> None:
+    """remedies.PLAN"""
+    move_away(out, f"{OURS}/plan", f"{OURS}/commits", f"{OURS}/manifests")
+    answer = run()
+    assert (answer.code, answer["rows_embedded"]) == (0, 0), "whole shards are adopted, not made again"
+
+
+PLANS: list[tuple[str, Edit]] = [
+    (ROOT, lose), (ROOT, empty), (ROOT, cut), (ROOT, junk), (ROOT, a_list), (ROOT, without("rows", "schema_arrow")), (ROOT, without("segments")),
+    (ROOT, holding("schema_arrow", "AAAA")), (ROOT, holding("rows", 5)), (ROOT, holding("outputs", [{"kind": "dense"}])), (ROOT, holding("segments", {})),
+    *((name, edit) for name in (SEGMENTS, INPUTS) for edit in (lose, empty, cut, flip, junk)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "edit"), PLANS)
+def test_a_damaged_plan(run: Run, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
+    out, whole = run().output, run(output="whole").output
+    edit(out / name)
+    for which in (*READERS, "run", "plan"):
+        answer = ask(which)
+        assert (answer.code, answer["error"]["kind"]) == (3, "MetadataDamaged"), (which, answer.errors)
+        assert f"{out}/{name}: is " in answer.errors and f"move {OURS}/plan, " in answer.errors and "Traceback" not in answer.errors
+    replan(out, run)
+    assert [ask(which).code for which in (*READERS, "run", "plan")] == [0] * 5
+    assert differences(open_folder(str(out)), open_folder(str(whole))) == []
+
+
+@pytest.mark.parametrize("edit", [empty, junk, a_list])
+def test_a_damaged_format(run: Run, ask: Callable[[str], Answer], edit: Edit) -> None:
+    out = run().output
+    edit(out / FORMAT)
+    for which in (*READERS, "run", "plan"):
+        answer = ask(which)
+        assert answer.code == 3 and f'{out}/{FORMAT}: is damaged' in answer.errors and 'Write {"format_version": 1} into it' in answer.errors
+    (out / FORMAT).write_text('{"format_version": 1}')
+    assert [ask(which).code for which in (*READERS, "run", "plan")] == [0] * 5
+
+
+def test_a_lost_format(run: Run, ask: Callable[[str], Answer]) -> None:
+    out = run().output
+    lose(out / FORMAT)
+    answer = ask("verify")
+    assert answer.code == 3 and f'{FORMAT}: is gone. Write {{"format_version": 1}} into it.' in answer.errors and "embedded anew" not in answer.errors
+    assert ask("run").code == 0 and ask("verify").code == 0
+
+
+MANIFEST_EDITS = [(MANIFEST, edit) for edit in (empty, cut, junk, a_list, without("shards"), without("totals"), holding("shards", 7))]
+
+
+@pytest.mark.parametrize(("name", "edit"), [*MANIFEST_EDITS, *((ROWS, edit) for edit in (lose, empty, cut, flip, junk))])
+def test_a_damaged_manifest(run: Run, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
+    out, whole = run().output, run(output="whole").output
+    edit(out / name)
+    for which in (*READERS, "run", "plan"):
+        answer = ask(which)
+        assert (answer.code, answer["error"]["kind"]) == (3, "MetadataDamaged"), (which, answer.errors)
+        assert f"{out}/{name}: is " in answer.errors and f"move {MANIFEST} and {ROWS} away" in answer.errors
+    move_away(out, MANIFEST, *([ROWS] if (out / ROWS).exists() else []))
+    answer = ask("run")
+    assert (answer.code, answer["rows_embedded"]) == (0, 0) and [ask(which).code for which in (*READERS, "plan")] == [0] * 4
+    assert differences(open_folder(str(out)), open_folder(str(whole))) == []
+
+
+def test_the_manifest_of_another_dataset(run: Run, ask: Callable[[str], Answer], tmp_path: Path) -> None:
+    out = run().output
+    stranger = run(output="stranger", corpus={"files": [str(tmp_path / "corpus/a.parquet")]}).output
+    shutil.copytree(stranger / OURS / "manifests", out / OURS / "manifests", dirs_exist_ok=True)
+    for which in (*READERS, "run", "plan"):
+        answer = ask(which)
+        assert answer.code == 3 and MANIFEST in answer.errors and "of another plan" in answer.errors and f"move {MANIFEST} and" in answer.errors, which
+    move_away(out, MANIFEST, ROWS)
+    assert [ask(which).code for which in ("run", *READERS, "plan")] == [0] * 5
+
+
+COMMIT_EDITS = [
+    empty, cut, junk, rewritten(lambda table: table.drop_columns(["tokens"])), other("shard_sha256", "ab" * 32), other("tokens", 1), other("rows_in", 7),
+    other("shard", "data/part-000000009-000-00000000.parquet"), other("partition", 99), other("provenance", [("worker", "another")]), other("first_id", "z"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", COMMIT_EDITS)
+def test_a_damaged_or_edited_commit_of_a_finished_dataset(run: Run, ask: Callable[[str], Answer], edit: Edit) -> None:
+    out, whole = run().output, run(output="whole").output
+    (commit, *_) = sorted((out / OURS / "commits").iterdir())
+    edit(commit)
+    assert [ask(which).code for which in ("status", "search")] == [0, 0], "the manifest has the last word"
+    for which in ("verify", "run", "plan"):
+        answer = ask(which)
+        assert answer.code == 3 and COMMIT in answer.errors and "Move it away and run the same job again" in answer.errors, (which, answer.errors)
+        assert "embedded anew" not in answer.errors
+    move_away(out, COMMIT)
+    assert "lack " in ask("verify").errors and "written anew from the manifest" in ask("verify").errors
+    answer = ask("run")
+    assert (answer.code, answer["rows_embedded"]) == (0, 0) and ask("verify").code == 0
+    assert [path.name for path in sorted((out / OURS / "manifests").iterdir())] == ["000001.json", "000001.parquet"]
+    assert differences(open_folder(str(out)), open_folder(str(whole))) == []
+
+
+@pytest.mark.parametrize("edit", [empty, cut, junk, other("rows_in", 7), other("partition_id", "00" * 8), other("partition", 99)])
+def test_a_damaged_commit_of_an_unfinished_dataset(run: Run, ask: Callable[[str], Answer], edit: Edit) -> None:
+    out, whole = run().output, run(output="whole").output
+    move_away(out, f"{OURS}/manifests")
+    (commit, *_) = sorted((out / OURS / "commits").iterdir())
+    edit(commit)
+    for which in (*READERS, "run", "plan"):
+        answer = ask(which)
+        assert answer.code == 3 and "Traceback" not in answer.errors, (which, answer.errors)
+        assert which == "verify" or (COMMIT in answer.errors and "Move it away and run the same job again" in answer.errors), (which, answer.errors)
+    move_away(out, COMMIT)
+    assert ask("run").code == 0 and [ask(which).code for which in (*READERS, "plan")] == [0] * 4
+    assert differences(open_folder(str(out)), open_folder(str(whole))) == []
+
+
+def test_a_commit_of_another_dataset_of_equal_count(run: Run, ask: Callable[[str], Answer], tmp_path: Path) -> None:
+    out = run().output
+    for name in "abc":
+        table = pq.read_table(tmp_path / f"corpus/{name}.parquet")
+        pq.write_table(table.set_column(1, "text", pc.binary_join_element_wise("another", table.column("text"), " ")), tmp_path / f"corpus/{name}.parquet")
+    stranger = run(output="stranger").output
+    shutil.rmtree(out / OURS / "commits")
+    shutil.copytree(stranger / OURS / "commits", out / OURS / "commits")
+    answer = ask("verify")
+    assert answer.code == 3 and f"{COMMIT}: says of partition 0 shard 0 " in answer.errors
+    assert "partition_id" in answer.errors and "shard_sha256" in answer.errors
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_two_commits_that_contradict_each_other(run: Run, ask: Callable[[str], Answer], finished: bool) -> None:
+    out, whole = run().output, run(output="whole").output
+    if not finished:
+        move_away(out, f"{OURS}/manifests")
+    second = COMMIT.replace("1.parquet", "9.parquet")
+    shutil.copy(out / COMMIT, out / second)
+    other("shard_sha256", "ab" * 32)(out / second)
+    for which in ("verify", "run", "plan", *([] if finished else ["status", "search"])):
+        answer = ask(which)
+        assert answer.code == 3 and COMMIT in answer.errors and second in answer.errors and "Move both away" in answer.errors, (which, answer.errors)
+    move_away(out, COMMIT, second)
+    assert [ask(which).code for which in ("run", *READERS, "plan")] == [0] * 5
+    assert differences(open_folder(str(out)), open_folder(str(whole))) == []
+
+
+@pytest.mark.parametrize("edit", [lose, empty, cut, flip, junk])
+@pytest.mark.parametrize("folder", ["data", "quarantine"])
+def test_a_damaged_shard(run: Run, ask: Callable[[str], Answer], folder: str, edit: Edit) -> None:
+    out, whole = run().output, run(output="whole").output
+    (path, *_) = sorted((out / folder).iterdir())
+    edit(path)
+    answer = ask("verify")
+    assert answer.code == 3 and f"{folder}/{path.name}: " in answer.errors and "the others are embedded anew" in answer.errors
+    move_away(out, *([f"{folder}/{path.name}"] if path.exists() else []), f"{OURS}/commits", f"{OURS}/manifests")
+    answer = ask("run")
+    assert answer.code == 0 and 0 < answer["rows_embedded"] <= 5, answer.errors
+    assert ask("verify").code == 0 and differences(open_folder(str(out)), open_folder(str(whole))) == []
+
+
+def test_a_plan_made_again_for_another_corpus_takes_no_shard_for_its_own(run: Run, ask: Callable[[str], Answer], tmp_path: Path) -> None:
+    out = run().output
+    pq.write_table(pa.table({"id": ["new"], "text": ["another corpus"]}), tmp_path / "corpus/a.parquet")
+    move_away(out, f"{OURS}/plan", f"{OURS}/commits", f"{OURS}/manifests")
+    answer = ask("run")
+    assert answer.code == 3 and "is of no partition of this plan: move it away, or choose another output.uri" in answer.errors
+
+
+def test_a_plan_made_again_with_other_settings_takes_no_shard_for_its_own(run: Run) -> None:
+    out = run().output
+    move_away(out, f"{OURS}/plan", f"{OURS}/commits", f"{OURS}/manifests")
+    answer = run(model={"engine": "python:tests.jobs.engines:PlainEngine"})
+    assert answer.code == 3 and "it was made with other settings" in answer.errors

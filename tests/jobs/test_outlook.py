@@ -1,0 +1,103 @@
+"""`embermill plan` at a dataset that stands: what a run would do there, which is then what the run does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.jobs.command_line import Answer
+
+Run = Callable[..., Answer]
+COMMITS, MANIFESTS = "_embermill/commits", "_embermill/manifests"
+
+
+@pytest.fixture
+def run(embed: Run, tmp_path: Path) -> Run:
+    """A dataset of four partitions of one row each, the last of them refused."""
+    (tmp_path / "corpus").mkdir()
+    ids = pa.array(["a", "b", "c", None], pa.string())
+    pq.write_table(pa.table({"id": ids, "text": ["text of a row"] * 4}), tmp_path / "corpus/a.parquet", row_group_size=1)
+    return lambda name="run", **corpus: embed(name=name, corpus={"partition_text_bytes": 1} | corpus)
+
+
+def commit_only(out: Path, partitions: list[int]) -> None:
+    """As if a run had been killed when these were committed: the others, shards and all, never were."""
+    tables = [pq.read_table(path) for path in sorted((out / COMMITS).iterdir())]
+    table = pa.concat_tables(tables)
+    shutil.rmtree(out / COMMITS)
+    shutil.rmtree(out / MANIFESTS)
+    (out / COMMITS).mkdir()
+    kept = [row for row, number in enumerate(table.column("partition").to_pylist()) if number in partitions]
+    pq.write_table(table.take(pa.array(kept, pa.int64())), out / COMMITS / "000000001.parquet")
+
+
+def lose_shards(out: Path, partitions: list[int]) -> None:
+    for number in partitions:
+        for path in [*out.glob(f"data/part-{number:09d}-*"), *out.glob(f"quarantine/part-{number:09d}-*")]:
+            path.unlink()
+
+
+def test_a_new_dataset_is_begun(run: Run) -> None:
+    planned = run("plan")
+    assert (planned["action"], planned["partitions_left"], planned["partitions_done"], planned["partitions"]) == ("begin", 4, 0, 4)
+    assert not planned.output.exists()
+
+
+def test_a_finished_dataset_is_left_alone(run: Run) -> None:
+    out = run().output
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    planned = run("plan")
+    assert (planned["action"], planned["partitions_left"], planned["rows"], planned["tokens_left"]) == ("nothing", 0, 4, 0)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before and run()["rows_embedded"] == 0
+
+
+def test_a_half_finished_one_is_gone_on_with(run: Run, tmp_path: Path) -> None:
+    out = run().output
+    commit_only(out, [0, 2])
+    lose_shards(out, [1, 3])
+    planned = run("plan")
+    found = {key: planned[key] for key in ("action", "partitions", "partitions_done", "partitions_left", "rows", "uncommitted")}
+    assert found == {"action": "go_on", "partitions": 4, "partitions_done": 2, "partitions_left": 2, "rows": 2, "uncommitted": 0}
+    assert planned["tokens_left"] == pytest.approx(planned["tokens"]) and planned["text_bytes_left"] * 2 == planned["text_bytes"]
+    answer = run()
+    assert (answer.code, answer["rows_embedded"], answer["committed_before"]) == (0, 2, 2)
+
+
+def test_what_a_killed_run_left_is_adopted(run: Run) -> None:
+    out = run().output
+    commit_only(out, [0])
+    assert (run("plan")["partitions_left"], run("plan")["uncommitted"]) == (3, 3)
+    assert run()["rows_embedded"] == 0
+
+
+def test_all_is_embedded_and_only_the_manifest_is_left(run: Run) -> None:
+    out = run().output
+    shutil.rmtree(out / MANIFESTS)
+    assert (run("plan")["action"], run("plan")["partitions_left"]) == ("finish", 0)
+    assert run().code == 0 and run("plan")["action"] == "nothing"
+
+
+REFUSED = [({"text_columns": ["id"]}, 2, 'corpus.text_columns: ["text"] -> ["id"]'), ({"max_quarantined": 0}, 3, "max_quarantined: 0 allows 0")]
+
+
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+@pytest.mark.parametrize(("change", "code", "words"), REFUSED)
+def test_what_a_run_refuses_the_plan_refuses_in_the_same_words(run: Run, state: str, change: dict[str, object], code: int, words: str) -> None:
+    out = run().output
+    if state == "unfinished":
+        shutil.rmtree(out / MANIFESTS)
+    planned, answer = run("plan", **change), run(**change)
+    assert planned.code == answer.code == code and words in planned.errors
+    assert json.loads(planned.stdout)["error"] == json.loads(answer.stdout)["error"]
+
+
+def test_a_file_that_came_later_is_said(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run()
+    pq.write_table(pa.table({"id": ["late"], "text": ["x"]}), tmp_path / "corpus/late.parquet")
+    assert run("plan").code == 0 and "late.parquet" in caplog.text
