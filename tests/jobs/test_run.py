@@ -261,7 +261,7 @@ def test_a_file_that_changed_after_a_dataset_was_finished_is_reported(configure:
 
 def test_an_output_that_is_a_file_is_refused(configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(UsageError, match=r"taken: .* expected a folder, or a path where one can be made"):
+    with pytest.raises(UsageError, match=r"taken: .* expected a folder .*or a path where one can be made"):
         run(configure(output={"uri": str(tmp_path / "taken")}))
 
 
