@@ -104,7 +104,7 @@ def show_status(answer: Answer) -> str:
     """How far a dataset is, and whether anybody is at it."""
     states = {
         "planned": "planned, nothing is committed yet",
-        "running": "a run is at it now",
+        "running": f"a run was at it {answer['heartbeat_age_s'] or 0:.0f} s ago",
         "unfinished": "unfinished, and no run is at it: start the same run again, it goes on from here (and says so, if too many rows were quarantined)",
         "finished": "finished",
     }

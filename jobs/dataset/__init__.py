@@ -8,5 +8,6 @@ manifest.py        published last
 inventory.py       which shards there are: whom all readers go by
 agreement.py       whether plan, manifest and commits speak of the same shards
 taking_stock.py    what a run does first: what no commit has is committed
+liveness.py        whether the process of a heartbeat is gone
 status.py   verify.py, verify_report.py, duplicates.py   equality.py   search.py   looking at a dataset
 """

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.dataset.inventory import read_inventory
+from jobs.dataset.liveness import is_gone
 from jobs.dataset.manifest import length_percentiles
 from jobs.dataset.receipt_table import Totals, sum_lengths, sum_receipts
 from jobs.storage import Folder
@@ -76,7 +77,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
 def _state(finished: bool, receipts: int, heartbeat: dict[str, Any] | None, age_s: float | None) -> str:
     if finished:
         return "finished"
-    if heartbeat is not None and heartbeat.get("state") == "running" and age_s is not None and age_s < SILENT_AFTER_S:
+    if heartbeat is not None and heartbeat.get("state") == "running" and age_s is not None and age_s < SILENT_AFTER_S and not is_gone(heartbeat):
         return "running"
     return "unfinished" if receipts else "planned"
 

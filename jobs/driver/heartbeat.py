@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import uuid
 from datetime import UTC, datetime
 
+from jobs.dataset.liveness import this_process
 from jobs.driver.progress import Meter
 from jobs.storage import Folder
 
@@ -33,7 +32,7 @@ class Heartbeat:
     def beat(self, now_s: float, state: str = "running") -> None:
         """state: "running", or "ended", however it did."""
         self._last_s = now_s
-        about = {"state": state, "run": self._run_id, "time": datetime.now(UTC).isoformat(timespec="seconds"), "host": socket.gethostname(), "pid": os.getpid()}
+        about = {"state": state, "run": self._run_id, "time": datetime.now(UTC).isoformat(timespec="seconds")} | this_process()
         try:
             self._folder.replace(HEARTBEAT, json.dumps(about | self._meter.snapshot(now_s).to_json()).encode())
         except Exception as error:  # storage in trouble is found out by those who must write

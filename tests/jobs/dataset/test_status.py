@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.dataset.commits import CommitLog
+from jobs.dataset.liveness import this_process
 from jobs.dataset.manifest import publish_manifest
 from jobs.dataset.status import HEARTBEAT, status
 from jobs.errors import UsageError
@@ -60,3 +61,14 @@ def test_a_heartbeat_has_no_authority(tmp_path: Path, content: bytes) -> None:
     write_plan(folder, make_plan(1))
     (tmp_path / HEARTBEAT).write_bytes(content)
     assert status(folder, NOW).state == "planned"
+
+
+def test_a_run_that_was_killed_here_is_at_it_no_more(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    write_plan(folder, make_plan(1))
+    about = this_process() | {"state": "running", "time": NOW.isoformat()}
+    (tmp_path / HEARTBEAT).write_text(json.dumps(about))
+    assert status(folder, NOW).state == "running"
+    if about["scope"]:
+        (tmp_path / HEARTBEAT).write_text(json.dumps(about | {"started": "1"}))
+        assert status(folder, NOW).state == "planned"
