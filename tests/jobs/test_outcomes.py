@@ -245,7 +245,7 @@ DAMAGE = {  # file of the model's folder -> what is done to it
 }
 OPENED = {  # command -> its arguments before the model, and the files of the model that it opens
     "run": ((), DAMAGE),
-    "plan": ((), ["config.json", "tokenizer.json"]),
+    "plan": ((), DAMAGE),
     "encode": (("--device", "cpu", "--text", "a text"), DAMAGE),
     "bench": (("--device", "cpu", "--repeats", "1"), DAMAGE),
     "search": ((), DAMAGE),
