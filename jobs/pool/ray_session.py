@@ -122,8 +122,10 @@ def cpus_to_give(workers: WorkersConfig) -> int:
 
 def count_gpus() -> int:
     """GPUs that a Ray started here would find, as it counts them itself: those of the driver, less what this process may not see."""
-    from ray._private.accelerators import get_accelerator_manager_for_resource as manager_of
-
+    try:
+        from ray._private.accelerators import get_accelerator_manager_for_resource as manager_of
+    except ImportError:  # no public face of Ray's tells before it is started, and a later one may keep this one elsewhere
+        return _count_cupy_devices()
     counted: Any = manager_of  # it has no annotations
     manager = counted("GPU")
     try:
@@ -131,6 +133,17 @@ def count_gpus() -> int:
     except RuntimeError as error:  # an AMD card that is hidden by the wrong variable
         raise UsageError(f"workers.device: Ray does not count the GPUs of this machine: {_first_line(error)}") from error
     return int(there if visible is None else min(there, len(visible)))
+
+
+def _count_cupy_devices() -> int:
+    if not gpu_library_here():
+        return 0
+    import cupy
+
+    try:
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except cupy.cuda.runtime.CUDARuntimeError:  # no driver, or no card
+        return 0
 
 
 def gpu_library_here() -> bool:

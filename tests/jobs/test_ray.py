@@ -88,6 +88,15 @@ def test_gpus_are_counted_as_ray_counts_them(monkeypatch: pytest.MonkeyPatch, th
     assert count_gpus() == counted
 
 
+@pytest.mark.parametrize(("cupy", "counted"), [(2, 2), (None, 0)])
+def test_gpus_are_counted_without_rays_own_count(monkeypatch: pytest.MonkeyPatch, cupy: int | None, counted: int) -> None:
+    monkeypatch.setitem(sys.modules, "ray._private.accelerators", None)
+    monkeypatch.setattr("jobs.pool.ray_session.gpu_library_here", lambda: cupy is not None)
+    runtime = SimpleNamespace(getDeviceCount=lambda: cupy, CUDARuntimeError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))  # type: ignore[arg-type]
+    assert count_gpus() == counted
+
+
 def test_a_card_that_is_hidden_by_the_wrong_variable_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from ray._private.accelerators import amd_gpu
 
