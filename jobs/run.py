@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.config import JobConfig
@@ -25,30 +22,18 @@ from jobs.driver.loop import drive, stopped_by_signals
 from jobs.driver.progress import Meter
 from jobs.driver.summary import Effort, Summary, summarise
 from jobs.driver.verdict import failures_as_error, require_few_quarantined
-from jobs.errors import Interrupted, UsageError
 from jobs.plan.changes import require_unchanged
 from jobs.plan.files import Plan, ensure_format, read_plan, write_plan
 from jobs.plan.listing import SurveyedFile
 from jobs.plan.planning import make_plan, partition_text_bytes
 from jobs.pool.base import Died, Pool
-from jobs.pool.placement import Placement
+from jobs.pool.opening import Heard, await_first, open_pool
 from jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
-from jobs.receipt import Event, Ready
+from jobs.receipt import Ready
 from jobs.storage import AlreadyExists, Folder, open_folder
 from jobs.wording import several
-from jobs.worker.worker import WorkerJob
 
 log = logging.getLogger(__name__)
-
-Heard = list[tuple[int, Event | Died]]
-
-
-@dataclass(frozen=True)
-class OpenPool:
-    """A pool that workers can be started on, and how many are wanted."""
-
-    pool: Pool
-    placement: Placement
 
 
 def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path | None = None, progress: Display | None = None) -> Summary:
@@ -92,7 +77,7 @@ class _Job:
         with open_pool(self._config, self._folder, plan) as opened, stopped_by_signals() as stop:
             useful = len(pending(plan, self._commits.receipts())) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = max(1, min(opened.placement.count, useful))
-            heard, ready = _await_first(opened.pool, workers, stop)
+            heard, ready = await_first(opened.pool, workers, stop)
             if plan is None:
                 plan = self._write_plan(files, ready)
                 take_stock(self._folder, plan, self._commits)  # shards stand there already where the plan was lost and is made again
@@ -106,7 +91,7 @@ class _Job:
         first = first_quarantined(self._folder, self._commits.table())
         require_few_quarantined(totals, limit, first, published=lambda: read_manifest(self._folder) is not None)
         manifest = publish_manifest(self._folder, plan, self._commits)
-        effort = Effort(**vars(self._effort) | {"seconds": time.monotonic() - self._begin_s})
+        effort = replace(self._effort, seconds=time.monotonic() - self._begin_s)
         return summarise(self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision)
 
     def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
@@ -145,82 +130,18 @@ class _Job:
                 failures = drive(driver, pool, ledger, meter, heard=heard, tick=tick, stop=stop)
         finally:
             embedding_s = (ledger.last_commit_s or 0.0) - (meter.began_s or 0.0)
-            self._effort = Effort(
-                **vars(self._effort)
-                | {"seconds_embedding": max(embedding_s, 0.0), "stage_shares": meter.stage_shares, "bound": meter.bound, "workers": workers}
+            self._effort = replace(
+                self._effort, seconds_embedding=max(embedding_s, 0.0), stage_shares=meter.stage_shares, bound=meter.bound, workers=workers
             )
             heartbeat.beat(time.monotonic(), state="ended")
         if failures:
             raise failures_as_error(failures)
 
 
-@contextlib.contextmanager
-def open_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
-    """Ray, and workers on it; all that was started is gone at the end."""
-    from jobs.pool.ray_pool import RayPool
-    from jobs.pool.ray_session import RaySession
-
-    with RaySession(config, plan.device_kind if plan else None) as session:
-        placement = session.placement()
-        with _mark(folder, session.several_nodes) as mark:
-            job = worker_job(config, placement, plan, mark)
-            pool = RayPool(job, placement, start_timeout_s=config.workers.start_timeout_s)
-            try:
-                yield OpenPool(pool, placement)
-            finally:
-                pool.close()
-
-
-def worker_job(config: JobConfig, placement: Placement, plan: Plan | None, mark: tuple[str, bytes] | None = None) -> WorkerJob:
-    """What each worker is made from. Where there is a plan, `auto` is what it became then."""
-    resolved = config if plan is None else config.at_precision(plan.precision)
-    return WorkerJob(resolved, placement.device, placement.cpus, mark, (str(Path.cwd()),))
-
-
-@contextlib.contextmanager
-def _mark(folder: Folder, wanted: bool) -> Iterator[tuple[str, bytes] | None]:
-    """A file by which workers on other nodes see that they write where the driver reads."""
-    if not wanted:
-        yield None
-        return
-    nonce = uuid.uuid4().hex
-    name = f"_embermill/tmp/mark-{nonce}"
-    folder.create(name, nonce.encode())
-    try:
-        yield name, nonce.encode()
-    finally:
-        folder.remove(name)
-
-
 def _effort_before(commits: CommitLog) -> Effort:
     """What was there when this run began."""
     before = sum_receipts(commits.table())
     return Effort(committed_before=before.shards, rows_before=before.rows_in, tokens_before=before.tokens)
-
-
-def _await_first(pool: Pool, workers: int, stop: threading.Event) -> tuple[Heard, Ready]:
-    """Start all workers; what was heard until the first one was ready. Its error, where none will be."""
-    for _ in range(workers):
-        pool.start_worker()
-    heard: Heard = []
-    while True:
-        if stop.is_set():
-            raise Interrupted("interrupted before the first worker was ready; nothing was changed")
-        heard += pool.events(0.5)
-        if ready := next((event for _, event in heard if isinstance(event, Ready)), None):
-            return heard, ready
-        died = [event for _, event in heard if isinstance(event, Died)]
-        if len(died) == workers:
-            raise _no_worker(died)
-
-
-def _no_worker(died: list[Died]) -> Exception:
-    """Why not one worker came up: what a person can mend goes first."""
-    for kind, error in (("usage", UsageError), ("lost", Interrupted), ("defect", RuntimeError)):
-        words = next((each.error for each in died if each.kind == kind), None)
-        if words is not None:
-            return error(words)
-    return RuntimeError("no worker came up, and none said why")
 
 
 def _why_not(plan: Plan, ready: Ready) -> str | None:

@@ -4,5 +4,6 @@ base.py            Pool, the seam; PoolWorker, which is what a pool drives
 inline.py          workers in this process, for tests and debuggers
 ray_pool.py        workers as Ray actors                   ray_session.py   one connection to Ray; these two alone import it
 remote_worker.py   a worker's side of an actor
+opening.py         a pool on Ray, for a configuration and a plan; the wait for its first worker
 placement.py       how many workers, on what
 """

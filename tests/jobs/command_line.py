@@ -16,8 +16,8 @@ from jobs import cli
 from jobs.config import JobConfig
 from jobs.plan.files import Plan
 from jobs.pool.inline import InlinePool
+from jobs.pool.opening import OpenPool, worker_job
 from jobs.pool.placement import Node, place
-from jobs.run import OpenPool, worker_job
 from jobs.storage import Folder
 from jobs.worker.worker import Worker
 

@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from encoder.description import ModelDescription
 from jobs import cli
-from jobs.run import open_pool
+from jobs.pool.opening import open_pool
 from tests.encoder.tiny_bert import TinyBert, write_json
 from tests.jobs.command_line import Answer
 
