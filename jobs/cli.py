@@ -21,12 +21,12 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from jobs.allocators import return_memory_at_once
-from jobs.commands import job, model
+from jobs.commands import bench, job, model, weights
 from jobs.commands.parser import HelpAsked, Parser
 from jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
 from jobs.standard_output import AnswerLost, claim_standard_output, write_answer
 
-ROOMS = (job, model)
+ROOMS = (job, model, bench, weights)
 EPILOG = """exit codes:
   0   done
   2   yours to mend: the call, the configuration, the model, credentials, permission, room; what was committed stays
