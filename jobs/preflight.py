@@ -11,9 +11,9 @@ from jobs.errors import UsageError
 from jobs.partition import Partition
 from jobs.plan.changes import require_unchanged
 from jobs.plan.files import Plan, require_place
+from jobs.plan.forecast import Prospect
 from jobs.plan.listing import changes_since, survey_files
 from jobs.plan.planning import check_columns
-from jobs.plan.survey import Prospect
 from jobs.shard.footer import DATA, published_name
 from jobs.storage import Folder, would_list
 from jobs.wording import several

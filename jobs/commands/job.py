@@ -38,7 +38,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
     from jobs.config import load_config
     from jobs.outlook import describe_rest
     from jobs.plan.files import read_plan
-    from jobs.plan.survey import survey
+    from jobs.plan.forecast import forecast
     from jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
     from jobs.storage import open_folder
 
@@ -53,7 +53,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
         if rest.partitions_left:
             resolve_device(config, existing.device_kind)
         return rest.to_json() | where
-    found = survey(config, look_ahead(config), arguments.tokens_per_s)
+    found = forecast(config, look_ahead(config), arguments.tokens_per_s)
     return {"action": "begin"} | found.to_json() | {"partitions_done": 0, "partitions_left": found.partitions} | where
 
 

@@ -13,9 +13,9 @@ from jobs.config import JobConfig
 from jobs.corpus.reading import read_rows
 from jobs.engine import Output, Preview
 from jobs.plan.files import Plan
+from jobs.plan.forecast import Prospect
 from jobs.plan.listing import survey_files
 from jobs.plan.planning import check_columns, make_plan
-from jobs.plan.survey import Prospect
 
 FINGERPRINT = {
     "model.engine": "native",

@@ -33,7 +33,7 @@ class Prospect:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Forecast:
     """rows_exact: the footers told the number of rows; otherwise it is estimated, as all tokens and bytes are.
 
     device: what partitions are cut for. lengths: of the sampled texts, (upper bound in tokens, texts), empty where there was no tokenizer.
@@ -61,7 +61,7 @@ class Survey:
         return asdict(self)
 
 
-def survey(config: JobConfig, prospect: Prospect, tokens_per_s: float | None = None) -> Survey:
+def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None = None) -> Forecast:
     """Cut the corpus as a run would, and sample its texts. Raises what reading them raises."""
     files, count_tokens, max_tokens = prospect.files, prospect.engine.count_tokens, prospect.engine.max_tokens
     dimensions = sum(output.dim for output in prospect.engine.outputs) or None
@@ -74,7 +74,7 @@ def survey(config: JobConfig, prospect: Prospect, tokens_per_s: float | None = N
     if max_tokens is not None:  # a text of megabytes is cut like any other
         tokens = min(tokens, expected_rows * max_tokens)
     histogram = count_lengths(lengths) if count_tokens is not None and len(lengths) else ()
-    return Survey(
+    return Forecast(
         files=len(files),
         unreadable_files=sum(bool(file.error) for file in files),
         input_bytes=sum(file.info.size for file in files),

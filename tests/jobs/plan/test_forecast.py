@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from jobs.engine import Preview
-from jobs.plan.survey import survey
+from jobs.plan.forecast import forecast
 from tests.jobs.plan.plans import OUTPUTS, job, lines, prospect, table
 
 
-class TestSurvey:
+class TestForecast:
     def test_of_parquet(self, tmp_path: Path) -> None:
         texts = ["word " * (n % 10 + 1) for n in range(1000)]
         table(tmp_path / "corpus/a.parquet", id=list(range(1000)), text=texts)
         engine = Preview(OUTPUTS, lambda batch: np.array([len(text.split()) for text in batch]))
-        found = survey(job(tmp_path), prospect(job(tmp_path), engine), tokens_per_s=1000.0)
+        found = forecast(job(tmp_path), prospect(job(tmp_path), engine), tokens_per_s=1000.0)
         assert (found.files, found.rows, found.rows_exact, found.partitions, found.device) == (1, 1000, True, 1, "cpu")
         assert found.percentiles["max"] == 10 and sum(count for _, count in found.lengths) == found.sampled_texts > 0
         assert found.tokens == pytest.approx(5500, rel=0.2) and found.seconds == found.tokens / 1000 and 50_000 < (found.output_bytes or 0) < 200_000
@@ -26,22 +26,22 @@ class TestSurvey:
 
     def test_of_lines_without_a_tokenizer(self, tmp_path: Path) -> None:
         lines(tmp_path / "corpus/a.jsonl", *({"id": str(n), "text": "x" * 100, "other": "y" * 300} for n in range(10_000)))
-        found = survey(job(tmp_path), prospect(job(tmp_path)))
+        found = forecast(job(tmp_path), prospect(job(tmp_path)))
         assert found.rows == pytest.approx(10_000, rel=0.01) and not found.rows_exact and found.lengths == ()
         assert found.text_bytes == pytest.approx(1_000_000, rel=0.05) and found.tokens == pytest.approx(250_000, rel=0.05) and found.output_bytes is None
 
     def test_a_row_has_no_more_tokens_than_the_model_takes(self, tmp_path: Path) -> None:
         table(tmp_path / "corpus/a.parquet", id=list(range(10)), text=["x"] * 9 + ["word " * 100_000])
         engine = Preview(count_tokens=lambda batch: np.array([min(len(text.split()), 256) for text in batch]), max_tokens=256)
-        found = survey(job(tmp_path), prospect(job(tmp_path), engine))
+        found = forecast(job(tmp_path), prospect(job(tmp_path), engine))
         assert found.tokens <= 10 * 256
 
     def test_writes_nothing(self, tmp_path: Path) -> None:
         table(tmp_path / "corpus/a.parquet", id=[1], text=["x"])
-        survey(job(tmp_path), prospect(job(tmp_path)))
+        forecast(job(tmp_path), prospect(job(tmp_path)))
         assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus"]
 
     def test_cuts_as_the_device_wants_it(self, tmp_path: Path) -> None:
         table(tmp_path / "corpus/a.parquet", id=list(range(100)), text=["x" * 10_000] * 100)
-        on_cpu, on_gpu = (survey(job(tmp_path), prospect(job(tmp_path), device=device)) for device in ("cpu", "gpu"))
+        on_cpu, on_gpu = (forecast(job(tmp_path), prospect(job(tmp_path), device=device)) for device in ("cpu", "gpu"))
         assert (on_cpu.device, on_gpu.device) == ("cpu", "gpu") and on_cpu.partitions > on_gpu.partitions
