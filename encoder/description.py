@@ -155,7 +155,7 @@ def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:
     folder, positions = config.transformer_folder, config.transformer.max_position_embeddings
     if wanted is not None:
         if not 1 <= wanted <= positions:
-            raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens; expected a number from 1 to that.")
+            raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens, special ones included; expected up to that.")
         return wanted
     if config.max_seq_length is None:
         return min(tokenizer_limit(folder) or positions, positions)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from jobs.dataset.commits import CommitLog, pending
 from jobs.dataset.first_quarantined import first_quarantined
 from jobs.dataset.inventory import receipts_of
+from jobs.dataset.manifest import check_files
 from jobs.dataset.receipt_table import sum_receipts, to_receipts
 from jobs.dataset.taking_stock import require_agreement
 from jobs.driver.progress import TOKENS_PER_BYTE
@@ -53,6 +54,7 @@ def describe_rest(folder: Folder, plan: Plan, max_quarantined: float, tokens_per
     totals = sum_receipts(receipts)
     if not left:
         require_few_quarantined(totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
+        check_files(folder, receipts)
     named = {*zip(receipts.column("partition").to_pylist(), receipts.column("ordinal").to_pylist(), strict=True)}
     text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.partitions, [task.partition for task in left]))
     done = text_bytes - bytes_left

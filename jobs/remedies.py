@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 PLAN = (
-    "Restore it from a copy, or, while the corpus is as it was, move _embermill/plan, _embermill/commits and _embermill/manifests away and run the same job "
-    "again: it is planned anew, and the shards that stand here are checked and adopted"
+    "Restore it from a copy, or, while the corpus is as it was, move what is there of _embermill/plan, _embermill/commits and _embermill/manifests away "
+    "and run the same job again: it is planned anew, and the shards that stand here are checked and adopted"
 )
 COMMIT = "Move it away and run the same job again: what it should say is taken from the manifest, or from the shards themselves where there is none"
 COMMITS_APART = "Move both away and run the same job again: what they should say is taken from the manifest, or from the shards themselves where there is none"
@@ -18,4 +18,4 @@ SHARD = (
 def for_manifest(number: int) -> str:
     """number: of the damaged one."""
     names = " and ".join(f"_embermill/manifests/{number:06d}.{suffix}" for suffix in ("json", "parquet"))
-    return f"Restore it from a copy, or move {names} away and run the same job again: the manifest is published anew from the commits"
+    return f"Restore it from a copy, or move what is there of {names} away and run the same job again: the manifest is published anew from the commits"

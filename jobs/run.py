@@ -13,6 +13,7 @@ from jobs.dataset.commits import CommitLog, pending
 from jobs.dataset.first_quarantined import first_quarantined
 from jobs.dataset.manifest import publish_manifest, read_manifest
 from jobs.dataset.receipt_table import sum_receipts
+from jobs.dataset.status import other_run
 from jobs.dataset.taking_stock import take_stock
 from jobs.driver.decisions import QUEUED_PER_WORKER, Driver
 from jobs.driver.display import Display, open_display
@@ -55,6 +56,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
         require_events_file(events)
     commits = CommitLog(folder)
     if plan is not None:
+        _warn_of_other_run(folder)
         ensure_format(folder)
         take_stock(folder, plan, commits)
     job = _Job(config, folder, commits, begin_s, events)
@@ -136,6 +138,11 @@ class _Job:
             heartbeat.beat(time.monotonic(), state="ended")
         if failures:
             raise failures_as_error(failures)
+
+
+def _warn_of_other_run(folder: Folder) -> None:
+    if heard := other_run(folder):
+        log.warning("%s: a run was at this dataset %s, and may be still: two at once waste work, and one of them is stopped: end one", folder.root, heard)
 
 
 def _effort_before(commits: CommitLog) -> Effort:

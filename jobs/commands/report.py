@@ -181,7 +181,7 @@ def _show_shapes(answer: Answer) -> str:
 def show_search(answer: Answer) -> str:
     found = [_show_hit(rank, hit) for rank, hit in enumerate(answer["hits"], 1)]
     unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {answer['rows']:,} rows are committed so far)"]
-    return "\n".join([*found, *unfinished]) or "nothing is committed yet"
+    return "\n".join([*found, *unfinished]) or "the dataset is finished and has no row"
 
 
 def _show_hit(rank: int, hit: Answer) -> str:

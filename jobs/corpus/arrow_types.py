@@ -78,7 +78,10 @@ def as_id(array: pa.Array) -> pa.Array:
 def drifted(file: str, column: str, found: pa.DataType | None, pinned: pa.DataType) -> DataError:
     """on_schema_drift: fail. pinned: string where it is a text, else the type in the first file that has the column."""
     what = "is missing" if found is None else f"has type {found}"
-    advice = "mend the file, or set corpus.on_schema_drift to cast or null (once a dataset is begun, with another output.uri)"
+    setting = "set corpus.on_schema_drift to cast or null (once a dataset is begun, with another output.uri)"
+    if found is not None and pa.types.is_nested(found) and pa.types.is_string(pinned):  # neither setting makes a text of it
+        setting = "flatten the column in the corpus, or name another one"
+    advice = f"mend the file, or {setting}"
     return DataError(f"{file}: column {column!r} {what}; this job reads it as {pinned}: {advice}")
 
 

@@ -11,13 +11,14 @@ from jobs.corpus.rows import Fault, RowSchema
 
 
 def deviates(schema: RowSchema, column: str, found: pa.DataType | None) -> pa.DataType | None:
-    """The pinned type from which this column of a file deviates, None where it fits every use of it."""
+    """The pinned type from which this column of a file deviates, None where it fits every use of it. Nothing but nulls is fine where it is only kept."""
     uses: list[tuple[pa.DataType, Callable[[pa.DataType], pa.DataType]]] = []
     if column == schema.id_column:
         uses.append((schema.id_type, id_type))
     if column in schema.text_columns:
         uses.append((pa.string(), text_type))
-    uses.extend((kind, canonical) for source, _, kind in schema.kept if source == column)
+    if found is None or not pa.types.is_null(found):
+        uses.extend((kind, canonical) for source, _, kind in schema.kept if source == column)
     return next((pinned for pinned, read_as in uses if found is None or read_as(found) != pinned), None)
 
 
@@ -60,6 +61,8 @@ class ColumnFitter:
     ) -> pa.Array:
         array = columns.get(name)
         if array is None:
+            return pa.nulls(num_rows, pinned)
+        if pa.types.is_null(array.type):  # how a writer leaves a column without a value
             return pa.nulls(num_rows, pinned)
         if read_as(array.type) == pinned:
             return convert(array)

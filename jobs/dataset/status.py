@@ -77,9 +77,21 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
 def _state(finished: bool, receipts: int, heartbeat: dict[str, Any] | None, age_s: float | None) -> str:
     if finished:
         return "finished"
-    if heartbeat is not None and heartbeat.get("state") == "running" and age_s is not None and age_s < SILENT_AFTER_S and not is_gone(heartbeat):
+    if _runs(heartbeat, age_s):
         return "running"
     return "unfinished" if receipts else "planned"
+
+
+def other_run(folder: Folder, now: datetime | None = None) -> str | None:
+    """Where and when a run was last heard of that may be at the dataset still; None where none is."""
+    heartbeat = _read_heartbeat(folder)
+    age_s = None if heartbeat is None else _age_s(heartbeat, now or datetime.now(UTC))
+    return f"{age_s:.0f} s ago, on {heartbeat.get('host')}" if heartbeat is not None and _runs(heartbeat, age_s) else None
+
+
+def _runs(heartbeat: dict[str, Any] | None, age_s: float | None) -> bool:
+    """As far as can be told from here."""
+    return heartbeat is not None and heartbeat.get("state") == "running" and age_s is not None and age_s < SILENT_AFTER_S and not is_gone(heartbeat)
 
 
 def _read_heartbeat(folder: Folder) -> dict[str, Any] | None:

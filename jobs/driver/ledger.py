@@ -10,7 +10,6 @@ from pathlib import Path
 from jobs.dataset.commits import CommitLog
 from jobs.errors import UsageError
 from jobs.receipt import Receipt
-from jobs.storage import disk_failure
 
 FLUSH_EVERY_S = 2.0
 FLUSH_RECEIPTS = 1000
@@ -51,7 +50,8 @@ class Ledger:
             with self._events_file.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(describe_commit(receipt)) + "\n" for receipt in receipts)
         except OSError as error:
-            raise disk_failure(error, f"--events {self._events_file}: cannot be written") from error
+            advice = "make room there or name another file, and run again to go on from what is committed"
+            raise UsageError(f"--events {self._events_file}: cannot be written: {error.strerror or error}: {advice}") from error
 
 
 def describe_commit(receipt: Receipt) -> dict[str, object]:

@@ -50,5 +50,6 @@ def require_few_quarantined(totals: Totals, limit: float, first: dict[str, Any] 
             "and set the limit back, or mend the corpus and embed it into another output.uri"
         )
     raise DataError(
-        f"{found}. All shards are committed, no manifest is published: {reasons}, and run again with a higher limit to finish"
+        f"{found}. All shards are committed, no manifest is published: {reasons}, and run again with corpus.max_quarantined: "
+        f"{totals.rows_quarantined} or more (1 and above is a number of rows, below 1 a share) to finish"
     )

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import io
 import os
+import shlex
 import socket
 import tempfile
 import uuid
@@ -179,11 +180,15 @@ class LocalInput(io.FileIO):
 
     def check(self) -> None:
         status = os.fstat(self.fileno())
-        if (status.st_size, str(status.st_mtime_ns)) != (self.size, self.version):
-            raise InputChanged(
-                f"{self.path}: changed after planning: expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes "
-                f"of mtime {status.st_mtime_ns} ns: embed the new corpus into another output.uri"
-            )
+        if (status.st_size, str(status.st_mtime_ns)) == (self.size, self.version):
+            return
+        planned = f"expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes of mtime {status.st_mtime_ns} ns"
+        advice = "embed the new corpus into another output.uri"
+        if status.st_size == self.size:
+            seconds, nanoseconds = divmod(int(self.version), 10**9)
+            put_back = f"touch -d @{seconds}.{nanoseconds:09d} {shlex.quote(self.path)}"
+            advice = f"if it is the same file, copied back, give it its time back ({put_back}) and run again; else {advice}"
+        raise InputChanged(f"{self.path}: changed after planning: {planned}: {advice}")
 
 
 def open_local_input(path: str, size: int, version: str) -> LocalInput:

@@ -57,6 +57,14 @@ def test_a_finished_dataset_is_left_alone(run: Run) -> None:
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before and run()["rows_embedded"] == 0
 
 
+def test_a_finished_dataset_that_lacks_a_shard_is_refused_as_by_a_run(run: Run) -> None:
+    out = run().output
+    lose_shards(out, [1])
+    planned, answer = run("plan"), run()
+    assert planned.code == answer.code == 3 and "is gone; its commit says" in planned.errors
+    assert json.loads(planned.stdout)["error"] == json.loads(answer.stdout)["error"]
+
+
 def test_a_half_finished_one_is_gone_on_with(run: Run, tmp_path: Path) -> None:
     out = run().output
     commit_only(out, [0, 2])

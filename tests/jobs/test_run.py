@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,17 @@ def test_an_engine_that_cannot_describe_itself_is_compared_when_a_worker_has_loa
         run_and_interrupt(configure("InterruptingEngine"))
     with pytest.raises(UsageError, match=r"model.weights: 00000000 -> 11111111"):
         run(configure("InterruptingEngine", model={"dimensions": 7}))
+
+
+def test_a_run_that_may_be_at_it_still_is_warned_of(configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    config = configure("InterruptingEngine")
+    with pytest.raises(Interrupted):
+        run_and_interrupt(config)
+    heartbeat = Path(config.output.uri) / "_embermill/heartbeat.json"
+    beaten = json.loads(heartbeat.read_text())
+    heartbeat.write_text(json.dumps(beaten | {"state": "running", "host": "elsewhere", "time": datetime.now(UTC).isoformat()}))
+    assert run(config).rows_out == ROWS
+    assert any("on elsewhere, and may be still" in message for message in caplog.messages)
 
 
 def run_and_interrupt(config: JobConfig) -> None:

@@ -119,6 +119,7 @@ class TestDrift:
             ({"id": [1], "text": ["y"]}, r"b\.parquet: column 'id' has type int64; this job reads it as string"),
             ({"text": ["y"]}, r"b\.parquet: column 'id' is missing; this job reads it as string"),
             ({"id": ["b"]}, r"b\.parquet: column 'text' is missing; this job reads it as string"),
+            ({"id": ["b"], "text": [{"a": 1}]}, r"b\.parquet: column 'text' has type struct<a: int64>; .*: mend the file, or flatten the column"),
             ({"id": ["b"], "text": pa.nulls(1)}, r"b\.parquet: column 'text' has type null; this job reads it as string"),
         ],
     )
@@ -129,6 +130,11 @@ class TestDrift:
             planned(job(tmp_path))
         planned(job(tmp_path, corpus={"on_schema_drift": "cast"}))
         planned(job(tmp_path, corpus={"on_schema_drift": "null"}))
+
+    def test_a_kept_column_without_a_value_is_no_drift(self, tmp_path: Path) -> None:
+        table(tmp_path / "corpus/a.parquet", id=["a"], text=["x"], lang=["en"])
+        table(tmp_path / "corpus/b.parquet", id=["b"], text=["y"], lang=pa.nulls(1))
+        planned(job(tmp_path, corpus={"keep_columns": ["lang"]}))
 
     def test_a_sparse_json_column_is_no_drift(self, tmp_path: Path) -> None:
         lines(tmp_path / "corpus/a.jsonl", *({"id": str(n), "text": "x" * 1000, "k": "v"} for n in range(3)))
