@@ -8,7 +8,7 @@ from jobs.dataset.commits import CommitLog, pending
 from jobs.dataset.first_quarantined import first_quarantined
 from jobs.dataset.inventory import receipts_of
 from jobs.dataset.manifest import check_files
-from jobs.dataset.receipt_table import sum_receipts, to_receipts
+from jobs.dataset.receipt_table import shard_keys, sum_receipts, to_receipts
 from jobs.dataset.taking_stock import require_agreement
 from jobs.driver.progress import TOKENS_PER_BYTE
 from jobs.driver.verdict import require_few_quarantined
@@ -55,7 +55,6 @@ def describe_rest(folder: Folder, plan: Plan, max_quarantined: float, tokens_per
     if not left:
         require_few_quarantined(totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
         check_files(folder, receipts)
-    named = {*zip(receipts.column("partition").to_pylist(), receipts.column("ordinal").to_pylist(), strict=True)}
     text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.partitions, [task.partition for task in left]))
     done = text_bytes - bytes_left
     tokens_left = round(bytes_left * (totals.tokens / done if done and totals.tokens else TOKENS_PER_BYTE))
@@ -70,7 +69,7 @@ def describe_rest(folder: Folder, plan: Plan, max_quarantined: float, tokens_per
         rows=totals.rows_in,
         tokens=totals.tokens,
         tokens_left=tokens_left,
-        uncommitted=len(list_uncommitted(folder, plan, named)),
+        uncommitted=len(list_uncommitted(folder, plan, {*shard_keys(receipts)})),
         device=plan.device_kind,
         precision=plan.precision,
         seconds=None if not tokens_per_s else tokens_left / tokens_per_s,

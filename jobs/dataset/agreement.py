@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from jobs import remedies
 from jobs.dataset.commits import COMMITS, CommitLog
 from jobs.dataset.manifest import Manifest
-from jobs.dataset.receipt_table import SCHEMA, describe_differences, to_receipts
+from jobs.dataset.receipt_table import SCHEMA, describe_differences, receipt_at, shard_keys
 from jobs.errors import MetadataDamaged
 from jobs.plan.files import Plan
 from jobs.receipt import Receipt
@@ -32,10 +32,10 @@ def commit_damage(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamage
     named = manifest.shards.select(SCHEMA.names)
     if log.table().equals(named):
         return
-    expected = {(partition, ordinal): row for row, (partition, ordinal) in enumerate(_keys(named))}
+    expected = {key: row for row, key in enumerate(shard_keys(named))}
     for receipt in log.receipts():
         row = expected.get((receipt.partition, receipt.ordinal))
-        what = f"of which {manifest.name} knows nothing" if row is None else _differing(next(to_receipts(named.slice(row, 1))), receipt)
+        what = f"of which {manifest.name} knows nothing" if row is None else _differing(receipt_at(named, row), receipt)
         if what:
             file = log.file_of(receipt.partition, receipt.ordinal)
             yield MetadataDamaged(log.folder.root, file, f"says of partition {receipt.partition} shard {receipt.ordinal} {what}", remedies.COMMIT)
@@ -50,7 +50,7 @@ def plan_damage(log: CommitLog, plan: Plan) -> Iterator[MetadataDamaged]:
 def missing(log: CommitLog, manifest: Manifest) -> pa.Table:
     """Receipts of the manifest that no commit has: receipt_table.SCHEMA."""
     named = manifest.shards.select(SCHEMA.names)
-    return named.take(pa.array([row for row, key in enumerate(_keys(named)) if key not in log.committed], pa.int64()))
+    return named.take(pa.array([row for row, key in enumerate(shard_keys(named)) if key not in log.committed], pa.int64()))
 
 
 def lost_commits(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamaged]:
@@ -73,7 +73,3 @@ def strangers(plan: Plan, receipts: pa.Table) -> Iterator[tuple[int, int, str]]:
 
 def _differing(expected: Receipt, found: Receipt) -> str:
     return describe_differences(vars(expected), vars(found))
-
-
-def _keys(table: pa.Table) -> Iterator[tuple[int, int]]:
-    return zip(table.column("partition").to_pylist(), table.column("ordinal").to_pylist(), strict=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import remedies
-from jobs.dataset.receipt_table import SCHEMA, contradictions, describe_differences, to_receipts, to_table, without_history
+from jobs.dataset.receipt_table import SCHEMA, contradictions, describe_differences, receipt_at, shard_keys, to_receipts, to_table, without_history
 from jobs.errors import DataError, Interrupted, MetadataDamaged
 from jobs.plan.files import Plan
 from jobs.receipt import Receipt, Task
@@ -111,7 +111,7 @@ class CommitLog:
         return MetadataDamaged(self.folder.root, name, what, remedies.COMMIT)
 
     def _keep(self, table: pa.Table, name: str) -> None:
-        self._places |= {key: (len(self._tables), row) for row, key in enumerate(_keys(table))}
+        self._places |= {key: (len(self._tables), row) for row, key in enumerate(shard_keys(table))}
         self._tables.append(table)
         self._files.append(name)
 
@@ -120,13 +120,13 @@ class CommitLog:
         for problem in contradictions(table):
             raise DataError(problem)
         new: dict[tuple[int, int], int] = {}
-        for row, key in enumerate(_keys(table)):
+        for row, key in enumerate(shard_keys(table)):
             if key in new:
-                if differing := _differing(_receipt(table, new[key]), _receipt(table, row)):
+                if differing := _differing(receipt_at(table, new[key]), receipt_at(table, row)):
                     raise DataError(f"it contradicts itself: {_name(key)}: {differing}")
             elif key in self._places:
                 number, known = self._places[key]
-                if differing := _differing(_receipt(self._tables[number], known), _receipt(table, row)):
+                if differing := _differing(receipt_at(self._tables[number], known), receipt_at(table, row)):
                     raise ContradictsCommit(f"{_name(key)}: {differing}", self._files[number])
             else:
                 new[key] = row
@@ -154,14 +154,6 @@ def parquet_bytes(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True)
     return sink.getvalue()
-
-
-def _keys(table: pa.Table) -> list[tuple[int, int]]:
-    return list(zip(table.column("partition").to_pylist(), table.column("ordinal").to_pylist(), strict=True))
-
-
-def _receipt(table: pa.Table, row: int) -> Receipt:
-    return next(to_receipts(table.slice(row, 1)))
 
 
 def _differing(known: Receipt, other: Receipt) -> str:

@@ -59,6 +59,15 @@ def to_table(receipts: Sequence[Receipt]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
+def shard_keys(table: pa.Table) -> list[tuple[int, int]]:
+    """(partition, ordinal) of each row: no two shards of a dataset share it."""
+    return list(zip(table.column("partition").to_pylist(), table.column("ordinal").to_pylist(), strict=True))
+
+
+def receipt_at(table: pa.Table, row: int) -> Receipt:
+    return next(to_receipts(table.slice(row, 1)))
+
+
 def _scalars(receipts: Sequence[Receipt], field: pa.Field) -> pa.Array:
     return pa.array([getattr(receipt, field.name) for receipt in receipts], field.type)
 

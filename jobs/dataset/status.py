@@ -52,8 +52,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
     found = read_inventory(folder)
     plan, manifest, table = found.plan, found.manifest, found.receipts
     left = [task.partition for task in found.left]
-    heartbeat = _read_heartbeat(folder)
-    age_s = None if heartbeat is None else _age_s(heartbeat, now or datetime.now(UTC))
+    heartbeat, age_s = _read_heartbeat(folder, now)
     return Status(
         root=folder.root,
         state=_state(manifest is not None, table.num_rows, heartbeat, age_s),
@@ -84,8 +83,7 @@ def _state(finished: bool, receipts: int, heartbeat: dict[str, Any] | None, age_
 
 def other_run(folder: Folder, now: datetime | None = None) -> str | None:
     """Where and when a run was last heard of that may be at the dataset still; None where none is."""
-    heartbeat = _read_heartbeat(folder)
-    age_s = None if heartbeat is None else _age_s(heartbeat, now or datetime.now(UTC))
+    heartbeat, age_s = _read_heartbeat(folder, now)
     return f"{age_s:.0f} s ago, on {heartbeat.get('host')}" if heartbeat is not None and _runs(heartbeat, age_s) else None
 
 
@@ -94,12 +92,13 @@ def _runs(heartbeat: dict[str, Any] | None, age_s: float | None) -> bool:
     return heartbeat is not None and heartbeat.get("state") == "running" and age_s is not None and age_s < SILENT_AFTER_S and not is_gone(heartbeat)
 
 
-def _read_heartbeat(folder: Folder) -> dict[str, Any] | None:
+def _read_heartbeat(folder: Folder, now: datetime | None) -> tuple[dict[str, Any] | None, float | None]:
+    """The heartbeat, None where there is none that can be read; its age in seconds, None where that cannot be told."""
     try:
         heartbeat = json.loads(folder.read(HEARTBEAT))
     except (FileNotFoundError, ValueError):
-        return None
-    return heartbeat if isinstance(heartbeat, dict) else None
+        return None, None
+    return (heartbeat, _age_s(heartbeat, now or datetime.now(UTC))) if isinstance(heartbeat, dict) else (None, None)
 
 
 def _age_s(heartbeat: dict[str, Any], now: datetime) -> float | None:

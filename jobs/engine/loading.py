@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,8 @@ EXPECTED = f"expected a class with the methods {', '.join(METHODS)} (the protoco
 def load_engine(model: ModelConfig, *, device: str, threads: int, search_path: Sequence[str] = ()) -> Engine:
     """Make the engine that `model.engine` names, weights and all. device: "cpu" or "gpu". Raises UsageError where it cannot be had."""
     make = _engine_class(model.engine, search_path)
-    try:
+    with _engine_errors(model.engine, " could not be made"):
         engine: Engine = make(model, device=device, threads=threads)
-    except JobError:
-        raise
-    except Exception as error:
-        if model.engine == "native":
-            raise
-        raise UsageError(f"model.engine: {model.engine} could not be made: {type(error).__name__}: {error}") from error
     return engine
 
 
@@ -56,14 +51,21 @@ def _ask(model: ModelConfig, search_path: Sequence[str], question: str, *argumen
     method = getattr(_engine_class(model.engine, search_path), question, None)
     if method is None:
         return None
-    try:
+    with _engine_errors(model.engine, f": {question} failed"):
         return method(model, *arguments)
+
+
+@contextlib.contextmanager
+def _engine_errors(name: str, what: str) -> Iterator[None]:
+    """Whatever an engine of somebody's own raises is theirs to mend; of ours it is a defect."""
+    try:
+        yield
     except JobError:
         raise
     except Exception as error:
-        if model.engine == "native":
+        if name == "native":
             raise
-        raise UsageError(f"model.engine: {model.engine}: {question} failed: {type(error).__name__}: {error}") from error
+        raise UsageError(f"model.engine: {name}{what}: {type(error).__name__}: {error}") from error
 
 
 def _engine_class(name: str, search_path: Sequence[str]) -> Any:
