@@ -49,8 +49,8 @@ def plan_damage(log: CommitLog, plan: Plan) -> Iterator[MetadataDamaged]:
 
 def missing(log: CommitLog, manifest: Manifest) -> pa.Table:
     """Receipts of the manifest that no commit has: receipt_table.SCHEMA."""
-    named = manifest.shards.select(SCHEMA.names)
-    return named.take(pa.array([row for row, key in enumerate(shard_keys(named)) if key not in log.committed], pa.int64()))
+    named, committed = manifest.shards.select(SCHEMA.names), log.committed
+    return named.take(pa.array([row for row, key in enumerate(shard_keys(named)) if key not in committed], pa.int64()))
 
 
 def lost_commits(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamaged]:
