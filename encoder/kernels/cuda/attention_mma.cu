@@ -21,10 +21,6 @@
 #define MMA_TYPES "f16.f16"
 #endif
 
-__device__ __forceinline__ void load_matrices(bits32 (&m)[4], bits32 at) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(at));
-}
-
 __device__ __forceinline__ void load_transposed(bits32 (&m)[4], bits32 at) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(at));
 }

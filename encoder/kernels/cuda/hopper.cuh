@@ -103,7 +103,3 @@ __device__ __forceinline__ void cluster_sync() { asm volatile("barrier.cluster.a
 __device__ __forceinline__ void store_matrices(bits32 at, bits32 a, bits32 b, bits32 c, bits32 d) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
-
-__device__ __forceinline__ void load_matrices(bits32 (&to)[4], bits32 at) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
-}
