@@ -73,7 +73,8 @@ class _Loop:
                 log.warning("worker %d: %s", worker, event.error)
             case Failed():
                 self._meter.given_back(event.partition)
-                self._warn(event.message + (f"\n{event.traceback}" if event.kind == "defect" else ""))
+                self._warn(event.message)
+                self._show_traceback(event)
         self._meter.workers = len(self._working)
         self.do(self._driver.handle(worker, event))
 
@@ -81,6 +82,12 @@ class _Loop:
         if ready.device_uuid and any(ready.device_uuid == other.device_uuid for other in self._working.values()):
             advice = "each should have its own; look at what sets CUDA_VISIBLE_DEVICES inside Ray's workers"
             self._warn(f"two workers on {ready.host} compute on the same card, {ready.device_uuid}: {advice}")
+
+    def _show_traceback(self, failed: Failed) -> None:
+        """Code that failed is mended by whoever wrote it, ours or an engine of somebody's own; what else went wrong is not where code stands."""
+        if failed.traceback:
+            show = self._warn if failed.kind in ("defect", "engine") else log.debug
+            show(failed.traceback.rstrip())
 
     def _warn(self, message: str) -> None:
         """Once: a file that changed fails each of its partitions with the same words."""

@@ -222,12 +222,16 @@ def test_an_engine_that_cannot_be_loaded_is_a_usage_error(configure: Configure) 
         run(configure(model={"engine": "python:no_such_module:Engine"}))
 
 
-def test_poison_is_named_after_three_attempts_and_the_rest_is_committed(configure: Configure, tmp_path: Path) -> None:
+def test_poison_is_named_after_three_attempts_and_the_rest_is_committed(
+    configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pq.write_table(pa.table({"id": ["p"], "text": ["poison"]}), tmp_path / "corpus/b.parquet")
     config = configure("PoisonedEngine", corpus={"partition_text_bytes": 60})
     with pytest.raises(DataError, match=r"engine: partition \d+ \(.*b\.parquet\): the engine failed: RuntimeError: poison"):
         run(config)
     assert len(rows_of(config)) == ROWS
+    where = [record.message for record in caplog.records if "Traceback" in record.message]
+    assert len(where) == 1 and 'raise RuntimeError("poison")' in where[0], "whoever wrote the engine is shown the line that failed, once"
 
 
 def test_the_heartbeat_says_how_far_it_is(configure: Configure) -> None:
