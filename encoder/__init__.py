@@ -1,12 +1,12 @@
 """Texts in, embeddings out: BERT-like encoders on a CPU or a GPU, without torch. Knows nothing of Ray or of the job.
 
+encoder        the public class; joins the rooms below
 sources, config, description     where a model is, what its folder says, and what the options make of it
-documents, tokenizer             what a caller hands over -> pieces -> token ids (glued_prompt: where a prompt would swallow some)
-stream, windows, batching        batches of texts -> windows -> packed batches, and batches of embeddings again; the stages overlap
-runner, turns, busy, channel     the threads that keep the device busy, and what passes between threads
-models/, pooling                 the forward pass, written over ops/; kernels/ below it
+text/          texts -> token ids: tokenizer, prompt, limits
+pipeline/      documents -> windows -> packed batches and back in the caller's order; the stages overlap
+models/, pooling                 the forward pass, written over ops/ (the vocabulary), which each of backends/ offers
 weights/, parameters             every format behind one face, and every tensor of a model accounted for
-throughput, gpu_profile, random_model   how fast it is here
+measure/       how fast it is here
 
 Importing this costs next to nothing: each name is loaded when it is first used.
 """
@@ -16,15 +16,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+if __name__ != "embermill.encoder":
+    raise ImportError("this package is called embermill.encoder: write `from embermill import Encoder`, or `import embermill.encoder`", name=__name__)
+
 if TYPE_CHECKING:
-    from encoder.description import ModelDescription, describe
-    from encoder.encoder import Encoder
-    from encoder.errors import DeviceError, EncoderError, InputError, ModelConfigError, SourceError, TokenizerError, WeightsError
-    from encoder.windows import EncodedBatch
+    from embermill.encoder.description import ModelDescription, describe
+    from embermill.encoder.encoder import Encoder
+    from embermill.encoder.errors import DeviceError, EncoderError, InputError, ModelConfigError, SourceError, TokenizerError, WeightsError
+    from embermill.encoder.pipeline.windows import EncodedBatch
 
 _HOMES = {
     "DeviceError": "errors",
-    "EncodedBatch": "windows",
+    "EncodedBatch": "pipeline.windows",
     "Encoder": "encoder",
     "EncoderError": "errors",
     "InputError": "errors",
@@ -54,7 +57,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"encoder.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"embermill.encoder.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from encoder.errors import ModelConfigError
+from embermill.encoder.errors import ModelConfigError
 
 ARCHITECTURES = {"bert": "bert"}
-"""The model_type values of config.json that we run -> their modules in encoder.models."""
+"""The model_type values of config.json that we run -> their modules in embermill.encoder.models."""
 
 POOLING_KINDS = ("cls", "mean", "max", "last")
 

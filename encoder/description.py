@@ -13,11 +13,11 @@ from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 
-from encoder.config import DenseConfig, ModelConfig, Normalize, read_model_config
-from encoder.errors import ModelConfigError, refused_files
-from encoder.sources import LocalModel, fetch_model, files_digest
-from encoder.tokenizer import Tokenizer, tokenizer_files, tokenizer_limit, truncation_side
-from encoder.weights import MOVE_OTHERS, find_weights, weight_files
+from embermill.encoder.config import DenseConfig, ModelConfig, Normalize, read_model_config
+from embermill.encoder.errors import ModelConfigError, refused_files
+from embermill.encoder.sources import LocalModel, fetch_model, files_digest
+from embermill.encoder.text.tokenizer import Tokenizer, tokenizer_files, tokenizer_limit, truncation_side
+from embermill.encoder.weights import MOVE_OTHERS, find_weights, weight_files
 
 
 @dataclass(frozen=True)

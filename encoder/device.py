@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from encoder.errors import DeviceError
+from embermill.encoder.errors import DeviceError
 
 log = logging.getLogger(__name__)
 

@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from encoder.busy import BusyClock
-from encoder.description import ModelDescription, describe
-from encoder.device import Device, choose_device, resolve_precision, usable_threads
-from encoder.documents import cut_texts, cut_token_ids, each_batch
-from encoder.errors import DeviceError
-from encoder.models import get_architecture
-from encoder.ops import get_ops
-from encoder.ops.base import Activations, DeviceBatch, Ops
-from encoder.parameters import open_parameters
-from encoder.pooling import plan_head
-from encoder.runner import Runner
-from encoder.stream import Budget, encode_stream
-from encoder.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool, tokenizer_files
-from encoder.turns import SHORT_TURNS
-from encoder.windows import EncodedBatch
+from embermill.encoder.backends import get_ops
+from embermill.encoder.description import ModelDescription, describe
+from embermill.encoder.device import Device, choose_device, resolve_precision, usable_threads
+from embermill.encoder.errors import DeviceError
+from embermill.encoder.models import get_architecture
+from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
+from embermill.encoder.parameters import open_parameters
+from embermill.encoder.pipeline.busy_clock import BusyClock
+from embermill.encoder.pipeline.documents import cut_texts, cut_token_ids, each_batch
+from embermill.encoder.pipeline.runner import Runner
+from embermill.encoder.pipeline.stream import Budget, encode_stream
+from embermill.encoder.pipeline.switch_interval import SHORT_TURNS
+from embermill.encoder.pipeline.windows import EncodedBatch
+from embermill.encoder.pooling import plan_head
+from embermill.encoder.text.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool, tokenizer_files
 
 # Packed batches that are cut together. On a CPU documents are sorted to fill blocks; a card computes any mixture alike, and a batch then goes at once.
 BATCHES_PER_WINDOW = {"cpu": 16, "gpu": 1}

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from encoder.config import DenseConfig
-from encoder.description import ModelDescription
-from encoder.models import get_architecture
-from encoder.weights import MOVE_OTHERS, find_weights, open_weights
-from encoder.weights.loader import NameTable, Parameters, match_parameters
+from embermill.encoder.config import DenseConfig
+from embermill.encoder.description import ModelDescription
+from embermill.encoder.models import get_architecture
+from embermill.encoder.weights import MOVE_OTHERS, find_weights, open_weights
+from embermill.encoder.weights.loader import NameTable, Parameters, match_parameters
 
 GZIP_MAGIC = b"\x1f\x8b"
 

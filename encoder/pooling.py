@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from encoder.config import DenseConfig, Normalize
-from encoder.ops.base import Activations, DeviceBatch, Ops
-from encoder.parameters import open_dense
+from embermill.encoder.config import DenseConfig, Normalize
+from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
+from embermill.encoder.parameters import open_dense
 
 Head = Callable[[Activations, DeviceBatch], Activations]
 

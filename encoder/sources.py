@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-from encoder.errors import SourceError
+from embermill.encoder.errors import SourceError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

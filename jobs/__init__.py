@@ -11,3 +11,6 @@ storage/      where things lie                 engine/      how a model is seen
 
 What all of them speak of: config, errors (exit codes), remedies, partition, receipt, token_lengths, wording. What their processes allocate with: allocators.
 """
+
+if __name__ != "embermill.jobs":
+    raise ImportError("this package is called embermill.jobs: write `from embermill.jobs.engine import Embedded, Output`", name=__name__)

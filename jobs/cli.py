@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from jobs.allocators import return_memory_at_once
-from jobs.commands import bench, job, model, weights
-from jobs.commands.parser import HelpAsked, Parser
-from jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
-from jobs.standard_output import AnswerLost, claim_standard_output, write_answer
+from embermill.jobs.allocators import return_memory_at_once
+from embermill.jobs.commands import bench, job, model, weights
+from embermill.jobs.commands.parser import HelpAsked, Parser
+from embermill.jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
+from embermill.jobs.standard_output import AnswerLost, claim_standard_output, write_answer
 
 ROOMS = (job, model, bench, weights)
 EPILOG = """exit codes:
@@ -89,8 +89,8 @@ def _answer(arguments: Sequence[str], verbose: bool) -> tuple[dict[str, object],
     if parsed.name is None:
         return {"usage": parser.format_help().rstrip()}, parser.format_help().rstrip()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    logging.getLogger("jobs").setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.getLogger("encoder").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logging.getLogger("embermill.jobs").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("embermill.encoder").setLevel(logging.DEBUG if verbose else logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the answer, whatever a library thinks
         answer = parsed.command(parsed)
         return answer, parsed.show(answer)

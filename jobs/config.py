@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from jobs.errors import UsageError
+from embermill.jobs.errors import UsageError
 
 
 def _listed(value: object) -> object:

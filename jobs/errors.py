@@ -71,7 +71,7 @@ def model_errors() -> Iterator[None]:
     A model belongs to the call or to the configuration that names it. Whatever is wrong with it, damage to its files included, is a person's to mend,
     by fetching it again or by naming another: UsageError. Bad data are the texts that come to it.
     """
-    from encoder.errors import EncoderError, InputError
+    from embermill.encoder.errors import EncoderError, InputError
 
     try:
         yield

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from jobs.dataset.commits import CommitLog, pending
-from jobs.dataset.first_quarantined import first_quarantined
-from jobs.dataset.inventory import receipts_of
-from jobs.dataset.manifest import check_files
-from jobs.dataset.receipt_table import shard_keys, sum_receipts, to_receipts
-from jobs.dataset.taking_stock import require_agreement
-from jobs.driver.progress import TOKENS_PER_BYTE
-from jobs.driver.verdict import require_few_quarantined
-from jobs.plan.files import Plan
-from jobs.shard.adoption import list_uncommitted
-from jobs.storage import Folder
+from embermill.jobs.dataset.commits import CommitLog, pending
+from embermill.jobs.dataset.first_quarantined import first_quarantined
+from embermill.jobs.dataset.inventory import receipts_of
+from embermill.jobs.dataset.manifest import check_files
+from embermill.jobs.dataset.receipt_table import shard_keys, sum_receipts, to_receipts
+from embermill.jobs.dataset.taking_stock import require_agreement
+from embermill.jobs.driver.progress import TOKENS_PER_BYTE
+from embermill.jobs.driver.verdict import require_few_quarantined
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.adoption import list_uncommitted
+from embermill.jobs.storage import Folder
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Partition: the unit of work and of retry, made of segments of corpus files. How they are cut: jobs.plan.packing."""
+"""Partition: the unit of work and of retry, made of segments of corpus files. How they are cut: embermill.jobs.plan.packing."""
 
 from __future__ import annotations
 

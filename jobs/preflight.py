@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from jobs.config import JobConfig
-from jobs.engine.loading import describe_engine, preview_engine
-from jobs.errors import UsageError
-from jobs.partition import Partition
-from jobs.plan.changes import require_unchanged
-from jobs.plan.files import Plan, require_place
-from jobs.plan.forecast import Prospect
-from jobs.plan.listing import changes_since, survey_files
-from jobs.plan.planning import check_columns
-from jobs.shard.footer import DATA, published_name
-from jobs.storage import Folder, would_list
-from jobs.wording import several
+from embermill.jobs.config import JobConfig
+from embermill.jobs.engine.loading import describe_engine, preview_engine
+from embermill.jobs.errors import UsageError
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.changes import require_unchanged
+from embermill.jobs.plan.files import Plan, require_place
+from embermill.jobs.plan.forecast import Prospect
+from embermill.jobs.plan.listing import changes_since, survey_files
+from embermill.jobs.plan.planning import check_columns
+from embermill.jobs.shard.footer import DATA, published_name
+from embermill.jobs.storage import Folder, would_list
+from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ def resolve_device(config: JobConfig, planned_device: str | None = None) -> str:
     """
     if config.ray.address is not None:
         return "gpu" if config.workers.device == "auto" else config.workers.device
-    from jobs.pool.ray_session import private_placement
+    from embermill.jobs.pool.ray_session import private_placement
 
     return private_placement(config.workers, planned_device).device
 
 
 def _require_gpu_library() -> None:
     """Workers of a private Ray run in the driver's own environment; those of a cluster have theirs, and say so themselves."""
-    from jobs.pool.ray_session import gpu_library_here
+    from embermill.jobs.pool.ray_session import gpu_library_here
 
     if not gpu_library_here():
         extras = "embermill[cuda12], [cuda13] or [rocm]"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.partition import Partition
+from embermill.jobs.partition import Partition
 
 STAGES = ("read", "tokenize", "encode", "write")
 

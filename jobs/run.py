@@ -8,31 +8,31 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.config import JobConfig
-from jobs.dataset.commits import CommitLog, pending
-from jobs.dataset.first_quarantined import first_quarantined
-from jobs.dataset.manifest import publish_manifest, read_manifest
-from jobs.dataset.receipt_table import sum_receipts
-from jobs.dataset.status import other_run
-from jobs.dataset.taking_stock import take_stock
-from jobs.driver.decisions import QUEUED_PER_WORKER, Driver
-from jobs.driver.display import Display, open_display
-from jobs.driver.heartbeat import Heartbeat
-from jobs.driver.ledger import Ledger, require_events_file
-from jobs.driver.loop import drive, stopped_by_signals
-from jobs.driver.progress import Meter
-from jobs.driver.summary import Effort, Summary, summarise
-from jobs.driver.verdict import failures_as_error, require_few_quarantined
-from jobs.plan.changes import require_unchanged
-from jobs.plan.files import Plan, ensure_format, read_plan, write_plan
-from jobs.plan.listing import SurveyedFile
-from jobs.plan.planning import make_plan, partition_text_bytes
-from jobs.pool.base import Died, Pool
-from jobs.pool.opening import Heard, await_first, open_pool
-from jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
-from jobs.receipt import Ready
-from jobs.storage import AlreadyExists, Folder, open_folder
-from jobs.wording import several
+from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.commits import CommitLog, pending
+from embermill.jobs.dataset.first_quarantined import first_quarantined
+from embermill.jobs.dataset.manifest import publish_manifest, read_manifest
+from embermill.jobs.dataset.receipt_table import sum_receipts
+from embermill.jobs.dataset.status import other_run
+from embermill.jobs.dataset.taking_stock import take_stock
+from embermill.jobs.driver.decisions import QUEUED_PER_WORKER, Driver
+from embermill.jobs.driver.display import Display, open_display
+from embermill.jobs.driver.heartbeat import Heartbeat
+from embermill.jobs.driver.ledger import Ledger, require_events_file
+from embermill.jobs.driver.loop import drive, stopped_by_signals
+from embermill.jobs.driver.progress import Meter
+from embermill.jobs.driver.summary import Effort, Summary, summarise
+from embermill.jobs.driver.verdict import failures_as_error, require_few_quarantined
+from embermill.jobs.plan.changes import require_unchanged
+from embermill.jobs.plan.files import Plan, ensure_format, read_plan, write_plan
+from embermill.jobs.plan.listing import SurveyedFile
+from embermill.jobs.plan.planning import make_plan, partition_text_bytes
+from embermill.jobs.pool.base import Died, Pool
+from embermill.jobs.pool.opening import Heard, await_first, open_pool
+from embermill.jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
+from embermill.jobs.receipt import Ready
+from embermill.jobs.storage import AlreadyExists, Folder, open_folder
+from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from jobs.errors import UsageError
+from embermill.jobs.errors import UsageError
 
 
 class AnswerLost(UsageError):

@@ -63,12 +63,16 @@ def test_what_is_installed_is_what_is_locked() -> None:
 
 
 def test_every_package_is_shipped() -> None:
-    found = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for package in ("encoder", "jobs") for path in (ROOT / package).rglob("__init__.py")}
-    assert found == set(PROJECT["tool"]["setuptools"]["packages"])
+    from setuptools import find_packages
+
+    modules = [path for package in ("encoder", "jobs") for path in (ROOT / package).rglob("*.py")]
+    folders = {"embermill." + path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in modules}
+    found = set(find_packages(str(ROOT), include=PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]))
+    assert found == {"embermill", *folders}
 
 
 def test_every_kernel_source_is_shipped() -> None:
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["encoder"]
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["embermill.encoder"]
     shipped = {path for pattern in patterns for path in (ROOT / "encoder").glob(pattern)}
     sources = {path for path in (ROOT / "encoder").rglob("*") if path.suffix in {".cu", ".cuh", ".h", ".hip"}}
     assert sources <= shipped

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("encoder", "jobs")
+PACKAGES = ("encoder", "jobs")  # of embermill
 MAX_LINES, MAX_TEST_LINES = 350, 400  # tests mirror their source, and a table of cases is long without being two things
 TORCH = {"torch", "tensorflow", "jax", "transformers", "sentence_transformers"}
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+MODULES = {"embermill." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
 
 @cache
@@ -52,7 +52,7 @@ def run_blocked(code: str, blocked: set[str]) -> subprocess.CompletedProcess[str
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {sorted(blocked)!r}:
+        if any((name + ".").startswith(blocked + ".") for blocked in {sorted(blocked)!r}):
             raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
 sys.meta_path.insert(0, Blocked())
 """
@@ -60,18 +60,18 @@ sys.meta_path.insert(0, Blocked())
 
 
 def test_the_command_line_needs_neither_ray_nor_cupy_nor_the_encoder() -> None:
-    done = run_blocked("from jobs.cli import build_parser; build_parser()", {"ray", "cupy", "encoder", *TORCH})
+    done = run_blocked("from embermill.jobs.cli import build_parser; build_parser()", {"ray", "cupy", "embermill.encoder", *TORCH})
     assert done.returncode == 0, done.stderr
 
 
 def test_the_encoder_needs_neither_ray_nor_cupy_nor_the_job() -> None:
-    done = run_blocked("import encoder; [getattr(encoder, name) for name in encoder.__all__]", {"ray", "cupy", "jobs", *TORCH})
+    done = run_blocked("from embermill import encoder; [getattr(encoder, name) for name in encoder.__all__]", {"ray", "cupy", "embermill.jobs", *TORCH})
     assert done.returncode == 0, done.stderr
 
 
 def test_importing_the_encoder_is_light() -> None:
     heavy = {"tokenizers", "huggingface_hub", "pyarrow", "ray", "cupy", "rich", "pydantic", *TORCH}
-    done = run_blocked(f"import encoder; print(*sorted(set(sys.modules) & {heavy!r}))", set())
+    done = run_blocked(f"import embermill.encoder, sys; print(*sorted(set(sys.modules) & {heavy!r}))", set())
     assert done.stdout.strip() == "", f"import encoder pulls in {done.stdout}"
 
 
@@ -80,22 +80,22 @@ def test_nothing_imports_torch() -> None:
 
 
 def importers(package: str) -> set[str]:
-    return {module for module in MODULES if package in {name.partition(".")[0] for name, _ in imports(module)}}
+    return {module for module in MODULES if any((name + ".").startswith(package + ".") for name, _ in imports(module))}
 
 
 def test_ray_is_imported_by_its_pool_and_session_alone() -> None:
-    assert importers("ray") <= {"jobs.pool.ray_pool", "jobs.pool.ray_session"}
+    assert importers("ray") <= {"embermill.jobs.pool.ray_pool", "embermill.jobs.pool.ray_session"}
 
 
 def test_the_encoder_knows_nothing_of_the_job() -> None:
-    assert not {module for module in importers("jobs") if module.startswith("encoder")}
+    assert not {module for module in importers("embermill.jobs") if module.startswith("embermill.encoder")}
 
 
 def test_the_job_touches_the_encoder_in_few_places_inside_functions() -> None:
-    job = {module for module in importers("encoder") if module.startswith("jobs")}
-    commands = {f"jobs.commands.{name}" for name in ("model", "bench", "weights")}
-    assert job <= commands | {"jobs.engine.native", "jobs.errors"}  # errors: what the encoder's own mean for the job
-    assert not [name for module in job for name, at_once in imports(module) if at_once and name.startswith("encoder")]
+    job = {module for module in importers("embermill.encoder") if module.startswith("embermill.jobs")}
+    commands = {f"embermill.jobs.commands.{name}" for name in ("model", "bench", "weights")}
+    assert job <= commands | {"embermill.jobs.engine.native", "embermill.jobs.errors"}  # errors: what the encoder's own mean for the job
+    assert not [name for module in job for name, at_once in imports(module) if at_once and name.startswith("embermill.encoder")]
 
 
 def require_no_cycle(graph: dict[str, set[str]]) -> None:
@@ -110,29 +110,29 @@ def test_imports_make_no_cycle() -> None:
 
 
 def room(module: str) -> str:
-    """The package right below `jobs` that a module is in, or the module itself where it lies beside them."""
-    return ".".join(module.split(".")[:2])
+    """The package right below `embermill.jobs` that a module is in, or the module itself where it lies beside them."""
+    return ".".join(module.split(".")[:3])
 
 
 def test_rooms_of_the_job_make_no_cycle() -> None:
     """Whenever it happens: an import inside a function, or for types alone, points down as well."""
     graph: dict[str, set[str]] = {}
-    for module in (module for module in MODULES if module.startswith("jobs.")):
-        graph.setdefault(room(module), set()).update({room(name) for name, _ in imports(module) if name.startswith("jobs.")} - {room(module)})
+    for module in (module for module in MODULES if module.startswith("embermill.jobs.")):
+        graph.setdefault(room(module), set()).update({room(name) for name, _ in imports(module) if name.startswith("embermill.jobs.")} - {room(module)})
     assert len(graph) > 10
     require_no_cycle(graph)
 
 
 def test_the_public_face_is_sorted_and_complete() -> None:
-    import encoder
-    import encoder.errors
+    from embermill import encoder
+    from embermill.encoder import errors
 
     assert list(encoder.__all__) == sorted(encoder.__all__)
-    source = ast.parse(MODULES["encoder"].read_text(encoding="utf-8"))
-    homes = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("encoder.")]
+    source = ast.parse(MODULES["embermill.encoder"].read_text(encoding="utf-8"))
+    homes = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("embermill.encoder.")]
     shown = {alias.name for home in homes for alias in home.names}
-    assert set(encoder.__all__) == shown | {name for name in vars(encoder.errors) if name.endswith("Error")}
-    assert all(getattr(encoder, name).__module__.startswith("encoder.") for name in encoder.__all__)
+    assert set(encoder.__all__) == shown | {name for name in vars(errors) if name.endswith("Error")}
+    assert all(getattr(encoder, name).__module__.startswith("embermill.encoder.") for name in encoder.__all__)
 
 
 def test_no_file_is_two_rooms() -> None:

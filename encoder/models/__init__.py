@@ -1,6 +1,6 @@
 """The architectures that we run, each in a module that is imported when a model of it is opened.
 
-To add one: a module here with name_table() and build(), and a line in encoder.config.ARCHITECTURES, which refuses all others when config.json is read.
+To add one: a module here with name_table() and build(), and a line in encoder/config.py's ARCHITECTURES, which refuses all others when config.json is read.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 
-from encoder.config import ARCHITECTURES, TransformerConfig
-from encoder.ops.base import Activations, DeviceBatch, Ops
-from encoder.weights.loader import NameTable, Parameters
+from embermill.encoder.config import ARCHITECTURES, TransformerConfig
+from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
+from embermill.encoder.weights.loader import NameTable, Parameters
 
 Forward = Callable[[DeviceBatch], Activations]
 
@@ -29,6 +29,6 @@ class Architecture(Protocol):
 
 
 def get_architecture(model_type: str) -> Architecture:
-    """The module for a model_type of encoder.config.ARCHITECTURES."""
-    module: Architecture = import_module(f"encoder.models.{ARCHITECTURES[model_type]}")
+    """The module for a model_type of embermill.encoder.config.ARCHITECTURES."""
+    module: Architecture = import_module(f"embermill.encoder.models.{ARCHITECTURES[model_type]}")
     return module

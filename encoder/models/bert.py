@@ -5,10 +5,10 @@ Source of the names: transformers' BertModel. Dimension letters as in encoder/op
 
 from __future__ import annotations
 
-from encoder.config import TransformerConfig
-from encoder.models.layers import layer_shape, merged, read_layers, weight_and_bias
-from encoder.ops.base import Activations, DeviceBatch, LayerWeights, Ops
-from encoder.weights.loader import NameTable, Parameters
+from embermill.encoder.config import TransformerConfig
+from embermill.encoder.models.layers import layer_shape, merged, read_layers, weight_and_bias
+from embermill.encoder.ops.base import Activations, DeviceBatch, LayerWeights, Ops
+from embermill.encoder.weights.loader import NameTable, Parameters
 
 _EMBEDDINGS = {
     "embeddings.word_embeddings.weight": "VE",

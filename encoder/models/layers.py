@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from encoder.config import TransformerConfig
-from encoder.ops.base import LayerShape, LayerWeights, MergedWeight
-from encoder.weights.loader import Parameters
+from embermill.encoder.config import TransformerConfig
+from embermill.encoder.ops.base import LayerShape, LayerWeights, MergedWeight
+from embermill.encoder.weights.loader import Parameters
 
 
 def layer_shape(config: TransformerConfig) -> LayerShape:

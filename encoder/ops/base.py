@@ -3,7 +3,7 @@
 Dimension letters: B sequences, T packed rows, E hidden, H heads, D head dim, F feed-forward, V vocabulary.
 Weights come in as NumPy arrays of shape [out, in] (any strides: a transposed view of a stored [in, out] is used as it lies where that
 is as fast). What flows between planned layers is opaque (`Activations`): a backend may keep it in 16 bits, in 8 bits with scales, or on
-a device. NumPy (`numpy_ops.py`) is the specification; every other backend passes the same test body.
+a device. NumPy (backends/cpu) is the specification; every other backend passes the same test body.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from encoder.batching import PackedBatch
+from embermill.encoder.pipeline.batching import PackedBatch
 
 Activations = Any  # [T, N] in whatever form the backend keeps it
 DeviceBatch = Any  # a PackedBatch where the backend wants it

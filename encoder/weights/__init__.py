@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from encoder.errors import WeightsError
-from encoder.weights.source import TensorInfo, WeightSource
+from embermill.encoder.errors import WeightsError
+from embermill.encoder.weights.source import TensorInfo, WeightSource
 
 __all__ = ["TensorInfo", "WeightSource", "find_weights", "open_weights"]
 
@@ -50,7 +50,7 @@ def weight_files(path: Path) -> list[Path]:
     """Every file that holds these weights: the file itself, or an index and its shards."""
     if not path.name.endswith(".json"):
         return [path]
-    from encoder.weights.sharded import read_index
+    from embermill.encoder.weights.safetensors.sharded import read_index
 
     return [path, *sorted({path.parent / shard for shard in read_index(str(path)).values()})]
 
@@ -60,18 +60,18 @@ def open_weights(path: str | Path) -> WeightSource:
     path = str(path)
     kind = _recognise(path)
     if kind == "safetensors":
-        from encoder.weights.safetensors_file import SafetensorsFile
+        from embermill.encoder.weights.safetensors.file import SafetensorsFile
 
         return SafetensorsFile(path)
     if kind == "index":
-        from encoder.weights.sharded import ShardedSafetensors
+        from embermill.encoder.weights.safetensors.sharded import ShardedSafetensors
 
         return ShardedSafetensors(path)
     if kind == "burnpack":
-        from encoder.weights.burnpack import open_burnpack
+        from embermill.encoder.weights.burn.burnpack import open_burnpack
 
         return open_burnpack(path)
-    from encoder.weights.burn_record import open_burn_record
+    from embermill.encoder.weights.burn.record import open_burn_record
 
     return open_burn_record(path)
 

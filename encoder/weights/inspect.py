@@ -6,13 +6,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from encoder.errors import refused_files
-from encoder.weights import NAME_FILE, find_weights, open_weights
-from encoder.weights.burn_names import find_architecture
-from encoder.weights.burn_record import BurnRecord
-from encoder.weights.burnpack import Burnpack
-from encoder.weights.model_folder import transformer_folder
-from encoder.weights.source import WeightSource
+from embermill.encoder.errors import refused_files
+from embermill.encoder.weights import NAME_FILE, find_weights, open_weights
+from embermill.encoder.weights.burn.burnpack import Burnpack
+from embermill.encoder.weights.burn.names import find_architecture
+from embermill.encoder.weights.burn.record import BurnRecord
+from embermill.encoder.weights.model_folder import transformer_folder
+from embermill.encoder.weights.source import WeightSource
 
 
 @refused_files("inspecting")

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from encoder.errors import WeightsError
-from encoder.weights.dtypes import FLOATS
-from encoder.weights.source import TensorInfo, WeightSource
+from embermill.encoder.errors import WeightsError
+from embermill.encoder.weights.dtypes import FLOATS
+from embermill.encoder.weights.source import TensorInfo, WeightSource
 
 
 class NameTable(NamedTuple):
@@ -67,7 +67,7 @@ def under_hugging_face_names(source: WeightSource) -> WeightSource:
     """Weights in Burn's names and orientation as transposed views under Hugging Face's; others as they are."""
     if source.format == "safetensors" and source.metadata.get("producer") != "burn":
         return source
-    from encoder.weights.burn_names import to_hugging_face
+    from embermill.encoder.weights.burn.names import to_hugging_face
 
     renamed: WeightSource = to_hugging_face(source)
     return renamed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-from encoder.errors import WeightsError
+from embermill.encoder.errors import WeightsError
 
 Buffer = mmap.mmap | bytes
 

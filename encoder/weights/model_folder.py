@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from encoder.errors import EncoderError
+from embermill.encoder.errors import EncoderError
 
 # Weights in any format: they are what is being converted, or copies of it.
 _OURS = (".safetensors", ".safetensors.index.json", ".mpk", ".mpk.gz", ".bpk")

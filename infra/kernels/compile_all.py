@@ -18,8 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from encoder.kernels.compiler import compile_kernels, compiler_version  # noqa: E402
-from encoder.kernels.source import kernel_text  # noqa: E402
+from embermill.encoder.backends.cupy.compiler import compile_kernels, compiler_version  # noqa: E402
+from embermill.encoder.backends.cupy.source import kernel_text  # noqa: E402
 from infra.kernels.machine_code import faults  # noqa: E402
 
 NVIDIA = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a")
@@ -28,19 +28,19 @@ STORAGES = (32, 16, 116)
 HALVES = (16, 116)
 
 PORTABLE: dict[str, list[dict[str, int]]] = {
-    "portable/convert.cu": [{}],
-    "portable/layer_norm.cu": [{"WIDTH": width} for width in (37, 768)],
-    "portable/finish_linear.cu": [{"WIDTH": 3072, "ACTIVATION": activation} for activation in (0, 1, 2)] + [{"WIDTH": 37}],
-    "portable/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)],
-    "portable/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(4)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
+    "cupy/convert.cu": [{}],
+    "cupy/layer_norm.cu": [{"WIDTH": width} for width in (37, 768)],
+    "cupy/finish_linear.cu": [{"WIDTH": 3072, "ACTIVATION": activation} for activation in (0, 1, 2)] + [{"WIDTH": 37}],
+    "cupy/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)],
+    "cupy/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(4)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
 }
-TENSOR_CORES = {"cuda/attention_mma.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)]}
+TENSOR_CORES = {"cuda/sm80_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)]}
 HOPPER = {
-    "cuda/attention_wgmma.cu": [{"HEAD_DIM": dim} for dim in (32, 64)],
-    "cuda/gemm_wgmma.cu": [
+    "cuda/sm90_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64)],
+    "cuda/sm90_gemm.cu": [
         {"TILE_N": n, "STAGES": stages, "CLUSTER_ROWS": cluster, "ACTIVATION": 1} for n, stages, cluster in ((256, 4, 2), (256, 4, 1), (192, 5, 2), (128, 6, 2))
     ],
-    "cuda/gemm_norm.cu": [
+    "cuda/sm90_gemm_norm.cu": [
         {"TILE_N": n, "STAGES": stages, "CLUSTER_ROWS": rows, "CLUSTER_COLUMNS": columns}
         for n, stages, rows, columns in ((256, 4, 2, 1), (384, 3, 2, 1), (256, 4, 1, 2), (384, 3, 1, 2))
     ],

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from encoder.kernels.hopper_gemm import THREADS, TILE_M, Tile
-from encoder.kernels.hopper_norm import ROW_TILES
+from embermill.encoder.backends.cuda.sm90_gemm import THREADS, TILE_M, Tile
+from embermill.encoder.backends.cuda.sm90_gemm_norm import ROW_TILES
 from infra.kernels.emulated_portable import EPS, attended, attention_case, erf, layer_norm
 from infra.kernels.emulator import Kernel, Map, Numbers
 
@@ -32,7 +32,7 @@ def product_with_gelu(clang: str, precision: str, tile: Tile) -> float:
     out = numbers.poisoned(rows, outputs)
     parameters = "TensorMap x, TensorMap weight, TensorMap out, float* bias, int m, int n, int k"
     shape = dict(TILE_N=tile.columns, STAGES=tile.stages, CLUSTER_ROWS=tile.cluster)
-    kernel = Kernel(clang, "cuda/gemm_wgmma.cu", "gemm_wgmma", parameters, precision, ACTIVATION=1, **shape)
+    kernel = Kernel(clang, "cuda/sm90_gemm.cu", "gemm_wgmma", parameters, precision, ACTIVATION=1, **shape)
     maps = Map.of(x, rows, TILE_M), Map.of(weight, outputs, tile.columns // tile.cluster), Map.of(out, rows, 64)
     kernel((clusters * tile.cluster, 1), (THREADS, 1), out, *maps, bias, rows, outputs, inputs, cluster=tile.cluster)
     product = numbers.real(x) @ numbers.real(weight).T + bias
@@ -46,7 +46,7 @@ def product_with_norm(clang: str, precision: str, outputs: int) -> float:
     (bias, gamma, beta), out = numbers.plain(3, outputs), numbers.poisoned(rows, outputs)
     parameters = "TensorMap x, TensorMap weight, TensorMap residual, float* bias, float* gamma, float* beta, float eps, stored* out, int m, int k"
     shape = dict(TILE_N=tile.columns, STAGES=tile.stages, CLUSTER_ROWS=tile.cluster_rows, CLUSTER_COLUMNS=tile.blocks)
-    kernel = Kernel(clang, "cuda/gemm_norm.cu", "gemm_norm", parameters, precision, **shape)
+    kernel = Kernel(clang, "cuda/sm90_gemm_norm.cu", "gemm_norm", parameters, precision, **shape)
     maps = Map.of(x, rows, TILE_M // tile.blocks), Map.of(weight, outputs, tile.columns // tile.parts // tile.cluster_rows), Map.of(residual, rows, TILE_M)
     kernel((clusters * cluster, 1), (THREADS, 1), out, *maps, bias, gamma, beta, EPS, out, rows, inputs, cluster=cluster)
     held = numbers.real(x) @ numbers.real(weight).T + bias + numbers.real(residual)
@@ -57,6 +57,6 @@ def attention(clang: str, precision: str, head_dim: int) -> float:
     numbers, heads, threads = Numbers(precision, seed=head_dim), 3, 640
     qkv, out, tiles = attention_case(numbers, LENGTHS, heads, head_dim, query_rows=128)
     parameters = "bits16* qkv, int4* tiles, int* count, bits16* out, int num_heads, float scale_log2"
-    kernel = Kernel(clang, "cuda/attention_wgmma.cu", "attention_wgmma", parameters, precision, HEAD_DIM=head_dim)
+    kernel = Kernel(clang, "cuda/sm90_attention.cu", "attention_wgmma", parameters, precision, HEAD_DIM=head_dim)
     kernel((2, 1), (threads, 1), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e))
     return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim))

@@ -1,4 +1,4 @@
-"""The kernels of portable/ as ROCm compiles them, emulated: how far each is from float64, as a share of what is allowed."""
+"""The kernels of cupy/ as ROCm compiles them, emulated: how far each is from float64, as a share of what is allowed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def convert(clang: str, precision: str) -> float:
         middle = x[::2].view(np.uint32)
         middle &= np.uint32(-1 << lost & 0xFFFFFFFF)
         middle |= np.uint32(1 << (lost - 1))
-    Kernel(clang, "portable/convert.cu", "convert", "float* from, stored* to, int64 count", precision)((2, 1), (256, 1), out, x, out, x.size)
+    Kernel(clang, "cupy/convert.cu", "convert", "float* from, stored* to, int64 count", precision)((2, 1), (256, 1), out, x, out, x.size)
     return numbers.error(out, numbers.real(numbers.stored(x))) if (out[:70] == numbers.stored(x)).all() else math.inf
 
 
@@ -51,7 +51,7 @@ def embed_layer_norm(clang: str, precision: str, width: int) -> float:
     gamma, beta, out = numbers.plain(width), numbers.plain(width), numbers.poisoned(ROWS, width)
     ids, places = (numbers.random.integers(0, size, ROWS, dtype=np.int32) for size in (97, 160))
     parameters = "int* ids, int* places, stored* word, stored* position, stored* type, float* gamma, float* beta, float eps, stored* out, int rows"
-    kernel = Kernel(clang, "portable/layer_norm.cu", "embed_layer_norm", parameters, precision, WIDTH=width)
+    kernel = Kernel(clang, "cupy/layer_norm.cu", "embed_layer_norm", parameters, precision, WIDTH=width)
     kernel((3, 1), (32, 8), out, ids, places, word, position, token_type, gamma, beta, EPS, out, ROWS)
     return numbers.error(out, layer_norm(numbers.real(word)[ids] + numbers.real(position)[places] + numbers.real(token_type), gamma, beta))
 
@@ -63,7 +63,7 @@ def add_layer_norm(clang: str, precision: str, width: int) -> float:
     out = numbers.poisoned(ROWS, width)
     out[:ROWS] = x
     parameters = "stored* x, stored* residual, float* gamma, float* beta, float eps, stored* out, int rows"
-    kernel = Kernel(clang, "portable/layer_norm.cu", "add_layer_norm", parameters, precision, WIDTH=width)
+    kernel = Kernel(clang, "cupy/layer_norm.cu", "add_layer_norm", parameters, precision, WIDTH=width)
     kernel((3, 1), (32, 8), out, out, residual, gamma, beta, EPS, out, ROWS)
     return numbers.error(out, layer_norm(numbers.real(x) + numbers.real(residual), gamma, beta))
 
@@ -72,7 +72,7 @@ def finish_linear(clang: str, precision: str, width: int) -> float:
     numbers = Numbers(precision, seed=width)
     x, residual, bias, out = numbers.normal(ROWS, width), numbers.normal(ROWS, width), numbers.plain(width), numbers.poisoned(ROWS, width)
     parameters = "stored* x, float* bias, stored* residual, stored* out, int rows"
-    kernel = Kernel(clang, "portable/finish_linear.cu", "finish_linear", parameters, precision, WIDTH=width, ACTIVATION=1)
+    kernel = Kernel(clang, "cupy/finish_linear.cu", "finish_linear", parameters, precision, WIDTH=width, ACTIVATION=1)
     kernel((3, 1), (256, 1), out, x, bias, residual, out, ROWS)
     shifted = numbers.real(x) + bias
     return numbers.error(out, 0.5 * shifted * (1 + erf(shifted / math.sqrt(2))) + numbers.real(residual))
@@ -82,7 +82,7 @@ def segment_pool(clang: str, precision: str, width: int, kind: int) -> float:
     """kind: 0 cls, 1 mean, 2 max, 3 last."""
     numbers = Numbers(precision, seed=kind)
     hidden, out = numbers.normal(ROWS, width), numbers.poisoned(len(LENGTHS), width, np.float32)
-    kernel = Kernel(clang, "portable/pooling.cu", "segment_pool", "stored* hidden, int* bounds, int* count, float* out", precision, WIDTH=width, POOLING=kind)
+    kernel = Kernel(clang, "cupy/pooling.cu", "segment_pool", "stored* hidden, int* bounds, int* count, float* out", precision, WIDTH=width, POOLING=kind)
     kernel((3, 1), (64, 4), out, hidden, BOUNDS, COUNT, out)
     documents = np.split(numbers.real(hidden), BOUNDS[1:-1])
     return numbers.error(out, np.array([(rows[0], rows.mean(0), rows.max(0), rows[-1])[kind] for rows in documents]))
@@ -92,7 +92,7 @@ def attention(clang: str, precision: str, head_dim: int) -> float:
     numbers, heads = Numbers(precision, seed=head_dim), 2
     qkv, out, tiles = attention_case(numbers, LENGTHS, heads, head_dim, query_rows=16)
     parameters = "stored* qkv, int4* tiles, int* count, stored* out, int num_heads, float scale_log2"
-    kernel = Kernel(clang, "portable/attention.cu", "attention", parameters, precision, HEAD_DIM=head_dim, TILE_ROWS=16)
+    kernel = Kernel(clang, "cupy/attention.cu", "attention", parameters, precision, HEAD_DIM=head_dim, TILE_ROWS=16)
     kernel((3, 1), (32, 8), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e))
     return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim))
 
@@ -100,7 +100,7 @@ def attention(clang: str, precision: str, head_dim: int) -> float:
 def l2_normalize(clang: str) -> float:
     numbers = Numbers("float32", seed=2)
     x, out = numbers.plain(len(LENGTHS), 37), numbers.poisoned(len(LENGTHS), 37)
-    Kernel(clang, "portable/pooling.cu", "l2_normalize", "float* x, int* count, float* out", "float32", WIDTH=37)((2, 1), (32, 8), out, x, COUNT, out)
+    Kernel(clang, "cupy/pooling.cu", "l2_normalize", "float* x, int* count, float* out", "float32", WIDTH=37)((2, 1), (32, 8), out, x, COUNT, out)
     return numbers.error(out, x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True))
 
 
@@ -108,14 +108,14 @@ def dense(clang: str) -> float:
     numbers = Numbers("float32", seed=3)
     x, weight, bias, out = numbers.plain(len(LENGTHS), 37), numbers.plain(53, 37), numbers.plain(53), numbers.poisoned(len(LENGTHS), 53)
     parameters = "float* x, float* weight, float* bias, int* count, float* out, int outputs"
-    Kernel(clang, "portable/pooling.cu", "dense", parameters, "float32", WIDTH=37, ACTIVATION=4)((5, 2), (32, 8), out, x, weight, bias, COUNT, out, 53)
+    Kernel(clang, "cupy/pooling.cu", "dense", parameters, "float32", WIDTH=37, ACTIVATION=4)((5, 2), (32, 8), out, x, weight, bias, COUNT, out, 53)
     return numbers.error(out, np.tanh(x.astype(np.float64) @ weight.T + bias))
 
 
 def truncate(clang: str) -> float:
     numbers = Numbers("float32", seed=4)
     x, out = numbers.plain(len(LENGTHS), 37), numbers.poisoned(len(LENGTHS), 19)
-    kernel = Kernel(clang, "portable/pooling.cu", "truncate", "float* x, int* count, float* out, int columns", "float32", WIDTH=19)
+    kernel = Kernel(clang, "cupy/pooling.cu", "truncate", "float* x, int* count, float* out, int columns", "float32", WIDTH=19)
     kernel((2, 1), (32, 8), out, x, COUNT, out, 37)
     return numbers.error(out, x[:, :19].astype(np.float64))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.kernels.source import INCLUDE, ROOT
+from embermill.encoder.backends.cupy.source import INCLUDE, kernel_file
 
 STORAGES = {"float32": 32, "float16": 16, "bfloat16": 116}
 ALLOWED = {"float32": 24 * 6e-8, "float16": 2 * 4.9e-4, "bfloat16": 2 * 3.9e-3}  # roundings: of the result in 16 bits, of all that was added in float32
@@ -44,12 +44,12 @@ class Launch(C.Structure):
 
 
 class Kernel:
-    """A kernel of `source` ("portable/pooling.cu"). parameters: "type name, type name", as it declares them. defines: STORAGE comes from the precision."""
+    """A kernel of `source` ("cupy/pooling.cu"). parameters: "type name, type name", as it declares them. defines: STORAGE comes from the precision."""
 
     def __init__(self, clang: str, source: str, name: str, parameters: str, precision: str, **defines: int) -> None:
         self.name, words = name, [parameter.split() for parameter in parameters.split(", ")]
         entry = ENTRY.format(members=" ".join(f"{kind} {word};" for kind, word in words), kernel=name, passed=", ".join(f"a.{word}" for _, word in words))
-        text = '#include "kernels_on_cpu.h"\n' + _text(ROOT / "portable" / STORAGE, set()) + _text(ROOT / source, {STORAGE}) + entry
+        text = '#include "kernels_on_cpu.h"\n' + _text(kernel_file(f"cupy/{STORAGE}"), set()) + _text(kernel_file(source), {STORAGE}) + entry
         options = [f"-D{key}={value}" for key, value in {"STORAGE": STORAGES[precision], **defines}.items()]
         options += ["-std=c++17", "-O2", "-w", "-shared", "-fPIC", f"-I{Path(__file__).parent}"]
         options += ["-Wl,-Bsymbolic"]  # one kernel is called as a function of libc is

@@ -8,10 +8,10 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from jobs.commands import report
-from jobs.commands.command import Answer, Command, filled, positive
-from jobs.commands.model import MODEL_HELP, add_model_arguments, open_encoder, read_lines
-from jobs.errors import UsageError, model_errors
+from embermill.jobs.commands import report
+from embermill.jobs.commands.command import Answer, Command, filled, positive
+from embermill.jobs.commands.model import MODEL_HELP, add_model_arguments, open_encoder, read_lines
+from embermill.jobs.errors import UsageError, model_errors
 
 SHAPES = ("minilm-l6", "bert-base", "bert-large")
 LENGTHS = ("128", "512", "mixed")
@@ -45,7 +45,7 @@ def bench(arguments: argparse.Namespace) -> Answer:
         return _bench_shapes(arguments)
     given = None if arguments.texts is None else _given_texts(arguments.texts)
     with open_encoder(arguments) as encoder:
-        from encoder.throughput import measure_throughput
+        from embermill.encoder.measure.throughput import measure_throughput
 
         texts = _made_up_texts(arguments, encoder.max_tokens) if given is None else given
         measured = measure_throughput(encoder, texts, arguments.repeats)
@@ -72,10 +72,10 @@ def _require_effect(arguments: argparse.Namespace) -> None:
 
 def _bench_shapes(arguments: argparse.Namespace) -> Answer:
     """Random models in well-known shapes; on a GPU each also held against float32 on the CPU."""
-    from encoder import Encoder
-    from encoder.device import choose_device, resolve_precision
-    from encoder.random_model import SHAPES, write_random_model
-    from encoder.throughput import measure_shape
+    from embermill.encoder import Encoder
+    from embermill.encoder.device import choose_device, resolve_precision
+    from embermill.encoder.measure.random_model import SHAPES, write_random_model
+    from embermill.encoder.measure.throughput import measure_shape
 
     with model_errors():
         device = choose_device(arguments.device)
@@ -90,7 +90,7 @@ def _bench_shapes(arguments: argparse.Namespace) -> Answer:
                 kernel_set = encoder.kernel_set
                 profile = None
                 if kernel_set.startswith("cuda:"):  # the backend whose kernel families and ceiling can be timed
-                    from encoder.gpu_profile import ShapeProfile
+                    from embermill.encoder.measure.gpu_profile import ShapeProfile
 
                     profile = ShapeProfile(encoder.description, device, precision)
                 for lengths in [arguments.lengths] if arguments.lengths else LENGTHS:
@@ -111,7 +111,7 @@ def _given_texts(file: str) -> list[str]:
 
 
 def _made_up_texts(arguments: argparse.Namespace, longest: int) -> list[str]:
-    from encoder.throughput import synthetic_lengths, synthetic_texts
+    from embermill.encoder.measure.throughput import synthetic_lengths, synthetic_texts
 
     lengths = arguments.lengths or "mixed"
     _require_length(lengths, longest)

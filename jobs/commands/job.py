@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from jobs.commands import report
-from jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
+from embermill.jobs.commands import report
+from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +21,10 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Answer:
-    from jobs.config import load_config
+    from embermill.jobs.config import load_config
 
     config = load_config(arguments.config, arguments.overrides)
-    from jobs.run import run as run_job
+    from embermill.jobs.run import run as run_job
 
     return run_job(config, limit=arguments.limit, events_file=arguments.events).to_json()
 
@@ -35,12 +35,12 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def plan(arguments: argparse.Namespace) -> Answer:
-    from jobs.config import load_config
-    from jobs.outlook import describe_rest
-    from jobs.plan.files import read_plan
-    from jobs.plan.forecast import forecast
-    from jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
-    from jobs.storage import open_folder
+    from embermill.jobs.config import load_config
+    from embermill.jobs.outlook import describe_rest
+    from embermill.jobs.plan.files import read_plan
+    from embermill.jobs.plan.forecast import forecast
+    from embermill.jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
+    from embermill.jobs.storage import open_folder
 
     config = load_config(arguments.config, arguments.overrides)
     folder = open_folder(config.output.uri)
@@ -62,15 +62,15 @@ def _add_output_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def status(arguments: argparse.Namespace) -> Answer:
-    from jobs.dataset.status import status as look
-    from jobs.storage import open_folder
+    from embermill.jobs.dataset.status import status as look
+    from embermill.jobs.storage import open_folder
 
     return look(open_folder(arguments.output)).to_json()
 
 
 def verify(arguments: argparse.Namespace) -> Answer:
-    from jobs.dataset.verify import verify as read_again
-    from jobs.storage import open_folder
+    from embermill.jobs.dataset.verify import verify as read_again
+    from embermill.jobs.storage import open_folder
 
     with progress_bar("reading every shard again") as advance:
         return read_again(open_folder(arguments.output), advance).to_json()

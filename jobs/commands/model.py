@@ -10,13 +10,13 @@ from dataclasses import asdict
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
-from jobs.commands import report
-from jobs.commands.command import Answer, Command, filled, positive
-from jobs.errors import DataError, UsageError, model_errors
+from embermill.jobs.commands import report
+from embermill.jobs.commands.command import Answer, Command, filled, positive
+from embermill.jobs.errors import DataError, UsageError, model_errors
 
 if TYPE_CHECKING:
-    from encoder import Encoder
-    from jobs.config import ModelConfig
+    from embermill.encoder import Encoder
+    from embermill.jobs.config import ModelConfig
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
 POOLINGS = ("cls", "mean", "max", "last")
@@ -26,7 +26,7 @@ MODEL_HELP = "a folder, a Hugging Face id, an object-store URL, or package:NAME/
 @contextlib.contextmanager
 def open_encoder(arguments: argparse.Namespace, **options: Any) -> Iterator[Encoder]:
     """The encoder that a command's arguments describe, closed afterwards."""
-    from encoder import Encoder
+    from embermill.encoder import Encoder
 
     names = ("weights", "revision", "max_tokens", "device", "precision", "threads")
     with model_errors(), Encoder.from_pretrained(arguments.model, **{name: getattr(arguments, name) for name in names}, **options) as encoder:
@@ -93,7 +93,7 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search(arguments: argparse.Namespace) -> Answer:
-    from jobs.dataset.search import open_dataset, search_dataset
+    from embermill.jobs.dataset.search import open_dataset, search_dataset
 
     dataset = open_dataset(arguments.output, model_source=arguments.model)
     prompt = arguments.query_prompt if arguments.query_prompt is not None else dataset.model.query_prompt
@@ -104,7 +104,7 @@ def search(arguments: argparse.Namespace) -> Answer:
 
 
 def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
-    from encoder import describe
+    from embermill.encoder import describe
 
     with model_errors():
         return describe(str(model.source), weights=model.weights, revision=model.revision).config.prompts

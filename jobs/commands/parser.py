@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from jobs.errors import UsageError
+from embermill.jobs.errors import UsageError
 
 
 class HelpAsked(Exception):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from jobs.commands.command import Answer
-from jobs.wording import describe_refusal, several
+from embermill.jobs.commands.command import Answer
+from embermill.jobs.wording import describe_refusal, several
 
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
 UNKNOWN_TIME = "unknown: give --tokens-per-s (`embermill bench` measures it)"

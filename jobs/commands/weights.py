@@ -6,9 +6,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from jobs.commands import report
-from jobs.commands.command import Answer, Command, filled, progress_bar
-from jobs.errors import UsageError, model_errors
+from embermill.jobs.commands import report
+from embermill.jobs.commands.command import Answer, Command, filled, progress_bar
+from embermill.jobs.errors import UsageError, model_errors
 
 FORMATS = ("safetensors", "mpk", "mpk.gz", "bpk")
 MAPPINGS = ("bert", "minilm", "masked", "st")
@@ -25,7 +25,7 @@ def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> Answer:
-    from encoder.weights.convert import convert as convert_weights
+    from embermill.encoder.weights.convert.convert import convert as convert_weights
 
     source = _weights_at(arguments.source)
     if not arguments.overwrite:
@@ -47,7 +47,7 @@ def _add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def inspect(arguments: argparse.Namespace) -> Answer:
-    from encoder.weights.inspect import inspect as inspect_weights
+    from embermill.encoder.weights.inspect import inspect as inspect_weights
 
     file = _weights_at(arguments.file)
     with model_errors():
@@ -74,7 +74,7 @@ def _listed(folder: Path) -> list[Path]:
 def _weights_at(path: str) -> str:
     """The path itself, or the folder inside a Python package that package:NAME/SUBDIR means."""
     if path.startswith("package:"):
-        from encoder.sources import fetch_model
+        from embermill.encoder.sources import fetch_model
 
         with model_errors():
             return str(fetch_model(path).folder)

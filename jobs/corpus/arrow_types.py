@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from jobs.errors import DataError
+from embermill.jobs.errors import DataError
 
 
 def canonical(kind: pa.DataType) -> pa.DataType:

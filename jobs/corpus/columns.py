@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from jobs.corpus.arrow_types import as_id, as_text, canonical, cast_by_row, drifted, id_type, plain_array, text_type
-from jobs.corpus.rows import Fault, RowSchema
+from embermill.jobs.corpus.arrow_types import as_id, as_text, canonical, cast_by_row, drifted, id_type, plain_array, text_type
+from embermill.jobs.corpus.rows import Fault, RowSchema
 
 
 def deviates(schema: RowSchema, column: str, found: pa.DataType | None) -> pa.DataType | None:

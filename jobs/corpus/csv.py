@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus.columns import ColumnFitter, check_file
-from jobs.corpus.csv_records import CsvParser, Records, parse_csv
-from jobs.corpus.lines import LineBlock, LongLine
-from jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
-from jobs.errors import DataError
+from embermill.jobs.corpus.columns import ColumnFitter, check_file
+from embermill.jobs.corpus.csv_records import CsvParser, Records, parse_csv
+from embermill.jobs.corpus.lines import LineBlock, LongLine
+from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
+from embermill.jobs.errors import DataError
 
 
 def read_header(parser: CsvParser, path: str) -> list[str]:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from jobs.corpus.lines import BYTE_ORDER_MARK, LineBlock, LongLine
-from jobs.corpus.rows import Fault
+from embermill.jobs.corpus.lines import BYTE_ORDER_MARK, LineBlock, LongLine
+from embermill.jobs.corpus.rows import Fault
 
 csv.field_size_limit(2**31 - 1)  # ours bounds whole records
 

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json as pa_json
 
-from jobs.corpus.arrow_types import drifted, id_type
-from jobs.corpus.columns import ColumnFitter
-from jobs.corpus.json_values import Uncastable, cast, fits, readable_fast, stored, type_of
-from jobs.corpus.lines import LineBlock, LongLine, bounds
-from jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
+from embermill.jobs.corpus.arrow_types import drifted, id_type
+from embermill.jobs.corpus.columns import ColumnFitter
+from embermill.jobs.corpus.json_values import Uncastable, cast, fits, readable_fast, stored, type_of
+from embermill.jobs.corpus.lines import LineBlock, LongLine, bounds
+from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 
 # Arrow takes Inf and -NaN for numbers, json only NaN, Infinity and -Infinity; -0 among floats is -0.0 to Arrow and 0 to json.
 ARROWS_OWN_NUMBERS = re.compile(rb"Inf(?!inity)\s*[,\]}]")

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from jobs.errors import DataError
-from jobs.storage import InputFile
+from embermill.jobs.errors import DataError
+from embermill.jobs.storage import InputFile
 
 BLOCK_BYTES = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

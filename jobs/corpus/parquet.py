@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.corpus.columns import ColumnFitter, check_file
-from jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
-from jobs.errors import DataError
-from jobs.partition import Segment
-from jobs.storage import InputFile, is_url
+from embermill.jobs.corpus.columns import ColumnFitter, check_file
+from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
+from embermill.jobs.errors import DataError
+from embermill.jobs.partition import Segment
+from embermill.jobs.storage import InputFile, is_url
 
 LOCAL_BUFFER_BYTES = 1 << 20
 REMOTE_BUFFER_BYTES = 8 << 20

@@ -8,14 +8,14 @@ from types import MappingProxyType
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus.csv import read_csv
-from jobs.corpus.jsonl import read_jsonl
-from jobs.corpus.lines import BLOCK_BYTES, DamagedStream, line_blocks, open_text, range_blocks
-from jobs.corpus.parquet import read_parquet
-from jobs.corpus.rows import Fault, RawRows, Refusal, RefusedRange, RowBatch, RowSchema, judge
-from jobs.corpus.text import read_text
-from jobs.partition import Partition, Segment
-from jobs.storage import InputFile, open_input
+from embermill.jobs.corpus.csv import read_csv
+from embermill.jobs.corpus.jsonl import read_jsonl
+from embermill.jobs.corpus.lines import BLOCK_BYTES, DamagedStream, line_blocks, open_text, range_blocks
+from embermill.jobs.corpus.parquet import read_parquet
+from embermill.jobs.corpus.rows import Fault, RawRows, Refusal, RefusedRange, RowBatch, RowSchema, judge
+from embermill.jobs.corpus.text import read_text
+from embermill.jobs.partition import Partition, Segment
+from embermill.jobs.storage import InputFile, open_input
 
 BATCH_ROWS = 16_384
 BATCH_BYTES = 4 << 20

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.corpus.arrow_types import invalid_utf8_rows
+from embermill.jobs.corpus.arrow_types import invalid_utf8_rows
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus.columns import ColumnFitter, check_file
-from jobs.corpus.lines import LineBlock, LongLine, bounds, strings
-from jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
+from embermill.jobs.corpus.columns import ColumnFitter, check_file
+from embermill.jobs.corpus.lines import LineBlock, LongLine, bounds, strings
+from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 
 
 def read_text(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool) -> Iterator[RawRows | RefusedRange]:

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import remedies
-from jobs.dataset.commits import COMMITS, CommitLog
-from jobs.dataset.manifest import Manifest
-from jobs.dataset.receipt_table import SCHEMA, describe_differences, receipt_at, shard_keys
-from jobs.errors import MetadataDamaged
-from jobs.plan.files import Plan
-from jobs.receipt import Receipt
-from jobs.storage import Folder
+from embermill.jobs import remedies
+from embermill.jobs.dataset.commits import COMMITS, CommitLog
+from embermill.jobs.dataset.manifest import Manifest
+from embermill.jobs.dataset.receipt_table import SCHEMA, describe_differences, receipt_at, shard_keys
+from embermill.jobs.errors import MetadataDamaged
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.storage import Folder
 
 
 def manifest_damage(folder: Folder, plan: Plan, manifest: Manifest) -> Iterator[MetadataDamaged]:

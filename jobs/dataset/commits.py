@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import remedies
-from jobs.dataset.receipt_table import SCHEMA, contradictions, describe_differences, receipt_at, shard_keys, to_receipts, to_table, without_history
-from jobs.errors import DataError, Interrupted, MetadataDamaged
-from jobs.plan.files import Plan
-from jobs.receipt import Receipt, Task
-from jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
-from jobs.storage import AlreadyExists, Folder
+from embermill.jobs import remedies
+from embermill.jobs.dataset.receipt_table import SCHEMA, contradictions, describe_differences, receipt_at, shard_keys, to_receipts, to_table, without_history
+from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt, Task
+from embermill.jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
+from embermill.jobs.storage import AlreadyExists, Folder
 
 COMMITS = "_embermill/commits"
 _NAME = re.compile(rf"{COMMITS}/(\d{{9}})\.parquet")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from jobs.partition import Partition
-from jobs.plan.files import Plan
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
 
 
 def gaps(plan: Plan, table: pa.Table) -> Iterator[str]:

@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-from jobs.shard.text_hash import digest_each
+from embermill.jobs.shard.text_hash import digest_each
 
 ROWS_IN_MEMORY = 1 << 21  # 48 MiB of keys
 BUCKETS = 256  # a thousand million rows make files of 94 MB

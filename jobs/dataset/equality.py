@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.dataset.inventory import receipts_of, who_says
-from jobs.dataset.receipt_table import NOT_COMPARED, to_receipts, without_history
-from jobs.shard.contents import open_parquet, row_groups, to_matrix
-from jobs.storage import Folder
+from embermill.jobs.dataset.inventory import receipts_of, who_says
+from embermill.jobs.dataset.receipt_table import NOT_COMPARED, to_receipts, without_history
+from embermill.jobs.shard.contents import open_parquet, row_groups, to_matrix
+from embermill.jobs.storage import Folder
 
 MAX_LISTED = 20
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.errors import JobError
-from jobs.shard.quarantine import first_entry
-from jobs.storage import Folder
+from embermill.jobs.errors import JobError
+from embermill.jobs.shard.quarantine import first_entry
+from embermill.jobs.storage import Folder
 
 
 def first_quarantined(folder: Folder, table: pa.Table) -> dict[str, Any] | None:

@@ -11,14 +11,14 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from jobs.dataset.agreement import manifest_damage, plan_damage
-from jobs.dataset.commits import CommitLog, pending
-from jobs.dataset.manifest import Manifest, read_manifest
-from jobs.dataset.receipt_table import SCHEMA, to_receipts
-from jobs.errors import UsageError
-from jobs.plan.files import Plan, read_plan
-from jobs.receipt import Task
-from jobs.storage import Folder
+from embermill.jobs.dataset.agreement import manifest_damage, plan_damage
+from embermill.jobs.dataset.commits import CommitLog, pending
+from embermill.jobs.dataset.manifest import Manifest, read_manifest
+from embermill.jobs.dataset.receipt_table import SCHEMA, to_receipts
+from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.receipt import Task
+from embermill.jobs.storage import Folder
 
 
 @dataclass(frozen=True)

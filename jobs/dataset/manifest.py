@@ -12,17 +12,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs import remedies
-from jobs.dataset.commits import CommitLog, parquet_bytes, pending
-from jobs.dataset.completeness import gaps
-from jobs.dataset.receipt_table import NOT_COMPARED, SCHEMA, Totals, sum_lengths, sum_receipts, to_receipts
-from jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
-from jobs.plan.files import Plan
-from jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
-from jobs.shard.footer import DATA, QUARANTINE
-from jobs.storage import AlreadyExists, Folder
-from jobs.token_lengths import Histogram, percentile
-from jobs.wording import several
+from embermill.jobs import remedies
+from embermill.jobs.dataset.commits import CommitLog, parquet_bytes, pending
+from embermill.jobs.dataset.completeness import gaps
+from embermill.jobs.dataset.receipt_table import NOT_COMPARED, SCHEMA, Totals, sum_lengths, sum_receipts, to_receipts
+from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
+from embermill.jobs.shard.footer import DATA, QUARANTINE
+from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.token_lengths import Histogram, percentile
+from embermill.jobs.wording import several
 
 MANIFESTS = "_embermill/manifests"
 MANIFEST_FORMAT = 1

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.receipt import Receipt
-from jobs.token_lengths import Histogram, merge_lengths
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.token_lengths import Histogram, merge_lengths
 
 
 def _field(name: str, kind: pa.DataType, nullable: bool = False) -> pa.Field:

@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.config import ModelConfig
-from jobs.dataset.inventory import read_inventory
-from jobs.dataset.receipt_table import sum_receipts
-from jobs.engine.loading import describe_engine, load_engine
-from jobs.errors import DataError, UsageError
-from jobs.plan.files import Plan
-from jobs.shard.contents import Damaged, open_parquet
-from jobs.storage import Folder, open_folder
+from embermill.jobs.config import ModelConfig
+from embermill.jobs.dataset.inventory import read_inventory
+from embermill.jobs.dataset.receipt_table import sum_receipts
+from embermill.jobs.engine.loading import describe_engine, load_engine
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.contents import Damaged, open_parquet
+from embermill.jobs.storage import Folder, open_folder
 
 BATCH_ROWS = 2048
 SMALLEST_NORM = 1e-12  # a vector of zeros is similar to nothing

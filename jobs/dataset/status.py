@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.dataset.inventory import read_inventory
-from jobs.dataset.liveness import is_gone
-from jobs.dataset.manifest import length_percentiles
-from jobs.dataset.receipt_table import Totals, sum_lengths, sum_receipts
-from jobs.storage import Folder
+from embermill.jobs.dataset.inventory import read_inventory
+from embermill.jobs.dataset.liveness import is_gone
+from embermill.jobs.dataset.manifest import length_percentiles
+from embermill.jobs.dataset.receipt_table import Totals, sum_lengths, sum_receipts
+from embermill.jobs.storage import Folder
 
 HEARTBEAT = "_embermill/heartbeat.json"
 SILENT_AFTER_S = 30.0  # a run beats every few seconds

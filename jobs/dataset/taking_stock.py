@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import chain
 
-from jobs.dataset.agreement import commit_damage, manifest_damage, missing, plan_damage
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.manifest import Manifest, read_manifest
-from jobs.plan.files import Plan
-from jobs.shard.adoption import adopt_uncommitted
-from jobs.storage import Folder
+from embermill.jobs.dataset.agreement import commit_damage, manifest_damage, missing, plan_damage
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.manifest import Manifest, read_manifest
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.adoption import adopt_uncommitted
+from embermill.jobs.storage import Folder
 
 
 def take_stock(folder: Folder, plan: Plan, log: CommitLog) -> None:

@@ -12,21 +12,21 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from jobs.dataset.agreement import commit_damage, lost_commits, manifest_damage
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.completeness import gaps
-from jobs.dataset.duplicates import DuplicateFinder
-from jobs.dataset.inventory import list_inventory
-from jobs.dataset.manifest import Manifest, named_files
-from jobs.dataset.receipt_table import sum_receipts, to_receipts
-from jobs.dataset.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
-from jobs.errors import DataError, MetadataDamaged
-from jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
-from jobs.receipt import Receipt
-from jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
-from jobs.shard.footer import DATA, QUARANTINE, published_name
-from jobs.shard.publishing import PublishedFile, inspect_quarantine, inspect_shard
-from jobs.storage import Folder
+from embermill.jobs.dataset.agreement import commit_damage, lost_commits, manifest_damage
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.completeness import gaps
+from embermill.jobs.dataset.duplicates import DuplicateFinder
+from embermill.jobs.dataset.inventory import list_inventory
+from embermill.jobs.dataset.manifest import Manifest, named_files
+from embermill.jobs.dataset.receipt_table import sum_receipts, to_receipts
+from embermill.jobs.dataset.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
+from embermill.jobs.errors import DataError, MetadataDamaged
+from embermill.jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
+from embermill.jobs.shard.footer import DATA, QUARANTINE, published_name
+from embermill.jobs.shard.publishing import PublishedFile, inspect_quarantine, inspect_shard
+from embermill.jobs.storage import Folder
 
 T = TypeVar("T")
 R = TypeVar("R")

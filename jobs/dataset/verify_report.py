@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-from jobs import remedies
-from jobs.dataset.receipt_table import Totals
-from jobs.errors import DataError
+from embermill.jobs import remedies
+from embermill.jobs.dataset.receipt_table import Totals
+from embermill.jobs.errors import DataError
 
 T = TypeVar("T")
 

@@ -17,10 +17,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from jobs.errors import Interrupted, JobError, UsageError
-from jobs.partition import Partition, describe_partition
-from jobs.pool.base import Died
-from jobs.receipt import Done, Event, Failed, Progress, Ready, Receipt, Task
+from embermill.jobs.errors import Interrupted, JobError, UsageError
+from embermill.jobs.partition import Partition, describe_partition
+from embermill.jobs.pool.base import Died
+from embermill.jobs.receipt import Done, Event, Failed, Progress, Ready, Receipt, Task
 
 FINAL = frozenset({"bad_data", "input_changed"})
 QUEUED_PER_WORKER = {"cpu": 2, "gpu": 4}  # a card is through with a small one before the driver hears that the one before is published

@@ -7,9 +7,9 @@ import sys
 from types import TracebackType
 from typing import Protocol
 
-from jobs.driver.progress import Snapshot
+from embermill.jobs.driver.progress import Snapshot
 
-log = logging.getLogger("jobs.progress")
+log = logging.getLogger("embermill.jobs.progress")
 LINE_EVERY_S = 10.0
 
 

@@ -7,9 +7,9 @@ import logging
 import uuid
 from datetime import UTC, datetime
 
-from jobs.dataset.liveness import this_process
-from jobs.driver.progress import Meter
-from jobs.storage import Folder
+from embermill.jobs.dataset.liveness import this_process
+from embermill.jobs.driver.progress import Meter
+from embermill.jobs.storage import Folder
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.dataset.commits import CommitLog
-from jobs.errors import UsageError
-from jobs.receipt import Receipt
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.errors import UsageError
+from embermill.jobs.receipt import Receipt
 
 FLUSH_EVERY_S = 2.0
 FLUSH_RECEIPTS = 1000

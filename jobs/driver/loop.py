@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
-from jobs.driver.ledger import Ledger
-from jobs.driver.progress import Meter
-from jobs.errors import Interrupted
-from jobs.pool.base import Died, Pool
-from jobs.receipt import Event, Failed, Progress, Ready
+from embermill.jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from embermill.jobs.driver.ledger import Ledger
+from embermill.jobs.driver.progress import Meter
+from embermill.jobs.errors import Interrupted
+from embermill.jobs.pool.base import Died, Pool
+from embermill.jobs.receipt import Event, Failed, Progress, Ready
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5

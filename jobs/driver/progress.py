@@ -6,8 +6,8 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from jobs.partition import Partition
-from jobs.receipt import STAGES, Progress, Receipt
+from embermill.jobs.partition import Partition
+from embermill.jobs.receipt import STAGES, Progress, Receipt
 
 WINDOW_S = 30.0  # over which speed is measured
 STAGE_WORKERS = {"read": "reader", "tokenize": "tokenizer", "encode": "encoder", "write": "writer"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jobs.dataset.manifest import Manifest, length_percentiles
-from jobs.dataset.receipt_table import sum_lengths
+from embermill.jobs.dataset.manifest import Manifest, length_percentiles
+from embermill.jobs.dataset.receipt_table import sum_lengths
 
 
 @dataclass(frozen=True)

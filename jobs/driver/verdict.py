@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jobs.dataset.receipt_table import Totals
-from jobs.errors import DataError, InputChanged, Interrupted
-from jobs.receipt import Failed
-from jobs.wording import describe_refusal, several
+from embermill.jobs.dataset.receipt_table import Totals
+from embermill.jobs.errors import DataError, InputChanged, Interrupted
+from embermill.jobs.receipt import Failed
+from embermill.jobs.wording import describe_refusal, several
 
 SHOWN = 5
 FEWEST_ALLOWED = 10  # a share of a small corpus is never below so many rows

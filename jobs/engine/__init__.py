@@ -1,7 +1,7 @@
 """The Engine protocol: how the job sees a model. The job does not know BERT.
 
-`native` is ours (jobs.engine.native); `python:module:Class` is any other: `Class(model: ModelConfig, *, device: str, threads: int)`, with the three
-methods of Engine. jobs.engine.loading finds and makes them.
+`native` is ours (embermill.jobs.engine.native); `python:module:Class` is any other: `Class(model: ModelConfig, *, device: str, threads: int)`, with the three
+methods of Engine. embermill.jobs.engine.loading finds and makes them.
 """
 
 from __future__ import annotations

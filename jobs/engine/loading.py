@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.engine import Engine, Output, Preview
-from jobs.errors import JobError, UsageError
+from embermill.jobs.engine import Engine, Output, Preview
+from embermill.jobs.errors import JobError, UsageError
 
 if TYPE_CHECKING:
-    from jobs.config import ModelConfig
+    from embermill.jobs.config import ModelConfig
 
 METHODS = ("fingerprint", "outputs", "embed")
-EXPECTED = f"expected a class with the methods {', '.join(METHODS)} (the protocol: jobs.engine.Engine)"
+EXPECTED = f"expected a class with the methods {', '.join(METHODS)} (the protocol: embermill.jobs.engine.Engine)"
 
 
 def load_engine(model: ModelConfig, *, device: str, threads: int, search_path: Sequence[str] = ()) -> Engine:
@@ -43,7 +43,7 @@ def preview_engine(model: ModelConfig, device: str, *, search_path: Sequence[str
         return Preview()
     if isinstance(found, Preview) and all(isinstance(output, Output) for output in found.outputs):
         return found
-    raise UsageError(f"model.engine: {model.engine}: preview: expected a jobs.engine.Preview of jobs.engine.Output, got {found!r}")
+    raise UsageError(f"model.engine: {model.engine}: preview: expected an embermill.jobs.engine.Preview of embermill.jobs.engine.Output, got {found!r}")
 
 
 def _ask(model: ModelConfig, search_path: Sequence[str], question: str, *arguments: str) -> Any:
@@ -71,7 +71,7 @@ def _engine_errors(name: str, what: str) -> Iterator[None]:
 def _engine_class(name: str, search_path: Sequence[str]) -> Any:
     """The class, without making an engine of it. UsageError where it is none, or none that a worker could drive."""
     if name == "native":
-        from jobs.engine.native import NativeEngine
+        from embermill.jobs.engine.native import NativeEngine
 
         return NativeEngine
     _, module_name, class_name = name.split(":")
@@ -114,11 +114,21 @@ def _import_module(name: str, search_path: Sequence[str]) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if not _is_part_of(error.name, name):
-            raise UsageError(f"model.engine: the module {name} needs {error.name}, which is not installed here") from error
+            raise UsageError(f"model.engine: the module {name} needs {error.name}, which is not installed here{_new_name(error.name)}") from error
         searched = ", ".join(search_path) or str(Path.cwd())
         raise UsageError(f"model.engine: no module {name}: it is neither installed nor in {searched}") from error
     except (Exception, SystemExit) as error:  # it is run, and may do anything; a script may end the process
-        raise UsageError(f"model.engine: the module {name} cannot be imported: {type(error).__name__}: {error}") from error
+        renamed = _new_name(getattr(error, "name", None))
+        raise UsageError(f"model.engine: the module {name} cannot be imported: {type(error).__name__}: {error}{renamed}") from error
+
+
+def _new_name(missing: str | None) -> str:
+    """What to write in place of an import of `encoder` or `jobs`, which is what our packages were called once."""
+    old = (missing or "").partition(".")[0]
+    if old not in ("encoder", "jobs"):
+        return ""
+    example = "from embermill.jobs.engine import Embedded, Output" if old == "jobs" else "from embermill import Encoder"
+    return f". If it means embermill's own, that is embermill.{missing} now: write `{example}`"
 
 
 def _is_part_of(missing: str | None, name: str) -> bool:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.engine import Embedded, Output, Preview
-from jobs.errors import UsageError, model_errors
+from embermill.jobs.engine import Embedded, Output, Preview
+from embermill.jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
-    from encoder import ModelDescription
-    from jobs.config import ModelConfig
+    from embermill.encoder import ModelDescription
+    from embermill.jobs.config import ModelConfig
 
 COLUMN = "embedding"
 
@@ -24,7 +24,7 @@ class NativeEngine:
     answers_promptly = True
 
     def __init__(self, model: ModelConfig, *, device: str, threads: int) -> None:
-        from encoder import Encoder
+        from embermill.encoder import Encoder
 
         with model_errors():
             self._encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
@@ -44,8 +44,8 @@ class NativeEngine:
 
         UsageError for a precision that the device does not have, for weights that are not this model's, and for a tokenizer that could not feed it a text.
         """
-        from encoder.device import resolve_precision
-        from encoder.parameters import require_parameters
+        from embermill.encoder.device import resolve_precision
+        from embermill.encoder.parameters import require_parameters
 
         description = _described(model)
         with model_errors():
@@ -70,7 +70,7 @@ class NativeEngine:
 
 
 def _described(model: ModelConfig) -> ModelDescription:
-    from encoder import describe
+    from embermill.encoder import describe
 
     with model_errors():
         return describe(_source(model), **_options(model))
@@ -101,7 +101,7 @@ def _options(model: ModelConfig) -> dict[str, Any]:
 
 def _named_prompt(model: ModelConfig) -> str:
     """`model.prompt_name`, once it is sure that the model has a prompt of that name: the encoder would take any other text for the prompt itself."""
-    from encoder import describe
+    from embermill.encoder import describe
 
     name, prompts = str(model.prompt_name), describe(_source(model), weights=model.weights, revision=model.revision).config.prompts
     if name not in prompts:

@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs import remedies
-from jobs.corpus.rows import RowSchema
-from jobs.engine import Output
-from jobs.errors import MetadataDamaged, UsageError
-from jobs.partition import PLAN_FORMAT, Partition, Segment
-from jobs.storage import AlreadyExists, Folder
+from embermill.jobs import remedies
+from embermill.jobs.corpus.rows import RowSchema
+from embermill.jobs.engine import Output
+from embermill.jobs.errors import MetadataDamaged, UsageError
+from embermill.jobs.partition import PLAN_FORMAT, Partition, Segment
+from embermill.jobs.storage import AlreadyExists, Folder
 
 FORMAT_VERSION = 1
 FORMAT = "_embermill/format.json"

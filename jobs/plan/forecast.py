@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from jobs.config import JobConfig
-from jobs.corpus.reading import read_rows
-from jobs.corpus.rows import RowSchema
-from jobs.engine import CountTokens, Preview
-from jobs.partition import Partition
-from jobs.plan.listing import SurveyedFile
-from jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes
-from jobs.token_lengths import count_lengths, percentile
+from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.corpus.rows import RowSchema
+from embermill.jobs.engine import CountTokens, Preview
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.listing import SurveyedFile
+from embermill.jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes
+from embermill.jobs.token_lengths import count_lengths, percentile
 
 SAMPLED_PARTITIONS = 32
 SAMPLED_ROWS = 64  # of each, from its beginning

@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from jobs.config import CorpusConfig
-from jobs.corpus.reading import read_lines
-from jobs.corpus.rows import RefusedRange, RowSchema
-from jobs.errors import DataError, InputChanged, JobError, UsageError
-from jobs.partition import Segment
-from jobs.plan.listing_lines import COMPRESSION_RATIO, sample_lines
-from jobs.plan.listing_parquet import RowGroup, survey_parquet
-from jobs.plan.packing import Piece, cut_bytes, cut_rows
-from jobs.storage import FileInfo, InputFile, is_url, list_inputs, open_input
+from embermill.jobs.config import CorpusConfig
+from embermill.jobs.corpus.reading import read_lines
+from embermill.jobs.corpus.rows import RefusedRange, RowSchema
+from embermill.jobs.errors import DataError, InputChanged, JobError, UsageError
+from embermill.jobs.partition import Segment
+from embermill.jobs.plan.listing_lines import COMPRESSION_RATIO, sample_lines
+from embermill.jobs.plan.listing_parquet import RowGroup, survey_parquet
+from embermill.jobs.plan.packing import Piece, cut_bytes, cut_rows
+from embermill.jobs.storage import FileInfo, InputFile, is_url, list_inputs, open_input
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text", ".text": "text"}
 COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}

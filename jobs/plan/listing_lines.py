@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.corpus.csv import read_header
-from jobs.corpus.csv_records import parse_csv
-from jobs.corpus.json_values import type_of
-from jobs.corpus.lines import BYTE_ORDER_MARK, LineBlock, line_blocks, open_text
-from jobs.storage import InputFile
+from embermill.jobs.corpus.csv import read_header
+from embermill.jobs.corpus.csv_records import parse_csv
+from embermill.jobs.corpus.json_values import type_of
+from embermill.jobs.corpus.lines import BYTE_ORDER_MARK, LineBlock, line_blocks, open_text
+from embermill.jobs.storage import InputFile
 
 SAMPLE_BYTES = 1 << 20  # JSONL ids and kept columns take the types seen in here
 COMPRESSION_RATIO = 4  # guessed: only reading all of it would tell

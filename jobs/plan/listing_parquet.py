@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.corpus.arrow_types import plain_array
-from jobs.corpus.parquet import open_parquet
-from jobs.errors import DataError
-from jobs.storage import InputFile
+from embermill.jobs.corpus.arrow_types import plain_array
+from embermill.jobs.corpus.parquet import open_parquet
+from embermill.jobs.errors import DataError
+from embermill.jobs.storage import InputFile
 
 SAMPLED_GROUPS = 3
 SAMPLED_ROWS = 512

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from jobs.partition import Partition, Segment, partition_id
+from embermill.jobs.partition import Partition, Segment, partition_id
 
 MAX_RANGES_PER_ROW_GROUP = 16  # pyarrow has no row seek: each range decodes its group from the start
 MAX_SEGMENTS = 4_096  # files that one partition opens, one after another

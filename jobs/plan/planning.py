@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from jobs.config import JobConfig, flatten
-from jobs.corpus.arrow_types import canonical, id_type
-from jobs.corpus.columns import check_file
-from jobs.corpus.rows import RowSchema
-from jobs.engine import Output
-from jobs.errors import DataError, UsageError
-from jobs.partition import Partition
-from jobs.plan.files import Plan
-from jobs.plan.listing import SurveyedFile, survey_files
-from jobs.plan.packing import PARTITION_TEXT_BYTES, SMALLEST_SHARE, pack
+from embermill.jobs.config import JobConfig, flatten
+from embermill.jobs.corpus.arrow_types import canonical, id_type
+from embermill.jobs.corpus.columns import check_file
+from embermill.jobs.corpus.rows import RowSchema
+from embermill.jobs.engine import Output
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.listing import SurveyedFile, survey_files
+from embermill.jobs.plan.packing import PARTITION_TEXT_BYTES, SMALLEST_SHARE, pack
 
 HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped
 ID_BYTES = 24

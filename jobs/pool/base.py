@@ -1,6 +1,6 @@
 """The seam between driver and workers, with InlinePool and RayPool behind it: the driver sends tasks to workers and gets events back.
 
-A pool never loses an event of a living worker and always reports a dead one. Ray is imported in jobs.pool.ray_pool and ray_session alone.
+A pool never loses an event of a living worker and always reports a dead one. Ray is imported in embermill.jobs.pool.ray_pool and ray_session alone.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobs.errors import JobError
-from jobs.receipt import Event, Ready, Task
-from jobs.worker.task_queue import TaskQueue
+from embermill.jobs.errors import JobError
+from embermill.jobs.receipt import Event, Ready, Task
+from embermill.jobs.worker.task_queue import TaskQueue
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Pool(Protocol):
 
 
 class PoolWorker(Protocol):
-    """What a pool drives: jobs.worker.worker.Worker, or a small one in a test."""
+    """What a pool drives: embermill.jobs.worker.worker.Worker, or a small one in a test."""
 
     def start(self) -> Ready:
         """Load the engine. UsageError where it refuses to work."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobs.pool.base import Died, PoolWorker, last_words
-from jobs.receipt import Event, Task
-from jobs.worker.task_queue import TaskQueue
+from embermill.jobs.pool.base import Died, PoolWorker, last_words
+from embermill.jobs.receipt import Event, Task
+from embermill.jobs.worker.task_queue import TaskQueue
 
 
 class InlinePool:

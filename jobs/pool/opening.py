@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.config import JobConfig
-from jobs.errors import Interrupted, UsageError
-from jobs.plan.files import Plan
-from jobs.pool.base import Died, Pool
-from jobs.pool.placement import Placement
-from jobs.receipt import Event, Ready
-from jobs.storage import Folder
-from jobs.worker.worker import WorkerJob
+from embermill.jobs.config import JobConfig
+from embermill.jobs.errors import Interrupted, UsageError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.pool.base import Died, Pool
+from embermill.jobs.pool.placement import Placement
+from embermill.jobs.receipt import Event, Ready
+from embermill.jobs.storage import Folder
+from embermill.jobs.worker.worker import WorkerJob
 
 Heard = list[tuple[int, Event | Died]]
 
@@ -32,8 +32,8 @@ class OpenPool:
 @contextlib.contextmanager
 def open_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
     """Ray, and workers on it; all that was started is gone at the end."""
-    from jobs.pool.ray_pool import RayPool
-    from jobs.pool.ray_session import RaySession
+    from embermill.jobs.pool.ray_pool import RayPool
+    from embermill.jobs.pool.ray_session import RaySession
 
     with RaySession(config, plan.device_kind if plan else None) as session:
         placement = session.placement()

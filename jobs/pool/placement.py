@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.config import WorkersConfig
-from jobs.errors import UsageError
+from embermill.jobs.config import WorkersConfig
+from embermill.jobs.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from typing import Any
 
 import ray
 
-import jobs
-from jobs import allocators
-from jobs.pool.base import Died
-from jobs.pool.placement import Placement
-from jobs.receipt import Event, Ready, Task
-from jobs.worker.worker import WorkerJob
+import embermill
+from embermill.jobs import allocators
+from embermill.jobs.pool.base import Died
+from embermill.jobs.pool.placement import Placement
+from embermill.jobs.receipt import Event, Ready, Task
+from embermill.jobs.worker.worker import WorkerJob
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS", "ARROW_NUM_THREADS")
 
@@ -52,7 +52,7 @@ class RayPool:
             "runtime_env": {"env_vars": settings | dict.fromkeys(THREAD_LIMITS, str(self._placement.cpus))},
         }
         handle = _actor_class().options(**options).remote()
-        events = handle.run.options(num_returns="streaming").remote(str(Path(jobs.__file__).parent.parent), self._job)
+        events = handle.run.options(num_returns="streaming").remote(str(Path(embermill.__file__).parent.parent), self._job)
         self._actors[number] = _Actor(handle, events, time.monotonic())
         return number
 
@@ -142,7 +142,7 @@ def _actor_class() -> Any:
             here = ("", str(Path.cwd()), os.environ.get("RAY_RUNTIME_ENV_WORKING_DIR"))
             shadowing = [entry for entry in sys.path if entry != package_folder and entry in here]
             sys.path[:] = [entry for entry in sys.path if entry not in shadowing] + shadowing
-            from jobs.pool.remote_worker import run_worker
+            from embermill.jobs.pool.remote_worker import run_worker
 
             yield from run_worker(job, self._tasks)
 

@@ -1,4 +1,4 @@
-"""One connection to Ray: a private cluster on this machine, or one that is there already. With jobs.pool.ray_pool the only room that imports ray."""
+"""One connection to Ray: a private cluster on this machine, or one that is there already. With embermill.jobs.pool.ray_pool the only room that imports ray."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import ray
 
-from jobs.config import JobConfig, WorkersConfig
-from jobs.errors import Interrupted, UsageError
-from jobs.pool.placement import Node, Placement, place
+from embermill.jobs.config import JobConfig, WorkersConfig
+from embermill.jobs.errors import Interrupted, UsageError
+from embermill.jobs.pool.placement import Node, Placement, place
 
 log = logging.getLogger(__name__)
 

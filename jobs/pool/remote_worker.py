@@ -7,10 +7,10 @@ import threading
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 
-from jobs.pool.base import Died, last_words
-from jobs.receipt import Event, Task
-from jobs.worker.task_queue import TaskQueue
-from jobs.worker.worker import Worker, WorkerJob
+from embermill.jobs.pool.base import Died, last_words
+from embermill.jobs.receipt import Event, Task
+from embermill.jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.worker import Worker, WorkerJob
 
 
 def run_worker(job: bytes, incoming: SimpleQueue[bytes]) -> Iterator[bytes]:

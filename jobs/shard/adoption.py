@@ -11,14 +11,14 @@ import shutil
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from jobs.errors import DataError
-from jobs.partition import Partition
-from jobs.plan.files import Plan
-from jobs.receipt import Receipt
-from jobs.shard.contents import Damaged, RowTally, file_sha256
-from jobs.shard.footer import DATA, QUARANTINE, Footer, parse_name, published_name
-from jobs.shard.publishing import describe_published, inspect_quarantine, inspect_shard, make_receipt
-from jobs.storage import AlreadyExists, Folder
+from embermill.jobs.errors import DataError
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.contents import Damaged, RowTally, file_sha256
+from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, parse_name, published_name
+from embermill.jobs.shard.publishing import describe_published, inspect_quarantine, inspect_shard, make_receipt
+from embermill.jobs.storage import AlreadyExists, Folder
 
 SET_ASIDE = "_embermill/set_aside"
 READERS = 4  # shards at a time; each holds a piece of a row group

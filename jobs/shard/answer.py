@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.corpus.rows import RowBatch
-from jobs.engine import Embedded
-from jobs.errors import EngineError
-from jobs.partition import Partition
-from jobs.plan.files import Plan
-from jobs.shard.contents import all_finite, first_not_finite
+from embermill.jobs.corpus.rows import RowBatch
+from embermill.jobs.engine import Embedded
+from embermill.jobs.errors import EngineError
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.contents import all_finite, first_not_finite
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.errors import DataError
-from jobs.plan.files import Plan
-from jobs.shard.footer import Footer
-from jobs.token_lengths import Histogram, count_lengths, merge_lengths
+from embermill.jobs.errors import DataError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.footer import Footer
+from embermill.jobs.token_lengths import Histogram, count_lengths, merge_lengths
 
 Source = Path | BinaryIO
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobs.partition import Partition
-from jobs.plan.files import Plan
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
 
 DATA, QUARANTINE = "data", "quarantine"
 FOOTER_FORMAT = "1"

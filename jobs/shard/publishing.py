@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from jobs.errors import DataError, Interrupted
-from jobs.partition import Partition
-from jobs.plan.files import Plan
-from jobs.receipt import Receipt
-from jobs.shard.contents import Damaged, ShardContents, file_sha256, read_shard
-from jobs.shard.footer import DATA, QUARANTINE, Footer, explain_mismatch, published_name
-from jobs.shard.quarantine import QuarantineContents, read_quarantine
-from jobs.storage import AlreadyExists, Folder
+from embermill.jobs.errors import DataError, Interrupted
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.contents import Damaged, ShardContents, file_sha256, read_shard
+from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, explain_mismatch, published_name
+from embermill.jobs.shard.quarantine import QuarantineContents, read_quarantine
+from embermill.jobs.storage import AlreadyExists, Folder
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.corpus.rows import Refusal
-from jobs.shard.contents import Damaged, Source, check_schema, open_parquet, row_groups
-from jobs.shard.footer import Footer
+from embermill.jobs.corpus.rows import Refusal
+from embermill.jobs.shard.contents import Damaged, Source, check_schema, open_parquet, row_groups
+from embermill.jobs.shard.footer import Footer
 
 REASONS = (
     "null_id",

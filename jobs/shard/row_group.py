@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from jobs.plan.files import Plan
-from jobs.shard.contents import string_buffers
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.contents import string_buffers
 
 ROW_GROUP_BYTES = 32 << 20
 

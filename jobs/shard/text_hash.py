@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pyarrow as pa
 
-from jobs.shard.contents import string_buffers
+from embermill.jobs.shard.contents import string_buffers
 
 DIGEST_BYTES = 16
 

@@ -10,19 +10,19 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.corpus.rows import Refusal, RowBatch
-from jobs.engine import Embedded
-from jobs.partition import Partition
-from jobs.plan.files import Plan
-from jobs.receipt import Receipt
-from jobs.shard.answer import check_answer
-from jobs.shard.contents import KeyDigest, RowTally, ShardContents, check_schema, open_parquet, row_groups
-from jobs.shard.footer import DATA, QUARANTINE, Footer, make_footer, published_name
-from jobs.shard.publishing import PublishedFile, make_receipt, publish_quarantine, publish_shard
-from jobs.shard.quarantine import QuarantineWriter, read_quarantine
-from jobs.shard.row_group import RowGroupBuffer
-from jobs.shard.text_hash import hash_texts
-from jobs.storage import Folder
+from embermill.jobs.corpus.rows import Refusal, RowBatch
+from embermill.jobs.engine import Embedded
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.answer import check_answer
+from embermill.jobs.shard.contents import KeyDigest, RowTally, ShardContents, check_schema, open_parquet, row_groups
+from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, make_footer, published_name
+from embermill.jobs.shard.publishing import PublishedFile, make_receipt, publish_quarantine, publish_shard
+from embermill.jobs.shard.quarantine import QuarantineWriter, read_quarantine
+from embermill.jobs.shard.row_group import RowGroupBuffer
+from embermill.jobs.shard.text_hash import hash_texts
+from embermill.jobs.storage import Folder
 
 
 class ShardWriter:

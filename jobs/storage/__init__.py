@@ -12,11 +12,11 @@ AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, .
 
 from __future__ import annotations
 
-from jobs.storage.base import AlreadyExists, FileInfo, Folder, InputFile
-from jobs.storage.failures import disk_failure
-from jobs.storage.inputs import is_url, list_inputs, would_list
-from jobs.storage.local import LocalFolder, open_local_input
-from jobs.storage.object_store import ObjectFolder, open_object_input
+from embermill.jobs.storage.base import AlreadyExists, FileInfo, Folder, InputFile
+from embermill.jobs.storage.failures import disk_failure
+from embermill.jobs.storage.inputs import is_url, list_inputs, would_list
+from embermill.jobs.storage.local import LocalFolder, open_local_input
+from embermill.jobs.storage.object_store import ObjectFolder, open_object_input
 
 __all__ = ["AlreadyExists", "FileInfo", "Folder", "InputFile", "disk_failure", "is_url", "list_inputs", "open_folder", "open_input", "would_list"]
 

@@ -8,7 +8,7 @@ import re
 
 from obstore import exceptions
 
-from jobs.errors import Interrupted, JobError, UsageError
+from embermill.jobs.errors import Interrupted, JobError, UsageError
 
 ROOM = "make room for the dataset (and for temporary files), and run again to go on from what is committed"
 PERMISSION = "let this user write and read there, or choose another place"

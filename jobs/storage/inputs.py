@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from jobs.errors import UsageError
-from jobs.storage.base import FileInfo
-from jobs.storage.local import file_info
-from jobs.storage.object_store import list_objects, object_info, split_url
+from embermill.jobs.errors import UsageError
+from embermill.jobs.storage.base import FileInfo
+from embermill.jobs.storage.local import file_info
+from embermill.jobs.storage.object_store import list_objects, object_info, split_url
 
 Listed = tuple[str, FileInfo]
 DATASET_MARK = "_embermill/format.json"

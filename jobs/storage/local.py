@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.errors import InputChanged, UsageError
-from jobs.storage.base import AlreadyExists, FileInfo
-from jobs.storage.failures import disk_failure
+from embermill.jobs.errors import InputChanged, UsageError
+from embermill.jobs.storage.base import AlreadyExists, FileInfo
+from embermill.jobs.storage.failures import disk_failure
 
 TMP = "_embermill/tmp"
 SMALLEST_SPACE = 4096  # bytes without which nothing can be begun: a block of most file systems

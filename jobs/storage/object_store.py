@@ -22,9 +22,9 @@ import obstore
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
-from jobs.errors import InputChanged, Interrupted, UsageError
-from jobs.storage.base import AlreadyExists, FileInfo
-from jobs.storage.failures import reason_of, store_failure
+from embermill.jobs.errors import InputChanged, Interrupted, UsageError
+from embermill.jobs.storage.base import AlreadyExists, FileInfo
+from embermill.jobs.storage.failures import reason_of, store_failure
 
 SCHEMES: dict[str, Callable[..., ObjectStore]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _CLIENT_ENVIRONMENT = {

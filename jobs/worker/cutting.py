@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.corpus.rows import Refusal, RowBatch
+from embermill.jobs.corpus.rows import Refusal, RowBatch
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import traceback
 
-from jobs.errors import DataError, EngineError, InputChanged, Interrupted, UsageError
-from jobs.partition import describe_partition
-from jobs.receipt import Failed, Task
-from jobs.storage import disk_failure
+from embermill.jobs.errors import DataError, EngineError, InputChanged, Interrupted, UsageError
+from embermill.jobs.partition import describe_partition
+from embermill.jobs.receipt import Failed, Task
+from embermill.jobs.storage import disk_failure
 
 
 def failure(task: Task, error: BaseException) -> Failed:

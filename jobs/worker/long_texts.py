@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus.rows import Refusal, RowBatch
-from jobs.engine import Embedded
+from embermill.jobs.corpus.rows import Refusal, RowBatch
+from embermill.jobs.engine import Embedded
 
 
 def without_long_texts(batch: RowBatch, embedded: Embedded) -> tuple[RowBatch, Embedded]:

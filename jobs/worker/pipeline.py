@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from jobs.engine import Engine
-from jobs.receipt import Event, Task
-from jobs.worker.failures import engine_failure
-from jobs.worker.stage_clock import StageClock
-from jobs.worker.stream import EngineFailed, Stream, Work
-from jobs.worker.task_queue import TaskQueue
+from embermill.jobs.engine import Engine
+from embermill.jobs.receipt import Event, Task
+from embermill.jobs.worker.failures import engine_failure
+from embermill.jobs.worker.stage_clock import StageClock
+from embermill.jobs.worker.stream import EngineFailed, Stream, Work
+from embermill.jobs.worker.task_queue import TaskQueue
 
 IDLE_S = 0.02  # a stream that finds no task for this long ends, so that an engine that waits for more gives out what it holds
 

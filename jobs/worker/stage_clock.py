@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from jobs.engine import Embedded, Engine
-from jobs.receipt import Event, Progress
+from embermill.jobs.engine import Embedded, Engine
+from embermill.jobs.receipt import Event, Progress
 
 T = TypeVar("T")
 PROGRESS_EVERY_S = 0.25

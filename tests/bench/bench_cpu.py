@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder import Encoder
+from embermill.encoder import Encoder
 from tests.bench.peers_cpu import read_texts, serve
 
 PEERS = Path(__file__).with_name("peers_cpu.py")

@@ -28,10 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from encoder.weights.burn_layouts import bert, places
-from encoder.weights.convert import convert
-from encoder.weights.record_tensor import TensorToWrite
-from encoder.weights.safetensors_writer import write_safetensors
+from embermill.encoder.weights.burn.layouts import bert, places
+from embermill.encoder.weights.burn.record_tensor import TensorToWrite
+from embermill.encoder.weights.convert.convert import convert
+from embermill.encoder.weights.safetensors.writer import write_safetensors
 from tests.encoder.weights.burn_files import BURNCHECK, BURNCHECK22, burn_dump
 
 SIZES = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2}
@@ -41,8 +41,8 @@ IDS = list(range(2000, 2016))  # the fixed document of 16 tokens
 
 # {folder} and {file} are filled in.
 FIRST_VECTOR = """
-import encoder.encoder as loading
-from encoder import Encoder
+import embermill.encoder.encoder as loading
+from embermill.encoder import Encoder
 def open_and_keep(path, open_weights=loading.open_weights):
     global source
     source = open_weights(path)
@@ -65,7 +65,7 @@ tensors = load_file({folder!r} + "/" + {file!r})
 """
 HEADER = """
 import time, sys
-from encoder.weights import open_weights
+from embermill.encoder.weights import open_weights
 times = []
 for _ in range(7):
     start = time.perf_counter()
@@ -79,7 +79,7 @@ import numpy
 def peak_kb():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 before = peak_kb()
-from encoder.weights import open_weights
+from embermill.encoder.weights import open_weights
 source = open_weights({folder!r} + "/" + {file!r})
 count = sum(info.num_bytes for info in source.tensors.values())
 print(peak_kb() - before)
@@ -231,7 +231,7 @@ def memory(folder: Path) -> None:
 
 
 def half(folder: Path) -> None:
-    from encoder import Encoder
+    from embermill.encoder import Encoder
 
     texts = _docstrings()
     sizes, folders = {}, {}

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoder.batching import PackedBatch, pack
-from encoder.description import describe
-from encoder.device import choose_device
-from encoder.encoder import _plan_forward
-from encoder.gpu_profile import Families, TimedOps, measure_families
-from encoder.ops.cuda_ops import CudaOps
-from encoder.ops.gpu_program import GpuProgram
+from embermill.encoder.backends.cuda.ops import CudaOps
+from embermill.encoder.backends.cupy.program import GpuProgram
+from embermill.encoder.description import describe
+from embermill.encoder.device import choose_device
+from embermill.encoder.encoder import _plan_forward
+from embermill.encoder.measure.gpu_profile import Families, TimedOps, measure_families
+from embermill.encoder.pipeline.batching import PackedBatch, pack
 from tests.bench.peers_gpu import Workload, write_model
 
 

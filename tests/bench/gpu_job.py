@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
-from encoder.random_model import SHAPES, write_random_model
+from embermill.encoder.measure.random_model import SHAPES, write_random_model
 from tests.bench.corpus import lengths_of, write_corpus
 
 NAMES = {"minilm": "minilm-l6", "base": "bert-base", "large": "bert-large"}
@@ -43,7 +43,7 @@ def run_job(folder: Path, model: Path, workers: str, partition_text_bytes: int |
     }
     config = folder / f"job-{workers}.yaml"
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "jobs", "run", str(config), "--json"], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "embermill", "run", str(config), "--json"], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"embermill run ended with {done.returncode}")
     answer: dict[str, object] = json.loads(done.stdout)
@@ -52,8 +52,8 @@ def run_job(folder: Path, model: Path, workers: str, partition_text_bytes: int |
 
 def devices(output: Path) -> dict[str, str]:
     """Worker (host:pid) -> UUID of the card that computed its shards, from the receipts. Who sees any other number of cards than one refuses to start."""
-    from jobs.dataset.manifest import read_manifest
-    from jobs.storage import open_folder
+    from embermill.jobs.dataset.manifest import read_manifest
+    from embermill.jobs.storage import open_folder
 
     manifest = read_manifest(open_folder(str(output)))
     assert manifest is not None
@@ -121,8 +121,8 @@ def main() -> None:
         over = round(rates[workers] / bound, 3)
         say(row="job", model=args.model, workers=workers, over_bound=over, devices=devices(args.folder / f"out-{workers}"), summary=answer)
     if len(rates) > 1:
-        from jobs.dataset.equality import differences
-        from jobs.storage import open_folder
+        from embermill.jobs.dataset.equality import differences
+        from embermill.jobs.storage import open_folder
 
         first, *others = rates
         for other in others:

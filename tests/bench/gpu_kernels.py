@@ -11,13 +11,13 @@ from collections.abc import Callable
 import cupy as cp
 import numpy as np
 
-from encoder.batching import pack
-from encoder.device import choose_device
-from encoder.kernels import hopper_gemm
-from encoder.kernels.cublaslt import Gemm, Product
-from encoder.kernels.hopper_gemm import HopperGemm, Tile
-from encoder.ops.cuda_ops import AttentionPlan, CudaOps
-from encoder.ops.cupy_ops import STORAGES
+from embermill.encoder.backends.cuda import sm90_gemm as hopper_gemm
+from embermill.encoder.backends.cuda.cublaslt import Gemm, Product
+from embermill.encoder.backends.cuda.ops import AttentionPlan, CudaOps
+from embermill.encoder.backends.cuda.sm90_gemm import HopperGemm, Tile
+from embermill.encoder.backends.cupy.ops import STORAGES
+from embermill.encoder.device import choose_device
+from embermill.encoder.pipeline.batching import pack
 from tests.bench.peers_gpu import SHAPES, Workload, take_turns, write_model
 
 TILES = [Tile(), Tile(cluster=1), Tile(192, 5), Tile(128, 6)]

@@ -28,7 +28,7 @@ import sys, time
 import cupy
 cupy.cuda.Device().synchronize(); cupy.zeros(1)
 begin = time.perf_counter()
-from encoder.encoder import Encoder
+from embermill.encoder.encoder import Encoder
 encoder = Encoder.from_pretrained(sys.argv[1], device="gpu", precision=sys.argv[2])
 vector = encoder.encode_token_ids([[101, 2054, 2003, 102]])
 print(round(time.perf_counter() - begin, 3), vector.shape)
@@ -42,7 +42,7 @@ def say(**facts: object) -> None:
 
 def accuracy(data: Path) -> None:
     """Cosine to float32 vectors that the NumPy operations made from the F32 weights."""
-    from encoder.encoder import Encoder
+    from embermill.encoder.encoder import Encoder
 
     documents = np.load(data / "documents.npz")
     expected = documents["vectors"].astype(np.float64)
@@ -55,7 +55,7 @@ def accuracy(data: Path) -> None:
 
 def invariance(model: str) -> None:
     """1,000 documents of mixed lengths: each alone, all shuffled, under other budgets; embeddings must have the same bits."""
-    from encoder.batching import pack
+    from embermill.encoder.pipeline.batching import pack
     from tests.bench.gpu_forward import Ours
     from tests.bench.peers_gpu import Workload, write_model
 
@@ -137,7 +137,7 @@ def text(model: str, tokenizer: Path, corpus: str, limit: int) -> None:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from encoder.encoder import Encoder
+    from embermill.encoder.encoder import Encoder
     from tests.bench.peers_st_gpu import count_tokens
 
     texts, folder = documents(corpus, limit), with_tokenizer(model, tokenizer)

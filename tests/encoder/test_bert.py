@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder import Encoder, ModelConfigError
+from embermill.encoder import Encoder, ModelConfigError
 from tests.encoder.plain_bert import hidden_states, pooled
 from tests.encoder.tiny_bert import TinyBert, write_json
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from encoder.config import DenseConfig, Normalize, read_model_config
-from encoder.errors import ModelConfigError
+from embermill.encoder.config import DenseConfig, Normalize, read_model_config
+from embermill.encoder.errors import ModelConfigError
 from tests.encoder.tiny_bert import TinyBert, write_json, write_sentence_transformers
 
 TANH = "torch.nn.modules.activation.Tanh"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoder import ModelConfigError, SourceError, describe
+from embermill.encoder import ModelConfigError, SourceError, describe
 from tests.encoder.tiny_bert import TinyBert, write_sentence_transformers, write_tokenizer
 
 BERT = TinyBert()

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from encoder import device
-from encoder.device import choose_device, resolve_precision, usable_threads
-from encoder.errors import DeviceError
+from embermill.encoder import device
+from embermill.encoder.device import choose_device, resolve_precision, usable_threads
+from embermill.encoder.errors import DeviceError
 
 
 class Driver:

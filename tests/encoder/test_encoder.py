@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from encoder import DeviceError, EncodedBatch, Encoder, EncoderError, InputError, ModelConfigError, describe
+from embermill.encoder import DeviceError, EncodedBatch, Encoder, EncoderError, InputError, ModelConfigError, describe
 from tests.encoder.tiny_bert import WORDS, TinyBert, write_sentence_transformers
 
 BERT = TinyBert()
@@ -340,19 +340,21 @@ def test_whatever_changes_the_vectors_changes_the_fingerprint(tmp_path: Path) ->
 
 def imported_by(script: str) -> set[str]:
     done = subprocess.run([sys.executable, "-c", f"import sys\n{script}\nprint(*sys.modules)"], capture_output=True, text=True, timeout=60, check=True)
-    return {name.split(".")[0] for name in done.stdout.split()} | {name for name in done.stdout.split() if name.startswith("encoder.")}
+    return {name.split(".")[0] for name in done.stdout.split()} | {name for name in done.stdout.split() if name.startswith("embermill.encoder.")}
 
 
 def test_importing_costs_nothing() -> None:
-    assert not imported_by("import encoder") & {"numpy", "tokenizers", "huggingface_hub", "pyarrow", "obstore", "cupy", "ray", "encoder.encoder"}
-    assert not imported_by("from encoder import Encoder") & {"tokenizers", "huggingface_hub", "pyarrow", "obstore", "cupy", "ray", "ml_dtypes", "safetensors"}
+    heavy = {"tokenizers", "huggingface_hub", "pyarrow", "obstore", "cupy", "ray"}
+    assert not imported_by("import embermill.encoder") & {*heavy, "numpy", "embermill.encoder.encoder"}
+    assert not imported_by("from embermill.encoder import Encoder") & {*heavy, "ml_dtypes", "safetensors"}
 
 
 def test_describing_touches_neither_ops_nor_weights(folder: Path) -> None:
-    loaded = imported_by(f"from encoder import describe; describe({str(folder)!r}).fingerprint()")
-    assert not loaded & {"tokenizers", "threadpoolctl", "encoder.ops", "encoder.encoder", "encoder.device", "encoder.weights.safetensors_file"}
+    loaded = imported_by(f"from embermill.encoder import describe; describe({str(folder)!r}).fingerprint()")
+    ours = {f"embermill.encoder.{name}" for name in ("ops", "encoder", "device", "weights.safetensors_file")}
+    assert not loaded & {"tokenizers", "threadpoolctl", *ours}
 
 
 def test_embedding_ids_loads_no_tokenizer(folder: Path) -> None:
-    script = f"from encoder import Encoder\nwith Encoder.from_pretrained({str(folder)!r}, device='cpu') as e: e.encode_token_ids([[2, 3]])"
+    script = f"from embermill.encoder import Encoder\nwith Encoder.from_pretrained({str(folder)!r}, device='cpu') as e: e.encode_token_ids([[2, 3]])"
     assert not imported_by(script) & {"tokenizers", "pyarrow", "huggingface_hub"}

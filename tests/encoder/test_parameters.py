@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder import WeightsError, describe
-from encoder.parameters import open_dense, open_parameters, require_parameters
-from encoder.weights.convert import convert
-from encoder.weights.safetensors_file import SafetensorsFile
+from embermill.encoder import WeightsError, describe
+from embermill.encoder.parameters import open_dense, open_parameters, require_parameters
+from embermill.encoder.weights.convert.convert import convert
+from embermill.encoder.weights.safetensors.file import SafetensorsFile
 from tests.encoder.tiny_bert import TinyBert, write_sentence_transformers
 
 BERT = TinyBert(layers=1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder import Encoder
+from embermill.encoder import Encoder
 from tests.encoder.tiny_bert import WORDS, TinyBert, write_sentence_transformers
 
 pytestmark = [
@@ -130,7 +130,7 @@ def test_fewer_dimensions(tmp_path: Path) -> None:
 def test_a_vocabulary_alone_makes_the_same_ids_as_in_transformers(tmp_path: Path, settings: dict[str, bool]) -> None:
     from transformers import AutoTokenizer
 
-    from encoder.tokenizer import Tokenizer
+    from embermill.encoder.text.tokenizer import Tokenizer
     from tests.encoder.tiny_bert import write_json
 
     bert = TinyBert()

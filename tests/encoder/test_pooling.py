@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from encoder import Encoder, EncoderError, WeightsError
+from embermill.encoder import Encoder, EncoderError, WeightsError
 from tests.encoder.plain_bert import hidden_states, pooled
 from tests.encoder.tiny_bert import TinyBert, write_sentence_transformers
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder.errors import SourceError
-from encoder.sources import fetch_model, file_digest, files_digest
+from embermill.encoder.errors import SourceError
+from embermill.encoder.sources import fetch_model, file_digest, files_digest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -138,7 +138,7 @@ def hub() -> Iterator[http.server.ThreadingHTTPServer]:
 def fetch_in_a_new_process(address: str, cache: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """huggingface_hub reads its settings when it is imported."""
     script = (
-        "import sys, json; from encoder.sources import fetch_model; from encoder.errors import SourceError\n"
+        "import sys, json; from embermill.encoder.sources import fetch_model; from embermill.encoder.errors import SourceError\n"
         "try:\n    found = fetch_model(sys.argv[1], revision=sys.argv[2] if len(sys.argv) > 2 else None)\n"
         "except SourceError as error:\n    sys.exit(str(error))\n"
         "print(json.dumps([found.revision, str(found.folder), sorted(str(p.relative_to(found.folder)) for p in found.folder.rglob('*') if p.is_file())]))"

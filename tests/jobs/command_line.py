@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 
-from jobs import cli
-from jobs.config import JobConfig
-from jobs.plan.files import Plan
-from jobs.pool.inline import InlinePool
-from jobs.pool.opening import OpenPool, worker_job
-from jobs.pool.placement import Node, place
-from jobs.storage import Folder
-from jobs.worker.worker import Worker
+from embermill.jobs import cli
+from embermill.jobs.config import JobConfig
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.pool.inline import InlinePool
+from embermill.jobs.pool.opening import OpenPool, worker_job
+from embermill.jobs.pool.placement import Node, place
+from embermill.jobs.storage import Folder
+from embermill.jobs.worker.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Answer:
 
 @contextlib.contextmanager
 def open_inline_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
-    """In place of jobs.run.open_pool: one worker of this process, no Ray."""
+    """In place of embermill.jobs.run.open_pool: one worker of this process, no Ray."""
     placement = place(config.workers, [Node(cpus=1, gpus=0)], joined=False, planned_device=plan.device_kind if plan else None)
     job = worker_job(config, placement, plan)
     yield OpenPool(InlinePool(lambda: Worker(job)), placement)

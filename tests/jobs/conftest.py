@@ -74,7 +74,7 @@ def put_object(s3_server: str) -> Callable[[str, bytes], None]:
 @pytest.fixture
 def embed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., command_line.Answer]:
     """embed(engine="WordEngine", corpus={…}, …): `embermill run` over tmp_path/corpus, on an inline pool."""
-    monkeypatch.setattr("jobs.run.open_pool", command_line.open_inline_pool)
+    monkeypatch.setattr("embermill.jobs.run.open_pool", command_line.open_inline_pool)
     return functools.partial(command_line.run, tmp_path)
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus.rows import Origin, Refusal, RowBatch
-from jobs.engine import Embedded
-from jobs.partition import Partition, Segment
-from jobs.receipt import Ready, Receipt
+from embermill.jobs.corpus.rows import Origin, Refusal, RowBatch
+from embermill.jobs.engine import Embedded
+from embermill.jobs.partition import Partition, Segment
+from embermill.jobs.receipt import Ready, Receipt
 
 
 def partition(number: int, rows: int = 10) -> Partition:

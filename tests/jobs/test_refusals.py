@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save
 
-from encoder.description import ModelDescription
-from jobs import cli
-from jobs.pool.opening import open_pool
+from embermill.encoder.description import ModelDescription
+from embermill.jobs import cli
+from embermill.jobs.pool.opening import open_pool
 from tests.encoder.tiny_bert import TinyBert, write_json
 from tests.jobs.command_line import Answer
 
@@ -87,7 +87,7 @@ ENGINE = """class Engine:
     def outputs(self): ...
     def embed(self, texts): ...
 """
-EXPECTED_CLASS = "expected a class with the methods fingerprint, outputs, embed (the protocol: jobs.engine.Engine), got"
+EXPECTED_CLASS = "expected a class with the methods fingerprint, outputs, embed (the protocol: embermill.jobs.engine.Engine), got"
 
 DENSE = {
     "model/modules.json": [
@@ -122,7 +122,7 @@ ENGINES = [
     python("sys:Nothing", "model.engine: python:sys:Nothing: the module sys (part of Python) has no Nothing"),
     python("os:path", f"model.engine: python:os:path: {EXPECTED_CLASS} a module"),
     python("pathlib:Path", f"model.engine: python:pathlib:Path: {EXPECTED_CLASS} one without fingerprint, outputs, embed"),
-    python("jobs.engine:Engine", f"{EXPECTED_CLASS} one without fingerprint, outputs, embed"),
+    python("embermill.jobs.engine:Engine", f"{EXPECTED_CLASS} one without fingerprint, outputs, embed"),
     python("..:Engine", "model.engine: the module .. cannot be imported: TypeError"),
     python("broken:Engine", "model.engine: the module broken cannot be imported: SyntaxError", files={"broken.py": "1 +"}),
     python("leaving:Engine", "model.engine: the module leaving cannot be imported: SystemExit: 0", files={"leaving.py": "raise SystemExit(0)"}),
@@ -135,7 +135,7 @@ ENGINES = [
     ),
     python(
         "answering:Engine",
-        "model.engine: python:answering:Engine: preview: expected a jobs.engine.Preview of jobs.engine.Output, got 8",
+        "model.engine: python:answering:Engine: preview: expected an embermill.jobs.engine.Preview of embermill.jobs.engine.Output, got 8",
         files={"answering.py": ENGINE + "    @classmethod\n    def preview(cls, model, device): return 8"},
     ),
 ]
@@ -283,8 +283,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def prepare(case: Case, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine, the model and the files of a case."""
-    monkeypatch.setattr("jobs.pool.ray_session.count_gpus", lambda: case.gpus)
-    monkeypatch.setattr("jobs.pool.ray_session.gpu_library_here", lambda: case.cupy)
+    monkeypatch.setattr("embermill.jobs.pool.ray_session.count_gpus", lambda: case.gpus)
+    monkeypatch.setattr("embermill.jobs.pool.ray_session.gpu_library_here", lambda: case.cupy)
     if case.config:
         write_json(here / "model/config.json", MODEL.config() | case.config)
     for name, content in case.files.items():
@@ -307,7 +307,7 @@ def error_of(answer: Answer) -> str:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.words[:60])
 def test_plan_and_run_refuse_alike(case: Case, here: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(case, here, monkeypatch)
-    monkeypatch.setattr("jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
+    monkeypatch.setattr("embermill.jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
     before = sorted(here.rglob("*"))
     planned, ran = (embed(name=name, **case.sections(here)) for name in ("plan", "run"))
     assert planned.code == ran.code == case.code, (planned.errors, ran.errors)
@@ -322,7 +322,7 @@ def test_what_only_a_run_can_see(case: Case, here: Path, embed: Embed, monkeypat
     planned = embed(name="plan", **case.sections(here))
     assert planned.code == 0, planned.errors
     if case.ray:
-        monkeypatch.setattr("jobs.run.open_pool", open_pool)  # no pool of this process stands for a cluster
+        monkeypatch.setattr("embermill.jobs.run.open_pool", open_pool)  # no pool of this process stands for a cluster
     ran = embed(**case.sections(here))
     assert ran.code == case.code and case.words in error_of(ran)
 

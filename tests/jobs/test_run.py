@@ -1,4 +1,4 @@
-"""jobs.run from the configuration to the Summary, on an inline pool: what is written, what is refused, what a second run does."""
+"""embermill.jobs.run from the configuration to the Summary, on an inline pool: what is written, what is refused, what a second run does."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.config import JobConfig
-from jobs.dataset.equality import differences
-from jobs.dataset.manifest import read_manifest
-from jobs.errors import DataError, InputChanged, Interrupted, UsageError
-from jobs.run import run
-from jobs.storage import open_folder
+from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.equality import differences
+from embermill.jobs.dataset.manifest import read_manifest
+from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
+from embermill.jobs.run import run
+from embermill.jobs.storage import open_folder
 from tests.jobs import engines
 from tests.jobs.command_line import open_inline_pool
 
@@ -28,7 +28,7 @@ Configure = Callable[..., JobConfig]
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.run.open_pool", open_inline_pool)
+    monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_finished_dataset_is_left_as_it_is(configure: Configure, monkeypatch: 
     config = configure()
     first = run(config)
     before = {path: path.stat().st_mtime_ns for path in Path(config.output.uri).rglob("*")}
-    monkeypatch.setattr("jobs.run.open_pool", lambda *_: pytest.fail("a finished dataset needs no worker"))
+    monkeypatch.setattr("embermill.jobs.run.open_pool", lambda *_: pytest.fail("a finished dataset needs no worker"))
     second = run(config)
     assert {path: path.stat().st_mtime_ns for path in Path(config.output.uri).rglob("*")} == before
     assert second.committed_before == second.shards == first.shards and second.rows_embedded == 0 and second.tokens_per_s == 0
@@ -93,7 +93,7 @@ def test_a_finished_dataset_is_left_as_it_is(configure: Configure, monkeypatch: 
 )
 def test_other_settings_are_refused_before_anything_else(configure: Configure, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], words: str) -> None:
     run(configure("LimitedEngine", model={"max_tokens": 256}))
-    monkeypatch.setattr("jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
+    monkeypatch.setattr("embermill.jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
     settings = {"model": {"max_tokens": 256}} | sections
     with pytest.raises(UsageError, match=words):
         run(configure("LimitedEngine", **settings))
@@ -134,11 +134,11 @@ def test_an_interrupted_run_goes_on_from_what_is_committed(configure: Configure)
 
 
 def test_an_unfinished_dataset_stays_on_its_kind_of_device_and_a_finished_one_needs_none(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.pool.ray_session.count_gpus", lambda: 8)
+    monkeypatch.setattr("embermill.jobs.pool.ray_session.count_gpus", lambda: 8)
     with pytest.raises(Interrupted):
         run_and_interrupt(configure("InterruptingEngine", workers={"device": "cpu"}))
     with monkeypatch.context() as patched, pytest.raises(UsageError, match=r"workers\.device: cpu -> gpu: this dataset was begun on a CPU"):
-        patched.setattr("jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
+        patched.setattr("embermill.jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
         run(configure("InterruptingEngine", workers={"device": "gpu"}))
     run(configure("InterruptingEngine", workers={"device": "cpu"}))
     assert run(configure("InterruptingEngine", workers={"device": "gpu"})).rows_embedded == 0

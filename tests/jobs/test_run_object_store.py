@@ -11,17 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.config import JobConfig
-from jobs.dataset.verify import verify
-from jobs.errors import UsageError
-from jobs.run import run
-from jobs.storage import open_folder
+from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.verify import verify
+from embermill.jobs.errors import UsageError
+from embermill.jobs.run import run
+from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool
 
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.run.open_pool", open_inline_pool)
+    monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
 
 
 def rows_of(uri: str) -> list[dict[str, Any]]:

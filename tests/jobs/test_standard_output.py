@@ -12,9 +12,9 @@ from typing import Any, TextIO
 
 import pytest
 
-from jobs import cli
-from jobs.commands.command import Command
-from jobs.errors import DataError
+from embermill.jobs import cli
+from embermill.jobs.commands.command import Command
+from embermill.jobs.errors import DataError
 
 EMBERMILL = str(Path(sys.executable).with_name("embermill"))
 FULL = Path("/dev/full")

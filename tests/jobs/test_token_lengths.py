@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.token_lengths import UPPER_BOUNDS, count_lengths, merge_lengths, percentile
+from embermill.jobs.token_lengths import UPPER_BOUNDS, count_lengths, merge_lengths, percentile
 
 lengths = st.lists(st.integers(0, 1 << 20), max_size=200)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.engine import Embedded, Output
+from embermill.jobs.engine import Embedded, Output
 
 DIM = 8
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import msgpack
 
-from encoder.errors import WeightsError
-from encoder.weights import open_weights
-from encoder.weights.burn_names import to_hugging_face
-from encoder.weights.burnpack import BURNPACK_PREFIX
-from encoder.weights.burnpack_writer import encode_cbor
-from encoder.weights.cbor_walk import CborWalk
-from encoder.weights.inspect import inspect
+from embermill.encoder.errors import WeightsError
+from embermill.encoder.weights import open_weights
+from embermill.encoder.weights.burn.burnpack import BURNPACK_PREFIX
+from embermill.encoder.weights.burn.burnpack_writer import encode_cbor
+from embermill.encoder.weights.burn.cbor_walk import CborWalk
+from embermill.encoder.weights.burn.names import to_hugging_face
+from embermill.encoder.weights.inspect import inspect
 
 Mutation = Callable[[random.Random, bytes], bytes]
 

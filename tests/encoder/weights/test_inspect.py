@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.weights.inspect import inspect
+from embermill.encoder.weights.inspect import inspect
 from tests.encoder.weights.burn_files import BURNPACKS, FIXTURES, RECORDS, fixture_id, needs_fixtures
 
 pytestmark = needs_fixtures

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from encoder.config import read_model_config
-from encoder.errors import WeightsError
-from encoder.models import bert as bert_module
-from encoder.models import layers
-from encoder.models.layers import merged
-from encoder.ops.base import MergedWeight
-from encoder.weights import find_weights, open_weights
-from encoder.weights.loader import NameTable, Parameters, as_float32, match_parameters
+from embermill.encoder.config import read_model_config
+from embermill.encoder.errors import WeightsError
+from embermill.encoder.models import bert as bert_module
+from embermill.encoder.models import layers
+from embermill.encoder.models.layers import merged
+from embermill.encoder.ops.base import MergedWeight
+from embermill.encoder.weights import find_weights, open_weights
+from embermill.encoder.weights.loader import NameTable, Parameters, as_float32, match_parameters
 from tests.encoder.tiny_bert import TinyBert, write_json
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder import Encoder
-from encoder.weights import open_weights
-from encoder.weights.convert import convert
+from embermill.encoder import Encoder
+from embermill.encoder.weights import open_weights
+from embermill.encoder.weights.convert.convert import convert
 from tests.encoder.weights.burn_files import BERTS, FIXTURES, burn_dump, needs_burn, needs_fixtures
 
 BERT = FIXTURES / "bert"

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from encoder.weights.burn_ids import derived_id, id_text
-from encoder.weights.burn_layouts import LAYOUTS, Layout, Place, places
-from encoder.weights.burn_record_writer import write_record
-from encoder.weights.burnpack_writer import write_burnpack
-from encoder.weights.record_tensor import RecordTensor, TensorToWrite
-from encoder.weights.safetensors_writer import write_safetensors
+from embermill.encoder.weights.burn.burnpack_writer import write_burnpack
+from embermill.encoder.weights.burn.ids import derived_id, id_text
+from embermill.encoder.weights.burn.layouts import LAYOUTS, Layout, Place, places
+from embermill.encoder.weights.burn.record_tensor import RecordTensor, TensorToWrite
+from embermill.encoder.weights.burn.record_writer import write_record
+from embermill.encoder.weights.safetensors.writer import write_safetensors
 
 
 def tensors(

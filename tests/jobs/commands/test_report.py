@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import cli
-from jobs.commands import report
+from embermill.jobs import cli
+from embermill.jobs.commands import report
 from tests.jobs.command_line import Answer
 
 SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (8_912_345, "8.91 MB"), (2.5e9, "2.5 GB"), (7.3e12, "7.3 TB"), (7.3e15, "7,300.0 TB")]

@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.corpus.reading import read_rows
-from jobs.corpus.rows import Refusal, RowBatch, RowSchema
-from jobs.partition import Segment
-from jobs.plan.packing import Piece as Piece
-from jobs.plan.packing import pack
-from jobs.storage.local import file_info
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.corpus.rows import Refusal, RowBatch, RowSchema
+from embermill.jobs.partition import Segment
+from embermill.jobs.plan.packing import Piece as Piece
+from embermill.jobs.plan.packing import pack
+from embermill.jobs.storage.local import file_info
 
 
 def schema(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.corpus.csv_records import Records, parse_csv
-from jobs.corpus.lines import LineBlock, line_blocks
-from jobs.errors import DataError
+from embermill.jobs.corpus.csv_records import Records, parse_csv
+from embermill.jobs.corpus.lines import LineBlock, line_blocks
+from embermill.jobs.errors import DataError
 from tests.jobs.corpus.corpus_files import Found, compress, read, schema, segment
 from tests.jobs.corpus.test_lines import Memory
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.corpus import jsonl
-from jobs.corpus.jsonl import read_jsonl
-from jobs.corpus.lines import LineBlock
-from jobs.corpus.rows import RawRows, RowSchema, judge
-from jobs.errors import DataError
+from embermill.jobs.corpus import jsonl
+from embermill.jobs.corpus.jsonl import read_jsonl
+from embermill.jobs.corpus.lines import LineBlock
+from embermill.jobs.corpus.rows import RawRows, RowSchema, judge
+from embermill.jobs.errors import DataError
 from tests.jobs.corpus.corpus_files import compress, read, schema, segment
 
 KEPT = {"n": pa.int64(), "f": pa.float64(), "b": pa.bool_(), "l": pa.list_(pa.string()), "s": pa.struct([("x", pa.int64()), ("y", pa.string())])}

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.corpus.lines import DamagedStream, LineBlock, LongLine, bounds, line_blocks, open_text, range_blocks, strings
-from jobs.errors import InputChanged
-from jobs.storage import open_input
-from jobs.storage.local import file_info
+from embermill.jobs.corpus.lines import DamagedStream, LineBlock, LongLine, bounds, line_blocks, open_text, range_blocks, strings
+from embermill.jobs.errors import InputChanged
+from embermill.jobs.storage import open_input
+from embermill.jobs.storage.local import file_info
 from tests.jobs.corpus.corpus_files import compress, read, schema, segment
 
 TEXT = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\r", b"\n\n", b"\xef\xbb\xbf", "é\u2028\x85\x0b".encode(), b"x" * 40]), max_size=30).map(

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.corpus.reading import read_rows
-from jobs.errors import DataError, InputChanged
-from jobs.plan.packing import pack
-from jobs.storage.local import LocalInput
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.errors import DataError, InputChanged
+from embermill.jobs.plan.packing import pack
+from embermill.jobs.storage.local import LocalInput
 from tests.jobs.corpus.corpus_files import Piece, read, schema, segment
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import DataError
+from embermill.jobs.errors import DataError
 from tests.jobs.corpus.corpus_files import compress, read, schema, segment
 
 POSITIONAL = schema(id_column=None)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.dataset.commits import COMMITS, CommitLog, pending
-from jobs.dataset.receipt_table import sum_lengths, sum_receipts, to_receipts, to_table
-from jobs.errors import DataError, Interrupted
-from jobs.receipt import Receipt
-from jobs.storage import AlreadyExists, open_folder
-from jobs.token_lengths import merge_lengths
+from embermill.jobs.dataset.commits import COMMITS, CommitLog, pending
+from embermill.jobs.dataset.receipt_table import sum_lengths, sum_receipts, to_receipts, to_table
+from embermill.jobs.errors import DataError, Interrupted
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.storage import AlreadyExists, open_folder
+from embermill.jobs.token_lengths import merge_lengths
 from tests.jobs.sample_dataset import make_plan
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from jobs.dataset.completeness import gaps
-from jobs.dataset.receipt_table import to_table
+from embermill.jobs.dataset.completeness import gaps
+from embermill.jobs.dataset.receipt_table import to_table
 from tests.jobs.dataset.test_commits import receipt
 from tests.jobs.sample_dataset import make_partition, make_plan
 

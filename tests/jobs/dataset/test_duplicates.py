@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jobs.dataset.duplicates
-from jobs.dataset.duplicates import DuplicateFinder
+import embermill.jobs.dataset.duplicates
+from embermill.jobs.dataset.duplicates import DuplicateFinder
 
 ids = st.one_of(
     st.lists(st.lists(st.text("ab", max_size=3), max_size=20), max_size=5).map(lambda shards: (pa.string(), shards)),
@@ -24,7 +24,7 @@ def test_groups_are_those_of_a_dictionary(found: tuple[pa.DataType, list[list[ob
     kind, shards = found
     expected = defaultdict(list)
     with pytest.MonkeyPatch.context() as patch, DuplicateFinder() as finder:
-        patch.setattr(jobs.dataset.duplicates, "ROWS_IN_MEMORY", rows_in_memory)
+        patch.setattr(embermill.jobs.dataset.duplicates, "ROWS_IN_MEMORY", rows_in_memory)
         for number, values in enumerate(shards):
             half = len(values) // 2
             finder.add(pa.chunked_array([values[:half], values[half:]], kind), number, 10)
@@ -34,7 +34,7 @@ def test_groups_are_those_of_a_dictionary(found: tuple[pa.DataType, list[list[ob
 
 
 def test_what_was_written_out_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.dataset.duplicates, "ROWS_IN_MEMORY", 2)
+    monkeypatch.setattr(embermill.jobs.dataset.duplicates, "ROWS_IN_MEMORY", 2)
     with DuplicateFinder() as finder:
         finder.add(pa.chunked_array([["a", "b", "a"]]), 0, 0)
         assert finder._spill is not None and any(True for _ in Path(finder._spill.name).iterdir())

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.equality import differences, row_differences
-from jobs.dataset.manifest import publish_manifest
-from jobs.plan.files import Plan
-from jobs.storage import Folder, open_folder
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.equality import differences, row_differences
+from embermill.jobs.dataset.manifest import publish_manifest
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.storage import Folder, open_folder
 from tests.jobs.sample_dataset import make_plan, write_dataset, write_shard
 
 
@@ -48,9 +48,9 @@ def test_a_differing_row_is_named(tmp_path: Path, column: str, monkeypatch: pyte
         folder = open_folder(str(tmp_path / name))
         CommitLog(folder).append([write_shard(folder, plan, rows=30)])
         folders.append(folder)
-    import jobs.dataset.equality
+    import embermill.jobs.dataset.equality
 
-    rows = jobs.dataset.equality._all_rows
+    rows = embermill.jobs.dataset.equality._all_rows
 
     def altered(folder: Folder):  # type: ignore[no-untyped-def]
         for table in rows(folder):
@@ -59,7 +59,7 @@ def test_a_differing_row_is_named(tmp_path: Path, column: str, monkeypatch: pyte
                 table = table.set_column(table.schema.get_field_index(column), table.schema.field(column), swapped)
             yield table
 
-    monkeypatch.setattr(jobs.dataset.equality, "_all_rows", altered)
+    monkeypatch.setattr(embermill.jobs.dataset.equality, "_all_rows", altered)
     found = row_differences(*folders)
     assert found and all(f"row {row}, {column}:" in line for row, line in zip((2, 5), found, strict=False))
     if column == "embedding":

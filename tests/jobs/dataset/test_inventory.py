@@ -9,15 +9,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.dataset.commits import COMMITS, CommitLog
-from jobs.dataset.equality import differences
-from jobs.dataset.inventory import read_inventory
-from jobs.dataset.manifest import publish_manifest
-from jobs.dataset.search import open_dataset
-from jobs.dataset.status import status
-from jobs.errors import UsageError
-from jobs.plan.files import write_plan
-from jobs.storage import Folder, open_folder
+from embermill.jobs.dataset.commits import COMMITS, CommitLog
+from embermill.jobs.dataset.equality import differences
+from embermill.jobs.dataset.inventory import read_inventory
+from embermill.jobs.dataset.manifest import publish_manifest
+from embermill.jobs.dataset.search import open_dataset
+from embermill.jobs.dataset.status import status
+from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.files import write_plan
+from embermill.jobs.storage import Folder, open_folder
 from tests.jobs.sample_dataset import make_plan, write_dataset
 
 

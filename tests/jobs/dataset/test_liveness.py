@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from jobs.dataset.liveness import is_gone, this_process
+from embermill.jobs.dataset.liveness import is_gone, this_process
 
-CODE = "import json; from jobs.dataset.liveness import this_process; print(json.dumps(this_process()), flush=True); input()"
+CODE = "import json; from embermill.jobs.dataset.liveness import this_process; print(json.dumps(this_process()), flush=True); input()"
 
 
 def test_a_killed_process_is_gone_at_once() -> None:

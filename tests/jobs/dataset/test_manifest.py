@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest, summarise_provenance
-from jobs.dataset.receipt_table import to_receipts, to_table
-from jobs.errors import DataError, Interrupted
-from jobs.plan.files import Plan
-from jobs.storage import open_folder
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest, summarise_provenance
+from embermill.jobs.dataset.receipt_table import to_receipts, to_table
+from embermill.jobs.errors import DataError, Interrupted
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.storage import open_folder
 from tests.jobs.dataset.test_commits import receipt
 from tests.jobs.sample_dataset import PROVENANCE, make_plan, write_dataset
 

@@ -13,10 +13,10 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.manifest import publish_manifest
-from jobs.plan.files import write_plan
-from jobs.storage import open_folder
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.manifest import publish_manifest
+from embermill.jobs.plan.files import write_plan
+from embermill.jobs.storage import open_folder
 from tests.jobs.sample_dataset import make_plan, write_dataset
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import jobs.dataset.search
-from jobs.dataset.search import search
-from jobs.errors import DataError
-from jobs.storage import open_folder
+import embermill.jobs.dataset.search
+from embermill.jobs.dataset.search import search
+from embermill.jobs.errors import DataError
+from embermill.jobs.storage import open_folder
 
 
 def write_shards(folder: Path, vectors: np.ndarray, shards: int, row_group: int = 7) -> list[str]:
@@ -64,7 +64,7 @@ def test_equal_scores_come_in_row_order(tmp_path: Path, monkeypatch: pytest.Monk
     vectors = np.tile(np.array([[1, 0], [0, 1]], np.float32), (50, 1))
     names = write_shards(tmp_path, vectors, 3)
     for batch_rows in (1, 3, 8192):
-        monkeypatch.setattr(jobs.dataset.search, "BATCH_ROWS", batch_rows)
+        monkeypatch.setattr(embermill.jobs.dataset.search, "BATCH_ROWS", batch_rows)
         hits = search(open_folder(str(tmp_path)), names, np.array([2, 0], np.float32), 5)
         assert [hit.columns["id"] for hit in hits] == [0, 2, 4, 6, 8]
 

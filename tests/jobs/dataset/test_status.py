@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.liveness import this_process
-from jobs.dataset.manifest import publish_manifest
-from jobs.dataset.status import HEARTBEAT, other_run, status
-from jobs.errors import UsageError
-from jobs.plan.files import write_plan
-from jobs.storage import open_folder
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.liveness import this_process
+from embermill.jobs.dataset.manifest import publish_manifest
+from embermill.jobs.dataset.status import HEARTBEAT, other_run, status
+from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.files import write_plan
+from embermill.jobs.storage import open_folder
 from tests.jobs.sample_dataset import make_plan, write_dataset
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

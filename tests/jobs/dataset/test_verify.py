@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.dataset.commits import CommitLog
-from jobs.dataset.manifest import publish_manifest
-from jobs.dataset.verify import verify
-from jobs.dataset.verify_report import VerifyFailed, VerifyReport
-from jobs.errors import EXIT_DATA, UsageError
-from jobs.plan.files import Plan, write_plan
-from jobs.shard.writer import ShardWriter
-from jobs.storage import open_folder
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.manifest import publish_manifest
+from embermill.jobs.dataset.verify import verify
+from embermill.jobs.dataset.verify_report import VerifyFailed, VerifyReport
+from embermill.jobs.errors import EXIT_DATA, UsageError
+from embermill.jobs.plan.files import Plan, write_plan
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import open_folder
 from tests.jobs.damage import drop_a_row, not_finite, other_ids, rewrite, short_hashes
 from tests.jobs.sample_dataset import PROVENANCE, embed, make_batch, make_plan, write_dataset
 
@@ -203,7 +203,7 @@ def test_an_object_store(tmp_path: Path, s3_folder_url: str, put_object: Callabl
 
 
 def test_the_report_is_bounded_and_counts_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.dataset.verify_report.MAX_LISTED", 2)
+    monkeypatch.setattr("embermill.jobs.dataset.verify_report.MAX_LISTED", 2)
     dataset(tmp_path)
     for path in (tmp_path / "data").iterdir():
         path.unlink()

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
-from jobs.errors import Interrupted, UsageError
-from jobs.pool.base import Died
-from jobs.receipt import Done, Event, Failed, Ready, Receipt
+from embermill.jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from embermill.jobs.errors import Interrupted, UsageError
+from embermill.jobs.pool.base import Died
+from embermill.jobs.receipt import Done, Event, Failed, Ready, Receipt
 from tests.jobs.fakes import partition, ready, receipt
 
 

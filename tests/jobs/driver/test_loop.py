@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.dataset.commits import CommitLog
-from jobs.driver.decisions import Driver
-from jobs.driver.ledger import Ledger
-from jobs.driver.loop import drive
-from jobs.driver.progress import Meter
-from jobs.pool.base import Died
-from jobs.receipt import Done, Event, Task
-from jobs.storage import open_folder
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.driver.decisions import Driver
+from embermill.jobs.driver.ledger import Ledger
+from embermill.jobs.driver.loop import drive
+from embermill.jobs.driver.progress import Meter
+from embermill.jobs.pool.base import Died
+from embermill.jobs.receipt import Done, Event, Task
+from embermill.jobs.storage import open_folder
 from tests.jobs.fakes import partition, ready, receipt
 
 Heard = list[tuple[int, Event | Died]]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.driver import display
-from jobs.driver.progress import Meter
-from jobs.receipt import Progress
+from embermill.jobs.driver import display
+from embermill.jobs.driver.progress import Meter
+from embermill.jobs.receipt import Progress
 from tests.jobs.fakes import partition, receipt
 
 
@@ -77,7 +77,7 @@ def test_lines_where_there_is_no_terminal(caplog: pytest.LogCaptureFixture, monk
     monkeypatch.setattr("sys.stderr", io.StringIO())
     progress = meter()
     progress.progress(report(0, 1234, 50_000, encode=1.0), 0.0)
-    with caplog.at_level(logging.INFO, "jobs.progress"), display.open_display() as shown:
+    with caplog.at_level(logging.INFO, "embermill.jobs.progress"), display.open_display() as shown:
         for second in range(25):
             shown.show(progress.snapshot(float(second)), float(second))
     assert len(caplog.messages) == 3 and "1,234 documents" in caplog.messages[0] and "bound by the encoder" in caplog.messages[0]

@@ -2,7 +2,7 @@
 
 What is simulated is what surrounds the driver: workers that die at any point of a partition, receipts delivered twice or lost with their worker, zombies
 that go on publishing after they were given up, stores that answer 409 or 503, torn files, listings that miss what was just written, and a driver that
-is killed and started again on what the commit log and the listing show. What is real is jobs.driver.decisions.Driver.
+is killed and started again on what the commit log and the listing show. What is real is embermill.jobs.driver.decisions.Driver.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from jobs.driver.decisions import QUEUED_PER_WORKER, Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
-from jobs.errors import Interrupted
-from jobs.pool.base import Died
-from jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
+from embermill.jobs.driver.decisions import QUEUED_PER_WORKER, Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from embermill.jobs.errors import Interrupted
+from embermill.jobs.pool.base import Died
+from embermill.jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
 from tests.jobs.fakes import partition, ready, receipt
 
 SEEDS = int(os.environ.get("EMBERMILL_SIMULATION_SEEDS", "3000"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.driver.verdict import failures_as_error
-from jobs.errors import DataError, InputChanged, Interrupted
-from jobs.receipt import Failed
+from embermill.jobs.driver.verdict import failures_as_error
+from embermill.jobs.errors import DataError, InputChanged, Interrupted
+from embermill.jobs.receipt import Failed
 
 
 def test_equal_words_of_many_partitions_are_told_once() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.config import JobConfig
-from jobs.corpus.reading import read_rows
-from jobs.engine import Output, Preview
-from jobs.plan.files import Plan
-from jobs.plan.forecast import Prospect
-from jobs.plan.listing import survey_files
-from jobs.plan.planning import check_columns, make_plan
+from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.engine import Output, Preview
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.forecast import Prospect
+from embermill.jobs.plan.listing import survey_files
+from embermill.jobs.plan.planning import check_columns, make_plan
 
 FINGERPRINT = {
     "model.engine": "native",
@@ -36,7 +36,7 @@ def job(folder: Path, **sections: dict[str, Any]) -> JobConfig:
 
 
 def prospect(config: JobConfig, engine: Preview | None = None, device: str = "cpu") -> Prospect:
-    """As jobs.preflight.look_ahead finds it, with no engine to ask."""
+    """As embermill.jobs.preflight.look_ahead finds it, with no engine to ask."""
     engine, files = engine or Preview(), survey_files(config.corpus)
     return Prospect(device, engine, files, check_columns(config, files, engine.outputs))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import DataError, UsageError
-from jobs.plan.files import Plan, read_plan, require_place, write_plan
-from jobs.storage import AlreadyExists, open_folder
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.plan.files import Plan, read_plan, require_place, write_plan
+from embermill.jobs.storage import AlreadyExists, open_folder
 from tests.jobs.plan.plans import job, lines, planned, table
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.engine import Preview
-from jobs.plan.forecast import forecast
+from embermill.jobs.engine import Preview
+from embermill.jobs.plan.forecast import forecast
 from tests.jobs.plan.plans import OUTPUTS, job, lines, prospect, table
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.corpus.reading import read_rows
-from jobs.errors import DataError, UsageError
-from jobs.plan.listing import changes_since
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.plan.listing import changes_since
 from tests.jobs.corpus.corpus_files import compress
 from tests.jobs.plan.plans import ids, job, lines, planned, table
 

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from jobs.errors import DataError, UsageError
-from jobs.plan.changes import changed_keys
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.plan.changes import changed_keys
 from tests.jobs.corpus.corpus_files import compress
 from tests.jobs.plan.plans import FINGERPRINT, ids, job, lines, planned, table
 

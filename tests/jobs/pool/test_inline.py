@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs.errors import Interrupted, UsageError
-from jobs.pool.base import Died, last_words
-from jobs.pool.inline import InlinePool
-from jobs.receipt import Done, Event, Ready, Task
-from jobs.worker.task_queue import TaskQueue
+from embermill.jobs.errors import Interrupted, UsageError
+from embermill.jobs.pool.base import Died, last_words
+from embermill.jobs.pool.inline import InlinePool
+from embermill.jobs.receipt import Done, Event, Ready, Task
+from embermill.jobs.worker.task_queue import TaskQueue
 from tests.jobs.fakes import partition, ready
 
 

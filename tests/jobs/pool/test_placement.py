@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from jobs.config import WorkersConfig
-from jobs.errors import UsageError
-from jobs.pool.placement import Node, Placement, place
+from embermill.jobs.config import WorkersConfig
+from embermill.jobs.errors import UsageError
+from embermill.jobs.pool.placement import Node, Placement, place
 
 LAPTOP, SERVER, CARDS = Node(8, 0), Node(64, 8), Node(32, 4)
 

@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.dataset.commits import CommitLog, pending
-from jobs.dataset.equality import differences
-from jobs.dataset.manifest import publish_manifest
-from jobs.errors import DataError
-from jobs.plan.files import Plan
-from jobs.receipt import Receipt
-from jobs.shard.adoption import SET_ASIDE, adopt_uncommitted, set_aside
-from jobs.storage import Folder, open_folder
+from embermill.jobs.dataset.commits import CommitLog, pending
+from embermill.jobs.dataset.equality import differences
+from embermill.jobs.dataset.manifest import publish_manifest
+from embermill.jobs.errors import DataError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.adoption import SET_ASIDE, adopt_uncommitted, set_aside
+from embermill.jobs.storage import Folder, open_folder
 from tests.jobs.sample_dataset import PROVENANCE, QUARANTINE, SHARD, files, make_plan, refuse, write_dataset, write_shard
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import jobs.shard.contents
-from jobs.shard.contents import Damaged, check_values, open_parquet, pieces
-from jobs.storage import open_folder
+import embermill.jobs.shard.contents
+from embermill.jobs.shard.contents import Damaged, check_values, open_parquet, pieces
+from embermill.jobs.storage import open_folder
 from tests.jobs.sample_dataset import make_plan, write_shard
 
 
@@ -32,7 +32,7 @@ def stored(rows: int, group_rows: int) -> tuple[pa.Table, io.BytesIO]:
 def test_every_row_once_in_order_and_no_piece_larger_than_asked_for(rows: int, group_rows: int, piece_bytes: int) -> None:
     table, file = stored(rows, group_rows)
     with pytest.MonkeyPatch.context() as patched, open_parquet(file) as parquet:
-        patched.setattr(jobs.shard.contents, "PIECE_BYTES", piece_bytes)
+        patched.setattr(embermill.jobs.shard.contents, "PIECE_BYTES", piece_bytes)
         found = list(pieces(parquet))
     assert pa.concat_tables([table.schema.empty_table(), *found]) == table
     assert all(piece.num_rows == 1 or piece.num_rows * 64 * 4 <= piece_bytes for piece in found)

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.errors import DataError, Interrupted
-from jobs.plan.files import Plan
-from jobs.receipt import Receipt
-from jobs.shard.writer import ShardWriter
-from jobs.storage import open_folder
+from embermill.jobs.errors import DataError, Interrupted
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import open_folder
 from tests.jobs.damage import drop_a_row, not_finite, other_ids, rewrite, short_hashes
 from tests.jobs.sample_dataset import QUARANTINE, SHARD, embed, files, make_batch, make_plan, refuse, write_shard
 

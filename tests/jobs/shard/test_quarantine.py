@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.shard.contents import Damaged
-from jobs.shard.quarantine import MAX_ERROR_CHARACTERS, REASONS, SCHEMA, QuarantineWriter, read_quarantine
+from embermill.jobs.shard.contents import Damaged
+from embermill.jobs.shard.quarantine import MAX_ERROR_CHARACTERS, REASONS, SCHEMA, QuarantineWriter, read_quarantine
 from tests.jobs.sample_dataset import refuse
 
 
@@ -41,7 +41,7 @@ def test_rows_are_counted_and_not_entries(tmp_path: Path) -> None:
 
 
 def test_many_entries_are_written_in_fixed_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.shard.quarantine.ENTRIES_PER_ROW_GROUP", 10)
+    monkeypatch.setattr("embermill.jobs.shard.quarantine.ENTRIES_PER_ROW_GROUP", 10)
     entries = [refuse(row) for row in range(25)]
     write(tmp_path / "one.parquet", *entries)
     writer = QuarantineWriter(tmp_path / "many.parquet")
@@ -65,7 +65,7 @@ def test_broken_text_in_names_and_errors_is_stored_readably(tmp_path: Path) -> N
 
 
 def test_a_writer_that_is_left_removes_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.shard.quarantine.ENTRIES_PER_ROW_GROUP", 1)
+    monkeypatch.setattr("embermill.jobs.shard.quarantine.ENTRIES_PER_ROW_GROUP", 1)
     with QuarantineWriter(tmp_path / "q.parquet") as writer:
         writer.add([refuse(0)])
         assert writer.path.exists()

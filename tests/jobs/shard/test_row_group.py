@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import jobs.shard.row_group
-from jobs.shard.row_group import RowGroupBuffer
-from jobs.shard.text_hash import hash_texts
+import embermill.jobs.shard.row_group
+from embermill.jobs.shard.row_group import RowGroupBuffer
+from embermill.jobs.shard.text_hash import hash_texts
 from tests.jobs.sample_dataset import make_plan
 
 
@@ -38,7 +38,7 @@ def test_text_hash_is_blake2b_of_the_utf8(texts: list[str], wide: bool) -> None:
     ],
 )
 def test_groups_follow_from_the_rows_and_not_from_the_batches(monkeypatch: pytest.MonkeyPatch, kind: pa.DataType, values: list[Any]) -> None:
-    monkeypatch.setattr(jobs.shard.row_group, "ROW_GROUP_BYTES", 1000)
+    monkeypatch.setattr(embermill.jobs.shard.row_group, "ROW_GROUP_BYTES", 1000)
     plan = make_plan(1, rows_per_shard=1000, kept=[("lang", "lang", kind)])
     rows = 100
     columns = {
@@ -76,7 +76,7 @@ def _copy(table: pa.Table) -> pa.Buffer:
 
 
 def test_a_row_larger_than_a_group_is_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.shard.row_group, "ROW_GROUP_BYTES", 300)
+    monkeypatch.setattr(embermill.jobs.shard.row_group, "ROW_GROUP_BYTES", 300)
     plan = make_plan(1, kept=[("lang", "lang", pa.string())])
     buffer = RowGroupBuffer(plan)
     columns = {

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import jobs.shard.row_group
-from jobs.engine import Embedded
-from jobs.errors import EngineError
-from jobs.shard.footer import Footer
-from jobs.shard.writer import ShardWriter
-from jobs.storage import open_folder
+import embermill.jobs.shard.row_group
+from embermill.jobs.engine import Embedded
+from embermill.jobs.errors import EngineError
+from embermill.jobs.shard.footer import Footer
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import open_folder
 from tests.jobs.sample_dataset import PROVENANCE, QUARANTINE, SHARD, batches_of, embed, files, make_batch, make_plan, refuse, write_shard
 
 
@@ -77,7 +77,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_come(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], group_bytes: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.shard.row_group, "ROW_GROUP_BYTES", group_bytes)
+        patch.setattr(embermill.jobs.shard.row_group, "ROW_GROUP_BYTES", group_bytes)
         rows, plan = sum(sizes), make_plan(rows_per_shard=1000)
         refused = [refuse(row) for row in range(0, rows, 9)]
         sums = set()
@@ -137,7 +137,7 @@ def test_no_rows_at_all_is_a_receipt_and_no_file(tmp_path: Path) -> None:
 
 
 def test_leaving_without_finish_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.shard.row_group, "ROW_GROUP_BYTES", 100)
+    monkeypatch.setattr(embermill.jobs.shard.row_group, "ROW_GROUP_BYTES", 100)
     plan = make_plan()
     with pytest.raises(KeyboardInterrupt), ShardWriter(open_folder(str(tmp_path)), plan, plan.partitions[0], 0) as writer:
         for batch in batches_of(50, 10, refused=[refuse(1)]):
@@ -161,7 +161,7 @@ def disk_of(free_bytes: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("free_bytes", [0, 100, 1500, 4000, 6000])
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
-    monkeypatch.setattr(jobs.shard.row_group, "ROW_GROUP_BYTES", 2000)
+    monkeypatch.setattr(embermill.jobs.shard.row_group, "ROW_GROUP_BYTES", 2000)
     folder, plan = open_folder(str(tmp_path)), make_plan()
     with disk_of(free_bytes), pytest.raises(OSError, match="too large"):
         write_shard(folder, plan, refused=[refuse(3)])

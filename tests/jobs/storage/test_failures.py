@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import Interrupted, UsageError
-from jobs.storage import disk_failure, open_folder
+from embermill.jobs.errors import Interrupted, UsageError
+from embermill.jobs.storage import disk_failure, open_folder
 
 
 @pytest.mark.parametrize(("code", "error", "advice"), [

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from jobs.errors import Interrupted, UsageError
-from jobs.storage import AlreadyExists, Folder, object_store, open_folder
+from embermill.jobs.errors import Interrupted, UsageError
+from embermill.jobs.storage import AlreadyExists, Folder, object_store, open_folder
 
 
 class FaultyStore(ThreadingHTTPServer):

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import InputChanged, Interrupted, UsageError
-from jobs.storage import AlreadyExists, Folder, list_inputs, local, object_store, open_folder, open_input, would_list
+from embermill.jobs.errors import InputChanged, Interrupted, UsageError
+from embermill.jobs.storage import AlreadyExists, Folder, list_inputs, local, object_store, open_folder, open_input, would_list
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jobs.worker.channel import Channel
+from embermill.jobs.worker.channel import Channel
 
 
 def test_items_come_in_order_and_no_more_than_fit_are_ahead() -> None:

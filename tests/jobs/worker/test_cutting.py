@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.corpus.rows import RowBatch
-from jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut, split
+from embermill.jobs.corpus.rows import RowBatch
+from embermill.jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut, split
 from tests.jobs.fakes import batch
 
 texts_or_refused = st.lists(st.lists(st.one_of(st.none(), st.text("ab", max_size=12)), max_size=12), max_size=8)

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 
-from jobs.corpus.rows import RowBatch
-from jobs.engine import Embedded, Engine
-from jobs.errors import DataError, InputChanged, Interrupted, UsageError
-from jobs.partition import Partition
-from jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
-from jobs.worker.cutting import BatchLimits
-from jobs.worker.pipeline import IDLE_S, Pipeline
-from jobs.worker.stream import Work
-from jobs.worker.task_queue import TaskQueue
+from embermill.jobs.corpus.rows import RowBatch
+from embermill.jobs.engine import Embedded, Engine
+from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
+from embermill.jobs.partition import Partition
+from embermill.jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
+from embermill.jobs.worker.cutting import BatchLimits
+from embermill.jobs.worker.pipeline import IDLE_S, Pipeline
+from embermill.jobs.worker.stream import Work
+from embermill.jobs.worker.task_queue import TaskQueue
 from tests.jobs import engines
 from tests.jobs.fakes import Shelf, batch, partition, rows_of
 

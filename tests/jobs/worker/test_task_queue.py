@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.task_queue import TaskQueue
 
 
 def test_what_is_put_back_comes_first_and_in_order() -> None:

@@ -8,12 +8,12 @@ from queue import SimpleQueue
 
 import pytest
 
-from jobs.config import JobConfig
-from jobs.errors import UsageError
-from jobs.pool.base import Died
-from jobs.pool.remote_worker import run_worker
-from jobs.receipt import Ready
-from jobs.worker.worker import Worker, WorkerJob, require_one_device
+from embermill.jobs.config import JobConfig
+from embermill.jobs.errors import UsageError
+from embermill.jobs.pool.base import Died
+from embermill.jobs.pool.remote_worker import run_worker
+from embermill.jobs.receipt import Ready
+from embermill.jobs.worker.worker import Worker, WorkerJob, require_one_device
 
 
 def config(folder: Path, engine: str = "PlainEngine") -> JobConfig:

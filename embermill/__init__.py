@@ -1,0 +1,27 @@
+"""embermill: a corpus of texts in, Parquet shards of embeddings out. The one name that is installed.
+
+encoder/   texts -> embeddings, a library of its own      jobs/   corpus -> Parquet dataset, on any number of workers
+
+Both lie at the top of the source tree; here are links to them. Importing this costs next to nothing: a name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embermill.encoder import Encoder, describe
+
+__all__ = ["Encoder", "describe"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from embermill import encoder
+
+    return getattr(encoder, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,158 @@
+"""The specification: every operation of `base.py` in NumPy and float32. Runs anywhere; every faster backend passes the same tests.
+
+Fixed arithmetic per document: products are cut into blocks of `row_block` rows (see row_block.py), everything else is computed per row or
+per document, so a document's bits depend neither on its neighbours nor on the number of threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+
+from embermill.encoder.backends.cpu.activations import activation_named
+from embermill.encoder.backends.cpu.attention import NumpyAttention
+from embermill.encoder.backends.cpu.layer import NumpyLayer
+from embermill.encoder.backends.cpu.linear import NumpyLinear
+from embermill.encoder.backends.cpu.norm import NumpyLayerNorm
+from embermill.encoder.backends.cpu.row_block import Shape, invariant_block
+from embermill.encoder.backends.cpu.threads import InlineProgram, ThreadedProgram, blas_name, single_threaded_blas
+from embermill.encoder.backends.cpu.workspace import Workspace
+from embermill.encoder.errors import DeviceError, ModelConfigError
+from embermill.encoder.ops.base import LayerShape, LayerWeights, Linear, Ops, Program
+from embermill.encoder.pipeline.batching import PackedBatch
+
+log = logging.getLogger(__name__)
+
+BATCH_TOKENS = 1536
+"""Rows of one packed batch: enough to spread the packing of the weights over, few enough that the activations stay in the L3 cache."""
+SMALLEST_NORM = np.float32(1e-12)
+POOLINGS = ("cls", "mean", "max", "last")
+
+
+def make_ops(precision: str, threads: int) -> NumpyOps:
+    """The CPU backend. Raises DeviceError for a precision other than float32 (or auto) and for fewer than one thread."""
+    if precision not in ("auto", "float32"):
+        raise DeviceError(f'precision on the CPU: expected "auto" or "float32", got "{precision}"; the other precisions need a GPU')
+    if threads < 1:
+        raise DeviceError(f"threads: expected at least 1, got {threads}")
+    return NumpyOps(threads)
+
+
+class NumpyOps(Ops):
+    """float32 on the CPU. `row_block` is final once the model's linear layers are planned."""
+
+    name = "numpy"
+    precision = "float32"
+
+    def __init__(self, threads: int = 1, max_batch_tokens: int = BATCH_TOKENS) -> None:
+        single_threaded_blas()
+        self.threads = threads
+        self.row_block = 1
+        self.max_batch_tokens = max_batch_tokens
+        self.kernel_set = f"numpy {np.__version__}, {blas_name()}"
+        self._shapes: set[Shape] = set()  # of every planned weight
+        self._workspace = Workspace()
+
+    def embed(
+        self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+    ) -> Callable[[PackedBatch], np.ndarray]:
+        words = _float32(word)
+        places = _float32(position) + _float32(token_type)
+        norm = NumpyLayerNorm(gamma, beta, eps)
+
+        def run(batch: PackedBatch) -> np.ndarray:
+            return norm(words[batch.input_ids], places[batch.position_ids])
+
+        return run
+
+    def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
+        linear = NumpyLinear(weight, bias, activation, self._workspace)
+        self._keep_rows_independent(linear)
+        return linear
+
+    def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+        return NumpyLayerNorm(gamma, beta, eps)
+
+    def attention(self, num_heads: int, head_dim: int) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
+        return NumpyAttention(num_heads, head_dim, self._workspace)
+
+    def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
+        layer = NumpyLayer(weights, shape, self._workspace)
+        for product in layer.products:
+            self._keep_rows_independent(product)
+        return layer
+
+    def segment_pool(self, kind: str) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
+        if kind not in POOLINGS:
+            raise ModelConfigError(f"pooling: expected one of {list(POOLINGS)}, got {kind!r}")
+
+        def run(hidden_states: np.ndarray, batch: PackedBatch) -> np.ndarray:
+            starts = batch.cu_seqlens[:-1]
+            if kind in ("cls", "last"):
+                picked: np.ndarray = hidden_states[starts if kind == "cls" else starts + batch.lengths - 1]
+                return picked
+            reduce = np.maximum.reduce if kind == "max" else np.add.reduce
+            pooled = np.empty((batch.num_sequences, hidden_states.shape[1]), np.float32)
+            for row, start, length in zip(pooled, starts, batch.lengths, strict=True):
+                reduce(hidden_states[start : start + length], axis=0, out=row)
+            if kind == "mean":
+                pooled /= batch.lengths[:, None].astype(np.float32)
+            return pooled
+
+        return run
+
+    def dense(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Callable[[np.ndarray], np.ndarray]:
+        stored = np.ascontiguousarray(_float32(weight).T)
+        shift = None if bias is None else _float32(bias)
+        activate = activation_named(activation)
+
+        def run(x: np.ndarray) -> np.ndarray:
+            y = np.ascontiguousarray((x[:, None, :] @ stored)[:, 0])  # a stack of one-row products: no row can meet another
+            if shift is not None:
+                y += shift
+            if activate is not None:
+                activate(y, self._workspace)
+            return y
+
+        return run
+
+    def truncate(self, dimensions: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda x: np.ascontiguousarray(x[:, :dimensions])
+
+    def l2_normalize(self, x: np.ndarray) -> np.ndarray:
+        norm = np.sqrt(np.vecdot(x, x))
+        y: np.ndarray = x / np.maximum(norm, SMALLEST_NORM)[:, None]
+        return y
+
+    def to_device(self, batch: PackedBatch) -> PackedBatch:
+        return batch
+
+    def to_host(self, x: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(x, np.float32)
+
+    def program(self, forward: Callable[[PackedBatch], np.ndarray]) -> Program:
+        def run(batch: PackedBatch) -> np.ndarray:
+            return self.to_host(forward(batch))
+
+        return InlineProgram(run) if self.threads == 1 else ThreadedProgram(run, self.threads)
+
+    def _keep_rows_independent(self, linear: NumpyLinear) -> None:
+        """Widens `row_block` until products with this weight keep a row's bits too; without any such block every document goes alone."""
+        inner, columns = linear.weight.shape
+        shape: Shape = (inner, columns) if linear.weight.flags.c_contiguous else (inner, columns, "F")
+        if shape in self._shapes:
+            return
+        self._shapes.add(shape)
+        block = invariant_block(self._shapes, BATCH_TOKENS)
+        if block is None:
+            log.warning("%s gives a row other bits at other places of a product, whatever the block: one document at a time", self.kernel_set)
+            self.row_block = self.max_batch_tokens = 1
+        else:
+            self.row_block = block
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)
+

@@ -1,0 +1,81 @@
+"""CPU parallelism: whole batches on worker threads, each with a single-threaded BLAS.
+
+NumPy releases the GIL inside its loops and products, so threads run side by side; a document never meets more than one of them, and its bits
+cannot depend on how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from threading import BoundedSemaphore
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
+
+from embermill.encoder.pipeline.batching import PackedBatch
+
+Forward = Callable[[PackedBatch], np.ndarray]
+
+
+@cache
+def single_threaded_blas() -> None:
+    """One thread per BLAS call from now on, in this whole process: OpenBLAS keeps one number for all callers, so it is set once and left."""
+    threadpool_limits(limits=1, user_api="blas")
+
+
+def blas_name() -> str:
+    """"openblas 0.3.31 Haswell": what decides a vector's last bits beside our own code."""
+    libraries = [entry for entry in threadpool_info() if entry["user_api"] == "blas"]
+    return ", ".join(f"{entry['internal_api']} {entry['version']} {entry.get('architecture', '')}".strip() for entry in libraries) or "unknown BLAS"
+
+
+class InlineProgram:
+    """One thread was given: the caller's own. A batch is computed inside `submit`."""
+
+    depth = 1
+
+    def __init__(self, forward: Forward) -> None:
+        self.forward = forward
+
+    def submit(self, batch: PackedBatch) -> Future[np.ndarray]:
+        done: Future[np.ndarray] = Future()
+        try:
+            done.set_result(self.forward(batch))
+        except BaseException as error:
+            done.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        return done
+
+    def close(self) -> None:
+        pass
+
+
+class ThreadedProgram:
+    """`threads` workers over batches; `submit` blocks while `depth` of them wait or run."""
+
+    def __init__(self, forward: Forward, threads: int) -> None:
+        self.forward = forward
+        self.depth = 2 * threads
+        self.places = BoundedSemaphore(self.depth)
+        self.workers = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
+
+    def submit(self, batch: PackedBatch) -> Future[np.ndarray]:
+        self.places.acquire()
+        try:
+            return self.workers.submit(self._run, batch)
+        except BaseException:
+            self.places.release()
+            raise
+
+    def _run(self, batch: PackedBatch) -> np.ndarray:
+        try:
+            return self.forward(batch)
+        finally:
+            self.places.release()
+
+    def close(self) -> None:
+        """Waits for what runs, drops what has not begun; further submits raise RuntimeError."""
+        self.workers.shutdown(wait=True, cancel_futures=True)

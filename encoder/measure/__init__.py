@@ -1,0 +1,1 @@
+"""How fast an encoder is here, and models with random weights to measure with."""

@@ -1,0 +1,129 @@
+"""The two threads that talk to a Program: batches from any number of callers in, embeddings where the caller wants them, the device kept busy.
+
+    callers --groups--> submits, in the order in which they came --in flight--> collects, in the same order
+
+A Program need not be safe for several threads that submit; here that is settled for everybody at once. Two threads, so that the next batch goes
+to the device while the last one is still being waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import numpy as np
+
+from embermill.encoder.ops.base import Pending, Program
+from embermill.encoder.pipeline.batching import PackedBatch
+from embermill.encoder.pipeline.busy_clock import BusyClock
+from embermill.encoder.pipeline.channel import Channel, ChannelClosed
+from embermill.encoder.pipeline.switch_interval import ShortTurns
+
+Written = Future[None]
+
+
+class _Work(NamedTuple):
+    batch: PackedBatch
+    into: np.ndarray
+    written: Written
+
+
+class _Unsubmitted:
+    """Pending of a batch that the program did not take. It fails in its turn like any other: a program counts on `depth` of them in order."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def result(self) -> np.ndarray:
+        raise self._error
+
+
+class Runner:
+    """Runs batches through `program` in the order in which they come, `program.depth` of them in flight.
+
+    busy: counts the time that any is in flight. turns: while any is, the interpreter's threads take short ones; for a card, which waits for these threads.
+    """
+
+    def __init__(self, program: Program, busy: BusyClock, turns: ShortTurns | None = None) -> None:
+        self._program, self._busy, self._turns = program, busy, turns
+        depth = max(1, program.depth)
+        self._groups: Channel[list[_Work]] = Channel(capacity=1)
+        self._places = threading.Semaphore(depth)
+        self._in_flight: Channel[tuple[Pending, _Work]] = Channel(capacity=depth)
+        bodies = {"encoder-submit": self._submit_all, "encoder-collect": self._collect_all}
+        self._threads = [threading.Thread(target=body, name=name, daemon=True) for name, body in bodies.items()]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, batches: Sequence[PackedBatch], into: np.ndarray) -> list[Written]:
+        """A future for each batch, done when its embeddings [B, E] are in into[batch.order]. Waits while another group is still waiting for its turn."""
+        group = [_Work(batch, into, Future()) for batch in batches]
+        if group:
+            try:
+                self._groups.put(group)
+            except ChannelClosed:
+                raise RuntimeError("this encoder is closed") from None
+        return [work.written for work in group]
+
+    def stop(self) -> None:
+        """Take nothing more; what was submitted is finished, then the program is closed."""
+        self._groups.finish()
+
+    def close(self) -> None:
+        """stop(), and wait until it is done."""
+        self.stop()
+        for thread in self._threads:
+            thread.join()
+
+    def _submit_all(self) -> None:
+        try:
+            while True:
+                self._submit_group(self._groups.get())
+        except ChannelClosed:
+            self._in_flight.finish()
+
+    def _submit_group(self, group: list[_Work]) -> None:  # its own frame, so that nobody's embeddings are held while there is nothing to do
+        for work in group:
+            self._submit(work)
+
+    def _submit(self, work: _Work) -> None:
+        self._enter()
+        if not work.written.set_running_or_notify_cancel():
+            self._leave()
+            return
+        try:
+            pending = self._program.submit(work.batch)
+        except BaseException as error:  # of this batch alone; it is the caller's to handle
+            pending = _Unsubmitted(error)
+        self._in_flight.put((pending, work))
+
+    def _collect_all(self) -> None:
+        try:
+            while True:
+                self._collect(*self._in_flight.get())
+        except ChannelClosed:
+            self._program.close()
+
+    def _collect(self, pending: Pending, work: _Work) -> None:
+        try:
+            work.into[work.batch.order] = pending.result()
+        except BaseException as error:
+            self._leave()
+            work.written.set_exception(error)
+        else:
+            self._leave()
+            work.written.set_result(None)
+
+    def _enter(self) -> None:
+        self._places.acquire()
+        self._busy.enter()
+        if self._turns is not None:
+            self._turns.enter()
+
+    def _leave(self) -> None:
+        if self._turns is not None:
+            self._turns.leave()
+        self._busy.leave()
+        self._places.release()

@@ -1,0 +1,217 @@
+"""Texts -> flat token ids, and counts of tokens kept and dropped.
+
+The `tokenizers` library does the work; truncation and padding saved inside tokenizer.json are ignored, because the length limit is the
+model's and nothing is padded. We cut ourselves: the library would throw away what it cuts, and we count it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from embermill.encoder.errors import InputError, ModelConfigError, TokenizerError
+from embermill.encoder.text.prompt_boundary import warn_where_words_are_lost
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_PROBE = "a"
+
+
+class TokenizedTexts(NamedTuple):
+    """Token ids of B texts, one after another.
+
+    input_ids: [N] int32. offsets: [B+1] int64, where each text begins, then N. num_tokens_dropped: [B] int32, tokens of the text (never
+    special ones) that did not fit.
+    """
+
+    input_ids: np.ndarray
+    offsets: np.ndarray
+    num_tokens_dropped: np.ndarray
+
+    @property
+    def num_tokens(self) -> np.ndarray:
+        """[B] int32: ids fed to the model, special tokens and prompt included."""
+        return np.diff(self.offsets).astype(np.int32)
+
+
+class Tokenizer:
+    """A model's tokenizer at one length limit and with one prompt. Calls release the GIL and may come from several threads.
+
+    Making one raises TokenizerError; ModelConfigError where special tokens and the prompt fill the limit, so that nothing of any text would be embedded.
+    """
+
+    def __init__(self, folder: Path, *, max_tokens: int, vocab_size: int, prompt: str = "", lowercase: bool = False, threads: int | None = None) -> None:
+        size_thread_pool(threads)
+        self._tokenizer = _load(folder, lowercase)
+        self._prompt, self._max_tokens = prompt, max_tokens
+        probe = self._tokenizer.encode(_PROBE)
+        special = probe.special_tokens_mask
+        self._prefix = special.index(0) if 0 in special else len(special)
+        self._suffix = len(special) - self._prefix - special.count(0)
+        if any(probe.type_ids):
+            raise TokenizerError(f"{folder}: the tokenizer gives a single text token types other than 0, which is not supported.")
+        self._require_room_for_text(folder, len(probe))
+        self._check_vocabulary(folder, vocab_size)
+        if prompt:
+            warn_where_words_are_lost(self._tokenizer, prompt)
+        self._cuts_left = truncation_side(folder) == "left"
+
+    def _require_room_for_text(self, folder: Path, probe_tokens: int) -> None:
+        """At least one token of a text must be fed to the model, or all texts would get the same vector. probe_tokens: of _PROBE without the prompt."""
+        added = self._prefix + self._suffix
+        try:
+            prompt_tokens = len(self._tokenizer.encode(self._prompt + _PROBE)) - probe_tokens if self._prompt else 0
+        except (TypeError, UnicodeEncodeError) as error:
+            raise ModelConfigError(f"prompt: not valid Unicode (a lone surrogate): {error}; replace it.") from error
+        if added + prompt_tokens < self._max_tokens:
+            return
+        taken = f"the prompt takes {prompt_tokens} tokens and special tokens take {added}" if self._prompt else f"special tokens take {added}"
+        advice = f"{'shorten the prompt, or ' if self._prompt else ''}give max_tokens={added + prompt_tokens + 1} or more, if the model has as many positions"
+        raise ModelConfigError(f"{folder}: {taken}, but max_tokens is {self._max_tokens}: nothing of a text would be left; {advice}.")
+
+    def _check_vocabulary(self, folder: Path, vocab_size: int) -> None:
+        if self._tokenizer.get_vocab_size(with_added_tokens=True) <= vocab_size:
+            return  # the usual case, without the library's dictionary of all tokens
+        largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        if largest >= vocab_size:
+            raise TokenizerError(f"{folder}: the tokenizer makes ids up to {largest}, but the model's vocabulary has {vocab_size}: they do not match.")
+
+    def tokenize(self, texts: Sequence[str], first: int = 0) -> TokenizedTexts:
+        """Raises InputError, naming the text by its place (the first one's is `first`), for anything that is not text."""
+        with_prompt = [self._prompt + text for text in texts] if self._prompt else texts if isinstance(texts, list) else list(texts)
+        try:
+            encodings = self._tokenizer.encode_batch_fast(with_prompt)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise _input_error(texts, first, error) from error
+        whole = np.fromiter(map(len, encodings), np.int64, len(encodings))
+        kept = np.minimum(whole, self._max_tokens)
+        offsets = np.zeros(len(encodings) + 1, np.int64)
+        np.cumsum(kept, out=offsets[1:])
+        input_ids = np.fromiter(chain.from_iterable(map(self._cut, encodings)), np.int32, int(offsets[-1]))
+        return TokenizedTexts(input_ids, offsets, (whole - kept).astype(np.int32))
+
+    def _cut(self, encoding: tokenizers.Encoding) -> list[int]:
+        """The ids that fit, special tokens always among them."""
+        ids: list[int] = encoding.ids
+        surplus = len(ids) - self._max_tokens
+        if surplus <= 0:
+            return ids
+        if self._cuts_left:
+            return ids[: self._prefix] + ids[self._prefix + surplus :]
+        return ids[: self._max_tokens - self._suffix] + ids[len(ids) - self._suffix :]
+
+
+def size_thread_pool(threads: int | None) -> None:
+    """Tell `tokenizers` how many threads to use: its pool takes its size from the environment when it is first used, once for a process.
+
+    None leaves it at all that the process may use. TOKENIZERS_PARALLELISM stays the user's own.
+    """
+    if threads is not None:
+        os.environ["RAYON_NUM_THREADS"] = str(threads)
+
+
+def tokenizer_limit(folder: Path) -> int | None:
+    """model_max_length of tokenizer_config.json, where it says a real number (Hugging Face writes 1e30 for none)."""
+    limit = _tokenizer_config(folder).get("model_max_length")
+    return int(limit) if isinstance(limit, (int, float)) and not isinstance(limit, bool) and 0 < limit < 1e9 else None
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files that decide which ids a text gets; none where there is no tokenizer."""
+    if (folder / "tokenizer.json").is_file():
+        return [folder / "tokenizer.json"]
+    return [folder / name for name in ("vocab.txt", "tokenizer_config.json") if (folder / name).is_file()] if (folder / "vocab.txt").is_file() else []
+
+
+def _load(folder: Path, lowercase: bool) -> tokenizers.Tokenizer:
+    from tokenizers import Tokenizer as Library
+    from tokenizers import normalizers
+
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        try:
+            tokenizer = Library.from_file(str(file))
+        except Exception as error:  # the library raises plain Exception for whatever is wrong with the file
+            raise TokenizerError(f"{file}: not a tokenizer that this version of `tokenizers` reads: {error}.") from error
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    elif (folder / "vocab.txt").is_file():
+        tokenizer = _word_piece(folder / "vocab.txt", _tokenizer_config(folder))
+    else:
+        raise TokenizerError(f"{folder}: no tokenizer.json and no vocab.txt; texts cannot be embedded, token ids can (encode_token_ids).")
+    if lowercase and not _lowercases(tokenizer.normalizer):
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase()] + ([tokenizer.normalizer] if tokenizer.normalizer else []))
+    return tokenizer
+
+
+def _word_piece(vocab: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
+    """BERT's tokenizer from vocab.txt alone, as transformers converts it."""
+    from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer as Library
+
+    special = {role: _token_text(config.get(f"{role}_token", f"[{role.upper()}]")) for role in ("unk", "sep", "pad", "cls", "mask")}
+    tokens = {token: index for index, token in enumerate(vocab.read_text(encoding="utf-8").rstrip("\n").split("\n"))}
+    missing = [special[role] for role in ("unk", "sep", "cls") if special[role] not in tokens]
+    if missing:
+        raise TokenizerError(f"{vocab}: the special tokens {', '.join(missing)} are not in the vocabulary.")
+    tokenizer = Library(models.WordPiece(tokens, unk_token=special["unk"], max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        strip_accents=config.get("strip_accents"),
+        lowercase=config.get("do_lower_case", True),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special.values() if token in tokens])
+    cls, sep = ((special[role], tokens[special[role]]) for role in ("cls", "sep"))
+    tokenizer.post_processor = processors.BertProcessing(sep, cls)
+    return tokenizer
+
+
+def _token_text(token: object) -> str:
+    return str(token.get("content")) if isinstance(token, dict) else str(token)
+
+
+def _lowercases(normalizer: Any) -> bool:
+    if normalizer is None:
+        return False
+    state = json.loads(normalizer.__getstate__())
+    return any(part.get("type") == "Lowercase" or part.get("lowercase") is True for part in [state, *state.get("normalizers", [])])
+
+
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    file = folder / "tokenizer_config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise TokenizerError(f"{file}: not readable as JSON: {error}.") from None
+    if not isinstance(config, dict):
+        raise TokenizerError(f"{file}: expected a JSON object, got {type(config).__name__}.")
+    return config
+
+
+def truncation_side(folder: Path) -> str:
+    """"left" or "right": the side at which a text that is too long is cut."""
+    side = _tokenizer_config(folder).get("truncation_side", "right")
+    if side not in ("left", "right"):
+        raise TokenizerError(f"{folder / 'tokenizer_config.json'}: truncation_side: expected left or right, got {side!r}.")
+    return str(side)
+
+
+def _input_error(texts: Sequence[object], first: int, error: Exception) -> InputError:
+    for index, text in enumerate(texts, first):
+        if not isinstance(text, str):
+            return InputError(f"text {index}: expected a string, got {type(text).__name__}.")
+        try:
+            text.encode()
+        except UnicodeEncodeError as reason:
+            return InputError(f"text {index}: not valid Unicode (a lone surrogate at character {reason.start}); replace it before embedding.")
+    return InputError(f"texts could not be tokenised: {error}.")

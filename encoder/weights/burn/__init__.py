@@ -1,0 +1,1 @@
+"""Files of the Rust framework Burn: records (.mpk, .mpk.gz) and burnpack (.bpk)."""

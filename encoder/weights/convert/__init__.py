@@ -1,0 +1,1 @@
+"""Weights from one format to another, whole model folders included."""

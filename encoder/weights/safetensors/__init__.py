@@ -1,0 +1,1 @@
+"""SafeTensors files, alone or as the shards of an index."""

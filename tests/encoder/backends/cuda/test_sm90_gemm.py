@@ -1,0 +1,63 @@
+"""gemm_wgmma against a float32 product: odd numbers of rows, every tile, nothing written outside, the same bits for every T."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.encoder.backends.cuda.card import LIMITS, a_card, fresh_random, relative_error
+
+TILES = [(256, 4, 2), (256, 4, 1), (128, 6, 2), (192, 5, 2)]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("tile", TILES, ids=str)
+def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
+    device = a_card("sm_90")
+    import cupy as cp
+
+    from embermill.encoder.backends.cuda.ops import CudaOps
+    from embermill.encoder.backends.cuda.sm90_gemm import HopperGemm, Tile
+    from embermill.encoder.backends.cupy.ops import STORAGES
+
+    random, ops = fresh_random(), CudaOps(device, precision)
+    for inputs, outputs in ((64, 768), (384, 1536), (768, 3072), (1024, 4096)):
+        if outputs % tile[0]:
+            continue
+        weight = random.standard_normal((outputs, inputs), dtype=np.float32) * np.float32(inputs**-0.5)
+        bias = cp.asarray(random.standard_normal(outputs, dtype=np.float32))
+        stored = ops.from_host(weight)
+        gemm = HopperGemm(
+            stored.data.ptr, bias.data.ptr, outputs, inputs,
+            precision=precision, storage=STORAGES[precision], activation=1, multiprocessors=device.compute_units, tile=Tile(*tile),
+        )  # fmt: skip
+        x = ops.from_host(random.standard_normal((3000, inputs), dtype=np.float32))
+        seen = None
+        for rows in (1, 64, 127, 256, 2999):
+            out = cp.full((3000, outputs), 0x7E7E, cp.uint16)  # NaN in both types
+            gemm(x.data.ptr, out.data.ptr, rows, cp.cuda.get_current_stream().ptr)
+            cp.cuda.Device().synchronize()
+            assert (out[rows:] == 0x7E7E).all(), "wrote past its rows"
+            bits = cp.asnumpy(out[:rows])
+            seen = bits[:1] if seen is None else seen
+            assert (bits[:1] == seen).all(), "a row's bits depend on the number of rows"
+            got = ops.to_host(out[:rows].view(ops.stored))
+            product = ops.to_host(x[:rows]) @ ops.to_host(stored).T + cp.asnumpy(bias)
+            expected = 0.5 * product * (1 + _erf(product / np.sqrt(2)))
+            assert relative_error(got, expected) < LIMITS[precision]
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(4096, 1024), (768, 96)])
+def test_a_weight_that_tiles_do_not_cover_is_refused(outputs: int, inputs: int) -> None:
+    from embermill.encoder.backends.cuda.sm90_gemm import HopperGemm, Tile
+
+    with pytest.raises(ValueError, match=rf"outputs in tiles of 192 and inputs in steps of 64, got weight \[{outputs}, {inputs}\]"):
+        HopperGemm(0, 0, outputs, inputs, precision="float16", storage=16, activation=1, multiprocessors=132, tile=Tile(192, 5))
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    import cupy as cp
+    from cupyx.scipy.special import erf
+
+    return np.asarray(cp.asnumpy(erf(cp.asarray(x, cp.float64))))

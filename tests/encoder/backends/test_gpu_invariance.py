@@ -1,0 +1,59 @@
+"""A document alone, among others, in another order and under another budget: the same bits, through the whole program with its graphs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from embermill.encoder.ops.base import LayerShape, Ops
+from embermill.encoder.pipeline.batching import pack
+from tests.encoder.backends.cuda.card import a_card, fresh_random
+from tests.encoder.backends.test_ops import EPS, layer_weights, near_one, normal
+
+pytestmark = pytest.mark.gpu
+
+VOCABULARY, HEADS, HEAD_DIM, INNER = 500, 6, 64, 1536
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("module", ["cupy", "cuda"])
+def test_bits_do_not_depend_on_the_batch(module: str, precision: str) -> None:
+    from importlib import import_module
+
+    ops: Ops = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_card(), precision)
+    random = fresh_random()
+    program = ops.program(_forward(ops, random))
+    lengths = random.integers(1, 200, 80)
+    documents = [random.integers(0, VOCABULARY, n).astype(np.int32) for n in lengths]
+    together = _run(program, documents, range(80), 4096)
+    for order, budget in ((random.permutation(80), 4096), (random.permutation(80), 1000), (random.permutation(80)[:30], 300)):
+        other = _run(program, documents, order, budget)
+        assert all(other[i].tobytes() == together[i].tobytes() for i in order), f"budget {budget}"
+    for i in range(0, 80, 8):
+        assert _run(program, documents, [i], 4096)[i].tobytes() == together[i].tobytes(), f"document {i} alone"
+    program.close()
+
+
+def _forward(ops: Ops, random: np.random.Generator):  # type: ignore[no-untyped-def]
+    width = HEADS * HEAD_DIM
+    embed = ops.embed(normal(random, VOCABULARY, width), normal(random, 256, width), normal(random, width), near_one(random, width), normal(random, width), EPS)
+    layers = [ops.layer(layer_weights(random, width, INNER), LayerShape(HEADS, HEAD_DIM, "gelu", EPS)) for _ in range(2)]
+    pool = ops.segment_pool("mean")
+
+    def forward(batch):  # type: ignore[no-untyped-def]
+        hidden_states = embed(batch)
+        for layer in layers:
+            hidden_states = layer(hidden_states, batch)
+        return ops.l2_normalize(pool(hidden_states, batch))
+
+    return forward
+
+
+def _run(program, documents, order, budget):  # type: ignore[no-untyped-def]
+    order = list(order)
+    ids, offsets = np.concatenate([documents[i] for i in order]), np.cumsum([0, *(len(documents[i]) for i in order)])
+    found = {}
+    for batch in pack(ids, offsets, budget):
+        embeddings = program.submit(batch).result()
+        found.update({order[k]: row for k, row in zip(batch.order.tolist(), embeddings, strict=True)})
+    return found

@@ -1,0 +1,287 @@
+"""One test body for every backend: each operation against the same formula in float64, on fresh random numbers.
+
+What a layer gets is opaque, so inputs are made with `embed` and read back with `to_host`: the expected value starts from what the backend
+really holds. The tolerance is the backend's own rounding times a bound on how far one operation can carry it.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from embermill.encoder.errors import ModelConfigError
+from embermill.encoder.ops.base import Activations, LayerShape, LayerWeights, Ops
+from embermill.encoder.pipeline.batching import PackedBatch
+from tests.encoder.backends.each_backend import BACKENDS, Backend, random_batch
+
+VOCABULARY, POSITIONS = 97, 160
+LENGTHS = [1, 2, 7, 12, 13, 31, 64, 150, 64, 5]
+SHAPES = [(2, 12), (3, 16), (2, 32), (4, 64)]  # heads, head dim
+EPS = 1e-12
+erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    seed = secrets.randbits(64)
+    print(f"seed {seed}")
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(params=BACKENDS, ids=str)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    assert isinstance(request.param, Backend)
+    return request.param
+
+
+@pytest.fixture
+def ops(backend: Backend) -> Ops:
+    return backend.open()
+
+
+class Inputs:
+    """A batch on the backend and hidden states [T, E] made of it: as the backend holds them, and as float64 on the host."""
+
+    def __init__(self, ops: Ops, random: np.random.Generator, hidden_size: int, lengths: list[int] | None = None) -> None:
+        self.random = random
+        self.tables = [normal(random, VOCABULARY, hidden_size), normal(random, POSITIONS, hidden_size), normal(random, hidden_size)]
+        self.norm = near_one(random, hidden_size), normal(random, hidden_size) * np.float32(0.1)
+        embed = ops.embed(*self.tables, *self.norm, EPS)
+        ops.linear(normal(random, hidden_size, hidden_size), None)  # a backend knows its row block once it has seen a weight
+        self.batch = random_batch(random, lengths or LENGTHS, VOCABULARY, ops.row_block)
+        self.device_batch = ops.to_device(self.batch)
+        self.hidden: Activations = embed(self.device_batch)
+        self.host = real(ops.to_host(self.hidden))
+
+
+def normal(random: np.random.Generator, *shape: int) -> np.ndarray:
+    return random.standard_normal(shape, dtype=np.float32)
+
+
+def weight(random: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    return normal(random, rows, columns) * np.float32(columns**-0.5)
+
+
+def near_one(random: np.random.Generator, *shape: int) -> np.ndarray:
+    return 1 + np.float32(0.2) * normal(random, *shape)
+
+
+def real(x: np.ndarray) -> np.ndarray:
+    assert x.dtype == np.float32
+    return x.astype(np.float64)
+
+
+def token_rows(batch: PackedBatch) -> np.ndarray:
+    """The rows that hold tokens; what stands in filler rows is nobody's business."""
+    return np.concatenate([np.arange(start, start + length) for start, length in zip(batch.cu_seqlens, batch.lengths, strict=False)])
+
+
+def documents(batch: PackedBatch) -> Iterator[slice]:
+    return (slice(start, start + length) for start, length in zip(batch.cu_seqlens, batch.lengths, strict=False))
+
+
+def layer_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + EPS) * gamma.astype(np.float64) + beta
+
+
+def activated(x: np.ndarray, name: str | None) -> np.ndarray:
+    if name == "gelu":
+        return 0.5 * x * (1 + erf(x / math.sqrt(2)))
+    if name == "gelu_new":
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return {"relu": np.maximum(x, 0), "tanh": np.tanh(x), None: x}[name]
+
+
+def attended(qkv: np.ndarray, batch: PackedBatch, num_heads: int, head_dim: int) -> np.ndarray:
+    heads = qkv.reshape(len(qkv), 3, num_heads, head_dim)
+    context = np.zeros((len(qkv), num_heads, head_dim))
+    for rows in documents(batch):
+        query, key, value = (heads[rows, part].transpose(1, 0, 2) for part in range(3))
+        scores = query @ key.transpose(0, 2, 1) / math.sqrt(head_dim)
+        odds = np.exp(scores - scores.max(-1, keepdims=True))
+        context[rows] = (odds / odds.sum(-1, keepdims=True) @ value).transpose(1, 0, 2)
+    return context.reshape(len(qkv), num_heads * head_dim)
+
+
+def assert_close(got: np.ndarray, expected: np.ndarray, backend: Backend, steps: float, size: float = 1.0) -> None:
+    """steps: how many roundings the operation may add up, each at the size of the largest value that it handles (`size` where not in the result)."""
+    assert got.shape == expected.shape
+    assert np.isfinite(got).all()
+    assert np.abs(got - expected).max() <= steps * backend.unit * max(size, float(np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("hidden_size", [24, 48, 384])
+def test_embed(ops: Ops, backend: Backend, random: np.random.Generator, hidden_size: int) -> None:
+    inputs = Inputs(ops, random, hidden_size)
+    word, position, token_type = (table.astype(np.float64) for table in inputs.tables)
+    total = word[inputs.batch.input_ids] + position[inputs.batch.position_ids] + token_type
+    rows = token_rows(inputs.batch)
+    assert_close(inputs.host[rows], layer_norm(total, *inputs.norm)[rows], backend, 12)
+
+
+@pytest.mark.parametrize("activation", [None, "gelu", "gelu_new", "relu", "tanh"])
+@pytest.mark.parametrize(("inner", "outer"), [(24, 72), (48, 40), (384, 96)])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_linear(
+    ops: Ops, backend: Backend, random: np.random.Generator, activation: str | None, inner: int, outer: int, transposed: bool, with_bias: bool
+) -> None:
+    inputs = Inputs(ops, random, inner)
+    matrix = weight(random, outer, inner)
+    bias = normal(random, outer) if with_bias else None
+    linear = ops.linear(np.asfortranarray(matrix) if transposed else matrix, bias, activation)
+    product = inputs.host @ matrix.T.astype(np.float64) + (0 if bias is None else bias)
+    rows = token_rows(inputs.batch)
+    assert_close(ops.to_host(linear(inputs.hidden))[rows], activated(product, activation)[rows], backend, 16, float(np.abs(product).max()))
+
+
+def test_linear_adds_the_residual_last(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
+    inputs = Inputs(ops, random, 48)
+    matrix, bias = weight(random, 48, 48), normal(random, 48)
+    got = ops.to_host(ops.linear(matrix, bias, "relu")(inputs.hidden, residual=inputs.hidden))
+    expected = np.maximum(inputs.host @ matrix.T.astype(np.float64) + bias, 0) + inputs.host
+    rows = token_rows(inputs.batch)
+    assert_close(got[rows], expected[rows], backend, 24)
+
+
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("hidden_size", [24, 384])
+def test_add_layer_norm(ops: Ops, backend: Backend, random: np.random.Generator, hidden_size: int, with_residual: bool) -> None:
+    inputs = Inputs(ops, random, hidden_size)
+    other = ops.linear(weight(random, hidden_size, hidden_size), normal(random, hidden_size))(inputs.hidden)
+    other_host = real(ops.to_host(other))
+    gamma, beta = near_one(random, hidden_size), normal(random, hidden_size)
+    got = ops.to_host(ops.add_layer_norm(gamma, beta, EPS)(other, inputs.hidden if with_residual else None))
+    expected = layer_norm(other_host + (inputs.host if with_residual else 0), gamma, beta)
+    rows = token_rows(inputs.batch)
+    assert_close(got[rows], expected[rows], backend, 12)
+
+
+@pytest.mark.parametrize(("hidden_size", "inner"), [(24, 36), (256, 256), (384, 1536), (512, 64), (768, 768)])
+def test_linear_norm(ops: Ops, backend: Backend, random: np.random.Generator, hidden_size: int, inner: int) -> None:
+    inputs = Inputs(ops, random, hidden_size)
+    x = ops.linear(weight(random, inner, hidden_size), normal(random, inner))(inputs.hidden)
+    x_host = real(ops.to_host(x))
+    matrix, bias, gamma, beta = weight(random, hidden_size, inner), normal(random, hidden_size), near_one(random, hidden_size), normal(random, hidden_size)
+    got = ops.to_host(ops.linear_norm(matrix, bias, gamma, beta, EPS)(x, inputs.hidden))
+    expected = layer_norm(x_host @ matrix.T.astype(np.float64) + bias + inputs.host, gamma, beta)
+    rows = token_rows(inputs.batch)
+    assert_close(got[rows], expected[rows], backend, 16)
+
+
+def test_layer_norm_of_equal_values_is_its_shift(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
+    inputs = Inputs(ops, random, 48)
+    level = ops.linear(np.zeros((48, 48), np.float32), np.zeros(48, np.float32))(inputs.hidden)
+    beta = normal(random, 48)
+    got = ops.to_host(ops.add_layer_norm(near_one(random, 48), beta, EPS)(level, None))
+    assert_close(got, np.broadcast_to(beta.astype(np.float64), got.shape), backend, 2)
+
+
+@pytest.mark.parametrize(("num_heads", "head_dim"), SHAPES)
+@pytest.mark.parametrize("sharpness", [1.0, 30.0])
+def test_attention(ops: Ops, backend: Backend, random: np.random.Generator, num_heads: int, head_dim: int, sharpness: float) -> None:
+    """Sharp scores reach far beyond the range of exp in float32: the largest has to be taken off first."""
+    hidden_size = num_heads * head_dim
+    inputs = Inputs(ops, random, hidden_size)
+    matrix = weight(random, 3 * hidden_size, hidden_size)
+    matrix[:hidden_size] *= np.float32(sharpness)
+    qkv = ops.linear(matrix, normal(random, 3 * hidden_size))(inputs.hidden)
+    got = ops.to_host(ops.attention(num_heads, head_dim)(qkv, inputs.device_batch))
+    expected = attended(real(ops.to_host(qkv)), inputs.batch, num_heads, head_dim)
+    rows = token_rows(inputs.batch)
+    assert_close(got[rows], expected[rows], backend, 24 * sharpness)
+
+
+@pytest.mark.parametrize("kind", ["cls", "mean", "max", "last"])
+def test_segment_pool(ops: Ops, backend: Backend, random: np.random.Generator, kind: str) -> None:
+    inputs = Inputs(ops, random, 48)
+    got = ops.to_host(ops.segment_pool(kind)(inputs.hidden, inputs.device_batch))
+    pool = {"cls": lambda x: x[0], "mean": lambda x: x.mean(0), "max": lambda x: x.max(0), "last": lambda x: x[-1]}[kind]
+    assert_close(got, np.stack([pool(inputs.host[rows]) for rows in documents(inputs.batch)]), backend, 8)
+
+
+def test_an_unknown_pooling_or_activation_is_refused(ops: Ops, random: np.random.Generator) -> None:
+    with pytest.raises(ModelConfigError, match="median"):
+        ops.segment_pool("median")
+    with pytest.raises(ModelConfigError, match="swish"):
+        ops.linear(weight(random, 8, 8), None, "swish")
+
+
+@pytest.mark.parametrize("activation", [None, "tanh"])
+def test_dense_truncate_and_normalize(ops: Ops, backend: Backend, random: np.random.Generator, activation: str | None) -> None:
+    inputs = Inputs(ops, random, 48)
+    pooled = ops.segment_pool("mean")(inputs.hidden, inputs.device_batch)
+    matrix, bias = weight(random, 32, 48), normal(random, 32)
+    dense = ops.dense(matrix, bias, activation)(pooled)
+    expected = activated(real(ops.to_host(pooled)) @ matrix.T.astype(np.float64) + bias, activation)
+    float32 = Backend(backend.module, "float32", 6e-8)  # promised after pooling, whatever the precision before it
+    assert_close(ops.to_host(dense), expected, float32, 24)
+    short = ops.truncate(20)(dense)
+    assert_close(ops.to_host(short), expected[:, :20], float32, 24)
+    unit = real(ops.to_host(ops.l2_normalize(short)))
+    expected = real(ops.to_host(short))
+    assert_close(unit, expected / np.linalg.norm(expected, axis=1, keepdims=True), float32, 8)
+
+
+def test_a_vector_of_zeros_is_normalized_to_zeros(ops: Ops, random: np.random.Generator) -> None:
+    inputs = Inputs(ops, random, 48)
+    pooled = ops.segment_pool("mean")(inputs.hidden, inputs.device_batch)
+    zeros = ops.dense(np.zeros((16, 48), np.float32), np.zeros(16, np.float32), None)(pooled)
+    assert not ops.to_host(ops.l2_normalize(zeros)).any()
+
+
+def layer_weights(random: np.random.Generator, hidden_size: int, intermediate_size: int) -> LayerWeights:
+    def bias(size: int) -> np.ndarray:
+        return normal(random, size) * np.float32(0.3)
+
+    def norm() -> tuple[np.ndarray, np.ndarray]:
+        return near_one(random, hidden_size), bias(hidden_size)
+
+    return LayerWeights(
+        weight(random, 3 * hidden_size, hidden_size), bias(3 * hidden_size), weight(random, hidden_size, hidden_size), bias(hidden_size), norm(),
+        weight(random, intermediate_size, hidden_size), bias(intermediate_size), weight(random, hidden_size, intermediate_size), bias(hidden_size), norm(),
+    )  # fmt: skip
+
+
+def expected_layer(x: np.ndarray, batch: PackedBatch, weights: LayerWeights, shape: LayerShape) -> np.ndarray:
+    def project(y: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        return np.asarray(y @ matrix.T.astype(np.float64) + bias)
+
+    context = attended(project(x, weights.qkv, weights.qkv_bias), batch, shape.num_heads, shape.head_dim)
+    x = layer_norm(x + project(context, weights.attention_output, weights.attention_output_bias), *weights.attention_norm)
+    inner = activated(project(x, weights.intermediate, weights.intermediate_bias), shape.activation)
+    return layer_norm(x + project(inner, weights.output, weights.output_bias), *weights.output_norm)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+@pytest.mark.parametrize(("num_heads", "head_dim", "intermediate_size"), [(2, 12, 96), (3, 16, 100), (12, 32, 1536)])
+def test_layer(ops: Ops, backend: Backend, random: np.random.Generator, activation: str, num_heads: int, head_dim: int, intermediate_size: int) -> None:
+    hidden_size = num_heads * head_dim
+    inputs = Inputs(ops, random, hidden_size)
+    weights, shape = layer_weights(random, hidden_size, intermediate_size), LayerShape(num_heads, head_dim, activation, EPS)
+    got = ops.to_host(ops.layer(weights, shape)(inputs.hidden, inputs.device_batch))
+    rows = token_rows(inputs.batch)
+    assert_close(got[rows], expected_layer(inputs.host, inputs.batch, weights, shape)[rows], backend, 48)
+
+
+def test_program_gives_every_batch_its_own_result(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
+    inputs = Inputs(ops, random, 48)
+    embed, pool = ops.embed(*inputs.tables, *inputs.norm, EPS), ops.segment_pool("mean")
+    layer = ops.layer(layer_weights(random, 48, 96), LayerShape(3, 16, "gelu", EPS))
+    program = ops.program(lambda batch: pool(layer(embed(batch), batch), batch))
+    batches = [random_batch(random, random.integers(1, 60, random.integers(1, 9)).tolist(), VOCABULARY, ops.row_block) for _ in range(12)]
+    pending = [program.submit(batch) for batch in batches]
+    results = [one.result() for one in pending]
+    again = [program.submit(batch).result() for batch in batches]
+    program.close()
+    for batch, result, repeated in zip(batches, results, again, strict=True):
+        device_batch = ops.to_device(batch)
+        expected = ops.to_host(pool(layer(embed(device_batch), device_batch), device_batch))
+        assert result.dtype == np.float32 and result.shape == (batch.num_sequences, 48)
+        assert_close(result, real(expected), backend, 4)
+        assert result.tobytes() == repeated.tobytes()
