@@ -84,7 +84,7 @@ def test_only_engines_that_can_are_previewed(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("question", "answer", "words"),
     [
-        ("preview", lambda *_: ("embedding", 8), r"preview: expected an embermill\.jobs\.engine\.Preview of embermill\.jobs\.engine\.Output, got \('embedding', 8\)"),
+        ("preview", lambda *_: ("embedding", 8), r"preview: expected an embermill\.jobs\.engine\.Preview of \S+\.Output, got \('embedding', 8\)"),
         ("preview", lambda *_: Preview(outputs=("embedding",)), r"preview: expected an embermill\.jobs\.engine\.Preview of"),  # type: ignore[arg-type]
         ("preview", lambda: None, "preview failed: TypeError"),
         ("describe", lambda *_: {"model.max_tokens": 7}, "describe: expected texts by name, got {'model.max_tokens': 7}"),
