@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs import command_line
+from embermill.jobs.config import JobConfig
+from tests.jobs import command_line, golden_datasets
 
 BUCKET = "corpus-and-datasets"
 
@@ -82,3 +83,28 @@ def embed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., comm
 def command() -> Callable[..., command_line.Answer]:
     """command("verify", output): any command, with --json."""
     return command_line.command
+
+
+@pytest.fixture(scope="session")
+def golden_store(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus and the models of the old datasets, on the S3 server. Returns a folder for fetched models."""
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
+    golden_datasets.upload(lambda url, data: client.put_object(Bucket=BUCKET, Key=url.removeprefix(f"s3://{BUCKET}/"), Body=data), BUCKET)
+    return tmp_path_factory.mktemp("fetched-models")
+
+
+@pytest.fixture
+def old_dataset(golden_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], golden_datasets.OldDataset]:
+    """old_dataset("articles-killed"): a copy of a dataset that commit 21abdb6 made, with its corpus and model in place, on an inline pool."""
+    monkeypatch.setenv("EMBERMILL_CACHE", str(golden_store))
+    monkeypatch.setattr("embermill.jobs.run.open_pool", command_line.open_inline_pool)
+
+    def bring(name: str) -> golden_datasets.OldDataset:
+        if name.startswith("local-"):  # its plan holds relative paths, which a command line would make absolute
+            monkeypatch.chdir(tmp_path)
+            monkeypatch.setattr(JobConfig, "anchored", lambda config, folder: config)
+        return golden_datasets.bring(name, tmp_path)
+
+    return bring
