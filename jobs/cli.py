@@ -31,6 +31,7 @@ EPILOG = """exit codes:
   0   done
   2   yours to mend: the call, the configuration, the model, credentials, permission, room; what was committed stays
   3   bad data, in a corpus, a dataset or the texts given: the message names it
+  4   another run is at work on this dataset: do not repeat the command while it is
   33  interrupted or transient: run the same command again, it goes on from what is committed
   1   a defect of embermill: the traceback is shown
 """
@@ -133,14 +134,17 @@ def _say(message: str, traced: BaseException | None = None) -> None:
 
 
 def entry() -> NoReturn:
-    """The process's way in. SIGTERM is Ctrl-C, and stdout belongs to the answer down to the file descriptor, also in the processes that Ray starts.
+    """The process's way in. SIGTERM and SIGHUP are Ctrl-C (SIGHUP unless nohup has it ignored). Stdout belongs to the answer down to the file descriptor,
+    also in the processes that Ray starts.
 
     The way out leaves the interpreter standing: a thread of Arrow's that gives a Python buffer back while it is torn down ends the process by SIGABRT
     (before Python 3.14), whatever its exit code was.
     """
     return_memory_at_once()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         claim_standard_output()
         code = main()
     except AnswerLost as error:

@@ -140,6 +140,7 @@ class OutputConfig(Section):
 
     uri: Address
     shard_bytes: Annotated[int, Field(gt=0, le=256_000_000)] = 256_000_000
+    lease_s: Annotated[float, Field(gt=0, le=3600)] = 60
 
 
 class WorkersConfig(Section):

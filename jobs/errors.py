@@ -6,6 +6,7 @@
     |   |-- MetadataDamaged          a file of the dataset's own, with what helps against it
     |   |-- InputChanged             a file that changed or vanished after planning
     |   '-- EngineError              an engine that failed on a batch, or answered with something that cannot be stored
+    |-- AnotherRun          exit 4   another run is at work on the dataset, or has taken it over; running again would not help while it is
     '-- Interrupted         exit 33  interrupted or transient; run again to resume
 Anything else is a defect of ours: exit 1, with a traceback.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-EXIT_OK, EXIT_DEFECT, EXIT_USAGE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 33
+EXIT_OK, EXIT_DEFECT, EXIT_USAGE, EXIT_DATA, EXIT_ANOTHER_RUN, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 33
 
 
 class JobError(Exception):
@@ -56,6 +57,12 @@ class InputChanged(DataError):
 
 class EngineError(DataError):
     """An engine failed on a batch or broke its contract (`engine`): names the row. Worth another try, then exit 3."""
+
+
+class AnotherRun(JobError):
+    """Another run holds this dataset's lease: says who, where, until when. A retry loop must not repeat this one."""
+
+    exit_code = EXIT_ANOTHER_RUN
 
 
 class Interrupted(JobError):

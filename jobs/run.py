@@ -11,10 +11,10 @@ from pathlib import Path
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.commits import CommitLog, pending
 from embermill.jobs.dataset.first_quarantined import first_quarantined
+from embermill.jobs.dataset.lease import Lease, hold_lease
 from embermill.jobs.dataset.manifest import publish_manifest, read_manifest
 from embermill.jobs.dataset.receipt_table import sum_receipts
-from embermill.jobs.dataset.status import other_run
-from embermill.jobs.dataset.taking_stock import take_stock
+from embermill.jobs.dataset.taking_stock import is_settled, take_stock
 from embermill.jobs.driver.decisions import QUEUED_PER_WORKER, Driver
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.heartbeat import Heartbeat
@@ -41,7 +41,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     """Embed the corpus, or go on with it; a finished dataset is left as it is.
 
     limit: only the first rows, into a dataset of their own. events_file: gets a JSON line for each committed shard. progress: where to show it.
-    Raises UsageError, DataError or Interrupted; what is committed by then stays.
+    Raises UsageError, DataError, AnotherRun or Interrupted; what is committed by then stays.
     """
     begin_s = time.monotonic()
     config = _limited(config, limit)
@@ -54,44 +54,57 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     events = None if events_file is None else Path(events_file)
     if events is not None:
         require_events_file(events)
-    commits = CommitLog(folder)
-    if plan is not None:
-        _warn_of_other_run(folder)
-        ensure_format(folder)
-        take_stock(folder, plan, commits)
-    job = _Job(config, folder, commits, begin_s, events)
-    if plan is None or pending(plan, commits.receipts()):
-        if plan is not None:
-            resolve_device(config, plan.device_kind)
-        plan = job.embed(plan, files, progress or open_display())
-    return job.conclude(plan)
+    if plan is not None and read_manifest(folder) is not None and is_settled(folder, plan, commits := CommitLog(folder)):
+        return _Job(config, folder, commits, None, begin_s, events).conclude(plan)
+    with hold_lease(folder, lease_s=config.output.lease_s) as lease:
+        job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events)
+        return job.conclude(job.embed_rest(files, progress or open_display()))
 
 
 class _Job:
-    """One run: what it found when it began, and what it adds."""
+    """One run: what it found when it began, and what it adds. lease: None where nothing is to be written."""
 
-    def __init__(self, config: JobConfig, folder: Folder, commits: CommitLog, begin_s: float, events_file: Path | None) -> None:
-        self._config, self._folder, self._commits, self._begin_s, self._events_file = config, folder, commits, begin_s, events_file
+    def __init__(self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events_file: Path | None) -> None:
+        self._config, self._folder, self._commits, self._lease, self._begin_s, self._events_file = config, folder, commits, lease, begin_s, events_file
         self._effort = _effort_before(commits)
 
-    def embed(self, plan: Plan | None, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
-        """All that is left to do; the plan, which is written first where there is none."""
+    def embed_rest(self, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
+        """All that is left to do; the plan, which is written first where there is none. files: of the corpus, for that plan."""
+        plan = read_plan(self._folder)
+        if plan is not None:  # also where another run has written it since we first looked
+            require_possible(plan, self._config, self._folder)
+            ensure_format(self._folder)
+            self._take_stock(plan)
+            if not pending(plan, self._commits.receipts()):
+                return plan
+            resolve_device(self._config, plan.device_kind)
+        return self._embed(plan, files, display)
+
+    def _embed(self, plan: Plan | None, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
         with open_pool(self._config, self._folder, plan) as opened, stopped_by_signals() as stop:
             useful = len(pending(plan, self._commits.receipts())) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = max(1, min(opened.placement.count, useful))
             heard, ready = await_first(opened.pool, workers, stop)
             if plan is None:
                 plan = self._write_plan(files, ready)
-                take_stock(self._folder, plan, self._commits)  # shards stand there already where the plan was lost and is made again
-                self._effort = _effort_before(self._commits)
+                self._take_stock(plan)  # shards stand there already where the plan was lost and is made again
             self._drive(plan, opened.pool, workers, heard, display, stop)
             return plan
+
+    def _take_stock(self, plan: Plan) -> None:
+        """Bring the commits to what is true, and remember what was there when this run began."""
+        if self._lease is not None and self._lease.took_over:
+            self._commits.fence()
+        take_stock(self._folder, plan, self._commits)
+        self._effort = _effort_before(self._commits)
 
     def conclude(self, plan: Plan) -> Summary:
         """Judge what was refused, publish the manifest last."""
         totals, limit = sum_receipts(self._commits.table()), self._config.corpus.max_quarantined
         first = first_quarantined(self._folder, self._commits.table())
         require_few_quarantined(totals, limit, first, published=lambda: read_manifest(self._folder) is not None)
+        if self._lease is not None:
+            self._lease.require_held()
         manifest = publish_manifest(self._folder, plan, self._commits)
         effort = replace(self._effort, seconds=time.monotonic() - self._begin_s)
         return summarise(self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision)
@@ -122,6 +135,8 @@ class _Job:
         heartbeat = Heartbeat(self._folder, meter)
 
         def tick(now_s: float) -> None:
+            if self._lease is not None:
+                self._lease.require_not_lost()
             display.show(meter.snapshot(now_s), now_s)
             heartbeat.beat_if_due(now_s)
 
@@ -138,11 +153,6 @@ class _Job:
             heartbeat.beat(time.monotonic(), state="ended")
         if failures:
             raise failures_as_error(failures)
-
-
-def _warn_of_other_run(folder: Folder) -> None:
-    if heard := other_run(folder):
-        log.warning("%s: a run was at this dataset %s, and may be still: two at once waste work, and one of them is stopped: end one", folder.root, heard)
 
 
 def _effort_before(commits: CommitLog) -> Effort:

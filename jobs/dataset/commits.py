@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
 from embermill.jobs.dataset.receipt_table import SCHEMA, contradictions, describe_differences, receipt_at, shard_keys, to_receipts, to_table, without_history
-from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged
+from embermill.jobs.errors import AnotherRun, DataError, MetadataDamaged
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.receipt import Receipt, Task
 from embermill.jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
@@ -20,6 +20,8 @@ from embermill.jobs.storage import AlreadyExists, Folder
 
 COMMITS = "_embermill/commits"
 _NAME = re.compile(rf"{COMMITS}/(\d{{9}})\.parquet")
+TOKEN = b"embermill.lease_token"  # in a commit's footer: the fencing token of whoever wrote it
+MAX_LATE_COMMITS = 100  # of a holder that was taken over; it stops at the first that it finds taken
 READERS = 8  # a long run leaves thousands of small files, and a store takes tens of milliseconds for each
 
 
@@ -34,23 +36,18 @@ class ContradictsCommit(DataError):
 class CommitLog:
     """All receipts that are committed, and the one place that adds to them. Memory: a few hundred bytes a receipt."""
 
-    def __init__(self, folder: Folder) -> None:
-        """Read what is there. Raises MetadataDamaged for a damaged commit or one that contradicts another."""
-        self.folder = folder
+    def __init__(self, folder: Folder, token: int = 0) -> None:
+        """Read what is there. token: of the lease (lease.py) that is held, written into each commit. Raises MetadataDamaged for a damaged commit or one
+        that contradicts another."""
+        self.folder, self.token = folder, token
         self._tables: list[pa.Table] = []
         self._files: list[str] = []  # of the tables
         self._places: dict[tuple[int, int], tuple[int, int]] = {}  # (partition, ordinal) -> (table, row in it)
+        self._number = 0
         names = [name for name, _ in folder.list(COMMITS) if _NAME.fullmatch(name)]
-        self._number = max((int(name[-17:-8]) for name in names), default=0)
         with ThreadPoolExecutor(READERS) as readers:
             for name, table in zip(names, readers.map(self._read, names), strict=True):
-                try:
-                    self._keep(table.take(self._new_rows(table)), name)
-                except ContradictsCommit as error:
-                    both = f"and {error.file} contradict each other: {error}"
-                    raise MetadataDamaged(folder.root, name, both, remedies.COMMITS_APART) from None
-                except DataError as error:
-                    raise self._damaged(name, f"cannot be right: {error}") from None
+                self._take(name, table)
 
     @property
     def committed(self) -> frozenset[tuple[int, int]]:
@@ -72,38 +69,72 @@ class CommitLog:
     def append(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Commit a batch in one new file; those that are committed already are left out. Returns the new ones.
 
-        Raises DataError where a receipt of a worker contradicts itself or one that is committed, Interrupted where another driver commits here.
+        Raises DataError where a receipt of a worker contradicts itself or one that is committed, AnotherRun where another driver commits here.
         """
         table = to_table(receipts)
         return [receipts[row] for row in self.append_table(table)]
 
     def append_table(self, table: pa.Table) -> list[int]:
         """The same for receipts as a table; which of its rows were new."""
-        rows = self._new_rows(table)
-        if rows:
-            name = self._write(table.take(rows))
-            self._keep(table.take(rows), name)
-        return rows
+        for _ in range(MAX_LATE_COMMITS):
+            rows = self._new_rows(table)
+            if not rows or self._create(table.take(rows)):
+                return rows
+        raise self._outrun()
 
-    def _write(self, table: pa.Table) -> str:
-        name = f"{COMMITS}/{self._number + 1:09d}.parquet"
-        data = parquet_bytes(table)
+    def fence(self) -> None:
+        """End the log of a holder that was taken over: the number that it would commit under next is taken, by a commit without receipts.
+
+        Commits are numbered one after another and created only if absent, so the older holder's next one, delayed on its way or not, meets this one and its
+        driver stops; or it was there first: then it counts, and the number after it is taken.
+        """
+        if not any(self._create(SCHEMA.empty_table()) for _ in range(MAX_LATE_COMMITS)):
+            raise self._outrun()
+
+    def _create(self, table: pa.Table) -> bool:
+        """One new commit; False where an earlier holder's stands under its number, which the listing did not show or which came late: it is known now."""
+        name = _name_of(self._number + 1)
+        data = parquet_bytes(table.replace_schema_metadata({TOKEN: str(self.token)}) if self.token else table)
         try:
             self.folder.create(name, data)
         except AlreadyExists:
-            if self.folder.read(name) != data:  # ours, where only the answer was lost
-                raise Interrupted(
-                    f"{self.folder.root}/{name} was written by another driver: two runs are at this dataset. "
-                    "End one of them and run again; nothing is lost, what both published is adopted."
-                ) from None
+            if self.folder.read(name) != data:  # else it is ours, and only the answer was lost
+                self._catch_up(name)
+                return False
         self._number += 1
-        return name
+        self._keep(table, name)
+        return True
+
+    def _catch_up(self, name: str) -> None:
+        """AnotherRun unless the commit is of an earlier holder of the lease than us."""
+        table = self._read(name)
+        if _token_of(table) >= self.token:
+            raise AnotherRun(
+                f"{self.folder.root}/{name} was written by another run, which has taken over this dataset: this one stops. "
+                "Nothing is lost: what both published is adopted"
+            )
+        self._take(name, table)
+
+    def _outrun(self) -> AnotherRun:
+        return AnotherRun(f"{self.folder.root}: a run that was taken over commits here as fast as this one looks: end it first")
+
+    def _take(self, name: str, table: pa.Table) -> None:
+        """Keep what a commit that was found says. Raises MetadataDamaged."""
+        try:
+            self._keep(table.take(pa.array(self._new_rows(table), pa.int64())), name)
+        except ContradictsCommit as error:
+            both = f"and {error.file} contradict each other: {error}"
+            raise MetadataDamaged(self.folder.root, name, both, remedies.COMMITS_APART) from None
+        except DataError as error:
+            raise self._damaged(name, f"cannot be right: {error}") from None
+        self._number = max(self._number, _number_of(name))
 
     def _read(self, name: str) -> pa.Table:
         try:
             with self.folder.open(name) as file, open_parquet(file) as parquet:
                 check_schema(parquet.schema_arrow, SCHEMA)
-                return pa.concat_tables([SCHEMA.empty_table(), *row_groups(parquet)])
+                token = (parquet.schema_arrow.metadata or {}).get(TOKEN, b"0")
+                return pa.concat_tables([SCHEMA.empty_table(), *row_groups(parquet)]).replace_schema_metadata({TOKEN: token})
         except Damaged as error:
             raise self._damaged(name, f"is damaged: {error}") from error
 
@@ -112,7 +143,7 @@ class CommitLog:
 
     def _keep(self, table: pa.Table, name: str) -> None:
         self._places |= {key: (len(self._tables), row) for row, key in enumerate(shard_keys(table))}
-        self._tables.append(table)
+        self._tables.append(table.replace_schema_metadata(None))
         self._files.append(name)
 
     def _new_rows(self, table: pa.Table) -> list[int]:
@@ -131,6 +162,20 @@ class CommitLog:
             else:
                 new[key] = row
         return list(new.values())
+
+
+def _name_of(number: int) -> str:
+    return f"{COMMITS}/{number:09d}.parquet"
+
+
+def _number_of(name: str) -> int:
+    return int(name[-17:-8])
+
+
+def _token_of(table: pa.Table) -> int:
+    """0 for a commit of a version that knew no lease, or whose token is no number."""
+    token = (table.schema.metadata or {}).get(TOKEN, b"0")
+    return int(token) if token.isdigit() else 0
 
 
 def pending(plan: Plan, receipts: Iterable[Receipt]) -> list[Task]:

@@ -1,4 +1,4 @@
-"""Whether the process that left a heartbeat is gone: told for certain on its own machine alone."""
+"""Whether the process that left a heartbeat or a lease runs or is gone: told for certain on its own machine alone."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ def this_process() -> dict[str, object]:
 
 def is_gone(process: Mapping[str, object]) -> bool:
     """True where that process ran here and does so no more; False where it runs, or where it cannot be told from here."""
-    pid = process.get("pid")
+    pid, started = process.get("pid"), process.get("started")
+    return _is_here(process) and isinstance(pid, int) and bool(started) and _started(pid) != started
+
+
+def is_running(process: Mapping[str, object]) -> bool:
+    """True where that process runs here; False where it does not, or where it cannot be told from here."""
+    pid, started = process.get("pid"), process.get("started")
+    return _is_here(process) and isinstance(pid, int) and bool(started) and _started(pid) == started
+
+
+def _is_here(process: Mapping[str, object]) -> bool:
+    """Whether its process id means something on this machine, in this boot and container."""
     scope = _scope()
-    if not scope or process.get("host") != socket.gethostname() or process.get("scope") != scope or not isinstance(pid, int) or not process.get("started"):
-        return False
-    return _started(pid) != process["started"]
+    return bool(scope) and process.get("host") == socket.gethostname() and process.get("scope") == scope
 
 
 def _scope() -> str:

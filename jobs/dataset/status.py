@@ -81,12 +81,6 @@ def _state(finished: bool, receipts: int, heartbeat: dict[str, Any] | None, age_
     return "unfinished" if receipts else "planned"
 
 
-def other_run(folder: Folder, now: datetime | None = None) -> str | None:
-    """Where and when a run was last heard of that may be at the dataset still; None where none is."""
-    heartbeat, age_s = _read_heartbeat(folder, now)
-    return f"{age_s:.0f} s ago, on {heartbeat.get('host')}" if heartbeat is not None and _runs(heartbeat, age_s) else None
-
-
 def _runs(heartbeat: dict[str, Any] | None, age_s: float | None) -> bool:
     """As far as can be told from here."""
     return heartbeat is not None and heartbeat.get("state") == "running" and age_s is not None and age_s < SILENT_AFTER_S and not is_gone(heartbeat)

@@ -7,8 +7,8 @@ from itertools import chain
 from embermill.jobs.dataset.agreement import commit_damage, manifest_damage, missing, plan_damage
 from embermill.jobs.dataset.commits import CommitLog
 from embermill.jobs.dataset.manifest import Manifest, read_manifest
-from embermill.jobs.plan.files import Plan
-from embermill.jobs.shard.adoption import adopt_uncommitted
+from embermill.jobs.plan.files import FORMAT, Plan
+from embermill.jobs.shard.adoption import adopt_uncommitted, list_uncommitted
 from embermill.jobs.storage import Folder
 
 
@@ -18,6 +18,12 @@ def take_stock(folder: Folder, plan: Plan, log: CommitLog) -> None:
     if manifest is not None:
         log.append_table(missing(log, manifest))
     log.append([*adopt_uncommitted(folder, plan, log.committed)])
+
+
+def is_settled(folder: Folder, plan: Plan, log: CommitLog) -> bool:
+    """Whether the dataset is finished and nothing is to be written, not even a commit. Raises what take_stock raises."""
+    manifest = require_agreement(folder, plan, log)
+    return folder.exists(FORMAT) and manifest is not None and not missing(log, manifest).num_rows and not list_uncommitted(folder, plan, log.committed)
 
 
 def require_agreement(folder: Folder, plan: Plan, log: CommitLog) -> Manifest | None:

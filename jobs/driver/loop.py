@@ -115,7 +115,10 @@ class _Loop:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set the event; a second one is a KeyboardInterrupt. Outside the main thread signals are somebody else's."""
+    """SIGINT, SIGTERM and SIGHUP set the event; a second one is a KeyboardInterrupt. Outside the main thread signals are somebody else's.
+
+    A signal that whoever started this process ignores, as nohup does with SIGHUP, stays ignored.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -126,7 +129,8 @@ def stopped_by_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heeded}
     try:
         yield stop
     finally:

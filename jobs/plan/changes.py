@@ -8,7 +8,7 @@ from embermill.jobs.config import JobConfig, flatten
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
 
-MAY_CHANGE = ("workers.", "ray.", "output.uri", "corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt")
+MAY_CHANGE = ("workers.", "ray.", "output.uri", "output.lease_s", "corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt")
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")
 
 

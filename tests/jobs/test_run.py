@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.commits import CommitLog
 from embermill.jobs.dataset.equality import differences
+from embermill.jobs.dataset.lease import LEASE, hold_lease
 from embermill.jobs.dataset.manifest import read_manifest
-from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
+from embermill.jobs.errors import AnotherRun, DataError, InputChanged, Interrupted, UsageError
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from tests.jobs import engines
@@ -104,17 +105,6 @@ def test_an_engine_that_cannot_describe_itself_is_compared_when_a_worker_has_loa
         run_and_interrupt(configure("InterruptingEngine"))
     with pytest.raises(UsageError, match=r"model.weights: 00000000 -> 11111111"):
         run(configure("InterruptingEngine", model={"dimensions": 7}))
-
-
-def test_a_run_that_may_be_at_it_still_is_warned_of(configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
-    config = configure("InterruptingEngine")
-    with pytest.raises(Interrupted):
-        run_and_interrupt(config)
-    heartbeat = Path(config.output.uri) / "_embermill/heartbeat.json"
-    beaten = json.loads(heartbeat.read_text())
-    heartbeat.write_text(json.dumps(beaten | {"state": "running", "host": "elsewhere", "time": datetime.now(UTC).isoformat()}))
-    assert run(config).rows_out == ROWS
-    assert any("on elsewhere, and may be still" in message for message in caplog.messages)
 
 
 def run_and_interrupt(config: JobConfig) -> None:
@@ -290,3 +280,35 @@ def test_an_interrupted_run_goes_on_on_an_object_store_too(configure: Configure,
     undisturbed = configure("InterruptingEngine", output={"uri": f"{s3_folder_url}/undisturbed"})
     run(undisturbed)
     assert differences(open_folder(undisturbed.output.uri), open_folder(config.output.uri)) == []
+
+
+def test_another_run_at_work_is_left_alone(configure: Configure) -> None:
+    config = configure("InterruptingEngine")
+    with pytest.raises(Interrupted):
+        run_and_interrupt(config)
+    folder = open_folder(config.output.uri)
+    with hold_lease(folder), pytest.raises(AnotherRun, match="another run has this dataset"):
+        run(config)
+    assert run(config).rows_out == ROWS
+    with hold_lease(folder):
+        assert run(config).rows_embedded == 0, "a finished dataset is looked at, and nothing is written"
+
+
+def test_a_run_that_is_taken_over_stops_and_the_other_one_completes(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder is silent, and another machine's run takes over in the middle of its work."""
+    config = configure()
+    answer = engines.PlainEngine.answer
+
+    def taken_over(self: engines.PlainEngine, texts: pa.Array) -> Any:
+        folder = open_folder(config.output.uri)
+        if not folder.exists(f"{LEASE}/000000002.json"):
+            folder.create(f"{LEASE}/000000002.json", b"{}")
+            CommitLog(folder, token=2).fence()
+        return answer(self, texts)
+
+    monkeypatch.setattr(engines.PlainEngine, "answer", taken_over)
+    with pytest.raises(AnotherRun, match="has taken over this dataset") as stopped:
+        run(config)
+    assert stopped.value.exit_code == 4 and read_manifest(open_folder(config.output.uri)) is None
+    open_folder(config.output.uri).create(f"{LEASE}/000000002.released.json", b"{}")
+    assert run(config).rows_out == ROWS

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from embermill.jobs.dataset.commits import COMMITS, CommitLog, pending
 from embermill.jobs.dataset.receipt_table import sum_lengths, sum_receipts, to_receipts, to_table
-from embermill.jobs.errors import DataError, Interrupted
+from embermill.jobs.errors import AnotherRun, DataError
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.storage import AlreadyExists, open_folder
 from embermill.jobs.token_lengths import merge_lengths
@@ -114,9 +114,34 @@ def test_another_driver_is_noticed(tmp_path: Path) -> None:
     folder = open_folder(str(tmp_path))
     one, other = CommitLog(folder), CommitLog(folder)
     one.append([receipt()])
-    with pytest.raises(Interrupted, match="two runs are at this dataset"):
+    with pytest.raises(AnotherRun, match="which has taken over this dataset"):
         other.append([receipt(1)])
     assert CommitLog(folder).committed == {(0, 0)}
+
+
+def test_a_holder_that_was_taken_over_commits_no_more(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    old = CommitLog(folder, token=1)
+    old.append([receipt(0)])
+    new = CommitLog(folder, token=2)
+    new.fence()
+    with pytest.raises(AnotherRun, match=r"000000002\.parquet was written by another run"):
+        old.append([receipt(1)])
+    new.append([receipt(2)])
+    assert CommitLog(folder).committed == {(0, 0), (2, 0)}
+
+
+def test_a_commit_of_an_earlier_holder_that_comes_late_counts(tmp_path: Path) -> None:
+    """A put that was delayed on its way, or a listing that lags behind."""
+    folder = open_folder(str(tmp_path))
+    old, new = CommitLog(folder, token=1), CommitLog(folder, token=2)
+    old.append([receipt(0)])
+    new.fence()
+    assert new.committed == {(0, 0)}, "the number was taken: it is read, and the next one is the fence"
+    late = CommitLog(folder, token=3)
+    new.append([receipt(1)])
+    assert late.append([receipt(1), receipt(2)]) == [receipt(2)], "what the late one says is not committed twice"
+    assert CommitLog(folder).committed == {(0, 0), (1, 0), (2, 0)}
 
 
 def test_a_commit_whose_answer_was_lost_is_ours(tmp_path: Path) -> None:
