@@ -1,4 +1,4 @@
-"""A model folder's configuration, frozen: config.json, modules.json and the folders that it names.
+"""A model folder's configuration, frozen: modules.json and the folders that it names; config.json is read by the family (encoder/models).
 
 Two layouts are read: sentence-transformers' (modules.json: a Transformer, a Pooling, then Dense and Normalize modules) and a plain
 Hugging Face folder, which means mean pooling and no normalisation, as sentence-transformers itself takes it.
@@ -13,14 +13,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from embermill.encoder.errors import ModelConfigError
+from embermill.encoder.models import read_family_config
+from embermill.encoder.models.family import FamilyConfig
 
-ARCHITECTURES = {"bert": "bert"}
-"""The model_type values of config.json that we run -> their modules in embermill.encoder.models."""
-
-POOLING_KINDS = ("cls", "mean", "max", "last")
+POOLING_KINDS = ("cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens")
 
 # sentence-transformers' names for the ways of pooling, in the spelling of 6.x and in the older one of a boolean each.
-_POOLING_MODES = {"cls": "cls", "mean": "mean", "max": "max", "lasttoken": "last"}
+_POOLING_MODES = {
+    "cls": "cls",
+    "mean": "mean",
+    "max": "max",
+    "lasttoken": "last",
+    "weightedmean": "weightedmean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+}
 _POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -29,41 +35,18 @@ _POOLING_FLAGS = {
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "pooling_mode_weightedmean_tokens": "weightedmean",
 }
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "gelu_new": "gelu_new",
-    "gelu_fast": "gelu_new",
-    "gelu_pytorch_tanh": "gelu_new",
-    "relu": "relu",
+_DENSE_ACTIVATIONS = {
+    "torch.nn.modules.activation.Tanh": "tanh",
+    "torch.nn.modules.activation.ReLU": "relu",
+    "torch.nn.modules.activation.GELU": "gelu",
+    "torch.nn.modules.linear.Identity": None,
 }
-_DENSE_ACTIVATIONS = {"torch.nn.modules.activation.Tanh": "tanh", "torch.nn.modules.linear.Identity": None}
-_EXPECTED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False, "quantization_config": None}
 # Of the Transformer module's own settings: these change nothing at inference here, whatever they say.
 _HARMLESS_TRANSFORMER_KEYS = {"max_seq_length", "do_lower_case", "unpad_inputs", "query_length", "document_length"}
 
 
-class TransformerConfig(NamedTuple):
-    """config.json of an encoder-only transformer, in the field's own names. Sizes are counts; `activation` is ops' spelling."""
-
-    model_type: str
-    hidden_size: int
-    num_layers: int
-    num_heads: int
-    intermediate_size: int
-    vocab_size: int
-    type_vocab_size: int
-    max_position_embeddings: int
-    activation: str
-    layer_norm_eps: float
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_heads
-
-
 class DenseConfig(NamedTuple):
-    """A Dense module: folder (holding its weights), widths, bias, activation ("tanh" or None)."""
+    """A Dense module: folder (holding its weights), widths, bias, activation ("tanh", "relu", "gelu" or None)."""
 
     folder: Path
     in_features: int
@@ -79,7 +62,7 @@ class Normalize(NamedTuple):
 class ModelConfig(NamedTuple):
     """Everything that a model folder says about itself. `head`: what follows pooling, in order, the last normalisation included."""
 
-    transformer: TransformerConfig
+    transformer: FamilyConfig
     transformer_folder: Path  # holds config.json, the tokenizer and the weights
     pooling: str
     include_prompt: bool  # False: the prompt's tokens are left out of pooling
@@ -159,50 +142,11 @@ def _stays_inside(path: str) -> bool:
     return not Path(path).is_absolute() and ".." not in Path(path).parts
 
 
-def _read_transformer(folder: Path) -> TransformerConfig:
+def _read_transformer(folder: Path) -> FamilyConfig:
     file = folder / "config.json"
     if not file.is_file():
         raise ModelConfigError(f"{file}: not there; a model folder holds config.json, the weights and, for text, a tokenizer.")
-    raw = _read_object(file)
-    model_type = _model_type(raw, file)
-    for key, expected in _EXPECTED.items():
-        if raw.get(key, expected) not in (expected, None):
-            raise ModelConfigError(f"{file}: {key} {raw[key]!r} is not supported; expected {expected!r}.")
-    if raw.get("auto_map"):
-        raise ModelConfigError(f"{file}: auto_map asks for Python code of the model's own ({', '.join(map(str, raw['auto_map']))}), which is never run.")
-    activation = raw.get("hidden_act", "gelu")
-    if activation not in _ACTIVATIONS:
-        raise ModelConfigError(f"{file}: hidden_act {activation!r} is not supported; supported are {', '.join(sorted(_ACTIVATIONS))}.")
-    eps = raw.get("layer_norm_eps", 1e-12)
-    if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 <= eps < 1:
-        raise ModelConfigError(f"{file}: layer_norm_eps: expected a number from 0 to 1, got {eps!r}.")
-    config = TransformerConfig(
-        model_type=model_type,
-        hidden_size=_positive(raw, "hidden_size", file),
-        num_layers=_positive(raw, "num_hidden_layers", file),
-        num_heads=_positive(raw, "num_attention_heads", file),
-        intermediate_size=_positive(raw, "intermediate_size", file),
-        vocab_size=_positive(raw, "vocab_size", file),
-        type_vocab_size=_positive({"type_vocab_size": 2} | raw, "type_vocab_size", file),
-        max_position_embeddings=_positive(raw, "max_position_embeddings", file),
-        activation=_ACTIVATIONS[activation],
-        layer_norm_eps=float(eps),
-    )
-    if config.hidden_size % config.num_heads:
-        raise ModelConfigError(f"{file}: hidden_size {config.hidden_size} is not a multiple of num_attention_heads {config.num_heads}.")
-    return config
-
-
-def _model_type(raw: Mapping[str, Any], file: Path) -> str:
-    """config.json's model_type, once it is sure that we run it; files of 2019 have only `architectures`, or neither and a BERT's keys."""
-    kind = raw.get("model_type")
-    if kind is None and all(str(name).startswith("Bert") for name in raw.get("architectures") or ["Bert"]):
-        kind = "bert"
-    if not isinstance(kind, str):
-        raise ModelConfigError(f"{file}: expected a model_type, got {kind!r} with architectures {raw.get('architectures')!r}.")
-    if kind not in ARCHITECTURES:
-        raise ModelConfigError(f"{file}: model_type {kind!r} is not supported; supported are {', '.join(sorted(ARCHITECTURES))}.")
-    return kind
+    return read_family_config(_read_object(file), file)
 
 
 def _read_sentence_bert_config(folder: Path) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from embermill.encoder.sources import LocalModel, fetch_model, files_digest
 from embermill.encoder.text.tokenizer import Tokenizer, tokenizer_files, tokenizer_limit, truncation_side
 from embermill.encoder.weights import MOVE_OTHERS, find_weights, weight_files
 
+ANY_LENGTH = 2**31 - 1
+"""Tokens of the longest document of a model without positions."""
+
 
 @dataclass(frozen=True)
 class ModelDescription:
@@ -44,7 +47,7 @@ class ModelDescription:
     @property
     def position_limit(self) -> int:
         """Tokens of the longest document that the model can take at all."""
-        return self.config.transformer.max_position_embeddings
+        return position_limit(self.config)
 
     @property
     def head(self) -> tuple[DenseConfig | Normalize, ...]:
@@ -91,7 +94,7 @@ class ModelDescription:
     def _settings(self) -> dict[str, object]:
         """What config.json and its like say beside the keys that the fingerprint names one by one."""
         head = [(module.in_features, module.out_features, module.bias, module.activation) if isinstance(module, DenseConfig) else "l2" for module in self.head]
-        return self.config.transformer._asdict() | {
+        return self.config.transformer.fingerprint() | {
             "head": head,
             "lowercase": self.config.lowercase,
             "truncation_side": truncation_side(self.config.transformer_folder),
@@ -144,6 +147,12 @@ def _require_type(name: str, value: object, kind: type, expected: str) -> None:
         raise ModelConfigError(f"{name}={value!r}: expected {expected}, or None for the model's own, got {type(value).__name__}.")
 
 
+def position_limit(config: ModelConfig) -> int:
+    """Tokens of the longest document that the model can take at all."""
+    limit = config.transformer.position_limit
+    return ANY_LENGTH if limit is None else limit
+
+
 def _resolve_prompt(prompt: str | None, config: ModelConfig) -> str:
     if prompt is None:
         return config.prompts[config.default_prompt_name] if config.default_prompt_name is not None else ""
@@ -152,7 +161,7 @@ def _resolve_prompt(prompt: str | None, config: ModelConfig) -> str:
 
 def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:
     """sentence-transformers' limit: max_seq_length, else the smaller of the tokenizer's and the model's; or `wanted`, up to the model's."""
-    folder, positions = config.transformer_folder, config.transformer.max_position_embeddings
+    folder, positions = config.transformer_folder, position_limit(config)
     if wanted is not None:
         if not 1 <= wanted <= positions:
             raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens, special ones included; expected up to that.")

@@ -16,7 +16,7 @@ from embermill.encoder.backends import get_ops
 from embermill.encoder.description import ModelDescription, describe
 from embermill.encoder.device import Device, choose_device, resolve_precision, usable_threads
 from embermill.encoder.errors import DeviceError
-from embermill.encoder.models import get_architecture
+from embermill.encoder.models import family_of
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.parameters import open_parameters
 from embermill.encoder.pipeline.busy_clock import BusyClock
@@ -179,7 +179,7 @@ def _plan_forward(description: ModelDescription, ops: Ops) -> Any:
     """Weights -> planned layers: packed batch to embeddings [B, E]."""
     config = description.config.transformer
     with open_parameters(description) as parameters:
-        model = get_architecture(config.model_type).build(config, parameters, ops)
+        model = family_of(config.model_type).build(config, parameters, ops)
     head = plan_head(ops, description.pooling, description.head, dimensions=description.truncated_to, normalize=description.normalize)
 
     def forward(batch: DeviceBatch) -> Activations:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embermill.encoder.config import DenseConfig
 from embermill.encoder.description import ModelDescription
-from embermill.encoder.models import get_architecture
+from embermill.encoder.models import family_of
 from embermill.encoder.weights import MOVE_OTHERS, find_weights, open_weights
 from embermill.encoder.weights.loader import NameTable, Parameters, match_parameters
 
@@ -35,7 +35,7 @@ def open_parameters(description: ModelDescription) -> Iterator[Parameters]:
     config = description.config.transformer
     source = open_weights(description.weights_file)
     try:
-        yield match_parameters(source, get_architecture(config.model_type).name_table(config))
+        yield match_parameters(source, family_of(config.model_type).name_table(config))
     finally:
         source.close()
 

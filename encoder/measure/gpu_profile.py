@@ -12,10 +12,11 @@ import cupy as cp
 import numpy as np
 
 from embermill.encoder.backends.cuda.ops import CudaOps
-from embermill.encoder.config import TransformerConfig
 from embermill.encoder.description import ModelDescription
 from embermill.encoder.device import Device
 from embermill.encoder.encoder import _plan_forward
+from embermill.encoder.errors import ModelConfigError
+from embermill.encoder.models.bert import BertConfig
 from embermill.encoder.pipeline.batching import pack
 
 CHAIN_ROWS = 65536
@@ -50,8 +51,8 @@ class TimedOps(CudaOps):
 
         return timed
 
-    def embed(self, *arguments: Any) -> Any:
-        return self._timed("embed", super().embed(*arguments))
+    def embed(self, *arguments: Any, **options: Any) -> Any:
+        return self._timed("embed", super().embed(*arguments, **options))
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Any:
         return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} {activation or ''}".strip(), super().linear(weight, bias, activation))
@@ -62,8 +63,8 @@ class TimedOps(CudaOps):
     def add_layer_norm(self, *arguments: Any) -> Any:
         return self._timed("layer_norm", super().add_layer_norm(*arguments))
 
-    def attention(self, num_heads: int, head_dim: int) -> Any:
-        return self._timed("attention", super().attention(num_heads, head_dim))
+    def attention(self, num_heads: int, head_dim: int, **positions: Any) -> Any:
+        return self._timed("attention", super().attention(num_heads, head_dim, **positions))
 
     def segment_pool(self, kind: str) -> Any:
         return self._timed("pool", super().segment_pool(kind))
@@ -75,7 +76,10 @@ class ShapeProfile:
     def __init__(self, description: ModelDescription, device: Device, precision: str) -> None:
         self.ops = TimedOps(device, precision)
         self.forward = _plan_forward(description, self.ops)
-        self.chain_tokens_per_s = chain_tokens_per_s(description.config.transformer, device, precision)
+        config = description.config.transformer
+        if not isinstance(config, BertConfig):
+            raise ModelConfigError(f"the profile of a model's products is for BERT, got model_type {config.model_type!r}.")
+        self.chain_tokens_per_s = chain_tokens_per_s(config, device, precision)
 
     def families(self, ids: np.ndarray, offsets: np.ndarray) -> Families:
         return measure_families(self.ops, self.forward, ids, offsets)
@@ -101,7 +105,7 @@ def measure_families(ops: TimedOps, forward: Callable[[Any], Any], ids: np.ndarr
     return Families(rows, {family: float(np.median(ms[1:])) * 1e6 / rows for family, ms in seen.items()})
 
 
-def chain_tokens_per_s(config: TransformerConfig, device: Device, precision: str, seed: int = 0) -> float:
+def chain_tokens_per_s(config: BertConfig, device: Device, precision: str, seed: int = 0) -> float:
     """Tokens/s of the products of all layers alone, bias and residual in their epilogues, in one captured graph, sustained: nothing that runs them is faster.
 
     Weights have a deviation of 0.05 and activations are of unit size: power, and so speed, depends on the data.

@@ -1,34 +1,46 @@
-"""The architectures that we run, each in a module that is imported when a model of it is opened.
+"""The families of models that we run, each in a module that is imported when a model of it is opened.
 
-To add one: a module here with name_table() and build(), and a line in encoder/config.py's ARCHITECTURES, which refuses all others when config.json is read.
+To add one: a module here that offers what family.py says (let it read like its paper), and a line in FAMILIES for each model_type of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Protocol
+from pathlib import Path
+from typing import Any
 
-from embermill.encoder.config import ARCHITECTURES, TransformerConfig
-from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
-from embermill.encoder.weights.loader import NameTable, Parameters
+from embermill.encoder.models.config_file import ConfigFile
+from embermill.encoder.models.family import Family, FamilyConfig
+from embermill.encoder.models.refusals import REFUSALS
 
-Forward = Callable[[DeviceBatch], Activations]
-
-
-class Architecture(Protocol):
-    """What a model's module offers."""
-
-    def name_table(self, config: TransformerConfig) -> NameTable:
-        """The parameters that a weight file must hold."""
-        ...
-
-    def build(self, config: TransformerConfig, parameters: Parameters, ops: Ops) -> Forward:
-        """Plan the forward pass: packed batch to hidden states [T, E]."""
-        ...
+FAMILIES = {
+    "bert": "bert",
+}
+"""model_type of a config.json -> module."""
 
 
-def get_architecture(model_type: str) -> Architecture:
-    """The module for a model_type of embermill.encoder.config.ARCHITECTURES."""
-    module: Architecture = import_module(f"embermill.encoder.models.{ARCHITECTURES[model_type]}")
+def family_of(model_type: str) -> Family:
+    """The module for a model_type of FAMILIES."""
+    module: Family = import_module(f"embermill.encoder.models.{FAMILIES[model_type]}")
     return module
+
+
+def read_family_config(values: Mapping[str, Any], path: Path) -> FamilyConfig:
+    """A config.json as its family reads it. Raises ModelConfigError for a model_type that we do not run, with the reason, and for what its family refuses."""
+    file = ConfigFile(values, path)
+    config: FamilyConfig = family_of(_model_type(file)).read_config(file)
+    return config
+
+
+def _model_type(file: ConfigFile) -> str:
+    """config.json's model_type, once it is sure that we run it; files of 2019 have only `architectures`, or neither and a BERT's keys."""
+    kind = file.get("model_type")
+    if kind is None and all(str(name).startswith("Bert") for name in file.get("architectures") or ["Bert"]):
+        kind = "bert"
+    if not isinstance(kind, str):
+        raise file.refuse(f"expected a model_type, got {kind!r} with architectures {file.get('architectures')!r}.")
+    if kind not in FAMILIES:
+        reason = f": {REFUSALS[kind]}" if kind in REFUSALS else ""
+        raise file.refuse(f"model_type {kind!r} is not supported{reason}; supported are {', '.join(sorted(FAMILIES))}.")
+    return kind

@@ -1,29 +1,51 @@
-"""What encoder-only transformers share: parameters by name, gathered into the layers that the ops plan."""
+"""The planned parts of which a model's forward pass is made. Each is planned from what it is described by (ops/blocks.py) and reads like its equation.
+
+Their parameters are read by name: `linear`, `norm` and `merged` make descriptions of them.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
-from embermill.encoder.config import TransformerConfig
-from embermill.encoder.ops.base import LayerShape, LayerWeights, MergedWeight
+from embermill.encoder.ops.base import Activations, Block, DeviceBatch, Linear, Ops
+from embermill.encoder.ops.blocks import AttentionWeights, GatedMLPWeights, LinearWeights, MergedWeight, MLPWeights, NormWeights, PostNormBlock, PreNormBlock
 from embermill.encoder.weights.loader import Parameters
 
-
-def layer_shape(config: TransformerConfig) -> LayerShape:
-    return LayerShape(config.num_heads, config.head_dim, config.activation, config.layer_norm_eps)
-
+T = TypeVar("T")
 
 READ_AHEAD = 2
+MERGE_BYTES = 4 << 20
+"""Up to here weights are merged at once: the copy costs little and one wide product is a little faster than several. Above, who needs it merges."""
 
 
-def read_layers(read: Callable[[int], LayerWeights], count: int) -> Iterator[LayerWeights]:
+def linear(parameters: Parameters, name: str, activation: str | None = None) -> LinearWeights:
+    """`name`.weight [out, in] and, where the model has one, `name`.bias [out]."""
+    return LinearWeights(parameters[f"{name}.weight"], parameters.get(f"{name}.bias"), activation)
+
+
+def norm(parameters: Parameters, name: str, eps: float) -> NormWeights:
+    """`name`.weight [E] and, where the model has one, `name`.bias [E]."""
+    return NormWeights(parameters[f"{name}.weight"], parameters.get(f"{name}.bias"), eps)
+
+
+def merged(parameters: Parameters, names: Sequence[str]) -> LinearWeights:
+    """Several products of the same input as one: [sum of outs, in], in the layout of its parts, and [sum of outs]."""
+    parts = [linear(parameters, name) for name in names]
+    weight = MergedWeight(tuple(np.asarray(part.weight) for part in parts))
+    biases = [part.bias for part in parts if part.bias is not None]
+    small = sum(part.nbytes for part in weight.parts) <= MERGE_BYTES
+    return LinearWeights(np.asarray(weight) if small else weight, np.concatenate(biases) if biases else None)
+
+
+def read_ahead(read: Callable[[int], T], count: int) -> Iterator[T]:
     """Layers 0 to count - 1, the next two being read while one is planned: merging and converting copy memory, which two threads do faster than one."""
     with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="encoder-load") as pool:
-        reading: deque[Future[LayerWeights]] = deque()
+        reading: deque[Future[T]] = deque()
         for layer in range(count):
             reading.append(pool.submit(read, layer))
             if len(reading) > READ_AHEAD:
@@ -32,17 +54,102 @@ def read_layers(read: Callable[[int], LayerWeights], count: int) -> Iterator[Lay
             yield reading.popleft().result()
 
 
-def weight_and_bias(parameters: Parameters, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """[out, in] and [out] of a product, or gamma and beta of a LayerNorm."""
-    return parameters[f"{name}.weight"], parameters[f"{name}.bias"]
+def plan_linear(ops: Ops, weights: LinearWeights) -> Linear:
+    """x [T, K] to activation(x @ weight.T + bias) [T, N]."""
+    return ops.linear(np.asarray(weights.weight), weights.bias, weights.activation)
 
 
-MERGE_BYTES = 4 << 20
-"""Up to here weights are merged at once: the copy costs little and one wide product is a little faster than several. Above, who needs it merges."""
+def plan_linear_norm(ops: Ops, weights: LinearWeights, norm: NormWeights) -> Callable[[Activations, Activations], Activations]:
+    """(x [T, K], residual [T, E]) to LayerNorm(x @ weight.T + bias + residual)."""
+    return ops.linear_norm(np.asarray(weights.weight), weights.bias, *norm)
 
 
-def merged(parameters: Parameters, names: tuple[str, ...]) -> tuple[np.ndarray | MergedWeight, np.ndarray]:
-    """Several products of the same input as one: [sum of outs, in], in the layout of its parts, and [sum of outs]."""
-    weights, biases = zip(*(weight_and_bias(parameters, name) for name in names), strict=True)
-    weight = MergedWeight(weights)
-    return np.asarray(weight) if sum(part.nbytes for part in weights) <= MERGE_BYTES else weight, np.concatenate(biases)
+class Attention:
+    """softmax(q k^T / sqrt(D)) v inside each document, [T, E] to [T, E], without the product that follows."""
+
+    def __init__(self, ops: Ops, weights: AttentionWeights) -> None:
+        self.qkv = plan_linear(ops, weights.qkv)
+        self.attend = ops.attention(weights.num_heads, weights.head_dim, rotary=weights.rotary, window=weights.window, bias=weights.bias)
+
+    def __call__(self, x: Activations, batch: DeviceBatch) -> Activations:
+        return self.attend(self.qkv(x), batch)
+
+
+class MLP:
+    """activation(W x + b): [T, E] to [T, F], without the product that follows."""
+
+    def __init__(self, ops: Ops, weights: MLPWeights) -> None:
+        self.up = plan_linear(ops, weights.up)
+
+    def __call__(self, x: Activations) -> Activations:
+        return self.up(x)
+
+
+class GatedMLP:
+    """activation(W_gate x) * W_up x: [T, E] to [T, F], without the product that follows."""
+
+    def __init__(self, ops: Ops, weights: GatedMLPWeights) -> None:
+        gate, up = weights.gate, weights.up
+        self.gated = ops.glu(np.asarray(gate.weight), np.asarray(up.weight), gate.bias, up.bias, gate.activation or "silu")
+
+    def __call__(self, x: Activations) -> Activations:
+        return self.gated(x)
+
+
+def plan_mlp(ops: Ops, weights: MLPWeights | GatedMLPWeights) -> MLP | GatedMLP:
+    return GatedMLP(ops, weights) if isinstance(weights, GatedMLPWeights) else MLP(ops, weights)
+
+
+class PostNormLayer:
+    """x = LayerNorm(x + W_o attention(x)); x = LayerNorm(x + W_down mlp(x))."""
+
+    def __init__(self, ops: Ops, block: PostNormBlock) -> None:
+        self.attention = Attention(ops, block.attention)
+        self.add_attention = plan_linear_norm(ops, block.attention.output, block.attention_norm)
+        self.mlp = plan_mlp(ops, block.mlp)
+        self.add_mlp = plan_linear_norm(ops, block.mlp.down, block.mlp_norm)
+
+    def __call__(self, x: Activations, batch: DeviceBatch) -> Activations:
+        x = self.add_attention(self.attention(x, batch), x)
+        return self.add_mlp(self.mlp(x), x)
+
+
+def plan_block(ops: Ops, block: PostNormBlock) -> Block:
+    """A whole layer, (x [T, E], batch) to [T, E]: as one where the backend recognises it, else from its parts."""
+    return ops.recognize(block) or PostNormLayer(ops, block)
+
+
+class PreNormLayers:
+    """x = x + W_o attention(LayerNorm(x)); x = x + W_down mlp(LayerNorm(x)), layer after layer, and a last LayerNorm.
+
+    Each sum is made together with the LayerNorm that comes next. The first block has no attention_norm: the embeddings are normalised already.
+    """
+
+    def __init__(self, ops: Ops, blocks: Iterable[PreNormBlock], final_norm: NormWeights) -> None:
+        self.layers: list[PreNormLayer] = []
+        self.norms: list[Callable[[Activations, Activations], tuple[Activations, Activations]]] = []
+        for block in blocks:
+            if self.layers:
+                assert block.attention_norm is not None, "only the first layer's attention goes without a LayerNorm"
+                self.norms.append(ops.sum_and_layer_norm(*block.attention_norm))
+            self.layers.append(PreNormLayer(ops, block))
+        self.final_norm = ops.add_layer_norm(*final_norm)
+
+    def __call__(self, x: Activations, batch: DeviceBatch) -> Activations:
+        normed = x
+        for layer, next_norm in zip(self.layers, [*self.norms, None], strict=True):
+            x, normed = layer.mlp_norm(layer.output(layer.attention(normed, batch)), x)
+            change = layer.down(layer.mlp(normed))
+            if next_norm is None:
+                return self.final_norm(change, x)
+            x, normed = next_norm(change, x)
+        return normed
+
+
+class PreNormLayer:
+    """The planned parts of a pre-norm layer; PreNormLayers joins them."""
+
+    def __init__(self, ops: Ops, block: PreNormBlock) -> None:
+        self.attention, self.output = Attention(ops, block.attention), plan_linear(ops, block.attention.output)
+        self.mlp_norm = ops.sum_and_layer_norm(*block.mlp_norm)
+        self.mlp, self.down = plan_mlp(ops, block.mlp), plan_linear(ops, block.mlp.down)

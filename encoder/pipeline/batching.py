@@ -22,6 +22,7 @@ class PackedBatch(NamedTuple):
 
     input_ids: [T] int32. position_ids: [T] int32. cu_seqlens: [B+1] int32, row at which each document starts, then T.
     lengths: [B] int32, tokens of each document. order: [B] int64, where each document stood in the caller's input.
+    prompt_tokens: as many at the start of each document are left out of pooling.
     On a GPU lengths == diff(cu_seqlens). On a CPU a document starts at `place_in_block` of its own length, cu_seqlens[0] need not be 0, and
     the rows between documents are filler (id 0, position 0) that no attention, pooling or count sees; T is a multiple of `row_block`.
     """
@@ -31,6 +32,7 @@ class PackedBatch(NamedTuple):
     cu_seqlens: np.ndarray
     lengths: np.ndarray
     order: np.ndarray
+    prompt_tokens: int = 0
 
     @property
     def num_sequences(self) -> int:

@@ -39,6 +39,10 @@ class Parameters:
     def __getitem__(self, name: str) -> np.ndarray:
         return as_float32(self._source.read(self._names[name]))
 
+    def get(self, name: str) -> np.ndarray | None:
+        """The parameter, or None where this model has none of that name."""
+        return self[name] if name in self._names else None
+
     def __contains__(self, name: str) -> bool:
         return name in self._names
 

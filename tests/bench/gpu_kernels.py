@@ -97,8 +97,8 @@ def attention(ops: CudaOps, model: str, tokens: int) -> None:
     e, heads = SHAPES[model]["hidden_size"], SHAPES[model]["num_attention_heads"]
     dim = e // heads
     attends = {
-        "wgmma": ops._tensor_attention(AttentionPlan("wgmma", 640, 4, 2), heads, dim),
-        "mma": ops._tensor_attention(AttentionPlan("mma", 128), heads, dim),
+        "wgmma": ops._tensor_attention(AttentionPlan("sm90", "wgmma", 640, 4, 2), heads, dim),
+        "mma": ops._tensor_attention(AttentionPlan("sm80", "mma", 128), heads, dim),
     }
     qkv = unit_normal(ops, tokens, 3 * e)
     runs, flops, rows = {}, {}, {}

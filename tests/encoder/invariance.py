@@ -11,7 +11,9 @@ import numpy as np
 
 from embermill.encoder.backends.cpu.ops import NumpyOps
 from embermill.encoder.backends.cpu.threads import blas_name
-from embermill.encoder.ops.base import LayerShape, LayerWeights, Program
+from embermill.encoder.models.layers import plan_block
+from embermill.encoder.ops.base import Program
+from embermill.encoder.ops.blocks import AttentionWeights, LinearWeights, MLPWeights, NormWeights, PostNormBlock
 from embermill.encoder.pipeline.batching import PackedBatch, pack
 
 VOCABULARY = 211
@@ -25,8 +27,9 @@ class Model:
         self.ops = ops
         self.random = np.random.default_rng(num_heads)
         hidden_size = num_heads * head_dim
-        embed = ops.embed(self.matrix(VOCABULARY, hidden_size), self.matrix(512, hidden_size), self.vector(hidden_size), *self.norm(hidden_size), 1e-12)
-        layers = [ops.layer(self.layer(hidden_size, intermediate_size), LayerShape(num_heads, head_dim, "gelu", 1e-12)) for _ in range(2)]
+        tables = self.matrix(VOCABULARY, hidden_size), self.matrix(512, hidden_size), self.vector(hidden_size)
+        embed = ops.embed(*tables, self.norm(hidden_size))
+        layers = [plan_block(ops, self.block(num_heads, head_dim, intermediate_size)) for _ in range(2)]
         pools = [ops.segment_pool(kind) for kind in ("cls", "mean", "max", "last")]
         dense = ops.dense(self.matrix(50, hidden_size), self.vector(50), "tanh")
 
@@ -44,14 +47,16 @@ class Model:
     def vector(self, size: int) -> np.ndarray:
         return self.random.standard_normal(size, dtype=np.float32)
 
-    def norm(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        return 1 + self.vector(size) * np.float32(0.2), self.vector(size)
+    def norm(self, size: int) -> NormWeights:
+        return NormWeights(1 + self.vector(size) * np.float32(0.2), self.vector(size), 1e-12)
 
-    def layer(self, e: int, f: int) -> LayerWeights:
-        return LayerWeights(
-            self.matrix(3 * e, e), self.vector(3 * e), self.matrix(e, e), self.vector(e), self.norm(e),
-            self.matrix(f, e), self.vector(f), self.matrix(e, f), self.vector(e), self.norm(e),
-        )  # fmt: skip
+    def linear(self, rows: int, columns: int, activation: str | None = None) -> LinearWeights:
+        return LinearWeights(self.matrix(rows, columns), self.vector(rows), activation)
+
+    def block(self, num_heads: int, head_dim: int, f: int) -> PostNormBlock:
+        e = num_heads * head_dim
+        attention = AttentionWeights(self.linear(3 * e, e), self.linear(e, e), num_heads, head_dim)
+        return PostNormBlock(attention, self.norm(e), MLPWeights(self.linear(f, e, "gelu"), self.linear(e, f)), self.norm(e))
 
 
 def vectors(program: Program, batches: Iterable[PackedBatch], count: int) -> list[bytes]:

@@ -59,6 +59,6 @@ def test_every_spelling_of_the_same_weights_gives_the_same_bits(tmp_path: Path) 
 
 def test_an_unknown_architecture_names_those_that_there_are(tmp_path: Path) -> None:
     TinyBert().write(tmp_path)
-    write_json(tmp_path / "config.json", TinyBert().config() | {"model_type": "roberta"})
-    with pytest.raises(ModelConfigError, match="'roberta' is not supported; supported are bert"):
+    write_json(tmp_path / "config.json", TinyBert().config() | {"model_type": "layoutlm"})
+    with pytest.raises(ModelConfigError, match="'layoutlm' is not supported; supported are bert"):
         Encoder.from_pretrained(str(tmp_path), device="cpu")

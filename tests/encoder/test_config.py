@@ -9,6 +9,7 @@ import pytest
 
 from embermill.encoder.config import DenseConfig, Normalize, read_model_config
 from embermill.encoder.errors import ModelConfigError
+from embermill.encoder.models.bert import BertConfig
 from tests.encoder.tiny_bert import TinyBert, write_json, write_sentence_transformers
 
 TANH = "torch.nn.modules.activation.Tanh"
@@ -23,6 +24,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_plain_folder_means_mean_pooling_and_no_norm(folder: Path) -> None:
     config = read_model_config(folder)
     assert (config.pooling, config.head, config.normalizes, config.max_seq_length, config.dimension) == ("mean", (), False, None, 30)
+    assert isinstance(config.transformer, BertConfig)
     assert (config.transformer.head_dim, config.transformer.activation, config.transformer.layer_norm_eps) == (10, "gelu", 1e-12)
 
 
@@ -48,6 +50,7 @@ def test_the_transformer_may_have_a_folder_of_its_own(folder: Path) -> None:
     modules = [("0_Transformer", "Transformer"), ("1_Pooling", "Pooling"), ("", "Dropout")]
     write_json(folder / "modules.json", [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in modules])
     config = read_model_config(folder)
+    assert isinstance(config.transformer, BertConfig)
     assert config.transformer_folder == folder / "0_Transformer" and config.transformer.num_layers == 5 and config.head == ()
 
 
@@ -62,8 +65,8 @@ CONFIG_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "size that is no number": ({"vocab_size": "many"}, "vocab_size: expected a positive whole number, got 'many'"),
     "epsilon out of range": ({"layer_norm_eps": -1}, "layer_norm_eps: expected a number from 0 to 1"),
     "an encoder-decoder, which has none of our keys": (dict.fromkeys(("hidden_size", "num_hidden_layers")) | {"model_type": "t5"}, "model_type 't5' is not"),
-    "a decoder of another family": ({"model_type": "llama", "hidden_act": "silu"}, "model_type 'llama' is not supported; supported are bert"),
-    "an encoder with a BERT's keys": ({"model_type": "xlm-roberta"}, "model_type 'xlm-roberta' is not supported; supported are bert"),
+    "a decoder of another family": ({"model_type": "llama", "hidden_act": "silu"}, "model_type 'llama' is not supported: it is a decoder"),
+    "an encoder with a BERT's keys": ({"model_type": "layoutlm"}, "model_type 'layoutlm' is not supported; supported are bert"),
     "no type": ({"model_type": None, "architectures": ["LlamaModel"]}, "expected a model_type"),
 }
 
@@ -90,7 +93,7 @@ FOLDER_FAULTS: dict[str, tuple[str, Any, str]] = {
     "a path that leaves the folder": ("modules.json", [{"path": "../x", "type": "sentence_transformers.models.Pooling"}], "a path inside the model's folder"),
     "no pooling": ("modules.json", [{"path": "", "type": "sentence_transformers.models.Transformer"}], "expected a Transformer, then a Pooling"),
     "two ways of pooling": ("1_Pooling/config.json", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, r"pooling mode cls \+ mean is not"),
-    "another way of pooling": ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "pooling mode weightedmean is not supported"),
+    "another way of pooling": ("1_Pooling/config.json", {"pooling_mode": "attention"}, "pooling mode attention is not supported"),
     "one that does not exist yet": ("1_Pooling/config.json", {"pooling_mode_attention": True}, r"pooling mode mean \+ pooling_mode_attention is not supported"),
     "pooling of other width": ("1_Pooling/config.json", {"word_embedding_dimension": 768}, "pools 768 columns, but the transformer makes 30"),
     "dense of other width": ("2_Dense/config.json", {"in_features": 9, "out_features": 8}, "in_features is 9, but what comes in has 30"),
@@ -116,7 +119,7 @@ def test_faults_of_the_folder(folder: Path, fault: str) -> None:
 
 def test_pooling_given_replaces_even_what_is_not_supported(folder: Path) -> None:
     write_sentence_transformers(folder, 30)
-    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode": "weightedmean"})
+    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode": "attention"})
     assert read_model_config(folder, "cls").pooling == "cls"
     with pytest.raises(ModelConfigError, match="expected one of cls, mean, max, last"):
         read_model_config(folder, "median")

@@ -154,9 +154,9 @@ SOURCES = [
 ]
 
 ARCHITECTURES = [
-    native("config.json: model_type 't5' is not supported; supported are bert", config={"model_type": "t5", "hidden_size": None, "d_model": 30}),
-    native("config.json: model_type 'xlm-roberta' is not supported; supported are bert", config={"model_type": "xlm-roberta"}),
-    native("config.json: model_type 'llama' is not supported; supported are bert", config={"model_type": "llama", "hidden_act": "silu"}),
+    native("config.json: model_type 't5' is not supported: its attention", config={"model_type": "t5", "hidden_size": None, "d_model": 30}),
+    native("config.json: model_type 'layoutlm' is not supported; supported are bert", config={"model_type": "layoutlm"}),
+    native("config.json: model_type 'llama' is not supported: it is a decoder", config={"model_type": "llama", "hidden_act": "silu"}),
     native("config.json: expected a model_type, got None with architectures ['GPT2Model']", config={"model_type": None, "architectures": ["GPT2Model"]}),
     native("config.json: is_decoder True is not supported", config={"is_decoder": True}),
     native("config.json: position_embedding_type 'relative_key' is not supported", config={"position_embedding_type": "relative_key"}),

@@ -72,6 +72,15 @@ def gelu_new(x: np.ndarray, workspace: Workspace) -> None:
     x *= HALF
 
 
+def silu(x: np.ndarray, workspace: Workspace) -> None:
+    """x / (1 + exp(-x))."""
+    inner = workspace.array("activation size", *x.shape)
+    np.negative(x, out=inner)
+    np.exp(inner, out=inner)
+    inner += ONE
+    np.divide(x, inner, out=x)
+
+
 def relu(x: np.ndarray, workspace: Workspace) -> None:
     np.maximum(x, 0.0, out=x)
 
@@ -80,7 +89,7 @@ def tanh(x: np.ndarray, workspace: Workspace) -> None:
     np.tanh(x, out=x)
 
 
-ACTIVATIONS: dict[str, Activation] = {"gelu": gelu, "gelu_new": gelu_new, "relu": relu, "tanh": tanh}
+ACTIVATIONS: dict[str, Activation] = {"gelu": gelu, "gelu_new": gelu_new, "relu": relu, "silu": silu, "tanh": tanh}
 
 
 def activation_named(name: str | None) -> Activation | None:

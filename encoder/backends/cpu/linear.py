@@ -32,8 +32,11 @@ class NumpyLinear:
     def into(self, y: np.ndarray, x: np.ndarray) -> None:
         """The same into y [T, N]; any rows will do where there is neither bias nor activation, else C-contiguous ones."""
         np.matmul(x, self.weight, out=y)
-        if self.bias is None and self.activate is None:
-            return
+        if self.bias is not None or self.activate is not None:
+            self._finish(y)
+
+    def _finish(self, y: np.ndarray) -> None:
+        """activation(y + bias) in place."""
         with np.errstate(over="ignore"):  # a GELU far out divides by infinity, and means it
             for first in range(0, len(y), self.block_rows):
                 block = y[first : first + self.block_rows]
@@ -41,6 +44,29 @@ class NumpyLinear:
                     block += self.bias[: len(block)]
                 if self.activate is not None:
                     self.activate(block, self.workspace)
+
+
+class NumpyGatedLinear:
+    """activation(x @ gate.T + gate_bias) * (x @ up.T + up_bias)."""
+
+    def __init__(
+        self, gate: np.ndarray, up: np.ndarray, gate_bias: np.ndarray | None, up_bias: np.ndarray | None, activation: str | None, workspace: Workspace
+    ) -> None:
+        self.gate, self.up = NumpyLinear(gate, gate_bias, activation, workspace), NumpyLinear(up, up_bias, None, workspace)
+        self.products, self.workspace, self.columns = (self.gate, self.up), workspace, self.gate.weight.shape[1]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """x: [T, K] to a new array [T, F]."""
+        y = np.empty((len(x), self.columns), np.float32)
+        self.into(y, x)
+        return y
+
+    def into(self, y: np.ndarray, x: np.ndarray) -> None:
+        """The same into y [T, F], C-contiguous."""
+        self.gate.into(y, x)
+        factor = self.workspace.array("gated factor", *y.shape)
+        self.up.into(factor, x)
+        y *= factor
 
 
 def _as_it_lies(weight: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ BLOCK_BYTES = 150_000
 class NumpyLayerNorm:
     """LayerNorm(x + bias + residual). bias: that of the product before it, which is cheaper to add here."""
 
-    def __init__(self, gamma: np.ndarray, beta: np.ndarray, eps: float, bias: np.ndarray | None = None) -> None:
-        self.gamma, self.beta = np.asarray(gamma, np.float32), np.asarray(beta, np.float32)
+    def __init__(self, gamma: np.ndarray, beta: np.ndarray | None, eps: float, bias: np.ndarray | None = None) -> None:
+        self.gamma, self.beta = np.asarray(gamma, np.float32), None if beta is None else np.asarray(beta, np.float32)
         self.bias = None if bias is None else np.asarray(bias, np.float32)
         size = len(self.gamma)
         self.share = np.full(size, 1 / size, np.float32)
@@ -44,4 +44,5 @@ class NumpyLayerNorm:
         np.divide(self.root_size, spread, out=spread)
         y *= spread[:, None]
         y *= self.gamma
-        y += self.beta
+        if self.beta is not None:
+            y += self.beta

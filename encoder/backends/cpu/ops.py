@@ -1,4 +1,4 @@
-"""The specification: every operation of `base.py` in NumPy and float32. Runs anywhere; every faster backend passes the same tests.
+"""The vocabulary in NumPy and float32, blocked so that what is worked on stays in a cache. Runs anywhere.
 
 Fixed arithmetic per document: products are cut into blocks of `row_block` rows (see row_block.py), everything else is computed per row or
 per document, so a document's bits depend neither on its neighbours nor on the number of threads.
@@ -14,13 +14,16 @@ import numpy as np
 from embermill.encoder.backends.cpu.activations import activation_named
 from embermill.encoder.backends.cpu.attention import NumpyAttention
 from embermill.encoder.backends.cpu.layer import NumpyLayer
-from embermill.encoder.backends.cpu.linear import NumpyLinear
+from embermill.encoder.backends.cpu.linear import NumpyGatedLinear, NumpyLinear
 from embermill.encoder.backends.cpu.norm import NumpyLayerNorm
+from embermill.encoder.backends.cpu.pooling import pooling_named
 from embermill.encoder.backends.cpu.row_block import Shape, invariant_block
 from embermill.encoder.backends.cpu.threads import InlineProgram, ThreadedProgram, blas_name, single_threaded_blas
 from embermill.encoder.backends.cpu.workspace import Workspace
-from embermill.encoder.errors import DeviceError, ModelConfigError
-from embermill.encoder.ops.base import LayerShape, LayerWeights, Linear, Ops, Program
+from embermill.encoder.errors import DeviceError
+from embermill.encoder.ops.base import Linear, Ops, Program
+from embermill.encoder.ops.blocks import NormWeights, PostNormBlock
+from embermill.encoder.ops.rotary import Rotary
 from embermill.encoder.pipeline.batching import PackedBatch
 
 log = logging.getLogger(__name__)
@@ -28,7 +31,6 @@ log = logging.getLogger(__name__)
 BATCH_TOKENS = 1536
 """Rows of one packed batch: enough to spread the packing of the weights over, few enough that the activations stay in the L3 cache."""
 SMALLEST_NORM = np.float32(1e-12)
-POOLINGS = ("cls", "mean", "max", "last")
 
 
 def make_ops(precision: str, threads: int) -> NumpyOps:
@@ -56,14 +58,29 @@ class NumpyOps(Ops):
         self._workspace = Workspace()
 
     def embed(
-        self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+        self,
+        word: np.ndarray,
+        position: np.ndarray | None = None,
+        token_type: np.ndarray | None = None,
+        norm: NormWeights | None = None,
+        position_offset: int = 0,
     ) -> Callable[[PackedBatch], np.ndarray]:
         words = _float32(word)
-        places = _float32(position) + _float32(token_type)
-        norm = NumpyLayerNorm(gamma, beta, eps)
+        shift = None if token_type is None else _float32(token_type)
+        places = None if position is None else _float32(position)[position_offset:]
+        if places is not None and shift is not None:
+            places, shift = places + shift, None
+        layer_norm = None if norm is None else NumpyLayerNorm(*norm, shift)
 
         def run(batch: PackedBatch) -> np.ndarray:
-            return norm(words[batch.input_ids], places[batch.position_ids])
+            x: np.ndarray = words[batch.input_ids]
+            added = None if places is None else places[batch.position_ids]
+            if layer_norm is not None:
+                return layer_norm(x, added)
+            for term in (added, shift):
+                if term is not None:
+                    x += term
+            return x
 
         return run
 
@@ -72,36 +89,43 @@ class NumpyOps(Ops):
         self._keep_rows_independent(linear)
         return linear
 
-    def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+    def glu(
+        self, gate: np.ndarray, up: np.ndarray, gate_bias: np.ndarray | None = None, up_bias: np.ndarray | None = None, activation: str = "silu"
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        gated = NumpyGatedLinear(gate, up, gate_bias, up_bias, activation, self._workspace)
+        for product in gated.products:
+            self._keep_rows_independent(product)
+        return gated
+
+    def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray | None, eps: float) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
         return NumpyLayerNorm(gamma, beta, eps)
 
-    def attention(self, num_heads: int, head_dim: int) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
-        return NumpyAttention(num_heads, head_dim, self._workspace)
+    def sum_and_layer_norm(
+        self, gamma: np.ndarray, beta: np.ndarray | None, eps: float
+    ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        norm = NumpyLayerNorm(gamma, beta, eps)
 
-    def layer(self, weights: LayerWeights, shape: LayerShape) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
-        layer = NumpyLayer(weights, shape, self._workspace)
+        def run(x: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            x += residual
+            return x, norm(x)
+
+        return run
+
+    def attention(
+        self, num_heads: int, head_dim: int, *, rotary: Rotary | None = None, window: int | None = None, bias: np.ndarray | None = None
+    ) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
+        return NumpyAttention(num_heads, head_dim, self._workspace, rotary=rotary, window=window, bias=bias)
+
+    def recognize(self, block: object) -> Callable[[np.ndarray, PackedBatch], np.ndarray] | None:
+        if not isinstance(block, PostNormBlock):
+            return None
+        layer = NumpyLayer(block, self._workspace)
         for product in layer.products:
             self._keep_rows_independent(product)
         return layer
 
     def segment_pool(self, kind: str) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
-        if kind not in POOLINGS:
-            raise ModelConfigError(f"pooling: expected one of {list(POOLINGS)}, got {kind!r}")
-
-        def run(hidden_states: np.ndarray, batch: PackedBatch) -> np.ndarray:
-            starts = batch.cu_seqlens[:-1]
-            if kind in ("cls", "last"):
-                picked: np.ndarray = hidden_states[starts if kind == "cls" else starts + batch.lengths - 1]
-                return picked
-            reduce = np.maximum.reduce if kind == "max" else np.add.reduce
-            pooled = np.empty((batch.num_sequences, hidden_states.shape[1]), np.float32)
-            for row, start, length in zip(pooled, starts, batch.lengths, strict=True):
-                reduce(hidden_states[start : start + length], axis=0, out=row)
-            if kind == "mean":
-                pooled /= batch.lengths[:, None].astype(np.float32)
-            return pooled
-
-        return run
+        return pooling_named(kind)
 
     def dense(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Callable[[np.ndarray], np.ndarray]:
         stored = np.ascontiguousarray(_float32(weight).T)
@@ -115,6 +139,12 @@ class NumpyOps(Ops):
             if activate is not None:
                 activate(y, self._workspace)
             return y
+
+        return run
+
+    def layer_norm(self, eps: float) -> Callable[[np.ndarray], np.ndarray]:
+        def run(x: np.ndarray) -> np.ndarray:
+            return NumpyLayerNorm(np.ones(x.shape[1], np.float32), None, eps)(x)
 
         return run
 

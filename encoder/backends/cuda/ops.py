@@ -17,10 +17,11 @@ from embermill.encoder.backends.cuda.cublaslt import EPILOGUES, TILE_256_128, Ge
 from embermill.encoder.backends.cuda.sm90_gemm import HopperGemm
 from embermill.encoder.backends.cuda.sm90_gemm_norm import HopperNorm
 from embermill.encoder.backends.cupy.batch import DeviceArray, GpuBatch, Pooled
-from embermill.encoder.backends.cupy.ops import ACTIVATIONS, STORAGES, CupyOps, DeviceFacts, _float32
+from embermill.encoder.backends.cupy.ops import ACTIVATIONS, STORAGES, CupyOps, DeviceFacts, _float32, _vector_or_zeros
 from embermill.encoder.backends.cupy.program import GpuProgram
 from embermill.encoder.errors import ModelConfigError
 from embermill.encoder.ops.base import Linear, Program
+from embermill.encoder.ops.rotary import Rotary
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,12 @@ TILE_ROWS, KEY_ROWS = 128, 64  # of the attention kernels: query rows and keys a
 
 
 class AttentionPlan(NamedTuple):
-    """How cuda/attention_{name}.cu is launched: threads of a block, stages of keys and values, crews of threads with tiles of their own."""
+    """How attention_{name} of cuda/{first}_attention.cu is launched: threads of a block, stages of keys and values, crews of threads with tiles of their own.
 
+    first: the first architecture that it runs on.
+    """
+
+    first: str
     name: str
     threads: int
     stages: int = 2
@@ -74,24 +79,27 @@ class CudaOps(CupyOps):
         return self._library_linear(weight, bias, activation)
 
     def linear_norm(
-        self, weight: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+        self, weight: np.ndarray, bias: np.ndarray | None, gamma: np.ndarray, beta: np.ndarray | None, eps: float
     ) -> Callable[[DeviceArray, DeviceArray], DeviceArray]:
         if self.fused_norm and HopperNorm.fits(*weight.shape):
             return self._hopper_norm(weight, bias, gamma, beta, eps)
         return super().linear_norm(weight, bias, gamma, beta, eps)
 
-    def attention(self, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
-        if self.precision == "float32" or head_dim not in TENSOR_HEADS:
-            return super().attention(num_heads, head_dim)
+    def attention(
+        self, num_heads: int, head_dim: int, *, rotary: Rotary | None = None, window: int | None = None, bias: np.ndarray | None = None
+    ) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+        plain = rotary is None and window is None and bias is None
+        if self.precision == "float32" or head_dim not in TENSOR_HEADS or not plain:
+            return super().attention(num_heads, head_dim, rotary=rotary, window=window, bias=bias)
         if self.hopper and head_dim in WGMMA_HEADS:
-            return self._tensor_attention(AttentionPlan("wgmma", threads=640, stages=4, crews=2), num_heads, head_dim)
-        return self._tensor_attention(AttentionPlan("mma", threads=256 if head_dim == 128 else 128), num_heads, head_dim)
+            return self._tensor_attention(AttentionPlan("sm90", "wgmma", threads=640, stages=4, crews=2), num_heads, head_dim)
+        return self._tensor_attention(AttentionPlan("sm80", "mma", threads=256 if head_dim == 128 else 128), num_heads, head_dim)
 
     def program(self, forward: Callable[[GpuBatch], Pooled]) -> Program:
         return GpuProgram(forward, self.tile_rows, self.max_batch_tokens, graphs=True)
 
     def _tensor_attention(self, plan: AttentionPlan, num_heads: int, head_dim: int, **defines: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
-        module = self._module(f"cuda/attention_{plan.name}.cu", HEAD_DIM=head_dim, **defines)
+        module = self._module(f"cuda/{plan.first}_attention.cu", HEAD_DIM=head_dim, **defines)
         kernel = module.kernel(f"attention_{plan.name}", (plan.threads,), plan.shared_bytes(head_dim))
         return self._planned_attention(kernel, num_heads, head_dim)
 
@@ -138,10 +146,10 @@ class CudaOps(CupyOps):
         return run
 
     def _hopper_norm(
-        self, weight: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+        self, weight: np.ndarray, bias: np.ndarray | None, gamma: np.ndarray, beta: np.ndarray | None, eps: float
     ) -> Callable[[DeviceArray, DeviceArray], DeviceArray]:
         outputs, inputs = weight.shape
-        stored, vectors = self._store(weight), [_float32(vector) for vector in (bias, gamma, beta)]
+        stored, vectors = self._store(weight), [_vector_or_zeros(bias, outputs), _float32(gamma), _vector_or_zeros(beta, outputs)]
         shift, scale, offset = (vector.data.ptr for vector in vectors)
         gemm = HopperNorm(
             stored.data.ptr, shift, scale, offset, eps, outputs, inputs,

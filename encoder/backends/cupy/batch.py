@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from embermill.encoder.errors import DeviceError
 from embermill.encoder.pipeline.batching import PackedBatch
 
 DeviceArray = Any  # cupy.ndarray
@@ -40,6 +41,8 @@ class BatchRoom:
 
     def fill(self, block: np.ndarray, batch: PackedBatch, tiles: np.ndarray) -> None:
         """Rows past the batch's own get id 0 and position 0: they are computed, finite, and belong to no document."""
+        if batch.prompt_tokens:
+            raise DeviceError("pooling that leaves the prompt's tokens out: not available on a GPU in this version; use device='cpu'.")
         to_tiles, input_ids, position_ids, cu_seqlens, counts = self.split(block)
         to_tiles[: len(tiles)] = tiles
         for to, values in ((input_ids, batch.input_ids), (position_ids, batch.position_ids)):

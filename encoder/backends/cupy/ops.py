@@ -20,7 +20,9 @@ from embermill.encoder.backends.cupy.compiler import compiler_version
 from embermill.encoder.backends.cupy.kernel import Kernel, KernelModule
 from embermill.encoder.backends.cupy.program import GpuProgram
 from embermill.encoder.errors import DeviceError, ModelConfigError
-from embermill.encoder.ops.base import Linear, Ops, Program
+from embermill.encoder.ops.base import POOLINGS, Linear, Ops, Program
+from embermill.encoder.ops.blocks import NormWeights
+from embermill.encoder.ops.rotary import Rotary
 from embermill.encoder.pipeline.batching import PackedBatch
 
 log = logging.getLogger(__name__)
@@ -29,8 +31,8 @@ GEMM_ROWS = 4096
 STORAGES = {"float32": 32, "float16": 16, "bfloat16": 116}
 STORED: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(np.uint16)}
 CUDA_TYPES = {"float32": 0, "float16": 2, "bfloat16": 14}  # cudaDataType; CuPy turns them into hipBLAS's
-ACTIVATIONS = {None: 0, "gelu": 1, "gelu_new": 2, "gelu_pytorch_tanh": 2, "relu": 3, "tanh": 4}
-POOLINGS = {"cls": 0, "mean": 1, "max": 2, "last": 3}
+ACTIVATIONS = {None: 0, "gelu": 1, "gelu_new": 2, "gelu_pytorch_tanh": 2, "relu": 3, "tanh": 4, "silu": 5}
+KERNEL_POOLINGS = {"cls": 0, "mean": 1, "max": 2, "last": 3}
 COMPUTE_32F, OP_N, OP_T, DEFAULT_ALGORITHM = 68, 0, 1, -1
 ROWS_PER_BLOCK = 8
 LARGEST_HEAD = 128
@@ -68,17 +70,27 @@ class CupyOps(Ops):
         self.modules: dict[tuple[str, tuple[tuple[str, int], ...]], KernelModule] = {}
 
     def embed(
-        self, word: np.ndarray, position: np.ndarray, token_type: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+        self,
+        word: np.ndarray,
+        position: np.ndarray | None = None,
+        token_type: np.ndarray | None = None,
+        norm: NormWeights | None = None,
+        position_offset: int = 0,
     ) -> Callable[[GpuBatch], DeviceArray]:
+        if norm is None:
+            raise self._missing("embeddings without a LayerNorm")
         width = word.shape[1]
-        tables = [self._store(table) for table in (word, position, token_type)]
-        scale, shift = _float32(gamma), _float32(beta)
+        zeros = np.zeros((1, width), np.float32)
+        places = zeros if position is None else position[position_offset:]
+        tables = [self._store(table) for table in (word, places, zeros[0] if token_type is None else token_type)]
+        scale, shift, eps = _float32(norm.gamma), _vector_or_zeros(norm.beta, width), norm.eps
         kernel = self._module("cupy/layer_norm.cu", WIDTH=width).kernel("embed_layer_norm", (32, ROWS_PER_BLOCK))
 
         def run(batch: GpuBatch) -> DeviceArray:
             rows = batch.room.rows
             out = self._empty(rows, width)
-            kernel((self._row_blocks(kernel, rows),), batch.input_ids, batch.position_ids, *tables, scale, shift, float(eps), out, rows)
+            position_ids = cp.zeros(rows, np.int32) if position is None else batch.position_ids
+            kernel((self._row_blocks(kernel, rows),), batch.input_ids, position_ids, *tables, scale, shift, float(eps), out, rows)
             return out
 
         return run
@@ -96,30 +108,71 @@ class CupyOps(Ops):
 
         return run
 
-    def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray, eps: float) -> Callable[[DeviceArray, DeviceArray | None], DeviceArray]:
-        width = len(gamma)
-        scale, shift = _float32(gamma), _float32(beta)
-        kernel = self._module("cupy/layer_norm.cu", WIDTH=width).kernel("add_layer_norm", (32, ROWS_PER_BLOCK))
+    def glu(
+        self, gate: np.ndarray, up: np.ndarray, gate_bias: np.ndarray | None = None, up_bias: np.ndarray | None = None, activation: str = "silu"
+    ) -> Callable[[DeviceArray], DeviceArray]:
+        if self.precision == "bfloat16":
+            raise self._missing("gated layers in bfloat16")
+        activated, factor = self.linear(gate, gate_bias, activation), self.linear(up, up_bias)
 
-        def run(x: DeviceArray, residual: DeviceArray | None = None) -> DeviceArray:
-            kernel((self._row_blocks(kernel, len(x)),), x, residual, scale, shift, float(eps), x, len(x))
-            return x
+        def run(x: DeviceArray) -> DeviceArray:
+            y = activated(x)
+            y *= factor(x)
+            return y
 
         return run
 
-    def attention(self, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+    def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray | None, eps: float) -> Callable[[DeviceArray, DeviceArray | None], DeviceArray]:
+        norm = self._layer_norm(gamma, beta, eps)
+
+        def run(x: DeviceArray, residual: DeviceArray | None = None) -> DeviceArray:
+            return norm(x, residual, x)
+
+        return run
+
+    def sum_and_layer_norm(
+        self, gamma: np.ndarray, beta: np.ndarray | None, eps: float
+    ) -> Callable[[DeviceArray, DeviceArray], tuple[DeviceArray, DeviceArray]]:
+        width = len(gamma)
+        norm, add = self._layer_norm(gamma, beta, eps), self._finish(width, None)
+
+        def run(x: DeviceArray, residual: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+            total = add(x, None, residual, x)
+            return total, norm(total, None, self._empty(len(x), width))
+
+        return run
+
+    def _layer_norm(self, gamma: np.ndarray, beta: np.ndarray | None, eps: float) -> Callable[[DeviceArray, DeviceArray | None, DeviceArray], DeviceArray]:
+        """(x, residual, out) to LayerNorm(x + residual) in out, which may be x."""
+        width = len(gamma)
+        scale, shift = _float32(gamma), _vector_or_zeros(beta, width)
+        kernel = self._module("cupy/layer_norm.cu", WIDTH=width).kernel("add_layer_norm", (32, ROWS_PER_BLOCK))
+
+        def run(x: DeviceArray, residual: DeviceArray | None, out: DeviceArray) -> DeviceArray:
+            kernel((self._row_blocks(kernel, len(x)),), x, residual, scale, shift, float(eps), out, len(x))
+            return out
+
+        return run
+
+    def attention(
+        self, num_heads: int, head_dim: int, *, rotary: Rotary | None = None, window: int | None = None, bias: np.ndarray | None = None
+    ) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         if head_dim > LARGEST_HEAD:
             raise DeviceError(f"attention on this GPU backend: head dimensions up to {LARGEST_HEAD}, got {head_dim}; use device='cpu'")
+        if rotary is not None or window is not None or bias is not None:
+            raise self._missing("attention with rotary positions, a window or a bias")
         kernel = self._module("cupy/attention.cu", HEAD_DIM=head_dim, TILE_ROWS=self.tile_rows).kernel("attention", (32, 8))
         return self._planned_attention(kernel, num_heads, head_dim)
 
     def segment_pool(self, kind: str) -> Callable[[DeviceArray, GpuBatch], Pooled]:
         if kind not in POOLINGS:
-            raise ModelConfigError(f"pooling: expected one of {list(POOLINGS)}, got {kind!r}")
+            raise ModelConfigError(f"pooling: expected one of {', '.join(POOLINGS)}, got {kind!r}")
+        if kind not in KERNEL_POOLINGS:
+            raise self._missing(f"pooling {kind}")
 
         def run(hidden_states: DeviceArray, batch: GpuBatch) -> Pooled:
             width = hidden_states.shape[1]
-            kernel = self._module("cupy/pooling.cu", WIDTH=width, POOLING=POOLINGS[kind]).kernel("segment_pool", (64, 4))
+            kernel = self._module("cupy/pooling.cu", WIDTH=width, POOLING=KERNEL_POOLINGS[kind]).kernel("segment_pool", (64, 4))
             out = self._empty(batch.room.sequences, width, np.float32)
             kernel((self.blocks,), hidden_states, batch.cu_seqlens, batch.num_sequences, out)
             return Pooled(out, batch.num_sequences)
@@ -137,6 +190,9 @@ class CupyOps(Ops):
             return Pooled(out, x.rows)
 
         return run
+
+    def layer_norm(self, eps: float) -> Callable[[Pooled], Pooled]:
+        raise self._missing("LayerNorm of whole vectors")
 
     def truncate(self, dimensions: int) -> Callable[[Pooled], Pooled]:
         def run(x: Pooled) -> Pooled:
@@ -184,6 +240,9 @@ class CupyOps(Ops):
             return out
 
         return run
+
+    def _missing(self, what: str) -> DeviceError:
+        return DeviceError(f"{what}: not available on a GPU in this version; use device='cpu'.")
 
     def _row_blocks(self, kernel: Kernel, rows: int) -> int:
         """Blocks of the LayerNorm kernels: as many as are resident at once, or fewer where there are not enough rows."""
@@ -251,3 +310,6 @@ class CupyOps(Ops):
 def _float32(x: np.ndarray) -> DeviceArray:
     return cp.asarray(np.ascontiguousarray(x, np.float32))
 
+
+def _vector_or_zeros(vector: np.ndarray | None, width: int) -> DeviceArray:
+    return _float32(np.zeros(width, np.float32) if vector is None else vector)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embermill.encoder.ops.base import LayerShape, Ops
+from embermill.encoder.models.layers import plan_block
+from embermill.encoder.ops.base import Ops
+from embermill.encoder.ops.blocks import NormWeights
 from embermill.encoder.pipeline.batching import pack
 from tests.encoder.backends.cuda.card import a_card, fresh_random
-from tests.encoder.backends.test_ops import EPS, layer_weights, near_one, normal
+from tests.encoder.backends.test_ops import EPS, near_one, normal, post_norm_block
 
 pytestmark = pytest.mark.gpu
 
@@ -36,8 +38,9 @@ def test_bits_do_not_depend_on_the_batch(module: str, precision: str) -> None:
 
 def _forward(ops: Ops, random: np.random.Generator):  # type: ignore[no-untyped-def]
     width = HEADS * HEAD_DIM
-    embed = ops.embed(normal(random, VOCABULARY, width), normal(random, 256, width), normal(random, width), near_one(random, width), normal(random, width), EPS)
-    layers = [ops.layer(layer_weights(random, width, INNER), LayerShape(HEADS, HEAD_DIM, "gelu", EPS)) for _ in range(2)]
+    tables = normal(random, VOCABULARY, width), normal(random, 256, width), normal(random, width)
+    embed = ops.embed(*tables, NormWeights(near_one(random, width), normal(random, width), EPS))
+    layers = [plan_block(ops, post_norm_block(random, HEADS, HEAD_DIM, INNER)) for _ in range(2)]
     pool = ops.segment_pool("mean")
 
     def forward(batch):  # type: ignore[no-untyped-def]

@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from embermill.encoder.errors import ModelConfigError
-from embermill.encoder.ops.base import Activations, LayerShape, LayerWeights, Ops
+from embermill.encoder.models.layers import plan_block
+from embermill.encoder.ops.base import Activations, Ops
+from embermill.encoder.ops.blocks import AttentionWeights, LinearWeights, MLPWeights, NormWeights, PostNormBlock
+from embermill.encoder.ops.reference import ReferenceOps
 from embermill.encoder.pipeline.batching import PackedBatch
 from tests.encoder.backends.each_backend import BACKENDS, Backend, random_batch
 
-VOCABULARY, POSITIONS = 97, 160
+VOCABULARY, POSITIONS = 97, 320
 LENGTHS = [1, 2, 7, 12, 13, 31, 64, 150, 64, 5]
 SHAPES = [(2, 12), (3, 16), (2, 32), (4, 64)]  # heads, head dim
 EPS = 1e-12
@@ -50,7 +53,7 @@ class Inputs:
         self.random = random
         self.tables = [normal(random, VOCABULARY, hidden_size), normal(random, POSITIONS, hidden_size), normal(random, hidden_size)]
         self.norm = near_one(random, hidden_size), normal(random, hidden_size) * np.float32(0.1)
-        embed = ops.embed(*self.tables, *self.norm, EPS)
+        embed = ops.embed(*self.tables, NormWeights(*self.norm, EPS))
         ops.linear(normal(random, hidden_size, hidden_size), None)  # a backend knows its row block once it has seen a weight
         self.batch = random_batch(random, lengths or LENGTHS, VOCABULARY, ops.row_block)
         self.device_batch = ops.to_device(self.batch)
@@ -235,44 +238,41 @@ def test_a_vector_of_zeros_is_normalized_to_zeros(ops: Ops, random: np.random.Ge
     assert not ops.to_host(ops.l2_normalize(zeros)).any()
 
 
-def layer_weights(random: np.random.Generator, hidden_size: int, intermediate_size: int) -> LayerWeights:
-    def bias(size: int) -> np.ndarray:
-        return normal(random, size) * np.float32(0.3)
+def post_norm_block(
+    random: np.random.Generator, num_heads: int, head_dim: int, intermediate_size: int, activation: str = "gelu"
+) -> PostNormBlock:
+    hidden_size = num_heads * head_dim
 
-    def norm() -> tuple[np.ndarray, np.ndarray]:
-        return near_one(random, hidden_size), bias(hidden_size)
+    def linear(rows: int, columns: int, activation: str | None = None) -> LinearWeights:
+        return LinearWeights(weight(random, rows, columns), normal(random, rows) * np.float32(0.3), activation)
 
-    return LayerWeights(
-        weight(random, 3 * hidden_size, hidden_size), bias(3 * hidden_size), weight(random, hidden_size, hidden_size), bias(hidden_size), norm(),
-        weight(random, intermediate_size, hidden_size), bias(intermediate_size), weight(random, hidden_size, intermediate_size), bias(hidden_size), norm(),
-    )  # fmt: skip
+    def norm() -> NormWeights:
+        return NormWeights(near_one(random, hidden_size), normal(random, hidden_size) * np.float32(0.3), EPS)
 
-
-def expected_layer(x: np.ndarray, batch: PackedBatch, weights: LayerWeights, shape: LayerShape) -> np.ndarray:
-    def project(y: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        return np.asarray(y @ matrix.T.astype(np.float64) + bias)
-
-    context = attended(project(x, weights.qkv, weights.qkv_bias), batch, shape.num_heads, shape.head_dim)
-    x = layer_norm(x + project(context, weights.attention_output, weights.attention_output_bias), *weights.attention_norm)
-    inner = activated(project(x, weights.intermediate, weights.intermediate_bias), shape.activation)
-    return layer_norm(x + project(inner, weights.output, weights.output_bias), *weights.output_norm)
+    return PostNormBlock(
+        AttentionWeights(linear(3 * hidden_size, hidden_size), linear(hidden_size, hidden_size), num_heads, head_dim),
+        norm(),
+        MLPWeights(linear(intermediate_size, hidden_size, activation), linear(hidden_size, intermediate_size)),
+        norm(),
+    )
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 @pytest.mark.parametrize(("num_heads", "head_dim", "intermediate_size"), [(2, 12, 96), (3, 16, 100), (12, 32, 1536)])
-def test_layer(ops: Ops, backend: Backend, random: np.random.Generator, activation: str, num_heads: int, head_dim: int, intermediate_size: int) -> None:
-    hidden_size = num_heads * head_dim
-    inputs = Inputs(ops, random, hidden_size)
-    weights, shape = layer_weights(random, hidden_size, intermediate_size), LayerShape(num_heads, head_dim, activation, EPS)
-    got = ops.to_host(ops.layer(weights, shape)(inputs.hidden, inputs.device_batch))
+def test_post_norm_block(
+    ops: Ops, backend: Backend, random: np.random.Generator, activation: str, num_heads: int, head_dim: int, intermediate_size: int
+) -> None:
+    inputs = Inputs(ops, random, num_heads * head_dim)
+    block = post_norm_block(random, num_heads, head_dim, intermediate_size, activation)
+    got = ops.to_host(plan_block(ops, block)(inputs.hidden, inputs.device_batch))
     rows = token_rows(inputs.batch)
-    assert_close(got[rows], expected_layer(inputs.host, inputs.batch, weights, shape)[rows], backend, 48)
+    assert_close(got[rows], plan_block(ReferenceOps(), block)(inputs.host, inputs.batch)[rows], backend, 48)
 
 
 def test_program_gives_every_batch_its_own_result(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
     inputs = Inputs(ops, random, 48)
-    embed, pool = ops.embed(*inputs.tables, *inputs.norm, EPS), ops.segment_pool("mean")
-    layer = ops.layer(layer_weights(random, 48, 96), LayerShape(3, 16, "gelu", EPS))
+    embed, pool = ops.embed(*inputs.tables, NormWeights(*inputs.norm, EPS)), ops.segment_pool("mean")
+    layer = plan_block(ops, post_norm_block(random, 3, 16, 96))
     program = ops.program(lambda batch: pool(layer(embed(batch), batch), batch))
     batches = [random_batch(random, random.integers(1, 60, random.integers(1, 9)).tolist(), VOCABULARY, ops.row_block) for _ in range(12)]
     pending = [program.submit(batch) for batch in batches]

@@ -13,7 +13,7 @@ from embermill.encoder.errors import WeightsError
 from embermill.encoder.models import bert as bert_module
 from embermill.encoder.models import layers
 from embermill.encoder.models.layers import merged
-from embermill.encoder.ops.base import MergedWeight
+from embermill.encoder.ops.blocks import MergedWeight
 from embermill.encoder.weights import find_weights, open_weights
 from embermill.encoder.weights.loader import NameTable, Parameters, as_float32, match_parameters
 from tests.encoder.tiny_bert import TinyBert, write_json
@@ -77,16 +77,6 @@ def test_unaligned_float32_is_copied_once() -> None:
     np.testing.assert_array_equal(copied, np.arange(6).reshape(2, 3).T)
 
 
-class Stored:
-    """Parameters of a file that never was."""
-
-    def __init__(self, tensors: dict[str, np.ndarray]) -> None:
-        self.tensors = tensors
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.tensors[name]
-
-
 @pytest.mark.parametrize("transposed", [False, True])
 def test_merging_keeps_the_layout(transposed: bool) -> None:
     parts = {f"{name}.weight": np.full((2, 3), index, np.float32) for index, name in enumerate("qkv")} | {
@@ -94,7 +84,8 @@ def test_merging_keeps_the_layout(transposed: bool) -> None:
     }
     if transposed:
         parts = {name: np.asfortranarray(array) for name, array in parts.items()}
-    weight, bias = merged(Stored(parts), ("q", "k", "v"))  # type: ignore[arg-type]
+    weight, bias, _ = merged(parts, ("q", "k", "v"))  # type: ignore[arg-type]
+    assert isinstance(weight, np.ndarray) and bias is not None
     assert weight.shape == (6, 3) and bias.shape == (6,)
     assert weight[:, 0].tolist() == [0, 0, 1, 1, 2, 2]
     assert weight.flags.f_contiguous if transposed else weight.flags.c_contiguous
@@ -166,7 +157,7 @@ def test_large_weights_are_merged_only_for_who_asks(monkeypatch: pytest.MonkeyPa
     random = np.random.default_rng(4)
     for stored in (lambda: random.standard_normal((6, 6), np.float32), lambda: random.standard_normal((6, 6), np.float32).T):
         parts = {f"{name}.{kind}": stored() if kind == "weight" else random.standard_normal(6, np.float32) for name in "qkv" for kind in ("weight", "bias")}
-        weight, _ = layers.merged(parts, ("q", "k", "v"))  # type: ignore[arg-type]
+        weight, *_ = layers.merged(parts, ("q", "k", "v"))  # type: ignore[arg-type]
         assert isinstance(weight, MergedWeight) and weight.shape == (18, 6)
         assert all(part is parts[f"{name}.weight"] for part, name in zip(weight.parts, "qkv", strict=True))
         whole = np.asarray(weight)

@@ -1,4 +1,4 @@
-// The activations, in float32. ACTIVATION (a define): 0 none, 1 gelu (erf), 2 gelu_new (tanh), 3 relu, 4 tanh.
+// The activations, in float32. ACTIVATION (a define): 0 none, 1 gelu (erf), 2 gelu_new (tanh), 3 relu, 4 tanh, 5 silu.
 #pragma once
 #include "storage.cuh"
 
@@ -72,6 +72,8 @@ __device__ __forceinline__ float activate(float x) {
     return fmaxf(x, 0.0f);
 #elif ACTIVATION == 4
     return tanh_of(x);
+#elif ACTIVATION == 5
+    return x * reciprocal(1.0f + exp_2(-LOG2_E * x));
 #else
     return x;
 #endif
