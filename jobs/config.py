@@ -17,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from embermill.jobs.errors import UsageError
+from embermill.jobs.stored_keys import IfAbsent
 
 
 def _listed(value: object) -> object:
@@ -183,6 +184,15 @@ class JobConfig(Section):
 
 SECTIONS: dict[str, type[Section]] = {"model": ModelConfig, "corpus": CorpusConfig, "output": OutputConfig, "workers": WorkersConfig, "ray": RayConfig}
 KEYS = tuple(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.model_fields)
+
+
+def _if_absent(sections: dict[str, type[Section]]) -> dict[str, object]:
+    fields = {f"{name}.{key}": field for name, section in sections.items() for key, field in section.model_fields.items()}
+    return {key: mark.value for key, field in fields.items() for mark in field.metadata if isinstance(mark, IfAbsent)}
+
+
+IF_ABSENT = _if_absent(SECTIONS)
+"""Key -> what a plan was made with that lacks it, for the keys that came after version 0.1.0. Stated beside the key: `Annotated[type, IfAbsent(value)]`."""
 
 
 def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> JobConfig:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+
+from embermill.jobs.stored_keys import stored_form
 
 PLAN_FORMAT = 1
 
@@ -43,7 +45,7 @@ class Partition:
 
 def partition_id(segments: tuple[Segment, ...]) -> str:
     """8 hex digits that follow from the segments and from nothing else."""
-    listed = json.dumps([PLAN_FORMAT, *map(astuple, segments)], ensure_ascii=True, separators=(",", ":"))
+    listed = json.dumps([PLAN_FORMAT, *([*stored_form(segment).values()] for segment in segments)], ensure_ascii=True, separators=(",", ":"))
     return hashlib.blake2b(listed.encode(), digest_size=4).hexdigest()
 
 

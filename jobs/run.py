@@ -23,7 +23,7 @@ from embermill.jobs.driver.loop import drive, stopped_by_signals
 from embermill.jobs.driver.progress import Meter
 from embermill.jobs.driver.summary import Effort, Summary, summarise
 from embermill.jobs.driver.verdict import failures_as_error, require_few_quarantined
-from embermill.jobs.plan.changes import require_unchanged
+from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.files import Plan, ensure_format, read_plan, write_plan
 from embermill.jobs.plan.listing import SurveyedFile
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
@@ -32,6 +32,7 @@ from embermill.jobs.pool.opening import Heard, await_first, open_pool
 from embermill.jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
 from embermill.jobs.receipt import Ready
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
+from embermill.jobs.stored_keys import describe_changes
 from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
@@ -163,12 +164,10 @@ def _effort_before(commits: CommitLog) -> Effort:
 
 def _why_not(plan: Plan, ready: Ready) -> str | None:
     """Why a worker must not work on this plan: other weights, another tokenizer, another kind of device."""
-    keys = sorted(plan.fingerprint.keys() | ready.fingerprint.keys())
-    changes = [f"{key}: {plan.fingerprint.get(key)} -> {ready.fingerprint.get(key)}" for key in keys if plan.fingerprint.get(key) != ready.fingerprint.get(key)]
-    if ready.device_kind != plan.device_kind:
-        changes.append(f"workers.device: {plan.device_kind} -> {ready.device_kind}")
-    if ready.outputs != plan.outputs:
-        changes.append(f"outputs: {plan.outputs} -> {ready.outputs}")
+    changes = fingerprint_changes(plan.fingerprint, ready.fingerprint)
+    changes += describe_changes(
+        {"workers.device": plan.device_kind, "outputs": plan.outputs}, {"workers.device": ready.device_kind, "outputs": ready.outputs}
+    )
     return f"the worker on {ready.host} would make other vectors than the plan's: {'; '.join(changes)}" if changes else None
 
 

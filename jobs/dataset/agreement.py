@@ -12,15 +12,17 @@ from embermill.jobs import remedies
 from embermill.jobs.dataset.commits import COMMITS, CommitLog
 from embermill.jobs.dataset.manifest import Manifest
 from embermill.jobs.dataset.receipt_table import SCHEMA, describe_differences, receipt_at, shard_keys
+from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.errors import MetadataDamaged
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.storage import Folder
+from embermill.jobs.stored_keys import differing_keys
 
 
 def manifest_damage(folder: Folder, plan: Plan, manifest: Manifest) -> Iterator[MetadataDamaged]:
     """Where a manifest is not of this plan: the fingerprint, then the first partition."""
-    if manifest.root["fingerprint"] != plan.fingerprint:
+    if differing_keys(manifest.root["fingerprint"], plan.fingerprint, FINGERPRINT_IF_ABSENT):
         yield MetadataDamaged(folder.root, manifest.name, "is of another plan: its fingerprint is not this one's", manifest.remedy)
     for _, _, what in strangers(plan, manifest.shards):
         yield MetadataDamaged(folder.root, manifest.name, f"is of another plan: {what}", manifest.remedy)

@@ -11,11 +11,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
-from embermill.jobs.dataset.receipt_table import SCHEMA, contradictions, describe_differences, receipt_at, shard_keys, to_receipts, to_table, without_history
+from embermill.jobs.dataset.receipt_table import (
+    SCHEMA,
+    contradictions,
+    describe_differences,
+    read_receipts,
+    receipt_at,
+    shard_keys,
+    to_receipts,
+    to_table,
+    without_history,
+)
 from embermill.jobs.errors import AnotherRun, DataError, MetadataDamaged
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.receipt import Receipt, Task
-from embermill.jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
+from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
 
 COMMITS = "_embermill/commits"
@@ -132,9 +142,8 @@ class CommitLog:
     def _read(self, name: str) -> pa.Table:
         try:
             with self.folder.open(name) as file, open_parquet(file) as parquet:
-                check_schema(parquet.schema_arrow, SCHEMA)
                 token = (parquet.schema_arrow.metadata or {}).get(TOKEN, b"0")
-                return pa.concat_tables([SCHEMA.empty_table(), *row_groups(parquet)]).replace_schema_metadata({TOKEN: token})
+                return read_receipts(parquet).replace_schema_metadata({TOKEN: token})
         except Damaged as error:
             raise self._damaged(name, f"is damaged: {error}") from error
 

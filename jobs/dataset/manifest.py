@@ -15,10 +15,10 @@ import pyarrow as pa
 from embermill.jobs import remedies
 from embermill.jobs.dataset.commits import CommitLog, parquet_bytes, pending
 from embermill.jobs.dataset.completeness import gaps
-from embermill.jobs.dataset.receipt_table import NOT_COMPARED, SCHEMA, Totals, sum_lengths, sum_receipts, to_receipts
+from embermill.jobs.dataset.receipt_table import NOT_COMPARED, SCHEMA, Totals, read_receipts, sum_lengths, sum_receipts, to_receipts
 from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.shard.contents import Damaged, check_schema, open_parquet, row_groups
+from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.shard.footer import DATA, QUARANTINE
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.token_lengths import Histogram, percentile
@@ -205,5 +205,4 @@ def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
 
 def _read_shards(data: bytes) -> pa.Table:
     with open_parquet(io.BytesIO(data)) as parquet:
-        check_schema(parquet.schema_arrow, _SCHEMA)
-        return pa.concat_tables([_SCHEMA.empty_table(), *row_groups(parquet)])
+        return read_receipts(parquet, _SCHEMA)

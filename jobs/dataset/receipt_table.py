@@ -9,8 +9,11 @@ from itertools import accumulate, pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.contents import check_schema, row_groups
+from embermill.jobs.stored_keys import added_fields, differing_keys
 from embermill.jobs.token_lengths import Histogram, merge_lengths
 
 
@@ -48,6 +51,7 @@ SCHEMA = pa.schema(
 )
 assert SCHEMA.names == [field.name for field in fields(Receipt)], "the table has one column for each field of a receipt"
 
+ADDED = added_fields(Receipt)  # columns that older commits lack, and what they mean without them
 RECEIPTS_AT_A_TIME = 64  # as Python objects
 LENGTHS_AT_A_TIME = 1024  # receipts whose length buckets are summed up at once
 NOT_COMPARED = ("adopted", "provenance")  # what differs from run to run
@@ -91,6 +95,20 @@ def _offsets(lengths: Iterable[int]) -> pa.Array:
     return pa.array([0, *accumulate(lengths)], pa.int32())
 
 
+def read_receipts(parquet: pq.ParquetFile, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """A whole file of receipts (schema: SCHEMA, and what else it holds); columns that came later are filled in. Damaged where it holds anything else."""
+    found = set(parquet.schema_arrow.names)
+    check_schema(parquet.schema_arrow, pa.schema([field for field in schema if field.name in found or field.name not in ADDED]))
+    return pa.concat_tables([schema.empty_table(), *(_filled(piece, schema) for piece in row_groups(parquet))])
+
+
+def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        table.column(field.name) if field.name in table.column_names else pa.array([ADDED[field.name]] * table.num_rows, field.type) for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def to_receipts(table: pa.Table) -> Iterator[Receipt]:
     """One at a time: a million of them never stand in memory as Python objects."""
     for batch in table.select(SCHEMA.names).to_batches(max_chunksize=RECEIPTS_AT_A_TIME):
@@ -115,7 +133,8 @@ def without_history(receipt: Receipt) -> dict[str, object]:
 
 def describe_differences(expected: Mapping[str, object], found: Mapping[str, object]) -> str:
     """"tokens 90, expected 91": every field in which two receipts differ; "" where none does."""
-    return ", ".join(f"{name} {found[name]!r}, expected {value!r}" for name, value in expected.items() if found[name] != value)
+    differing = differing_keys(expected, found)
+    return ", ".join(f"{name} {found[name]!r}, expected {value!r}" for name, value in expected.items() if name in differing)
 
 
 def contradictions(table: pa.Table) -> Iterator[str]:

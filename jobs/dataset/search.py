@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 from embermill.jobs.config import ModelConfig
 from embermill.jobs.dataset.inventory import read_inventory
 from embermill.jobs.dataset.receipt_table import sum_receipts
+from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.engine.loading import describe_engine, load_engine
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.stored_keys import differing_keys
 
 BATCH_ROWS = 2048
 SMALLEST_NORM = 1e-12  # a vector of zeros is similar to nothing
@@ -75,7 +77,7 @@ def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -
         raise DataError(f"the query is not valid Unicode (a lone surrogate at character {error.start}): replace it") from error
     model, plan, here = dataset.model, dataset.plan, (str(Path.cwd()),)
     now = describe_engine(model.model_copy(update={"precision": plan.precision}), search_path=here)
-    changed = [key for key, value in plan.fingerprint.items() if now is not None and now.get(key) != value]
+    changed = [] if now is None else differing_keys(plan.fingerprint, now, FINGERPRINT_IF_ABSENT)
     if changed:
         raise UsageError(_another_model(str(model.source), plan, changed))
     asking = model.model_copy(update={"prompt": prompt, "prompt_name": None, "precision": "auto"})

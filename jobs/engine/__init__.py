@@ -14,6 +14,10 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+FINGERPRINT_IF_ABSENT: dict[str, str] = {}
+"""Key -> value, for the keys of a fingerprint that came after version 0.1.0: what a dataset made without the key has in its place. An engine may also leave
+a key out wherever it says nothing new, as `native` does with model.tokenizer_settings; a key that stands on one side alone is a difference."""
+
 
 @dataclass(frozen=True)
 class Output:

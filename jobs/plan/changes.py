@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 
 from embermill.jobs.config import JobConfig, flatten
+from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.stored_keys import describe_change, describe_changes
 
 MAY_CHANGE = ("workers.", "ray.", "output.uri", "output.lease_s", "corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt")
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")
@@ -28,11 +30,13 @@ def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | No
     changes = [change for key, value in new.items() if not key.startswith(MAY_CHANGE) and (change := _changed(plan, key, value, fingerprint is not None))]
     if fingerprint is not None:
         named = {change.partition(":")[0] for change in changes}
-        for key in sorted(plan.fingerprint.keys() | fingerprint.keys()):
-            old, now = plan.fingerprint.get(key), fingerprint.get(key)
-            if old != now and key not in named:
-                changes.append(f"{key}: {_shown(old)} -> {_shown(now)}")
+        changes += [change for change in fingerprint_changes(plan.fingerprint, fingerprint) if change.partition(":")[0] not in named]
     return changes
+
+
+def fingerprint_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """ "key: old -> new" for everything of an engine that would make other vectors."""
+    return describe_changes(old, new, FINGERPRINT_IF_ABSENT)
 
 
 def _changed(plan: Plan, key: str, value: object, engine_decides: bool) -> str | None:
@@ -45,14 +49,9 @@ def _changed(plan: Plan, key: str, value: object, engine_decides: bool) -> str |
         if engine_decides or value is None or resolved is None or _plain(resolved) == _plain(value):
             return None
         old = resolved
-    return f"{key}: {_shown(old)} -> {_shown(value)}"
+    return describe_change(key, old, value)
 
 
 def _plain(value: object) -> str:
     return str(value).lower()
 
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "unset"
-    return value if isinstance(value, str) and value.strip() == value and value else json.dumps(value, ensure_ascii=False)

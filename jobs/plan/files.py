@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
+from embermill.jobs.config import IF_ABSENT
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import MetadataDamaged, UsageError
 from embermill.jobs.partition import PLAN_FORMAT, Partition, Segment
 from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.stored_keys import stored_form
 
 FORMAT_VERSION = 1
 FORMAT = "_embermill/format.json"
@@ -119,22 +121,10 @@ def read_plan(folder: Folder) -> Plan | None:
 def _parse(folder: Folder, root: dict[str, Any]) -> Plan:
     partitions = _partitions(_checked(folder, SEGMENTS, root["segments"]))
     listing = tuple(_checked(folder, INPUTS, root["inputs"]).to_pylist())
-    rows = root["rows"]
-    types = _schema(rows["types"])
     return Plan(
         fingerprint=root["fingerprint"],
-        config=root["config"],
-        rows=RowSchema(
-            rows["id_name"],
-            rows["id_column"],
-            types.field(0).type,
-            tuple(rows["text_columns"]),
-            rows["text_separator"],
-            tuple((source, name, types.field(number).type) for number, (source, name) in enumerate(rows["kept"], 1)),
-            rows["max_text_bytes"],
-            rows["on_schema_drift"],
-            rows["on_bad_file"],
-        ),
+        config=IF_ABSENT | root["config"],
+        rows=_row_schema(root["rows"]),
         outputs=tuple(Output(**output) for output in root["outputs"]),
         schema=_schema(root["schema_arrow"]),
         rows_per_shard=root["rows_per_shard"],
@@ -144,6 +134,14 @@ def _parse(folder: Folder, root: dict[str, Any]) -> Plan:
         id_stability=root["id_stability"],
         listing=listing,
     )
+
+
+def _row_schema(stored: dict[str, Any]) -> RowSchema:
+    """Keys that came later, and that this plan may lack, have their value in RowSchema."""
+    types = _schema(stored["types"])
+    kept = tuple((source, name, types.field(number).type) for number, (source, name) in enumerate(stored["kept"], 1))
+    others: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name not in ("types", "kept")}
+    return RowSchema(id_type=types.field(0).type, kept=kept, **others)
 
 
 def require_place(folder: Folder) -> None:
@@ -234,22 +232,13 @@ def _checked(folder: Folder, name: str, described: dict[str, Any]) -> pa.Table:
 def _root(plan: Plan, segments: bytes, inputs: bytes) -> dict[str, Any]:
     rows = plan.rows
     types = pa.schema([("id", rows.id_type), *((name, kind) for _, name, kind in rows.kept)])
+    others = {name: value for name, value in stored_form(rows).items() if name not in ("id_type", "kept")}
     return {
         "plan_format": PLAN_FORMAT,
         "fingerprint": plan.fingerprint,
         "config": plan.config,
-        "rows": {
-            "id_name": rows.id_name,
-            "id_column": rows.id_column,
-            "text_columns": rows.text_columns,
-            "text_separator": rows.text_separator,
-            "kept": [(source, name) for source, name, _ in rows.kept],
-            "types": _schema_text(types),
-            "max_text_bytes": rows.max_text_bytes,
-            "on_schema_drift": rows.on_schema_drift,
-            "on_bad_file": rows.on_bad_file,
-        },
-        "outputs": [asdict(output) for output in plan.outputs],
+        "rows": others | {"kept": [(source, name) for source, name, _ in rows.kept], "types": _schema_text(types)},
+        "outputs": [stored_form(output) for output in plan.outputs],
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.schema],
         "schema_arrow": _schema_text(plan.schema),
         "rows_per_shard": plan.rows_per_shard,

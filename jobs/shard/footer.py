@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embermill.jobs.partition import Partition
+from embermill.jobs.plan.changes import fingerprint_changes
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.stored_keys import stored_form
 
 DATA, QUARANTINE = "data", "quarantine"
 FOOTER_FORMAT = "1"
@@ -93,9 +95,10 @@ def explain_mismatch(found: Footer, plan: Plan, partition: Partition, ordinal: i
     """Why a published file is not this plan's shard, in words; None where it is."""
     expected = make_footer(plan, partition, ordinal, rows_out=found.rows_out, rows_quarantined=found.rows_quarantined, last=found.last)
     for key, value in vars(expected).items():
-        if key == "fingerprint" and getattr(found, key) != value:
-            return "it was made with other settings: " + _explain_fingerprint(found.fingerprint, plan.fingerprint)
-        if getattr(found, key) != value:
+        if key == "fingerprint":
+            if changes := _fingerprint_changes(found.fingerprint, plan.fingerprint):
+                return f"it was made with other settings: {changes}"
+        elif getattr(found, key) != value:
             return f"its footer says {key} = {_shorten(getattr(found, key))}, this plan says {_shorten(value)}"
     return None
 
@@ -105,7 +108,7 @@ def plan_digest(plan: Plan) -> str:
 
     A partition's id comes from the corpus alone: a folder whose plan was deleted could hold shards of the same corpus and other columns.
     """
-    rows = vars(plan.rows) | {"id_type": str(plan.rows.id_type), "kept": [[source, name, str(kind)] for source, name, kind in plan.rows.kept]}
+    rows = stored_form(plan.rows) | {"id_type": str(plan.rows.id_type), "kept": [[source, name, str(kind)] for source, name, kind in plan.rows.kept]}
     columns = [[field.name, str(field.type), field.nullable] for field in plan.schema]
     described = json.dumps([rows, columns, plan.rows_per_shard], sort_keys=True)
     return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
@@ -117,16 +120,15 @@ def _shorten(value: object) -> str:
 
 
 def _describe_segments(partition: Partition) -> str:
-    described = json.dumps([vars(segment) for segment in partition.segments], sort_keys=True)
+    described = json.dumps([stored_form(segment) for segment in partition.segments], sort_keys=True)
     if len(described) <= MAX_SEGMENTS_BYTES:
         return described
     return json.dumps({"count": len(partition.segments), "blake2b": hashlib.blake2b(described.encode(), digest_size=16).hexdigest()})
 
 
-def _explain_fingerprint(found: str, expected: Mapping[str, str]) -> str:
+def _fingerprint_changes(found: str, expected: Mapping[str, str]) -> str:
     try:
         other = json.loads(found)
     except ValueError:
         return "its fingerprint cannot be read"
-    differing = [key for key in sorted({*other, *expected}) if other.get(key) != expected.get(key)]
-    return ", ".join(f"{key}: {other.get(key)} -> {expected.get(key)}" for key in differing)
+    return ", ".join(fingerprint_changes(other, expected))

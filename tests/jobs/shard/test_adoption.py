@@ -131,7 +131,7 @@ def test_a_shard_of_another_corpus_is_refused_by_name(tmp_path: Path, name: str)
 def test_a_shard_of_other_settings_is_refused_with_the_keys(tmp_path: Path) -> None:
     folder = open_folder(str(tmp_path))
     write_shard(folder, make_plan(1, fingerprint={"model.weights": "old"}))
-    with pytest.raises(DataError, match=r"made with other settings: model.max_tokens: None -> 256, model.weights: old -> abc"):
+    with pytest.raises(DataError, match=r"made with other settings: model.max_tokens: unset -> 256, model.weights: old -> abc"):
         adopted(folder, make_plan(1))
     assert (tmp_path / SHARD).exists()
 
