@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from embermill.jobs.stored_keys import stored_form
+from embermill.jobs.stored_keys import added, stored_form
 
 PLAN_FORMAT = 1
 
@@ -20,6 +20,7 @@ class Segment:
     kind "head": front to back, but only the first `end` rows (--limit). kind "unreadable": one entry in the quarantine, start and end are 0 and 1.
     path: where to read it (absolute path or URL). name: PATH relative to the corpus entry that matched, for positional ids.
     size, version: what was planned; a file that is not that any more is `input_changed`. version: mtime in ns (local) or etag.
+    seen: (size, version) of another file that was found there later and whose committed ranges hold the same rows; None: the planned one is read.
     """
 
     path: str
@@ -31,6 +32,11 @@ class Segment:
     kind: str
     start: int
     end: int
+    seen: tuple[int, str] | None = added(None)  # of this run alone, and never stored
+
+    def planned(self) -> dict[str, object]:
+        """What is stored of it."""
+        return {name: value for name, value in stored_form(self).items() if name != "seen"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Partition:
 
 def partition_id(segments: tuple[Segment, ...]) -> str:
     """8 hex digits that follow from the segments and from nothing else."""
-    listed = json.dumps([PLAN_FORMAT, *([*stored_form(segment).values()] for segment in segments)], ensure_ascii=True, separators=(",", ":"))
+    listed = json.dumps([PLAN_FORMAT, *([*segment.planned().values()] for segment in segments)], ensure_ascii=True, separators=(",", ":"))
     return hashlib.blake2b(listed.encode(), digest_size=4).hexdigest()
 
 

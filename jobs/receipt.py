@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embermill.jobs.partition import Partition
+from embermill.jobs.stored_keys import added
 
 STAGES = ("read", "tokenize", "encode", "write")
 
@@ -85,6 +86,7 @@ class Receipt:
     token_lengths: tuple[tuple[int, int], ...]  # (length bucket's upper bound, documents), see token_lengths.count_lengths
     adopted: bool
     provenance: dict[str, str]
+    input_digest: str = added("")  # of all that was read for it (corpus.input_digest); "" where the plan is from before there was one
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
 from embermill.jobs.dataset.receipt_table import (
@@ -25,6 +24,7 @@ from embermill.jobs.dataset.receipt_table import (
 from embermill.jobs.errors import AnotherRun, DataError, MetadataDamaged
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.receipt import Receipt, Task
+from embermill.jobs.seal import broken_seal, sealed_parquet
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
 
@@ -104,7 +104,7 @@ class CommitLog:
     def _create(self, table: pa.Table) -> bool:
         """One new commit; False where an earlier holder's stands under its number, which the listing did not show or which came late: it is known now."""
         name = _name_of(self._number + 1)
-        data = parquet_bytes(table.replace_schema_metadata({TOKEN: str(self.token)}) if self.token else table)
+        data = sealed_parquet(table.replace_schema_metadata({TOKEN: str(self.token)}) if self.token else table)
         try:
             self.folder.create(name, data)
         except AlreadyExists:
@@ -140,8 +140,11 @@ class CommitLog:
         self._number = max(self._number, _number_of(name))
 
     def _read(self, name: str) -> pa.Table:
+        data = self.folder.read(name)
+        if problem := broken_seal(data):
+            raise self._damaged(name, f"is damaged: {problem}")
         try:
-            with self.folder.open(name) as file, open_parquet(file) as parquet:
+            with open_parquet(io.BytesIO(data)) as parquet:
                 token = (parquet.schema_arrow.metadata or {}).get(TOKEN, b"0")
                 return read_receipts(parquet).replace_schema_metadata({TOKEN: token})
         except Damaged as error:
@@ -201,13 +204,6 @@ def pending(plan: Plan, receipts: Iterable[Receipt]) -> list[Task]:
         if partition.number not in last or not ordinals.issuperset(range(last[partition.number])):
             tasks.append(Task(partition, frozenset(ordinals)))
     return tasks
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """A small table as a Parquet file, with checksums; the same table gives the same bytes."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True)
-    return sink.getvalue()
 
 
 def _differing(known: Receipt, other: Receipt) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 
 from embermill.jobs import remedies
-from embermill.jobs.dataset.commits import CommitLog, parquet_bytes, pending
+from embermill.jobs.dataset.commits import CommitLog, pending
 from embermill.jobs.dataset.completeness import gaps
 from embermill.jobs.dataset.receipt_table import NOT_COMPARED, SCHEMA, Totals, read_receipts, sum_lengths, sum_receipts, to_receipts
 from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.seal import broken_seal, read_json, sealed_json, sealed_parquet
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.shard.footer import DATA, QUARANTINE
 from embermill.jobs.storage import AlreadyExists, Folder
@@ -26,6 +26,10 @@ from embermill.jobs.wording import several
 
 MANIFESTS = "_embermill/manifests"
 MANIFEST_FORMAT = 1
+KEYS_BEFORE_CHECKSUMS = frozenset(
+    {"manifest_format", "created", "fingerprint", "device_kind", "precision", "id", "id_stability", "outputs", "totals", "token_lengths"}
+    | {"provenance", "shards"}
+)
 KIND_DATA = "data"
 MAX_VALUES_SUMMED_UP = 16  # of one key of the provenance; more (seconds, process ids) are only counted
 
@@ -112,12 +116,12 @@ def length_percentiles(lengths: Histogram) -> dict[str, int]:
 def _publish(folder: Folder, plan: Plan, table: pa.Table) -> Manifest:
     kinds = pa.array([KIND_DATA] * table.num_rows, pa.string())
     rows = pa.Table.from_arrays([kinds, pa.nulls(table.num_rows, pa.string()), *table.columns], schema=_SCHEMA)
-    data = parquet_bytes(rows)
+    data = sealed_parquet(rows)
     number, name = _claim_number(folder, data)
     root = _describe(plan, table) | {"shards": {"file": name, "rows": rows.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
     root_name = f"{MANIFESTS}/{number:06d}.json"
     try:
-        folder.create(root_name, json.dumps(root, indent=1).encode())
+        folder.create(root_name, sealed_json(root))
     except AlreadyExists:
         other = _read(folder, number)
         if not other.shards.equals(rows):
@@ -194,7 +198,7 @@ def _read(folder: Folder, number: int) -> Manifest:
 
 def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
     """(root, file of its rows, that file's sha256). ValueError, KeyError or TypeError where it is none."""
-    root = json.loads(folder.read(name))
+    root = read_json(folder.read(name), KEYS_BEFORE_CHECKSUMS)
     if root["manifest_format"] != MANIFEST_FORMAT:
         found = root["manifest_format"]
         raise UsageError(f"{folder.root}/{name}: expected manifest_format {MANIFEST_FORMAT}, got {found}: use the version that made it")
@@ -204,5 +208,7 @@ def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
 
 
 def _read_shards(data: bytes) -> pa.Table:
+    if problem := broken_seal(data):
+        raise Damaged(problem)
     with open_parquet(io.BytesIO(data)) as parquet:
         return read_receipts(parquet, _SCHEMA)

@@ -47,6 +47,7 @@ SCHEMA = pa.schema(
         _field("token_lengths", _LENGTHS),
         _field("adopted", pa.bool_()),
         _field("provenance", pa.map_(pa.string(), pa.string())),
+        _field("input_digest", pa.string()),
     ]
 )
 assert SCHEMA.names == [field.name for field in fields(Receipt)], "the table has one column for each field of a receipt"

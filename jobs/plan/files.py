@@ -1,4 +1,8 @@
-"""A plan and its files: `_embermill/plan/000001/` holds segments.parquet, inputs.parquet and, written last, root.json. Each comes into being once."""
+"""A plan and its files: `_embermill/plan/000001/` holds segments and inputs, each named by the hash of its content, and, written last, root.json.
+
+Each is created if absent and never removed or replaced. Two drivers that plan at once may both leave segments and inputs there; whoever creates
+root.json first decides, and the plan is what that names.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import base64
 import contextlib
 import hashlib
 import io
-import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,13 +24,23 @@ from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import MetadataDamaged, UsageError
 from embermill.jobs.partition import PLAN_FORMAT, Partition, Segment
+from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.stored_keys import stored_form
 
 FORMAT_VERSION = 1
 FORMAT = "_embermill/format.json"
 FORMAT_REMEDY = f'Write {{"format_version": {FORMAT_VERSION}}} into it'
-ROOT, SEGMENTS, INPUTS = (f"_embermill/plan/000001/{name}" for name in ("root.json", "segments.parquet", "inputs.parquet"))
+PLAN = "_embermill/plan/000001"
+ROOT = f"{PLAN}/root.json"
+SEGMENTS, INPUTS = "segments", "inputs"
+TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.parquet")  # older plans name them without the hash
+HASH_DIGITS = 32
+FORMAT_KEYS_BEFORE_CHECKSUMS = frozenset({"format_version", "name", "created"})
+ROOT_KEYS_BEFORE_CHECKSUMS = frozenset(
+    {"plan_format", "fingerprint", "config", "rows", "outputs", "schema", "schema_arrow", "rows_per_shard", "device_kind", "precision"}
+    | {"id_stability", "totals", "segments", "inputs"}
+)
 AFTER_THE_PLAN = ("_embermill/commits/", "_embermill/manifests/")
 SEGMENT_SCHEMA = pa.schema(
     [
@@ -54,13 +68,14 @@ INPUT_SCHEMA = pa.schema(
         ("compression", pa.string()),
         ("rows", pa.int64()),
         ("error", pa.string()),
+        ("identity", pa.string()),
     ]
 )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """root.json and segments.parquet of one generation.
+    """root.json, segments and inputs of one generation.
 
     fingerprint: the engine's, semantic; config: the configuration keys it was made from (resolved), for the message when they differ.
     schema: of every shard. rows_per_shard: input rows, refused ones included. device_kind, precision: what `auto` became.
@@ -76,18 +91,17 @@ class Plan:
     device_kind: str
     precision: str
     id_stability: str  # "column" or "positional"
-    listing: tuple[dict[str, object], ...]  # one entry per input file: path, size, version, format, rows (None where unknown)
+    listing: tuple[dict[str, object], ...]  # one entry per input file: path, size, version, identity, format, rows (None where unknown)
+    holds_input_digests: bool = False  # whether footers and receipts hold a digest of all that was read; older plans' do not
 
 
 def write_plan(folder: Folder, plan: Plan) -> None:
     """Write it down, durably. AlreadyExists where another plan stands there: read that one. UsageError where the folder holds other things."""
     require_place(folder)
     ensure_format(folder)
-    segments, inputs = _parquet(_segment_rows(plan), SEGMENT_SCHEMA), _parquet([dict(entry) for entry in plan.listing], INPUT_SCHEMA)
-    if not folder.exists(ROOT):
-        _create_or_replace_orphan(folder, SEGMENTS, segments)
-        _create_or_replace_orphan(folder, INPUTS, inputs)
-    root = json.dumps(_root(plan, segments, inputs), indent=1, sort_keys=True, ensure_ascii=False).encode()
+    segments = _create_table(folder, SEGMENTS, _segment_rows(plan), SEGMENT_SCHEMA)
+    inputs = _create_table(folder, INPUTS, [dict(entry) for entry in plan.listing], INPUT_SCHEMA)
+    root = sealed_json(_root(plan) | {SEGMENTS: segments, INPUTS: inputs})
     try:
         folder.create(ROOT, root)
     except AlreadyExists:
@@ -99,14 +113,12 @@ def read_plan(folder: Folder) -> Plan | None:
     """The dataset's plan; None where there is none yet. UsageError for a format of another version, MetadataDamaged where it cannot be read or is lost."""
     _has_our_format(folder)
     try:
-        root = json.loads(folder.read(ROOT))
+        root = read_json(folder.read(ROOT), ROOT_KEYS_BEFORE_CHECKSUMS)
     except FileNotFoundError:
         _require_nothing_planned(folder)
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(folder, ROOT, f"is damaged: {error}") from None
-    if not isinstance(root, dict):
-        raise _damaged(folder, ROOT, f"is damaged: expected a JSON object, got {str(root)[:40]!r}")
     if root.get("plan_format") != PLAN_FORMAT:
         raise UsageError(
             f"{folder.root}/{ROOT}: made by another version: expected plan_format {PLAN_FORMAT}, got {root.get('plan_format')}: "
@@ -114,13 +126,13 @@ def read_plan(folder: Folder) -> Plan | None:
         )
     try:
         return _parse(folder, root)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, pa.ArrowException) as error:
         raise _damaged(folder, ROOT, f"is damaged: {type(error).__name__}: {error}") from error
 
 
 def _parse(folder: Folder, root: dict[str, Any]) -> Plan:
-    partitions = _partitions(_checked(folder, SEGMENTS, root["segments"]))
-    listing = tuple(_checked(folder, INPUTS, root["inputs"]).to_pylist())
+    partitions = _partitions(_checked(folder, root[SEGMENTS]))
+    listing = tuple(_checked(folder, root[INPUTS]).to_pylist())
     return Plan(
         fingerprint=root["fingerprint"],
         config=IF_ABSENT | root["config"],
@@ -133,6 +145,7 @@ def _parse(folder: Folder, root: dict[str, Any]) -> Plan:
         precision=root["precision"],
         id_stability=root["id_stability"],
         listing=listing,
+        holds_input_digests=bool(root.get("holds_input_digests", False)),
     )
 
 
@@ -165,13 +178,11 @@ def _damaged(folder: Folder, name: str, what: str) -> MetadataDamaged:
 def _has_our_format(folder: Folder) -> bool:
     """False where no format is written yet. UsageError for another version's, MetadataDamaged where it is damaged."""
     try:
-        found = json.loads(folder.read(FORMAT))
+        found = read_json(folder.read(FORMAT), FORMAT_KEYS_BEFORE_CHECKSUMS)
     except FileNotFoundError:
         return False
-    except ValueError as error:
-        found = str(error)
-    if not isinstance(found, dict):
-        raise MetadataDamaged(folder.root, FORMAT, f"is damaged: expected a JSON object, got {str(found)[:80]!r}", FORMAT_REMEDY)
+    except (ValueError, RecursionError) as error:
+        raise MetadataDamaged(folder.root, FORMAT, f"is damaged: {error}", FORMAT_REMEDY) from None
     if found.get("format_version") != FORMAT_VERSION:
         raise UsageError(f"{folder.root}/{FORMAT}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
     return True
@@ -184,28 +195,27 @@ def ensure_format(folder: Folder) -> None:
     name = folder.root.rstrip("/").rpartition("/")[2]
     created = datetime.now(UTC).isoformat(timespec="seconds")
     with contextlib.suppress(AlreadyExists):
-        folder.create(FORMAT, json.dumps({"format_version": FORMAT_VERSION, "name": name, "created": created}).encode())
+        folder.create(FORMAT, sealed_json({"format_version": FORMAT_VERSION, "name": name, "created": created}))
 
 
-def _create_or_replace_orphan(folder: Folder, name: str, data: bytes) -> None:
-    """Without a root.json what stands there was left by a planning that was killed; the root holds the sums, so no mixture is ever believed."""
-    try:
-        folder.create(name, data)
-    except AlreadyExists:
-        if folder.read(name) != data:
-            folder.remove(name)
-            folder.create(name, data)
-
-
-def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
+def _create_table(folder: Folder, kind: str, rows: list[dict[str, Any]], schema: pa.Schema) -> dict[str, str]:
+    """Put it there, where it is not yet, and describe it for the root: {"file": its name, "sha256": of its content}."""
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
+    data = sink.getvalue()
+    sha256 = hashlib.sha256(data).hexdigest()
+    file = f"{kind}-{sha256[:HASH_DIGITS]}.parquet"
+    try:
+        folder.create(f"{PLAN}/{file}", data)
+    except AlreadyExists:
+        if folder.read(f"{PLAN}/{file}") != data:
+            raise _damaged(folder, f"{PLAN}/{file}", "is damaged: its content is not what it is named by") from None
+    return {"file": file, "sha256": sha256}
 
 
 def _segment_rows(plan: Plan) -> list[dict[str, Any]]:
     return [
-        {"partition": partition.number, "partition_id": partition.id, "text_bytes": partition.text_bytes, **asdict(segment)}
+        {"partition": partition.number, "partition_id": partition.id, "text_bytes": partition.text_bytes, **segment.planned()}
         for partition in plan.partitions
         for segment in partition.segments
     ]
@@ -219,7 +229,10 @@ def _partitions(table: pa.Table) -> tuple[Partition, ...]:
     return tuple(Partition(number, identity, tuple(segments), text_bytes) for number, (identity, text_bytes, segments) in held.items())
 
 
-def _checked(folder: Folder, name: str, described: dict[str, Any]) -> pa.Table:
+def _checked(folder: Folder, described: dict[str, Any]) -> pa.Table:
+    if not TABLE_NAME.fullmatch(str(described["file"])):
+        raise _damaged(folder, ROOT, f"names a file that is none of a plan's: {str(described['file'])[:80]!r}")
+    name = f"{PLAN}/{described['file']}"
     try:
         data = folder.read(name)
     except FileNotFoundError:
@@ -229,7 +242,7 @@ def _checked(folder: Folder, name: str, described: dict[str, Any]) -> pa.Table:
     return pq.read_table(io.BytesIO(data))
 
 
-def _root(plan: Plan, segments: bytes, inputs: bytes) -> dict[str, Any]:
+def _root(plan: Plan) -> dict[str, Any]:
     rows = plan.rows
     types = pa.schema([("id", rows.id_type), *((name, kind) for _, name, kind in rows.kept)])
     others = {name: value for name, value in stored_form(rows).items() if name not in ("id_type", "kept")}
@@ -252,8 +265,7 @@ def _root(plan: Plan, segments: bytes, inputs: bytes) -> dict[str, Any]:
             "input_bytes": sum(int(str(entry["size"])) for entry in plan.listing),
             "text_bytes": sum(partition.text_bytes for partition in plan.partitions),
         },
-        "segments": {"file": SEGMENTS.rpartition("/")[2], "sha256": hashlib.sha256(segments).hexdigest()},
-        "inputs": {"file": INPUTS.rpartition("/")[2], "sha256": hashlib.sha256(inputs).hexdigest()},
+        "holds_input_digests": plan.holds_input_digests,
     }
 
 

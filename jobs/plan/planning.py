@@ -50,6 +50,7 @@ def make_plan(
         precision=precision,
         id_stability="positional" if rows.id_column is None else "column",
         listing=tuple(_listed(file) for file in files),
+        holds_input_digests=True,
     )
 
 
@@ -75,6 +76,7 @@ def _listed(file: SurveyedFile) -> dict[str, object]:
         "compression": file.compression,
         "rows": 1 if file.error else file.rows,
         "error": file.error,
+        "identity": file.info.identity,
     }
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.changes import fingerprint_changes
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.stored_keys import stored_form
+from embermill.jobs.stored_keys import added, stored_form
 
 DATA, QUARANTINE = "data", "quarantine"
 FOOTER_FORMAT = "1"
@@ -55,10 +55,11 @@ class Footer:
     rows_out: int
     rows_quarantined: int
     last: bool
+    input_digest: str = added("")  # of all that was read for the pair
 
     def to_metadata(self) -> dict[str, str]:
         """Keys and values for Parquet."""
-        values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in vars(self).items()}
+        values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in stored_form(self).items()}
         return {PREFIX + "format": FOOTER_FORMAT} | {PREFIX + key: value for key, value in values.items()}
 
     @staticmethod
@@ -70,12 +71,13 @@ class Footer:
         try:
             strings = {key: text[PREFIX + key] for key in ("fingerprint", "plan", "partition_id", "segments")}
             numbers = {key: int(text[PREFIX + key]) for key in ("partition", "ordinal", "first_row", "rows_in", "rows_out", "rows_quarantined")}
-            return Footer(**strings, **numbers, last=text[PREFIX + "last"] == "true")  # type: ignore[arg-type]
+            input_digest = text.get(PREFIX + "input_digest", "")
+            return Footer(**strings, **numbers, last=text[PREFIX + "last"] == "true", input_digest=input_digest)  # type: ignore[arg-type]
         except (KeyError, ValueError):
             return None
 
 
-def make_footer(plan: Plan, partition: Partition, ordinal: int, *, rows_out: int, rows_quarantined: int, last: bool) -> Footer:
+def make_footer(plan: Plan, partition: Partition, ordinal: int, *, rows_out: int, rows_quarantined: int, last: bool, input_digest: str = "") -> Footer:
     return Footer(
         fingerprint=json.dumps(plan.fingerprint, sort_keys=True),
         plan=plan_digest(plan),
@@ -88,12 +90,14 @@ def make_footer(plan: Plan, partition: Partition, ordinal: int, *, rows_out: int
         rows_out=rows_out,
         rows_quarantined=rows_quarantined,
         last=last,
+        input_digest=input_digest,
     )
 
 
 def explain_mismatch(found: Footer, plan: Plan, partition: Partition, ordinal: int) -> str | None:
     """Why a published file is not this plan's shard, in words; None where it is."""
-    expected = make_footer(plan, partition, ordinal, rows_out=found.rows_out, rows_quarantined=found.rows_quarantined, last=found.last)
+    told = {name: getattr(found, name) for name in ("rows_out", "rows_quarantined", "last", "input_digest")}
+    expected = make_footer(plan, partition, ordinal, **told)
     for key, value in vars(expected).items():
         if key == "fingerprint":
             if changes := _fingerprint_changes(found.fingerprint, plan.fingerprint):
@@ -120,7 +124,7 @@ def _shorten(value: object) -> str:
 
 
 def _describe_segments(partition: Partition) -> str:
-    described = json.dumps([stored_form(segment) for segment in partition.segments], sort_keys=True)
+    described = json.dumps([segment.planned() for segment in partition.segments], sort_keys=True)
     if len(described) <= MAX_SEGMENTS_BYTES:
         return described
     return json.dumps({"count": len(partition.segments), "blake2b": hashlib.blake2b(described.encode(), digest_size=16).hexdigest()})

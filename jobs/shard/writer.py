@@ -58,15 +58,24 @@ class ShardWriter:
         self._quarantine.add(_in_row_order(batch.refused))
         self.next_row += batch.num_rows
 
-    def finish(self, last: bool, provenance: dict[str, str]) -> Receipt:
+    def finish(self, last: bool, provenance: dict[str, str], input_digest: str = "", /) -> Receipt:
         """Close, check, publish (the quarantine file first, then the shard) and account for both. last: no further shard follows in this partition.
+        input_digest: of all that was read for it.
 
         Where another attempt's file stands already it is checked and adopted: the receipt describes what is there.
         Raises DataError where something else stands there, Interrupted where it is torn (it is set aside when the job is run again).
         """
         for table in self._groups.rest():
             self._write_group(table)
-        footer = make_footer(self.plan, self.partition, self.ordinal, rows_out=self._tally.rows, rows_quarantined=self._quarantine.rows, last=last)
+        footer = make_footer(
+            self.plan,
+            self.partition,
+            self.ordinal,
+            rows_out=self._tally.rows,
+            rows_quarantined=self._quarantine.rows,
+            last=last,
+            input_digest=input_digest if self.plan.holds_input_digests else "",
+        )
         written = self._tally.contents(footer)
         quarantine, refused_before = self._publish_quarantine(footer) if self._quarantine.entries else (None, False)
         shard, contents, written_before = self._publish_shard(written) if written.rows else (None, written, refused_before)

@@ -10,11 +10,15 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True)
 class FileInfo:
-    """One file as it was listed. path: absolute path or URL. version: mtime in ns (local) or etag (object store); "" for one that could not be looked at."""
+    """One file as it was listed. path: absolute path or URL. version: mtime in ns (local) or etag (object store); "" for one that could not be looked at.
+
+    identity: what a program that sets a time back cannot set, CTIME_NS:INODE of a local file; "" of an object, whose etag says enough.
+    """
 
     path: str
     size: int
     version: str
+    identity: str = ""
 
 
 class AlreadyExists(Exception):

@@ -28,7 +28,11 @@ _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 def file_info(path: Path) -> FileInfo:
     """FileNotFoundError, PermissionError, ...: as Path.stat."""
     status = path.stat()
-    return FileInfo(str(path), status.st_size, str(status.st_mtime_ns))
+    return FileInfo(str(path), status.st_size, str(status.st_mtime_ns), identity_of(status))
+
+
+def identity_of(status: os.stat_result) -> str:
+    return f"{status.st_ctime_ns}:{status.st_ino}"
 
 
 class LocalFolder:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.jobs.corpus.input_digest import InputDigest
 from embermill.jobs.corpus.rows import Refusal, RowBatch
 
 
@@ -34,26 +35,28 @@ class ShardRows:
 
 @dataclass(frozen=True)
 class ShardEnd:
-    """All rows of that shard have come. rows: input rows, refused ones included. last: it is the partition's last one."""
+    """All rows of that shard have come. rows: input rows, refused ones included. last: it is the partition's last one. input_digest: of what was read."""
 
     ordinal: int
     rows: int
     last: bool
+    input_digest: str = ""
 
 
 def cut(batches: Iterable[RowBatch], rows_per_shard: int, skip: Collection[int], limits: BatchLimits) -> Iterator[ShardRows | ShardEnd]:
     """Shards of `rows_per_shard` input rows each, one after another; those in `skip` are left out. A partition without rows is one empty shard."""
-    ordinal, held, rows = 0, _Held(limits), 0
+    ordinal, held, rows, digest = 0, _Held(limits), 0, InputDigest()
     for batch in batches:
         while batch.num_rows:
             if rows == rows_per_shard:
-                yield from _end(held, ordinal, rows, False, skip)
-                ordinal, held, rows = ordinal + 1, _Held(limits), 0
+                yield from _end(held, ordinal, rows, False, skip, digest)
+                ordinal, held, rows, digest = ordinal + 1, _Held(limits), 0, InputDigest()
             part, batch = split(batch, rows_per_shard - rows)
             rows += part.num_rows
             if ordinal not in skip:
+                digest.add(part)
                 yield from (ShardRows(ordinal, ready) for ready in held.add(part))
-    yield from _end(held, ordinal, rows, True, skip)
+    yield from _end(held, ordinal, rows, True, skip, digest)
 
 
 def split(batch: RowBatch, num_rows: int) -> tuple[RowBatch, RowBatch]:
@@ -81,10 +84,10 @@ def _split_refused(refused: tuple[Refusal, ...], border: int) -> tuple[tuple[Ref
     return tuple(before), tuple(after)
 
 
-def _end(held: _Held, ordinal: int, rows: int, last: bool, skip: Collection[int]) -> Iterator[ShardRows | ShardEnd]:
+def _end(held: _Held, ordinal: int, rows: int, last: bool, skip: Collection[int], digest: InputDigest) -> Iterator[ShardRows | ShardEnd]:
     if ordinal not in skip:
         yield from (ShardRows(ordinal, batch) for batch in held.flush())
-        yield ShardEnd(ordinal, rows, last)
+        yield ShardEnd(ordinal, rows, last, digest.hexdigest())
 
 
 class _Held:

@@ -39,7 +39,7 @@ class ShardSink(Protocol):
     """Where the rows of one shard go, and the quarantine beside it: a ShardWriter, or a small one in a test."""
 
     def write(self, batch: RowBatch, embedded: Embedded | None) -> None: ...
-    def finish(self, last: bool, provenance: dict[str, str]) -> Receipt: ...
+    def finish(self, last: bool, provenance: dict[str, str], input_digest: str = "", /) -> Receipt: ...
     def abandon(self) -> None: ...
 
 
@@ -265,7 +265,8 @@ class Stream:
                 self._emit(Done(attempt.number, attempt.task.attempt))
             case _End():
                 seconds = f"{time.monotonic() - self._opened_s:.3f}"
-                receipt = self._open(attempt, item.end.ordinal).finish(item.end.last, self._work.provenance | {"seconds": seconds})
+                sink = self._open(attempt, item.end.ordinal)
+                receipt = sink.finish(item.end.last, self._work.provenance | {"seconds": seconds}, item.end.input_digest)
                 self._sink = None
                 attempt.published.add(item.end.ordinal)
                 self._clock.published(attempt.number)

@@ -96,7 +96,7 @@ class Sink:
         if embedded is not None:
             self.shard.vectors.append(embedded.columns["embedding"])
 
-    def finish(self, last: bool, provenance: dict[str, str]) -> Receipt:
+    def finish(self, last: bool, provenance: dict[str, str], input_digest: str = "", /) -> Receipt:
         self.shard.last = last
         key = (self.partition.number, self.ordinal)
         assert key not in self.shelf.shards, f"{key} was written twice"

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.dataset.equality import differences
+from embermill.jobs.seal import sealed_json
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer
 
@@ -21,7 +22,7 @@ Run = Callable[..., Answer]
 Edit = Callable[[Path], Any]
 OURS = "_embermill"
 FORMAT = f"{OURS}/format.json"
-ROOT, SEGMENTS, INPUTS = (f"{OURS}/plan/000001/{name}" for name in ("root.json", "segments.parquet", "inputs.parquet"))
+ROOT, SEGMENTS, INPUTS = (f"{OURS}/plan/000001/{name}" for name in ("root.json", "segments-*.parquet", "inputs-*.parquet"))
 MANIFEST, ROWS, COMMIT = f"{OURS}/manifests/000001.json", f"{OURS}/manifests/000001.parquet", f"{OURS}/commits/000000001.parquet"
 READERS = ("status", "search", "verify")
 
@@ -76,7 +77,7 @@ def a_list(path: Path) -> None:
 
 def without(*keys: str) -> Edit:
     def edit(path: Path) -> None:
-        path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key not in keys}))
+        path.write_bytes(sealed_json({key: value for key, value in json.loads(path.read_text()).items() if key not in keys}))
 
     edit.__name__ = f"without {keys}"
     return edit
@@ -84,7 +85,7 @@ def without(*keys: str) -> Edit:
 
 def holding(key: str, value: object) -> Edit:
     def edit(path: Path) -> None:
-        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        path.write_bytes(sealed_json(json.loads(path.read_text()) | {key: value}))
 
     edit.__name__ = f"{key}={value}"
     return edit
@@ -132,11 +133,12 @@ PLANS: list[tuple[str, Edit]] = [
 @pytest.mark.parametrize(("name", "edit"), PLANS)
 def test_a_damaged_plan(run: Run, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
     out, whole = run().output, run(output="whole").output
-    edit(out / name)
+    (path,) = out.glob(name)
+    edit(path)
     for which in (*READERS, "run", "plan"):
         answer = ask(which)
         assert (answer.code, answer["error"]["kind"]) == (3, "MetadataDamaged"), (which, answer.errors)
-        assert f"{out}/{name}: is " in answer.errors and f"move what is there of {OURS}/plan, " in answer.errors and "Traceback" not in answer.errors
+        assert f"{path}: is " in answer.errors and f"move what is there of {OURS}/plan, " in answer.errors and "Traceback" not in answer.errors
     replan(out, run)
     assert [ask(which).code for which in (*READERS, "run", "plan")] == [0] * 5
     assert differences(open_folder(str(out)), open_folder(str(whole))) == []

@@ -21,7 +21,7 @@ from embermill.jobs.engine import Output
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Segment, partition_id
 from embermill.jobs.plan import changes
-from embermill.jobs.plan.files import INPUTS, ROOT, SEGMENTS, read_plan
+from embermill.jobs.plan.files import PLAN, ROOT, read_plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.run import run
 from embermill.jobs.shard.footer import Footer, explain_mismatch, make_footer, plan_digest
@@ -63,7 +63,7 @@ def test_digests_of_older_datasets_stay_where_a_later_field_says_what_was_done_t
     segment = plan.partitions[0].segments[0]
     as_before, latin = (LaterSegment(**vars(segment), encoding=encoding) for encoding in ("utf-8", "latin-1"))
     assert partition_id((as_before,)) == partition_id((segment,)) != partition_id((latin,))
-    assert stored_form(as_before) == vars(segment) and added_fields(LaterSegment) == {"encoding": "utf-8"}
+    assert stored_form(as_before) == segment.planned() and added_fields(LaterSegment) == {"encoding": "utf-8", "seen": None}
 
 
 def test_a_footer_without_a_later_key_is_this_plans(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,9 +130,9 @@ def test_every_key_that_plans_of_21abdb6_lack_says_what_it_means_there() -> None
     import pyarrow.parquet as pq
 
     stored = golden.STORED / "datasets/articles-finished"
-    assert _without_added(Segment) <= set(pq.read_schema(stored / SEGMENTS).names)
+    assert _without_added(Segment) <= set(pq.read_schema(stored / PLAN / "segments.parquet").names)
     assert _without_added(Receipt) <= set(pq.read_schema(next((stored / "_embermill/commits").iterdir())).names)
-    assert (stored / INPUTS).exists()
+    assert (stored / PLAN / "inputs.parquet").exists()
 
 
 def _without_added(record_type: type) -> set[str]:

@@ -13,6 +13,7 @@ from embermill.jobs.dataset.manifest import MANIFESTS, Manifest, publish_manifes
 from embermill.jobs.dataset.receipt_table import to_receipts, to_table
 from embermill.jobs.errors import DataError, Interrupted
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.seal import sealed_json
 from embermill.jobs.storage import open_folder
 from tests.jobs.dataset.test_commits import receipt
 from tests.jobs.sample_dataset import PROVENANCE, make_plan, write_dataset
@@ -130,7 +131,8 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, name: str, share: float) ->
 def test_totals_are_held_against_the_rows(tmp_path: Path) -> None:
     finish(tmp_path, make_plan(1))
     path = tmp_path / MANIFESTS / "000001.json"
-    path.write_text(path.read_text().replace('"rows_in": 250', '"rows_in": 251'))
+    root = json.loads(path.read_text())
+    path.write_bytes(sealed_json(root | {"totals": root["totals"] | {"rows_in": 251}}))
     with pytest.raises(DataError, match="are not the sums of its shards"):
         read_manifest(open_folder(str(tmp_path)))
 

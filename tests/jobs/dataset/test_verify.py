@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from embermill.jobs.dataset.verify import verify
 from embermill.jobs.dataset.verify_report import VerifyFailed, VerifyReport
 from embermill.jobs.errors import EXIT_DATA, UsageError
 from embermill.jobs.plan.files import Plan, write_plan
+from embermill.jobs.seal import sealed_json
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import open_folder
 from tests.jobs.damage import drop_a_row, not_finite, other_ids, rewrite, short_hashes
@@ -173,7 +175,7 @@ def test_commits_that_a_run_could_not_go_by_are_damage_of_a_finished_dataset_too
 def test_a_manifest_of_another_fingerprint_is_found(tmp_path: Path) -> None:
     dataset(tmp_path)
     path = tmp_path / "_embermill/manifests/000001.json"
-    path.write_text(path.read_text().replace('"abc"', '"other"'))
+    path.write_bytes(sealed_json(json.loads(path.read_text().replace('"abc"', '"other"'))))
     (damage,) = failed(tmp_path).findings.damage.items
     assert damage.what == "is of another plan: its fingerprint is not this one's"
 

@@ -1,0 +1,67 @@
+"""A checksum inside the file that it is of, for the bookkeeping: a file with one flipped bit is known by itself.
+
+The SHA-256 is that of the whole file in which the checksum's own digits are zeros. It stands between two marks, so that a flipped bit in one of them
+does not make a file look like one from before there were checksums: those have neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Collection
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+BEGIN, END = b"[embermill sha256 ", b" of all else]"
+DIGITS = 64
+BLANK = (BEGIN + b"0" * DIGITS + END).decode()
+KEY = "checksum"
+
+
+def seal(data: bytes) -> bytes:
+    """data: holds BLANK; the last one becomes the checksum."""
+    at = data.rindex(BLANK.encode()) + len(BEGIN)
+    return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + DIGITS :]
+
+
+def broken_seal(data: bytes) -> str:
+    """What is wrong with a file by its own checksum; "" where nothing is, or where it has none (files written before there were any)."""
+    begin, end = data.rfind(BEGIN), data.rfind(END)
+    if begin < 0 and end < 0:
+        return ""
+    start = begin + len(BEGIN)
+    if begin < 0 or end - start != DIGITS:
+        return "its checksum cannot be read"
+    expected = hashlib.sha256(data[:start] + b"0" * DIGITS + data[end:]).hexdigest()
+    return "" if data[start:end] == expected.encode() else "its checksum is not that of its content"
+
+
+def sealed_json(document: dict[str, Any]) -> bytes:
+    return seal(json.dumps(document | {KEY: BLANK}, indent=1, ensure_ascii=False).encode())
+
+
+def read_json(data: bytes, keys_before: Collection[str]) -> dict[str, Any]:
+    """The document of sealed_json, without its checksum. ValueError for anything else.
+
+    keys_before: those that a document from before there were checksums may have; one with others has lost its checksum.
+    """
+    if problem := broken_seal(data):
+        raise ValueError(problem)
+    found = json.loads(data)
+    if not isinstance(found, dict):
+        raise ValueError(f"expected a JSON object, got {str(found)[:40]!r}")
+    if found.pop(KEY, None) is None and (strange := sorted(found.keys() - set(keys_before))):
+        raise ValueError(f"it has no checksum, and a key {strange[0]!r} that no document without one has")
+    return found
+
+
+def sealed_parquet(table: pa.Table) -> bytes:
+    """A small table as a Parquet file; the same table gives the same bytes."""
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, table.schema, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({f"embermill.{KEY}": BLANK})
+    return seal(sink.getvalue())
