@@ -16,6 +16,14 @@ from embermill.encoder.models.refusals import REFUSALS
 
 FAMILIES = {
     "bert": "bert",
+    "camembert": "roberta",
+    "gte": "gte",
+    "modernbert": "modernbert",
+    "mpnet": "mpnet",
+    "new": "gte",
+    "nomic_bert": "nomic_bert",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
 }
 """model_type of a config.json -> module."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from embermill.encoder.models.config_file import ConfigFile
+from embermill.encoder.models.heads import HEADS
 from embermill.encoder.models.layers import linear, merged, norm, plan_block, read_ahead
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.ops.blocks import AttentionWeights, MLPWeights, PostNormBlock
@@ -43,6 +44,11 @@ class BertConfig(NamedTuple):
 
 def read_config(file: ConfigFile) -> BertConfig:
     _refuse_jina(file)
+    return read_sizes(file)
+
+
+def read_sizes(file: ConfigFile) -> BertConfig:
+    """What all families have that are a BERT but for its positions."""
     file.expect(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False, quantization_config=None)
     file.require_no_code()
     config = BertConfig(
@@ -94,11 +100,6 @@ _LAYER = {
 }
 _PREFIXES = ("bert.",)
 _SPELLINGS = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNorm.bias"}
-_IGNORABLE = (
-    r"embeddings\.(position_ids|token_type_ids)",  # buffers, not parameters
-    r"pooler\.dense\.(weight|bias)",  # tanh of the first token: no pooling of sentence-transformers uses it
-    r"cls\..*",  # heads of pre-training and masked language models
-)
 
 
 def name_table(config: BertConfig) -> NameTable:
@@ -110,7 +111,7 @@ def name_table(config: BertConfig) -> NameTable:
         "F": config.intermediate_size,
     }
     letters = _EMBEDDINGS | {f"encoder.layer.{layer}.{name}": shape for layer in range(config.num_layers) for name, shape in _LAYER.items()}
-    return NameTable({name: tuple(sizes[letter] for letter in shape) for name, shape in letters.items()}, _PREFIXES, _SPELLINGS, _IGNORABLE)
+    return NameTable({name: tuple(sizes[letter] for letter in shape) for name, shape in letters.items()}, _PREFIXES, _SPELLINGS, HEADS)
 
 
 def build(config: BertConfig, parameters: Parameters, ops: Ops) -> Bert:
@@ -120,12 +121,13 @@ def build(config: BertConfig, parameters: Parameters, ops: Ops) -> Bert:
 class Bert:
     """x = LayerNorm(word + position + type); each layer: x = LayerNorm(x + attention(x)), x = LayerNorm(x + W2 gelu(W1 x))."""
 
-    def __init__(self, config: BertConfig, parameters: Parameters, ops: Ops) -> None:
+    def __init__(self, config: BertConfig, parameters: Parameters, ops: Ops, position_offset: int = 0) -> None:
         self.embed = ops.embed(
             parameters["embeddings.word_embeddings.weight"],
             parameters["embeddings.position_embeddings.weight"],
             parameters["embeddings.token_type_embeddings.weight"][0],  # a single text is of type 0 throughout
             norm(parameters, "embeddings.LayerNorm", config.layer_norm_eps),
+            position_offset,
         )
         blocks = read_ahead(lambda number: layer(config, parameters, f"encoder.layer.{number}"), config.num_layers)
         self.layers = [plan_block(ops, block) for block in blocks]

@@ -42,6 +42,14 @@ def merged(parameters: Parameters, names: Sequence[str]) -> LinearWeights:
     return LinearWeights(np.asarray(weight) if small else weight, np.concatenate(biases) if biases else None)
 
 
+def halves(weights: LinearWeights) -> tuple[LinearWeights, LinearWeights]:
+    """The first and the second half of a product's outputs: a gated unit whose two products are stored as one."""
+    weight, bias = np.asarray(weights.weight), weights.bias
+    middle = len(weight) // 2
+    first, second = (None, None) if bias is None else (bias[:middle], bias[middle:])
+    return LinearWeights(weight[:middle], first), LinearWeights(weight[middle:], second)
+
+
 def read_ahead(read: Callable[[int], T], count: int) -> Iterator[T]:
     """Layers 0 to count - 1, the next two being read while one is planned: merging and converting copy memory, which two threads do faster than one."""
     with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="encoder-load") as pool:
