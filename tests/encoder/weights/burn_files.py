@@ -1,29 +1,50 @@
-"""Where the files written by real Burn lie, and real Burn itself; tests that need them are skipped where they are absent."""
+"""Files written by real Burn: ours, out of tests/golden/burn; and, where ../shared lies beside the clone, other people's models and real Burn itself."""
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import json
+import shutil
 import subprocess
+import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(__file__).parents[4] / "shared"
-FIXTURES = SHARED / "fixtures" / "burn"
+OTHERS = SHARED / "fixtures" / "burn"
 BURNCHECK = SHARED / "bin" / "burncheck"
 BURNCHECK22 = SHARED / "bin" / "burncheck22"
 BERTS = ("bert_2x32", "bert_1x24_nopool")
 
-needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason="files written by real Burn are not here")
-needs_burn = pytest.mark.skipif(not BURNCHECK.is_file() or not FIXTURES.is_dir(), reason="real Burn is not here")
-
-RECORDS = sorted(FIXTURES.rglob("*.mpk")) + sorted(FIXTURES.rglob("*.mpk.gz"))
-BURNPACKS = sorted(FIXTURES.rglob("*.bpk"))
+needs_others = pytest.mark.skipif(not OTHERS.is_dir(), reason="../shared is not here: models of other people, written by Burn")
+needs_burn = pytest.mark.skipif(not BURNCHECK.is_file(), reason="../shared is not here: real Burn")
 
 
-def fixture_id(path: Path) -> str:
-    return str(path.relative_to(FIXTURES))
+def _unpack() -> Path:
+    """The files of tests/golden/burn in a temporary folder, which goes with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="embermill-burn-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with tarfile.open(Path(__file__).parents[2] / "golden/burn/burn.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+FIXTURES = _unpack()
+
+
+def _found(*patterns: str) -> list[object]:
+    """Our files and other people's, each a parameter with an id; one that is skipped stands for all of the latter where they are not here."""
+    ours = [pytest.param(path, id=path.relative_to(FIXTURES).as_posix()) for pattern in patterns for path in sorted(FIXTURES.rglob(pattern))]
+    theirs = [pytest.param(path, id=path.name) for pattern in patterns for path in sorted(OTHERS.glob(pattern))]
+    return [*ours, *(theirs or [pytest.param(OTHERS, id="other people's", marks=needs_others)])]
+
+
+RECORDS = _found("*.mpk", "*.mpk.gz")
+BURNPACKS = _found("*.bpk")
+EVERY_FILE = _found("*.mpk", "*.mpk.gz", "*.bpk")
 
 
 def plain_bytes(path: Path) -> bytes:

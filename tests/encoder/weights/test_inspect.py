@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from embermill.encoder.weights.inspect import inspect
-from tests.encoder.weights.burn_files import BURNPACKS, FIXTURES, RECORDS, fixture_id, needs_fixtures
-
-pytestmark = needs_fixtures
+from tests.encoder.weights.burn_files import EVERY_FILE, FIXTURES, OTHERS, needs_others
 
 
 @pytest.mark.parametrize(
@@ -18,10 +16,6 @@ pytestmark = needs_fixtures
     [
         ("era/0.8/bert_full.mpk.gz", "0.8.0", "bert", "0.7-0.11"),
         ("era/0.13/bert_half.mpk", "0.13.2", "bert", "0.12-0.13"),
-        ("v0.13_half.mpk", "0.13.0", None, "0.12-0.13"),
-        ("v0.14_full.mpk", "0.14.0", None, "Burn 0.14"),
-        ("v0.16_full.mpk", "0.16.1", None, "0.15-0.21"),
-        ("v0.22pre.bpk", None, None, "0.20"),
         ("bert/bert_2x32/bert.mpk", "0.21.0", "bert", "0.15-0.21"),
         ("bert/bert_2x32/bert_0.22.1.bpk", None, "bert", "0.20"),
         ("bert/bert_2x32/minilm.mpk", "0.21.0", "minilm", "0.15-0.21"),
@@ -32,13 +26,28 @@ pytestmark = needs_fixtures
     ],
 )
 def test_what_is_found(file: str, version: str | None, architecture: str | None, era: str) -> None:
-    found = inspect(FIXTURES / file)
+    _check(FIXTURES / file, version, architecture, era)
+
+
+@needs_others
+def test_what_is_found_in_other_peoples_files() -> None:
+    for file, version, era in (
+        ("v0.13_half.mpk", "0.13.0", "0.12-0.13"),
+        ("v0.14_full.mpk", "0.14.0", "Burn 0.14"),
+        ("v0.16_full.mpk", "0.16.1", "0.15-0.21"),
+        ("v0.22pre.bpk", None, "0.20"),
+    ):
+        _check(OTHERS / file, version, None, era)
+
+
+def _check(file: Path, version: str | None, architecture: str | None, era: str) -> None:
+    found = inspect(file)
     assert found["burn_version"] == version
     assert found["architecture"] == architecture
     assert era in (found["era"] or "")
 
 
-@pytest.mark.parametrize("path", RECORDS + BURNPACKS, ids=fixture_id)
+@pytest.mark.parametrize("path", EVERY_FILE)
 def test_one_json_object_for_any_record(path: Path) -> None:
     found = json.loads(json.dumps(inspect(path)))
     assert path.name.endswith(f".{found['format']}")

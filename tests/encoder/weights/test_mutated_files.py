@@ -38,7 +38,7 @@ def test_every_truncation_is_refused(tmp_path: Path, name: str) -> None:
         assert outcome(tmp_path / name) == "refused", size
 
 
-@pytest.mark.parametrize(("name", "seed"), FOUND)
-def test_seeds_that_once_found_something(tmp_path: Path, name: str, seed: int) -> None:
-    (tmp_path / name).write_bytes(mutate(random.Random(seed), name, FILES[name]))
-    assert outcome(tmp_path / name) in ("read", "refused")
+def test_seeds_that_once_found_something(tmp_path: Path) -> None:
+    for name, seed in FOUND:
+        (tmp_path / name).write_bytes(mutate(random.Random(seed), name, FILES[name]))
+        assert outcome(tmp_path / name) in ("read", "refused"), (name, seed)

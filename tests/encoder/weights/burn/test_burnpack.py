@@ -18,7 +18,7 @@ from embermill.encoder.weights.burn.burnpack import BURNPACK_PREFIX, Burnpack, o
 from embermill.encoder.weights.burn.burnpack_writer import encode_cbor, write_burnpack
 from embermill.encoder.weights.burn.cbor_walk import CborWalk
 from embermill.encoder.weights.burn.record_tensor import RecordTensor
-from tests.encoder.weights.burn_files import BERTS, BURNPACKS, FIXTURES, fixture_id, needs_fixtures
+from tests.encoder.weights.burn_files import BERTS, BURNPACKS, FIXTURES
 
 headers = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 64), (1 << 64) - 1) | st.floats(allow_nan=False) | st.text(),
@@ -34,8 +34,7 @@ def rewritten(pack: Burnpack, aligned: bool) -> bytes:
     return sink.getvalue()
 
 
-@needs_fixtures
-@pytest.mark.parametrize("path", BURNPACKS, ids=fixture_id)
+@pytest.mark.parametrize("path", BURNPACKS)
 def test_reads_the_header_as_cbor2_does(path: Path) -> None:
     pack, data = open_burnpack(str(path)), path.read_bytes()
     size = BURNPACK_PREFIX.unpack_from(data)[2]
@@ -49,14 +48,12 @@ def test_reads_the_header_as_cbor2_does(path: Path) -> None:
         assert list(pack.tensors[name].shape) == entry["shape"]
 
 
-@needs_fixtures
-@pytest.mark.parametrize("path", BURNPACKS, ids=fixture_id)
+@pytest.mark.parametrize("path", BURNPACKS)
 def test_reencodes_byte_for_byte(path: Path) -> None:
     assert rewritten(open_burnpack(str(path)), aligned=True) == path.read_bytes()
 
 
-@needs_fixtures
-@pytest.mark.parametrize("path", BURNPACKS, ids=fixture_id)
+@pytest.mark.parametrize("path", BURNPACKS)
 def test_burn_0_19_packed_without_gaps_under_the_same_version(path: Path) -> None:
     aligned = open_burnpack(str(path))
     packed = read_burnpack(rewritten(aligned, aligned=False), "packed.bpk")
@@ -65,7 +62,6 @@ def test_burn_0_19_packed_without_gaps_under_the_same_version(path: Path) -> Non
     assert rewritten(packed, aligned=False) == rewritten(aligned, aligned=False)
 
 
-@needs_fixtures
 @pytest.mark.parametrize("model", BERTS)
 def test_holds_what_burn_printed(model: str) -> None:
     pack = open_burnpack(str(FIXTURES / "bert" / model / "bert.bpk"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from embermill.encoder.weights.burn.burnpack import open_burnpack
 from embermill.encoder.weights.burn.ids import derived_id, id_text, id_value
 from embermill.encoder.weights.burn.record import open_burn_record
-from tests.encoder.weights.burn_files import FIXTURES, needs_fixtures
+from tests.encoder.weights.burn_files import FIXTURES
 
 
 def test_burns_own_example() -> None:
@@ -37,7 +37,6 @@ def test_derived_ids_depend_on_the_name_alone() -> None:
     assert derived_id("a.weight") < 1 << 64
 
 
-@needs_fixtures
 def test_burnpack_and_record_spell_the_same_id() -> None:
     """Seen in Burn's own two files of one module: ids of 0.22's burnpack are those of 0.21's."""
     folder = FIXTURES / "bert" / "bert_2x32"

@@ -19,7 +19,7 @@ from embermill.encoder.weights.burn.layouts import LAYOUTS, places
 from embermill.encoder.weights.burn.names import find_architecture, to_hugging_face
 from embermill.encoder.weights.burn.record import read_record
 from embermill.encoder.weights.burn.record_tensor import RecordTensor
-from tests.encoder.weights.burn_files import BERTS, FIXTURES, needs_fixtures
+from tests.encoder.weights.burn_files import BERTS, FIXTURES
 
 FILES = sorted((FIXTURES / "bert").glob("*/*.mpk*")) + sorted((FIXTURES / "bert").glob("*/*.bpk")) + sorted((FIXTURES / "bert").glob("*/burn.safetensors"))
 
@@ -30,7 +30,6 @@ def original(folder: Path) -> dict[str, np.ndarray]:
     return {name.removeprefix("bert.").replace(".gamma", ".weight").replace(".beta", ".bias"): array for name, array in loaded.items()}
 
 
-@needs_fixtures
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_layout_and_format_is_the_original_again(path: Path) -> None:
     expected = original(path.parent)
@@ -43,7 +42,6 @@ def test_every_layout_and_format_is_the_original_again(path: Path) -> None:
         np.testing.assert_array_equal(array, expected[name].astype(np.float16 if "half" in path.name else np.float32))
 
 
-@needs_fixtures
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_layout_is_recognised(path: Path) -> None:
     architecture = find_architecture(open_weights(path))
@@ -54,14 +52,12 @@ def test_layout_is_recognised(path: Path) -> None:
     assert architecture.num_layers == (2 if "2x32" in path.parent.name else 1)
 
 
-@needs_fixtures
 def test_linear_weights_are_views_of_what_is_stored() -> None:
     source = to_hugging_face(open_weights(FIXTURES / "bert/bert_2x32/bert.mpk"))
     weight = source.read("encoder.layer.0.intermediate.dense.weight")
     assert weight.shape == (72, 32) and weight.flags.f_contiguous and not weight.flags.owndata
 
 
-@needs_fixtures
 def test_pytorch_adapter_of_burn_writes_out_in_and_weight_bias(tmp_path: Path) -> None:
     """Burn's BurnToPyTorchAdapter keeps its paths but transposes and renames."""
     folder = FIXTURES / "bert" / BERTS[0]
@@ -75,7 +71,6 @@ def test_pytorch_adapter_of_burn_writes_out_in_and_weight_bias(tmp_path: Path) -
         np.testing.assert_array_equal(source.read(name), array)
 
 
-@needs_fixtures
 def test_other_safetensors_are_left_alone() -> None:
     source = open_weights(FIXTURES / "bert" / BERTS[1] / "model.safetensors")
     assert to_hugging_face(source) is source
