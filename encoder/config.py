@@ -45,6 +45,11 @@ _DENSE_ACTIVATIONS = {
 _HARMLESS_TRANSFORMER_KEYS = {"max_seq_length", "do_lower_case", "unpad_inputs", "query_length", "document_length"}
 
 
+SENTENCE_BERT_CONFIG = "sentence_bert_config.json"
+# Where sentence-transformers looks for the Transformer module's settings: the first of these files that holds any.
+_SETTINGS_FILES = (SENTENCE_BERT_CONFIG, *(f"sentence_{kind}_config.json" for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")))
+
+
 class DenseConfig(NamedTuple):
     """A Dense module: folder (holding its weights), widths, bias, activation ("tanh", "relu", "gelu" or None)."""
 
@@ -69,6 +74,7 @@ class ModelConfig(NamedTuple):
     head: tuple[DenseConfig | Normalize, ...]
     max_seq_length: int | None
     lowercase: bool
+    settings_file: Path  # says max_seq_length and lowercase
     prompts: Mapping[str, str]
     default_prompt_name: str | None
 
@@ -90,14 +96,14 @@ def read_model_config(folder: Path, pooling: str | None = None) -> ModelConfig:
         raise ModelConfigError(f"pooling={pooling!r}: expected one of {', '.join(POOLING_KINDS)}.")
     modules_file = folder / "modules.json"
     if not modules_file.is_file():
-        return ModelConfig(_read_transformer(folder), folder, pooling or "mean", True, (), None, False, **_read_prompts(folder))
+        return ModelConfig(_read_transformer(folder), folder, pooling or "mean", True, (), None, False, folder / SENTENCE_BERT_CONFIG, **_read_prompts(folder))
     modules = [(_class_name(entry, modules_file), folder / entry.get("path", "")) for entry in _read_list(modules_file)]
     kinds = [kind for kind, _ in modules]
     if kinds[:2] != ["Transformer", "Pooling"]:
         raise ModelConfigError(f"{modules_file}: expected a Transformer, then a Pooling, then Dense or Normalize modules; got {', '.join(kinds) or 'none'}.")
     transformer_folder, pooling_folder = modules[0][1], modules[1][1]
     transformer = _read_transformer(transformer_folder)
-    settings = _read_sentence_bert_config(transformer_folder)
+    settings_file, settings = _read_transformer_settings(transformer_folder)
     pooling, include_prompt = _read_pooling(pooling_folder / "config.json", transformer.hidden_size, pooling)
     return ModelConfig(
         transformer,
@@ -107,6 +113,7 @@ def read_model_config(folder: Path, pooling: str | None = None) -> ModelConfig:
         _read_head(modules[2:], transformer.hidden_size, modules_file),
         settings.get("max_seq_length"),
         bool(settings.get("do_lower_case", False)),
+        settings_file,
         **_read_prompts(folder),
     )
 
@@ -149,9 +156,10 @@ def _read_transformer(folder: Path) -> FamilyConfig:
     return read_family_config(_read_object(file), file)
 
 
-def _read_sentence_bert_config(folder: Path) -> dict[str, Any]:
-    file = folder / "sentence_bert_config.json"
-    raw = _read_object(file) if file.is_file() else {}
+def _read_transformer_settings(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The file, and what it says: nothing where there is none, and then sentence_bert_config.json is named."""
+    found = ((file, raw) for name in _SETTINGS_FILES if (file := folder / name).is_file() and (raw := _read_object(file)))
+    file, raw = next(found, (folder / SENTENCE_BERT_CONFIG, {}))
     for key, value in raw.items():
         neutral = key in _HARMLESS_TRANSFORMER_KEYS or not value
         as_usual = (
@@ -164,7 +172,7 @@ def _read_sentence_bert_config(folder: Path) -> dict[str, Any]:
     length = raw.get("max_seq_length")
     if length is not None:
         _positive(raw, "max_seq_length", file)
-    return raw
+    return file, raw
 
 
 def _read_pooling(file: Path, hidden_size: int, override: str | None) -> tuple[str, bool]:

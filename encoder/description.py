@@ -13,10 +13,12 @@ from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 
-from embermill.encoder.config import DenseConfig, ModelConfig, Normalize, read_model_config
+from embermill.encoder.config import SENTENCE_BERT_CONFIG, DenseConfig, ModelConfig, Normalize, read_model_config
 from embermill.encoder.errors import ModelConfigError, refused_files
 from embermill.encoder.sources import LocalModel, fetch_model, files_digest
-from embermill.encoder.text.tokenizer import Tokenizer, tokenizer_files, tokenizer_limit, truncation_side
+from embermill.encoder.text.building import settings_digest
+from embermill.encoder.text.files import tokenizer_files, tokenizer_limit, truncation_side
+from embermill.encoder.text.tokenizer import Tokenizer
 from embermill.encoder.weights import MOVE_OTHERS, find_weights, weight_files
 
 ANY_LENGTH = 2**31 - 1
@@ -84,11 +86,18 @@ class ModelDescription:
         dense = [module.folder for module in self.head if isinstance(module, DenseConfig)]
         weights = [*weight_files(self.weights_file), *(file for module in dense for file in weight_files(find_weights(module, advice=MOVE_OTHERS)))]
         tokenizer = tokenizer_files(config.transformer_folder)
-        return {
+        other_ids = settings_digest(config.transformer_folder, lowercase=config.lowercase, lowercase_in_config=self._lowercase_in_config)
+        digests = {
             "weights": files_digest(folder, weights),
             "tokenizer": files_digest(folder, tokenizer) if tokenizer else "",
             "config": hashlib.sha256(json.dumps(self._settings, sort_keys=True).encode()).hexdigest(),
         }
+        return digests if other_ids is None else digests | {"tokenizer_settings": other_ids}
+
+    @property
+    def _lowercase_in_config(self) -> bool:
+        """do_lower_case, where it was read before the fingerprint had `tokenizer_settings`: there it is part of `config`, and stays so."""
+        return self.config.lowercase and self.config.settings_file.name == SENTENCE_BERT_CONFIG
 
     @property
     def _settings(self) -> dict[str, object]:
@@ -96,7 +105,7 @@ class ModelDescription:
         head = [(module.in_features, module.out_features, module.bias, module.activation) if isinstance(module, DenseConfig) else "l2" for module in self.head]
         return self.config.transformer.fingerprint() | {
             "head": head,
-            "lowercase": self.config.lowercase,
+            "lowercase": self._lowercase_in_config,
             "truncation_side": truncation_side(self.config.transformer_folder),
         }
 
@@ -170,7 +179,7 @@ def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:
         return min(tokenizer_limit(folder) or positions, positions)
     if config.max_seq_length > positions:
         raise ModelConfigError(
-            f"{folder / 'sentence_bert_config.json'}: max_seq_length is {config.max_seq_length}, but config.json has positions for {positions} tokens only; "
+            f"{config.settings_file}: max_seq_length is {config.max_seq_length}, but config.json has positions for {positions} tokens only; "
             f"pass max_tokens={positions} or less."
         )
     return config.max_seq_length

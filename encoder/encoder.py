@@ -26,7 +26,8 @@ from embermill.encoder.pipeline.stream import Budget, encode_stream
 from embermill.encoder.pipeline.switch_interval import SHORT_TURNS
 from embermill.encoder.pipeline.windows import EncodedBatch
 from embermill.encoder.pooling import plan_head
-from embermill.encoder.text.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool, tokenizer_files
+from embermill.encoder.text.files import tokenizer_files
+from embermill.encoder.text.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
 
 # Packed batches that are cut together. On a CPU documents are sorted to fill blocks; a card computes any mixture alike, and a batch then goes at once.
 BATCHES_PER_WINDOW = {"cpu": 16, "gpu": 1}

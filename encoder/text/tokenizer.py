@@ -6,16 +6,16 @@ model's and nothing is padded. We cut ourselves: the library would throw away wh
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from embermill.encoder.errors import InputError, ModelConfigError, TokenizerError
+from embermill.encoder.text.building import open_tokenizer
 from embermill.encoder.text.prompt_boundary import warn_where_words_are_lost
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Tokenizer:
 
     def __init__(self, folder: Path, *, max_tokens: int, vocab_size: int, prompt: str = "", lowercase: bool = False, threads: int | None = None) -> None:
         size_thread_pool(threads)
-        self._tokenizer = _load(folder, lowercase)
+        self._tokenizer, _, side = open_tokenizer(folder, lowercase=lowercase)
         self._prompt, self._max_tokens = prompt, max_tokens
         probe = self._tokenizer.encode(_PROBE)
         special = probe.special_tokens_mask
@@ -61,7 +61,7 @@ class Tokenizer:
         self._check_vocabulary(folder, vocab_size)
         if prompt:
             warn_where_words_are_lost(self._tokenizer, prompt)
-        self._cuts_left = truncation_side(folder) == "left"
+        self._cuts_left = side == "left"
 
     def _require_room_for_text(self, folder: Path, probe_tokens: int) -> None:
         """At least one token of a text must be fed to the model, or all texts would get the same vector. probe_tokens: of _PROBE without the prompt."""
@@ -115,95 +115,6 @@ def size_thread_pool(threads: int | None) -> None:
     """
     if threads is not None:
         os.environ["RAYON_NUM_THREADS"] = str(threads)
-
-
-def tokenizer_limit(folder: Path) -> int | None:
-    """model_max_length of tokenizer_config.json, where it says a real number (Hugging Face writes 1e30 for none)."""
-    limit = _tokenizer_config(folder).get("model_max_length")
-    return int(limit) if isinstance(limit, (int, float)) and not isinstance(limit, bool) and 0 < limit < 1e9 else None
-
-
-def tokenizer_files(folder: Path) -> list[Path]:
-    """The files that decide which ids a text gets; none where there is no tokenizer."""
-    if (folder / "tokenizer.json").is_file():
-        return [folder / "tokenizer.json"]
-    return [folder / name for name in ("vocab.txt", "tokenizer_config.json") if (folder / name).is_file()] if (folder / "vocab.txt").is_file() else []
-
-
-def _load(folder: Path, lowercase: bool) -> tokenizers.Tokenizer:
-    from tokenizers import Tokenizer as Library
-    from tokenizers import normalizers
-
-    file = folder / "tokenizer.json"
-    if file.is_file():
-        try:
-            tokenizer = Library.from_file(str(file))
-        except Exception as error:  # the library raises plain Exception for whatever is wrong with the file
-            raise TokenizerError(f"{file}: not a tokenizer that this version of `tokenizers` reads: {error}.") from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-    elif (folder / "vocab.txt").is_file():
-        tokenizer = _word_piece(folder / "vocab.txt", _tokenizer_config(folder))
-    else:
-        raise TokenizerError(f"{folder}: no tokenizer.json and no vocab.txt; texts cannot be embedded, token ids can (encode_token_ids).")
-    if lowercase and not _lowercases(tokenizer.normalizer):
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase()] + ([tokenizer.normalizer] if tokenizer.normalizer else []))
-    return tokenizer
-
-
-def _word_piece(vocab: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
-    """BERT's tokenizer from vocab.txt alone, as transformers converts it."""
-    from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
-    from tokenizers import Tokenizer as Library
-
-    special = {role: _token_text(config.get(f"{role}_token", f"[{role.upper()}]")) for role in ("unk", "sep", "pad", "cls", "mask")}
-    tokens = {token: index for index, token in enumerate(vocab.read_text(encoding="utf-8").rstrip("\n").split("\n"))}
-    missing = [special[role] for role in ("unk", "sep", "cls") if special[role] not in tokens]
-    if missing:
-        raise TokenizerError(f"{vocab}: the special tokens {', '.join(missing)} are not in the vocabulary.")
-    tokenizer = Library(models.WordPiece(tokens, unk_token=special["unk"], max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case", True),
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special.values() if token in tokens])
-    cls, sep = ((special[role], tokens[special[role]]) for role in ("cls", "sep"))
-    tokenizer.post_processor = processors.BertProcessing(sep, cls)
-    return tokenizer
-
-
-def _token_text(token: object) -> str:
-    return str(token.get("content")) if isinstance(token, dict) else str(token)
-
-
-def _lowercases(normalizer: Any) -> bool:
-    if normalizer is None:
-        return False
-    state = json.loads(normalizer.__getstate__())
-    return any(part.get("type") == "Lowercase" or part.get("lowercase") is True for part in [state, *state.get("normalizers", [])])
-
-
-def _tokenizer_config(folder: Path) -> dict[str, Any]:
-    file = folder / "tokenizer_config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise TokenizerError(f"{file}: not readable as JSON: {error}.") from None
-    if not isinstance(config, dict):
-        raise TokenizerError(f"{file}: expected a JSON object, got {type(config).__name__}.")
-    return config
-
-
-def truncation_side(folder: Path) -> str:
-    """"left" or "right": the side at which a text that is too long is cut."""
-    side = _tokenizer_config(folder).get("truncation_side", "right")
-    if side not in ("left", "right"):
-        raise TokenizerError(f"{folder / 'tokenizer_config.json'}: truncation_side: expected left or right, got {side!r}.")
-    return str(side)
 
 
 def _input_error(texts: Sequence[object], first: int, error: Exception) -> InputError:

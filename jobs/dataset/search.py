@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from embermill.jobs.config import ModelConfig
 from embermill.jobs.dataset.inventory import read_inventory
 from embermill.jobs.dataset.receipt_table import sum_receipts
-from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
+from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.engine.loading import describe_engine, load_engine
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.files import Plan
@@ -89,6 +89,8 @@ def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -
 
 def _another_model(source: str, plan: Plan, changed: list[str]) -> str:
     """Weights are known by the digest of their file alone: whether others hold equal numbers cannot be told without the file itself."""
+    if all(key in WHY_ADDED and key not in plan.fingerprint for key in changed):
+        return f"{source}: this dataset was {'; '.join(WHY_ADDED[key] for key in changed)}, or search it with the version of embermill that made it"
     said = f"{source} is not the model that made this dataset ({', '.join(changed)} differ): say with --model where that one is, unchanged"
     if changed != ["model.weights"]:
         return said

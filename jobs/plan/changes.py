@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from embermill.jobs.config import JobConfig, flatten
-from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
+from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.stored_keys import describe_change, describe_changes
@@ -18,7 +18,8 @@ def require_unchanged(plan: Plan, config: JobConfig, fingerprint: dict[str, str]
     """UsageError, naming the keys, where the job would make other rows or vectors than the plan's."""
     if changes := changed_keys(plan, config, fingerprint):
         made = f"{config.output.uri}: this dataset was made with other settings: {'; '.join(changes)}"
-        raise UsageError(f"{made}. Set them back, or choose another output.uri")
+        final = all(change.partition(": ")[2] in WHY_ADDED.values() for change in changes)
+        raise UsageError(f"{made}. {'Choose another output.uri' if final else 'Set them back, or choose another output.uri'}")
 
 
 def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None) -> list[str]:
@@ -36,7 +37,8 @@ def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | No
 
 def fingerprint_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """ "key: old -> new" for everything of an engine that would make other vectors."""
-    return describe_changes(old, new, FINGERPRINT_IF_ABSENT)
+    added = {key: f"{key}: {why}" for key, why in WHY_ADDED.items() if key in new and key not in old}
+    return [added.get(change.partition(":")[0], change) for change in describe_changes(old, new, FINGERPRINT_IF_ABSENT)]
 
 
 def _changed(plan: Plan, key: str, value: object, engine_decides: bool) -> str | None:

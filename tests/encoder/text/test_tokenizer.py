@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from embermill.encoder.errors import InputError, ModelConfigError, TokenizerError
-from embermill.encoder.text.tokenizer import Tokenizer, tokenizer_limit
+from embermill.encoder.text.files import tokenizer_limit
+from embermill.encoder.text.tokenizer import Tokenizer
 from tests.encoder.tiny_bert import TinyBert, write_json, write_tokenizer
 
 VOCAB = TinyBert().vocab
@@ -75,6 +76,7 @@ def test_lowercasing_asked_for_by_the_model(folder: Path) -> None:
     saved = json.loads((folder / "tokenizer.json").read_text())
     saved["normalizer"]["lowercase"] = False
     write_json(folder / "tokenizer.json", saved)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
     unknown = VOCAB.index("[UNK]")
     assert documents(make(folder), ["ZIP"]) == [[CLS, unknown, SEP]]
     assert documents(make(folder, lowercase=True), ["ZIP"]) == [[CLS, *ids("zip"), SEP]]
@@ -124,7 +126,7 @@ def test_a_prompt_that_is_not_text(folder: Path) -> None:
 
 def test_a_vocabulary_without_special_tokens(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("a\nb\n[UNK]\n")
-    with pytest.raises(TokenizerError, match=r"\[SEP\], \[CLS\] are not in the vocabulary"):
+    with pytest.raises(TokenizerError, match=r"\[CLS\], \[SEP\] are not in the vocabulary"):
         make(tmp_path)
 
 
