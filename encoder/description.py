@@ -1,7 +1,7 @@
 """What a model is and how it will be used, known from its folder alone: no weights, no ops, no device.
 
 The job asks this of a finished dataset's model before it does anything else, so it must cost no more than reading a few JSON files;
-digests are computed only when the fingerprint is asked for.
+digests are computed, and the tokenizer is read, only when the fingerprint is asked for.
 """
 
 from __future__ import annotations
