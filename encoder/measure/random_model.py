@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from embermill.encoder.models import family_of, read_family_config
 
 VOCAB_SIZE, MAX_POSITIONS, TOKEN_TYPES = 30522, 512, 2
 _SPREAD = 0.02  # BERT's own initialisation: activations stay finite and of the size of one
@@ -31,14 +35,6 @@ SHAPES = {
 
 def write_random_model(shape: Shape, folder: Path, seed: int = 0) -> None:
     """A plain BERT folder (config.json, model.safetensors in F32): mean pooling, no tokenizer."""
-    from safetensors.numpy import save_file
-
-    rng = np.random.default_rng(seed)
-    tensors = {}
-    for name, dimensions in _parameters(shape).items():
-        drawn = rng.standard_normal(dimensions, np.float32) * np.float32(_SPREAD)
-        tensors[name] = drawn + 1 if name.endswith("LayerNorm.weight") else drawn
-    folder.mkdir(parents=True, exist_ok=True)
     config = {
         "model_type": "bert",
         "architectures": ["BertModel"],
@@ -49,23 +45,20 @@ def write_random_model(shape: Shape, folder: Path, seed: int = 0) -> None:
         "type_vocab_size": TOKEN_TYPES,
         **asdict(shape),
     }
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    write_random_folder(config, folder, seed)
+
+
+def write_random_folder(config: Mapping[str, Any], folder: Path, seed: int = 0, spread: float = _SPREAD) -> None:
+    """A plain folder of any family that we run, from its config.json: weights around 0, those of norms around 1, under the family's own names."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "config.json"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    family = read_family_config(config, file)
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, dimensions in family_of(family.model_type).name_table(family).shapes.items():
+        drawn = rng.standard_normal(dimensions, np.float32) * np.float32(spread)
+        tensors[name] = drawn + 1 if len(dimensions) == 1 and name.endswith(".weight") else drawn  # the only vectors called weights are those of norms
     save_file(tensors, folder / "model.safetensors")
-
-
-def _parameters(shape: Shape) -> dict[str, tuple[int, ...]]:
-    """Hugging Face name -> dimensions, [out, in]."""
-    hidden, inner = shape.hidden_size, shape.intermediate_size
-    tables = {"word": VOCAB_SIZE, "position": MAX_POSITIONS, "token_type": TOKEN_TYPES}
-    found: dict[str, tuple[int, ...]] = {f"embeddings.{name}_embeddings.weight": (rows, hidden) for name, rows in tables.items()}
-    norms = ["embeddings.LayerNorm"]
-    linears: dict[str, tuple[int, int]] = {}
-    for number in range(shape.num_hidden_layers):
-        layer = f"encoder.layer.{number}"
-        linears |= {f"{layer}.attention.self.{part}": (hidden, hidden) for part in ("query", "key", "value")}
-        linears |= {f"{layer}.attention.output.dense": (hidden, hidden)}
-        linears |= {f"{layer}.intermediate.dense": (inner, hidden), f"{layer}.output.dense": (hidden, inner)}
-        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
-    for name, dimensions in [*linears.items(), *((name, (hidden,)) for name in norms)]:
-        found |= {f"{name}.weight": dimensions, f"{name}.bias": dimensions[:1]}
-    return found

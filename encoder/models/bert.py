@@ -73,45 +73,53 @@ def _refuse_jina(file: ConfigFile) -> None:
         raise file.refuse("this is a Jina v2 model although its model_type is bert: it has ALiBi positions and code of its own, which is never run.")
 
 
-_EMBEDDINGS = {
-    "embeddings.word_embeddings.weight": "VE",
-    "embeddings.position_embeddings.weight": "PE",
-    "embeddings.token_type_embeddings.weight": "YE",
-    "embeddings.LayerNorm.weight": "E",
-    "embeddings.LayerNorm.bias": "E",
-}
+# What the parts are called, each once; those of a layer stand behind LAYER.
+WORD, POSITION, TOKEN_TYPE = "embeddings.word_embeddings", "embeddings.position_embeddings", "embeddings.token_type_embeddings"
+EMBEDDING_NORM = "embeddings.LayerNorm"
+LAYER = "encoder.layer.{}."
+QUERY, KEY, VALUE = "attention.self.query", "attention.self.key", "attention.self.value"
+ATTENTION_OUTPUT, ATTENTION_NORM = "attention.output.dense", "attention.output.LayerNorm"
+INTERMEDIATE, OUTPUT, OUTPUT_NORM = "intermediate.dense", "output.dense", "output.LayerNorm"
+POOLER = "pooler.dense"
+HEAD_DENSE, HEAD_NORM, HEAD_DECODER = "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder"
+
+
+def _product(name: str, shape: str) -> dict[str, str]:
+    return {f"{name}.weight": shape, f"{name}.bias": shape[0]}
+
+
+def _norm(name: str) -> dict[str, str]:
+    return {f"{name}.weight": "E", f"{name}.bias": "E"}
+
+
+SIZES = {"V": "vocab_size", "P": "max_position_embeddings", "Y": "type_vocab_size", "E": "hidden_size", "F": "intermediate_size"}
+"""A letter of a shape -> config.json's name of that size."""
+_EMBEDDINGS = {f"{WORD}.weight": "VE", f"{POSITION}.weight": "PE", f"{TOKEN_TYPE}.weight": "YE", **_norm(EMBEDDING_NORM)}
 _LAYER = {
-    "attention.self.query.weight": "EE",
-    "attention.self.query.bias": "E",
-    "attention.self.key.weight": "EE",
-    "attention.self.key.bias": "E",
-    "attention.self.value.weight": "EE",
-    "attention.self.value.bias": "E",
-    "attention.output.dense.weight": "EE",
-    "attention.output.dense.bias": "E",
-    "attention.output.LayerNorm.weight": "E",
-    "attention.output.LayerNorm.bias": "E",
-    "intermediate.dense.weight": "FE",
-    "intermediate.dense.bias": "F",
-    "output.dense.weight": "EF",
-    "output.dense.bias": "E",
-    "output.LayerNorm.weight": "E",
-    "output.LayerNorm.bias": "E",
+    **_product(QUERY, "EE"),
+    **_product(KEY, "EE"),
+    **_product(VALUE, "EE"),
+    **_product(ATTENTION_OUTPUT, "EE"),
+    **_norm(ATTENTION_NORM),
+    **_product(INTERMEDIATE, "FE"),
+    **_product(OUTPUT, "EF"),
+    **_norm(OUTPUT_NORM),
 }
+BESIDE_THE_ENCODER = {**_product(POOLER, "EE"), **_product(HEAD_DENSE, "EE"), **_norm(HEAD_NORM), **_product(HEAD_DECODER, "VE")}
+"""Shapes of the pooler and of a masked language model's head, which conversions keep."""
 _PREFIXES = ("bert.",)
 _SPELLINGS = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNorm.bias"}
 
 
+def shape_letters(num_layers: int) -> dict[str, str]:
+    """Every parameter of the encoder -> its shape in letters of SIZES, [out, in] for products."""
+    return _EMBEDDINGS | {LAYER.format(layer) + name: shape for layer in range(num_layers) for name, shape in _LAYER.items()}
+
+
 def name_table(config: BertConfig) -> NameTable:
-    sizes = {
-        "V": config.vocab_size,
-        "P": config.max_position_embeddings,
-        "Y": config.type_vocab_size,
-        "E": config.hidden_size,
-        "F": config.intermediate_size,
-    }
-    letters = _EMBEDDINGS | {f"encoder.layer.{layer}.{name}": shape for layer in range(config.num_layers) for name, shape in _LAYER.items()}
-    return NameTable({name: tuple(sizes[letter] for letter in shape) for name, shape in letters.items()}, _PREFIXES, _SPELLINGS, HEADS)
+    sizes = {letter: getattr(config, name) for letter, name in SIZES.items()}
+    shapes = {name: tuple(sizes[letter] for letter in letters) for name, letters in shape_letters(config.num_layers).items()}
+    return NameTable(shapes, _PREFIXES, _SPELLINGS, HEADS)
 
 
 def build(config: BertConfig, parameters: Parameters, ops: Ops) -> Bert:
@@ -123,13 +131,13 @@ class Bert:
 
     def __init__(self, config: BertConfig, parameters: Parameters, ops: Ops, position_offset: int = 0) -> None:
         self.embed = ops.embed(
-            parameters["embeddings.word_embeddings.weight"],
-            parameters["embeddings.position_embeddings.weight"],
-            parameters["embeddings.token_type_embeddings.weight"][0],  # a single text is of type 0 throughout
-            norm(parameters, "embeddings.LayerNorm", config.layer_norm_eps),
+            parameters[f"{WORD}.weight"],
+            parameters[f"{POSITION}.weight"],
+            parameters[f"{TOKEN_TYPE}.weight"][0],  # a single text is of type 0 throughout
+            norm(parameters, EMBEDDING_NORM, config.layer_norm_eps),
             position_offset,
         )
-        blocks = read_ahead(lambda number: layer(config, parameters, f"encoder.layer.{number}"), config.num_layers)
+        blocks = read_ahead(lambda number: layer(config, parameters, LAYER.format(number)), config.num_layers)
         self.layers = [plan_block(ops, block) for block in blocks]
 
     def __call__(self, batch: DeviceBatch) -> Activations:
@@ -139,19 +147,19 @@ class Bert:
         return x
 
 
-def layer(config: BertConfig, parameters: Parameters, name: str) -> PostNormBlock:
-    """One layer, described."""
+def layer(config: BertConfig, parameters: Parameters, at: str) -> PostNormBlock:
+    """One layer, described. at: what stands before its names."""
     return PostNormBlock(
         attention=AttentionWeights(
-            qkv=merged(parameters, [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]),
-            output=linear(parameters, f"{name}.attention.output.dense"),
+            qkv=merged(parameters, [at + part for part in (QUERY, KEY, VALUE)]),
+            output=linear(parameters, at + ATTENTION_OUTPUT),
             num_heads=config.num_heads,
             head_dim=config.head_dim,
         ),
-        attention_norm=norm(parameters, f"{name}.attention.output.LayerNorm", config.layer_norm_eps),
+        attention_norm=norm(parameters, at + ATTENTION_NORM, config.layer_norm_eps),
         mlp=MLPWeights(
-            up=linear(parameters, f"{name}.intermediate.dense", config.activation),
-            down=linear(parameters, f"{name}.output.dense"),
+            up=linear(parameters, at + INTERMEDIATE, config.activation),
+            down=linear(parameters, at + OUTPUT),
         ),
-        mlp_norm=norm(parameters, f"{name}.output.LayerNorm", config.layer_norm_eps),
+        mlp_norm=norm(parameters, at + OUTPUT_NORM, config.layer_norm_eps),
     )

@@ -2,13 +2,16 @@
 
 bert: tracel-ai/models bert-burn; minilm: minilm-burn; masked: bert-burn's BertMaskedLM; st: sentence-transformers-burn.
 A layout is nested like the record itself. Its leaves are a Place, which names the Hugging Face tensor that stands there, or None for what
-Burn writes as nil (constants, dropout, activations). Burn multiplies x @ weight, so a Linear holds [in, out] where Hugging Face has [out, in].
+Burn writes as nil (constants, dropout, activations). What the tensors are called stands in models/bert.py.
+Burn multiplies x @ weight, so a Linear holds [in, out] where Hugging Face has [out, in].
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from embermill.encoder.models import bert as parts
 
 
 class Place(NamedTuple):
@@ -23,7 +26,7 @@ Layout = dict[str, Any]  # field -> Layout | list[Layout] | Place | None
 
 def bert(num_layers: int, pooler: bool) -> Layout:
     embeddings = {"pad_token_idx": None, **_embeddings(), "dropout": None, "max_position_embeddings": None}
-    return {"embeddings": embeddings, "encoder": _encoder(num_layers), "pooler": {"output": _linear("pooler.dense")} if pooler else None}
+    return {"embeddings": embeddings, "encoder": _encoder(num_layers), "pooler": {"output": _linear(parts.POOLER)} if pooler else None}
 
 
 def minilm(num_layers: int, pooler: bool = False) -> Layout:
@@ -32,13 +35,13 @@ def minilm(num_layers: int, pooler: bool = False) -> Layout:
 
 
 def masked(num_layers: int, pooler: bool) -> Layout:
-    head = {"dense": _linear("lm_head.dense"), "layer_norm": _layer_norm("lm_head.layer_norm"), "decoder": _linear("lm_head.decoder")}
+    head = {"dense": _linear(parts.HEAD_DENSE), "layer_norm": _layer_norm(parts.HEAD_NORM), "decoder": _linear(parts.HEAD_DECODER)}
     return {"bert": bert(num_layers, pooler), "lm_head": head}
 
 
 def st(num_layers: int, pooler: bool = False) -> Layout:
     """sentence-transformers-burn's BertModel: the encoder first, and no pooler."""
-    layers = [_st_layer(f"encoder.layer.{index}") for index in range(num_layers)]
+    layers = [_st_layer(parts.LAYER.format(index)) for index in range(num_layers)]
     return {"encoder": {"layers": layers}, "embeddings": {**_embeddings(), "dropout": None, "max_position_embeddings": None}}
 
 
@@ -68,38 +71,42 @@ def _layer_norm(name: str) -> Layout:
 
 
 def _embeddings() -> Layout:
-    tables = {table: {"weight": Place(f"embeddings.{table}.weight")} for table in ("word_embeddings", "position_embeddings", "token_type_embeddings")}
-    return {**tables, "layer_norm": _layer_norm("embeddings.LayerNorm")}
+    names = {"word_embeddings": parts.WORD, "position_embeddings": parts.POSITION, "token_type_embeddings": parts.TOKEN_TYPE}
+    tables = {field: {"weight": Place(f"{name}.weight")} for field, name in names.items()}
+    return {**tables, "layer_norm": _layer_norm(parts.EMBEDDING_NORM)}
 
 
 def _encoder(num_layers: int) -> Layout:
     """burn::nn's TransformerEncoder as of 0.21."""
     constants = dict.fromkeys(("d_model", "d_ff", "n_heads", "n_layers", "dropout", "norm_first", "quiet_softmax"))
-    return {"layers": [_layer(f"encoder.layer.{index}") for index in range(num_layers)], **constants}
+    return {"layers": [_layer(parts.LAYER.format(index)) for index in range(num_layers)], **constants}
 
 
-def _layer(name: str) -> Layout:
-    attention = {part: _linear(f"{name}.attention.self.{part}") for part in ("query", "key", "value")}
+def _attention(at: str) -> Layout:
+    return {field: _linear(at + name) for field, name in (("query", parts.QUERY), ("key", parts.KEY), ("value", parts.VALUE))}
+
+
+def _layer(at: str) -> Layout:
+    attention = _attention(at)
     constants = dict.fromkeys(("dropout", "activation", "d_model", "n_heads", "d_k", "min_float", "quiet_softmax"))
     return {
-        "mha": {**attention, "output": _linear(f"{name}.attention.output.dense"), **constants},
-        "pwff": {"linear_inner": _linear(f"{name}.intermediate.dense"), "linear_outer": _linear(f"{name}.output.dense"), "dropout": None, "activation": None},
-        "norm_1": _layer_norm(f"{name}.attention.output.LayerNorm"),
-        "norm_2": _layer_norm(f"{name}.output.LayerNorm"),
+        "mha": {**attention, "output": _linear(at + parts.ATTENTION_OUTPUT), **constants},
+        "pwff": {"linear_inner": _linear(at + parts.INTERMEDIATE), "linear_outer": _linear(at + parts.OUTPUT), "dropout": None, "activation": None},
+        "norm_1": _layer_norm(at + parts.ATTENTION_NORM),
+        "norm_2": _layer_norm(at + parts.OUTPUT_NORM),
         "dropout": None,
         "norm_first": None,
     }
 
 
-def _st_layer(name: str) -> Layout:
-    attention = {part: _linear(f"{name}.attention.self.{part}") for part in ("query", "key", "value")}
+def _st_layer(at: str) -> Layout:
     constants = dict.fromkeys(("dropout", "num_attention_heads", "attention_head_size", "all_head_size"))
     return {
-        "attention": {"self_attention": {**attention, **constants}, "self_output": _output(f"{name}.attention.output")},
-        "intermediate": {"dense": _linear(f"{name}.intermediate.dense"), "intermediate_act": None},
-        "output": _output(f"{name}.output"),
+        "attention": {"self_attention": {**_attention(at), **constants}, "self_output": _output(at + parts.ATTENTION_OUTPUT, at + parts.ATTENTION_NORM)},
+        "intermediate": {"dense": _linear(at + parts.INTERMEDIATE), "intermediate_act": None},
+        "output": _output(at + parts.OUTPUT, at + parts.OUTPUT_NORM),
     }
 
 
-def _output(name: str) -> Layout:
-    return {"dense": _linear(f"{name}.dense"), "layer_norm": _layer_norm(f"{name}.LayerNorm"), "dropout": None}
+def _output(product: str, norm: str) -> Layout:
+    return {"dense": _linear(product), "layer_norm": _layer_norm(norm), "dropout": None}

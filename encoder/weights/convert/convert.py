@@ -126,7 +126,7 @@ def _planned(source: WeightSource, format: str, mapping: str | None, precision: 
     if architecture is None:
         raise WeightsError("no BERT found: expected Hugging Face names such as encoder.layer.0.attention.self.query.weight", file=source.path)
     plan = plan_conversion(canonical, architecture, format, mapping or architecture.mapping, precision, alignment)
-    check_shapes(canonical, list(dict.fromkeys(plan.names.values())))
+    check_shapes(canonical, list(dict.fromkeys(plan.names.values())), plan.num_layers)
     return plan
 
 
