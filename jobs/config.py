@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from embermill.jobs.config_errors import describe_invalid
+from embermill.jobs.config_yaml import parse_yaml
 from embermill.jobs.errors import UsageError
 from embermill.jobs.stored_keys import IfAbsent
 
@@ -40,6 +41,17 @@ def _kept(value: object) -> object:
         else:
             raise ValueError(f"each entry is a column's name, or {{column: new name}}, not {item!r}")
     return tuple(pairs)
+
+
+def _types(value: object) -> object:
+    """`{score: float64}` as pairs. ValueError for a name that is no type."""
+    pairs = [*value.items()] if isinstance(value, dict) else value
+    if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise ValueError(f"types: expected {{column: type}}, got {value!r:.80}")
+    for column, kind in pairs:
+        if kind not in DECLARABLE:
+            raise ValueError(f"types: {column}: expected one of {', '.join(DECLARABLE)}, got {kind!r:.80}")
+    return tuple(map(tuple, pairs))
 
 
 def _some(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,10 +86,17 @@ def _joinable(address: str | None) -> str | None:
     return address
 
 
+MOST_TEXT_BYTES = 1 << 30  # of one row: Arrow's strings have 32-bit offsets, and a worker holds a few of them
 Address = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_some)]
 PositiveInt = Annotated[int, Field(gt=0)]
 AutoInt = Literal["auto"] | PositiveInt
+
+
+DECLARABLE = (
+    "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
+    "date32", "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]",
+)  # fmt: skip
 
 
 class Section(BaseModel):
@@ -123,8 +142,9 @@ class CorpusConfig(Section):
     text_columns: Annotated[Texts, AfterValidator(_distinct)] = ("text",)
     text_separator: str = "\n"
     keep_columns: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_kept)] = ()
+    types: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_types), IfAbsent([])] = ()
     partition_text_bytes: AutoInt = "auto"
-    max_text_bytes: PositiveInt = 16_777_216
+    max_text_bytes: Annotated[int, Field(gt=0, le=MOST_TEXT_BYTES)] = 16_777_216
     max_quarantined: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     on_bad_file: Literal["fail", "quarantine"] = "fail"
     on_schema_drift: Annotated[Literal["fail", "cast", "null"], BeforeValidator(lambda value: "null" if value is None else value)] = "fail"  # YAML's null
@@ -133,6 +153,14 @@ class CorpusConfig(Section):
     def _check(self) -> CorpusConfig:
         if self.max_quarantined >= 1 and not math.isclose(self.max_quarantined, round(self.max_quarantined)):
             raise ValueError(f"max_quarantined: expected a share below 1 or a whole number of rows, got {self.max_quarantined}")
+        read = {self.id_column or "id", *(source for source, _ in self.keep_columns)}
+        for column, kind in self.types:
+            if column in self.text_columns and kind != "string":
+                raise ValueError(f"types: {column}: is a text column, and those are strings always; declare id and kept columns alone")
+            if column not in read and column not in self.text_columns:
+                raise ValueError(f"types: {column}: is neither corpus.id_column nor one of corpus.keep_columns, so it is not read")
+            if column == (self.id_column or "id") and not (kind == "string" or "int" in kind):
+                raise ValueError(f"types: {column}: an id is a string or an integer, got {kind}")
         return self
 
 
@@ -208,7 +236,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     try:
         return JobConfig.model_validate(document).anchored(Path.cwd())
     except ValidationError as error:
-        raise UsageError(f"{path}: {'; '.join(_describe(error))}") from None
+        raise UsageError(f"{path}: {'; '.join(describe_invalid(error))}") from None
 
 
 def flatten(config: JobConfig) -> dict[str, object]:
@@ -216,31 +244,12 @@ def flatten(config: JobConfig) -> dict[str, object]:
     return {f"{name}.{key}": value for name, section in config.model_dump(mode="json").items() for key, value in section.items()}
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader takes the last of two equal keys in silence; this one refuses them."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key `{key.value}` stands here twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _parse(text: str, what: str) -> object:
-    try:
-        return yaml.load(text, _StrictLoader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{what}: not valid YAML: {' '.join(str(error).split())}") from None
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as a configuration: {error.strerror if isinstance(error, OSError) else error}") from None
-    document = _parse(text, str(path))
+    document = parse_yaml(text, str(path))
     if not isinstance(document, dict):
         raise UsageError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {'nothing' if document is None else type(document).__name__}")
     return document
@@ -256,7 +265,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
         held = document[section] = {}
     if not isinstance(held, dict):
         raise UsageError(f"{section}: expected a section with keys, got {held!r}")
-    held[name] = _parse(text, f"--set {override}")
+    held[name] = parse_yaml(text, f"--set {override}")
 
 
 def _unknown(document: dict[str, Any]) -> Iterator[str]:
@@ -275,52 +284,6 @@ def _nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     same = [key for key in known if key.rpartition(".")[2] == last]
     close = same or get_close_matches(name, known, n=1, cutoff=0.5) or [key for key in known if get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
     return f": did you mean `{close[0]}`?" if close else f"; known here: {', '.join(known)}"
-
-
-_EXPECTED = {
-    "string_type": "a text (in quotes where YAML would read something else)",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "missing": "a value: this key has no default",
-    "model_type": "a section with keys",
-    "string_too_short": "a text that is not empty",
-}
-
-
-def _describe(error: ValidationError) -> Iterator[str]:
-    """One sentence for each key that is wrong; the branches of a union count as one."""
-    found: dict[str, tuple[list[str], object]] = {}
-    for problem in error.errors(include_url=False, include_context=True):
-        key = ".".join(str(part) for part in problem["loc"][:2]) or "the configuration"
-        expected, _ = found.setdefault(key, ([], problem["input"]))
-        expected.append(_expectation(problem))
-    for key, (expected, got) in found.items():
-        stands_alone = any(text.startswith("!") for text in expected)
-        wanted = " or ".join(dict.fromkeys(text.lstrip("!") for text in expected))
-        yield f"{key}: {wanted}" if stands_alone else f"{key}: expected {wanted}, got {_shown(got, expected)}"
-
-
-def _expectation(problem: Any) -> str:
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "value_error":
-        return "!" + str(context["error"])
-    if kind == "missing":
-        return "!" + ("expected a section with keys, got none" if len(problem["loc"]) == 1 else _EXPECTED[kind])
-    if kind == "literal_error":
-        return str(context["expected"])
-    for bound, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
-        if bound in context:
-            return f"a number {sign} {context[bound]}"
-    return _EXPECTED.get(kind, str(problem["msg"]))
-
-
-def _shown(got: object, expected: list[str]) -> str:
-    text = repr(got)
-    text = text if len(text) <= 80 else text[:77] + "..."
-    advice = " (a text with a colon needs quotes: key='\"query: \"')" if isinstance(got, dict) and any("a text" in wanted for wanted in expected) else ""
-    return f"{text} ({type(got).__name__}){advice}"
 
 
 def _absolute(address: str, folder: Path) -> str:

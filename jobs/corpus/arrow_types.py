@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embermill.jobs.errors import DataError
 
@@ -81,21 +83,61 @@ def drifted(file: str, column: str, found: pa.DataType | None, pinned: pa.DataTy
     setting = "set corpus.on_schema_drift to cast or null (once a dataset is begun, with another output.uri)"
     if found is not None and pa.types.is_nested(found) and pa.types.is_string(pinned):  # neither setting makes a text of it
         setting = "flatten the column in the corpus, or name another one"
-    advice = f"mend the file, or {setting}"
+    advice = f"fix the file, or {setting}"
     return DataError(f"{file}: column {column!r} {what}; this job reads it as {pinned}: {advice}")
 
 
+def declaration(column: str, kind: str) -> str:
+    """What to write so that a column has this type from the beginning."""
+    return f"declare corpus.types: {{{column}: {kind}}} (in a new dataset)"
+
+
 def cast_by_row(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, dict[int, str]]:
-    """Cast without loss; a value that cannot be cast becomes null, and its row and error are returned."""
+    """Cast without loss; a value that cannot be cast, or would be another one afterwards, becomes null, and its row and error are returned."""
+    failures: dict[int, str] = {}
     try:
-        return array.cast(target), {}
+        cast = array.cast(target)
     except pa.ArrowNotImplementedError as error:  # no value of this type can be cast
         return pa.nulls(len(array), target), {row: str(error) for row in range(len(array)) if array[row].is_valid}
     except pa.ArrowInvalid:
-        pass
-    failures = dict(_failing_rows(array, lambda part: part.cast(target)))
-    keep = pa.array([row not in failures for row in range(len(array))])
-    return pa.compute.if_else(keep, array, pa.scalar(None, array.type)).cast(target), failures
+        failures = dict(_failing_rows(array, lambda part: part.cast(target)))
+        keep = pa.array([row not in failures for row in range(len(array))])
+        cast = pc.if_else(keep, array, pa.scalar(None, array.type)).cast(target)
+    for row in np.flatnonzero(_changed(array, cast)):
+        failures.setdefault(int(row), f"{array[int(row)].as_py()!r:.100} of type {array.type} does not fit {target} without loss")
+    return _without(cast, failures), failures
+
+
+def _without(array: pa.Array, rows: Collection[int]) -> pa.Array:
+    """Null in these rows."""
+    if not rows or array.null_count == len(array):
+        return array
+    places = np.arange(len(array))
+    places_or_none = pa.array(places, mask=np.isin(places, list(rows)))
+    return array.take(places_or_none)
+
+
+def _changed(array: pa.Array, cast: pa.Array) -> np.ndarray:
+    """[N] bool: values that a cast which Arrow calls safe has changed: it narrows floats, cuts the time off a date, and makes infinity of 1e999.
+
+    What becomes a string keeps all it was; what came from one is only looked at for infinities.
+    """
+    nothing = np.zeros(len(array), bool)
+    if array.type == cast.type or pa.types.is_string(cast.type) or pa.types.is_large_string(cast.type):
+        return nothing
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        if not pa.types.is_floating(cast.type):
+            return nothing
+        infinite = pc.fill_null(pc.is_inf(cast), False)
+        written_out = pc.invert(pc.fill_null(pc.match_substring(array, "inf", ignore_case=True), False))
+        return np.asarray(pc.and_(infinite, written_out), bool)
+    try:
+        back = cast.cast(array.type, safe=False)
+        same = pc.or_(pc.equal(back, array), pc.and_(pc.is_null(back, nan_is_null=True), pc.is_null(array, nan_is_null=True)))
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nested
+        pairs = zip(array.to_pylist(), cast.to_pylist(), strict=True)
+        return np.fromiter((repr(before) != repr(after) for before, after in pairs), bool, len(array))
+    return np.asarray(pc.and_(pc.invert(pc.fill_null(same, False)), pc.is_valid(cast)), bool)
 
 
 def invalid_utf8_rows(array: pa.Array) -> Iterator[tuple[int, str]]:

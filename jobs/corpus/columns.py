@@ -30,8 +30,16 @@ def check_file(schema: RowSchema, file: str, types: dict[str, pa.DataType], *, a
         if not all_columns and pa.types.is_null(types.get(column, pa.null())):
             continue
         pinned = deviates(schema, column, types.get(column))
-        if pinned is not None:
+        if pinned is not None and not (column in schema.declared and column in types and may_hold(types[column], pinned)):
             raise drifted(file, column, types.get(column), pinned)
+
+
+def may_hold(found: pa.DataType, declared: pa.DataType) -> bool:
+    """Whether values of a column of type `found` may fit the type that was declared: a truth value is no number, and what is nested fits nothing else."""
+    plain = canonical(found)
+    if pa.types.is_null(plain) or plain == declared:
+        return True
+    return not (pa.types.is_nested(plain) or pa.types.is_boolean(plain) != pa.types.is_boolean(declared)) or pa.types.is_string(plain)
 
 
 class ColumnFitter:
@@ -66,11 +74,16 @@ class ColumnFitter:
             return pa.nulls(num_rows, pinned)
         if read_as(array.type) == pinned:
             return convert(array)
-        if self.schema.on_schema_drift != "cast":
-            return pa.nulls(num_rows, pinned)
+        if name in self.schema.declared and may_hold(array.type, pinned):
+            return self._cast(array, name, pinned, "column_type")
+        return self._cast(array, name, pinned, "uncastable") if self.schema.on_schema_drift == "cast" else pa.nulls(num_rows, pinned)
+
+    def _cast(self, array: pa.Array, name: str, pinned: pa.DataType, reason: str) -> pa.Array:
+        """Value by value: what does not fit has its row refused, or with on_schema_drift: null is null."""
         cast, failures = cast_by_row(plain_array(array), pinned)
-        for row, error in failures.items():
-            self.faults.setdefault(row, Fault("uncastable", f"column {name!r}: {error}"))
+        if self.schema.on_schema_drift != "null":
+            for row, error in failures.items():
+                self.faults.setdefault(row, Fault(reason, f"column {name!r}: {error}"))
         return cast
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -22,7 +23,7 @@ def read_header(parser: CsvParser, path: str) -> list[str]:
     if header.faults:
         raise DataError(f"{path}: its header cannot be read: {header.faults[0].error}")
     names = header.fields[0]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
         raise DataError(f"{path}: two columns of one name: {', '.join(repeated)}")
     return names
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
-from embermill.jobs.corpus.arrow_types import drifted, id_type
+from embermill.jobs.corpus.arrow_types import declaration, id_type
 from embermill.jobs.corpus.columns import ColumnFitter
-from embermill.jobs.corpus.json_values import Uncastable, cast, fits, readable_fast, stored, type_of
+from embermill.jobs.corpus.json_values import EXACT_IN_FLOAT64, Uncastable, cast, fits, parse, readable_fast, stored, type_of
 from embermill.jobs.corpus.lines import LineBlock, LongLine, bounds
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 
@@ -27,8 +28,18 @@ ARROWS_OWN_NUMBERS = re.compile(rb"Inf(?!inity)\s*[,\]}]")
 ARROWS_OWN_NEGATIVES = re.compile(rb"-(?:NaN|0\s*[,\]}])")
 
 
+MAX_SHOWN = 60  # characters of a value in a message
+
+
+class Mistyped(ValueError):
+    """A value that the column's type cannot hold without loss."""
+
+
 def read_jsonl(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool) -> Iterator[RawRows | RefusedRange]:
-    """numbered: read front to back, so that rows have numbers as well as bytes. DataError for a value of another type, with on_schema_drift: fail."""
+    """numbered: read front to back, so that rows have numbers as well as bytes.
+
+    A value that its column's type cannot hold without loss has its row refused (column_type), or is cast, or null, as on_schema_drift says.
+    """
     reader = _BlockReader(schema, path)
     row = 0
     for block in blocks:
@@ -57,6 +68,8 @@ class _BlockReader:
         kinds = {name: {kind for used, kind in self.uses if used == name} for name in schema.columns}
         fast = {name: next(iter(found)) for name, found in kinds.items() if len(found) == 1 and readable_fast(next(iter(found)))}
         self.fast_schema = pa.schema(list(fast.items())) if len(fast) == len(kinds) else None
+        self.floats = [name for name, kind in fast.items() if _holds(kind, pa.types.is_floating)]
+        self.has_structs = any(_holds(kind, pa.types.is_struct) for kind in fast.values())
 
     def read(self, block: LineBlock) -> RawRows:
         starts, ends = bounds(block)
@@ -83,12 +96,17 @@ class _BlockReader:
         if not _is_utf8(block.data) or ARROWS_OWN_NUMBERS.search(block.data) or ARROWS_OWN_NEGATIVES.search(block.data):
             return None
         options = pa_json.ReadOptions(use_threads=False, block_size=len(block.data) + 1)
-        parsing = pa_json.ParseOptions(explicit_schema=self.fast_schema, newlines_in_values=False, unexpected_field_behavior="ignore")
+        # What is not in the schema is passed over, within structs too; where there are any, all is read, so that a field more shows in the type.
+        unexpected = "infer" if self.has_structs else "ignore"
+        parsing = pa_json.ParseOptions(explicit_schema=self.fast_schema, newlines_in_values=False, unexpected_field_behavior=unexpected)
         try:
             table = pa_json.read_json(pa.BufferReader(block.data), read_options=options, parse_options=parsing)
         except pa.ArrowInvalid:
             return None
-        return table.combine_chunks().to_batches()[0] if table.num_rows == len(starts) else None
+        table = table.select(self.fast_schema.names)
+        if table.num_rows != len(starts) or table.schema.types != self.fast_schema.types or any(_is_doubtful(table.column(name)) for name in self.floats):
+            return None
+        return table.combine_chunks().to_batches()[0]
 
     def _slow(self, block: LineBlock, starts: np.ndarray, ends: np.ndarray) -> RawRows:
         """Line by line, as json reads it."""
@@ -105,28 +123,60 @@ class _BlockReader:
                 found = {}
             for held, (name, kind) in zip(values, self.uses, strict=True):
                 try:
-                    held.append(self._value(found.get(name), name, kind, block.offset + start))
-                except (Uncastable, UnicodeEncodeError) as error:
+                    held.append(self._value(found.get(name), name, kind))
+                except (Mistyped, Uncastable, UnicodeEncodeError) as error:
                     held.append(None)
                     faults.setdefault(len(lines), Fault(*_why(error, name)))
             lines.append(number)
         return self._raw(values, faults, self._first_bytes(block, starts[lines] if lines else starts[:0]))
 
-    def _value(self, value: Any, name: str, kind: pa.DataType, offset: int) -> Any:
-        """The value as its use has it. DataError where it deviates, Uncastable, UnicodeEncodeError."""
+    def _value(self, value: Any, name: str, kind: pa.DataType) -> Any:
+        """The value as its use has it. Mistyped, Uncastable, UnicodeEncodeError."""
         if not fits(value, kind):
-            is_id = name == self.schema.id_column and id_type(type_of([value])) == kind  # ids that are no integers become strings
-            if not is_id and self.schema.on_schema_drift == "fail":
-                raise drifted(f"{self.path}, line at byte {offset}", name, _seen(value), kind)
-            value = cast(value, kind) if is_id or self.schema.on_schema_drift == "cast" else None
+            as_text = self.schema.json_ids_as_text and name == self.schema.id_column and id_type(type_of([value])) == kind
+            if not as_text and self.schema.on_schema_drift == "fail":
+                raise Mistyped(self._mistyped(value, name, kind))
+            value = cast(value, kind) if as_text or self.schema.on_schema_drift == "cast" else None
         _check_text(value)
         return stored(value, kind)
+
+    def _mistyped(self, value: Any, name: str, kind: pa.DataType) -> str:
+        found = f"{_seen(value)} {_shown(value)} does not fit {kind} without loss"
+        if name in self.schema.text_columns:
+            return f"{found}: fix the line, or set corpus.on_schema_drift: cast to embed it as JSON writes it"
+        return f"{found}: fix the line, or {declaration(name, _wider(value, kind))}"
 
     def _raw(self, values: list[list[Any]], faults: dict[int, Fault], first_byte: np.ndarray) -> RawRows:
         arrays = [pa.array(held, kind) for held, (_, kind) in zip(values, self.uses, strict=True)]
         ids = arrays.pop(0) if self.schema.id_column is not None else None
         texts, kept = arrays[: len(self.schema.text_columns)], arrays[len(self.schema.text_columns) :]
         return RawRows(len(first_byte), ids, tuple(texts), tuple(kept), None, first_byte, faults)
+
+
+def _is_doubtful(column: pa.ChunkedArray) -> bool:
+    """Whether a float may have been a long integer, or a number that no float64 holds: those Arrow rounds in silence. Nested ones are not looked into."""
+    if not pa.types.is_floating(column.type):
+        return bool(column.null_count < len(column))
+    largest = pc.max(pc.fill_null(pc.abs(column), 0.0), skip_nulls=True).as_py()
+    return largest is not None and largest >= EXACT_IN_FLOAT64
+
+
+def _holds(kind: pa.DataType, is_wanted: Callable[[pa.DataType], bool]) -> bool:
+    """Whether the type, or one within it, is such a one."""
+    inner = [kind.value_type] if pa.types.is_list(kind) else [field.type for field in kind] if pa.types.is_struct(kind) else []
+    return is_wanted(kind) or any(_holds(each, is_wanted) for each in inner)
+
+
+def _wider(value: Any, kind: pa.DataType) -> str:
+    """A type to declare that would hold this value too, where one does; else a text, which the file must then have as one."""
+    if pa.types.is_integer(kind) and isinstance(value, int | float) and not isinstance(value, bool):
+        return "float64" if isinstance(value, float) else "int64"
+    return "string"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 
 def _seen(value: Any) -> pa.DataType:
@@ -156,7 +206,7 @@ def _is_utf8(data: bytes) -> bool:
 
 def _parse(line: bytes) -> dict[str, Any] | Fault:
     try:
-        found = json.loads(line.decode())
+        found = parse(line.decode())
     except UnicodeDecodeError as error:
         return Fault("invalid_utf8", str(error))
     except (ValueError, RecursionError) as error:
@@ -179,4 +229,5 @@ def _check_text(value: Any) -> None:
 
 
 def _why(error: Exception, name: str) -> tuple[str, str]:
-    return ("invalid_utf8" if isinstance(error, UnicodeEncodeError) else "uncastable"), f"column {name!r}: {error}"
+    reasons = {UnicodeEncodeError: "invalid_utf8", Mistyped: "column_type"}
+    return reasons.get(type(error), "uncastable"), f"column {name!r}: {error}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embermill.jobs.corpus.columns import ColumnFitter, check_file
+from embermill.jobs.corpus.int96 import UNIT_IN_SECONDS, exact, int96_columns
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 from embermill.jobs.errors import DataError
 from embermill.jobs.partition import Segment
@@ -19,11 +22,13 @@ LOCAL_BUFFER_BYTES = 1 << 20
 REMOTE_BUFFER_BYTES = 8 << 20
 
 
-def open_parquet(source: InputFile, path: str) -> pq.ParquetFile:
-    """Streams column chunks through a buffer each instead of loading them whole. DataError for what is not Parquet."""
+def open_parquet(source: InputFile, path: str, int96_unit: str | None = None) -> pq.ParquetFile:
+    """Streams column chunks through a buffer each instead of loading them whole. int96_unit: of INT96 timestamps. DataError for what is not Parquet."""
     buffer_bytes = REMOTE_BUFFER_BYTES if is_url(path) else LOCAL_BUFFER_BYTES
     try:
-        return pq.ParquetFile(source, buffer_size=buffer_bytes, pre_buffer=False, page_checksum_verification=True)
+        return pq.ParquetFile(
+            source, buffer_size=buffer_bytes, pre_buffer=False, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit
+        )
     except (pa.ArrowException, OSError, ValueError) as error:
         if is_system_error(error):
             raise
@@ -40,6 +45,19 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+@dataclass(frozen=True)
+class _Open:
+    """A file that is being read. columns: those that are wanted of it; leaves: their numbers. seconds: the file with INT96 in seconds, where it has any."""
+
+    file: pq.ParquetFile
+    seconds: pq.ParquetFile | None
+    source: InputFile
+    columns: list[str]
+    int96: tuple[str, ...]
+    leaves: list[int]
+    fitter: ColumnFitter
+
+
 def read_parquet(
     source: InputFile, segment: Segment, schema: RowSchema, *, batch_rows: int, batch_bytes: int, row_bytes: int
 ) -> Iterator[RawRows | RefusedRange]:
@@ -48,36 +66,46 @@ def read_parquet(
         types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
         check_file(schema, segment.path, types)
         columns = [column for column in schema.columns if column in types]
-        fitter = ColumnFitter(schema)
+        int96 = int96_columns(file, columns)
+        seconds = open_parquet(source, segment.path, UNIT_IN_SECONDS) if int96 else None
+        reader = _Open(file, seconds, source, columns, int96, leaves_of(file, columns), ColumnFitter(schema))
         group_start = 0
         for group in range(file.num_row_groups):
             group_rows = file.metadata.row_group(group).num_rows
             start, end = max(segment.start, group_start), min(segment.end, group_start + group_rows)
             if start < end:
-                rows = min(batch_rows, max(1, batch_bytes // max(1, row_bytes, _mean_row_bytes(file.metadata.row_group(group), columns))))
-                yield from _read_group(file, source, group, columns, fitter, skip=start - group_start, start=start, end=end, batch_rows=rows)
+                rows = min(batch_rows, max(1, batch_bytes // max(1, row_bytes, _mean_row_bytes(file.metadata.row_group(group), reader.leaves))))
+                yield from _read_group(reader, group, skip=start - group_start, start=start, end=end, batch_rows=rows)
             group_start += group_rows
 
 
-def _mean_row_bytes(group: Any, columns: list[str]) -> int:
-    chunks = [group.column(number) for number in range(group.num_columns)]
-    return int(sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)) // max(1, int(group.num_rows))
+def leaves_of(file: pq.ParquetFile, columns: Iterable[str]) -> list[int]:
+    """Numbers of the columns of Parquet that make up these columns, nested ones included."""
+    wanted = set(columns)
+    return [number for number in range(len(file.schema)) if _is_of(file.schema.column(number).path, wanted)]
 
 
-def _read_group(
-    file: pq.ParquetFile, source: InputFile, group: int, columns: list[str], fitter: ColumnFitter, *, skip: int, start: int, end: int, batch_rows: int
-) -> Iterator[RawRows | RefusedRange]:
+def _is_of(path: str, wanted: set[str]) -> bool:
+    return path in wanted or path.split(".")[0] in wanted
+
+
+def _mean_row_bytes(group: Any, leaves: list[int]) -> int:
+    return int(sum(group.column(number).total_uncompressed_size for number in leaves)) // max(1, int(group.num_rows))
+
+
+def _read_group(reader: _Open, group: int, *, skip: int, start: int, end: int, batch_rows: int) -> Iterator[RawRows | RefusedRange]:
     """File rows [start, end), which begin `skip` rows into the group. What cannot be decoded is refused from there to the end of the range."""
     at = start - skip
     done = start
-    for batch in _decoded(file, source, group, columns, end - at, batch_rows):
-        if isinstance(batch, Fault):
-            yield RefusedRange(end - done, done, None, batch)
+    for decoded in _decoded(reader, group, end - at, batch_rows):
+        if isinstance(decoded, Fault):
+            yield RefusedRange(end - done, done, None, decoded)
             return
+        batch, seconds = decoded
         low, high = max(0, start - at), min(batch.num_rows, end - at)
         if low < high:
-            source.check()
-            yield _raw(batch.slice(low, high - low), fitter, at + low)
+            reader.source.check()
+            yield _raw(batch.slice(low, high - low), seconds and seconds.slice(low, high - low), reader.fitter, at + low)
             done = at + high
         at += batch.num_rows
         if at >= end:
@@ -85,21 +113,26 @@ def _read_group(
     yield RefusedRange(end - done, done, None, Fault("corrupt_row_group", f"row group {group}: ends {end - done} rows before its footer says"))
 
 
-def _decoded(file: pq.ParquetFile, source: InputFile, group: int, columns: list[str], num_rows: int, batch_rows: int) -> Iterator[pa.RecordBatch | Fault]:
-    """The group's batches from its beginning, then a Fault where one cannot be decoded."""
-    batches = file.iter_batches(batch_rows, row_groups=[group], columns=columns, use_threads=False) if columns else _bare_batches(num_rows, batch_rows)
+def _decoded(reader: _Open, group: int, num_rows: int, batch_rows: int) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None] | Fault]:
+    """The group's batches from its beginning, each with its INT96 columns in seconds, then a Fault where one cannot be decoded."""
+    batches = _batches(reader.file, group, reader.columns, batch_rows) if reader.columns else _bare_batches(num_rows, batch_rows)
+    seconds = _batches(reader.seconds, group, reader.int96, batch_rows) if reader.seconds is not None else repeat(None)
     while True:
         try:
-            batch = next(batches, None)
+            batch, in_seconds = next(batches, None), next(seconds, None)
         except (pa.ArrowException, OSError, ValueError) as error:
             if is_system_error(error):
                 raise
-            source.check()
+            reader.source.check()
             yield Fault("corrupt_row_group", f"row group {group}: {first_line(error)}")
             return
         if batch is None:
             return
-        yield batch
+        yield batch, in_seconds
+
+
+def _batches(file: pq.ParquetFile, group: int, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    return iter(file.iter_batches(batch_rows, row_groups=[group], columns=list(columns), use_threads=False))
 
 
 def _bare_batches(num_rows: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -108,6 +141,7 @@ def _bare_batches(num_rows: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays([pa.nulls(min(batch_rows, num_rows - start))], ["nothing"])
 
 
-def _raw(batch: pa.RecordBatch, fitter: ColumnFitter, first_row: int) -> RawRows:
+def _raw(batch: pa.RecordBatch, seconds: pa.RecordBatch | None, fitter: ColumnFitter, first_row: int) -> RawRows:
+    batch, wrong = (batch, {}) if seconds is None else exact(batch, seconds, {source: kind for source, _, kind in fitter.schema.kept})
     ids, texts, kept, faults = fitter.fit(batch.num_rows, dict(zip(batch.schema.names, batch.columns, strict=True)))
-    return RawRows(batch.num_rows, ids, texts, kept, np.arange(first_row, first_row + batch.num_rows, dtype=np.int64), None, faults)
+    return RawRows(batch.num_rows, ids, texts, kept, np.arange(first_row, first_row + batch.num_rows, dtype=np.int64), None, faults | wrong)

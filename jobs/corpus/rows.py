@@ -11,6 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs.corpus.arrow_types import invalid_utf8_rows
+from embermill.jobs.stored_keys import added
+
+MAX_ROW_BYTES = 256 << 20  # of a row's kept columns and its id: a shard of such rows could not be written
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class RowSchema:
 
     id_column: None means positional ids, PATH:POSITION. kept: (source column, name in the output, type).
     on_bad_file: what happens to a compressed file that turns out to be damaged while it is read.
+    declared: columns whose type corpus.types names: a file may have them in another type, each value is taken where it fits.
+    json_ids_as_text: of datasets begun before there were declared types: a JSON number, true or false becomes the text of an id that is a string.
     """
 
     id_name: str
@@ -30,6 +35,8 @@ class RowSchema:
     max_text_bytes: int
     on_schema_drift: str
     on_bad_file: str = "fail"
+    declared: tuple[str, ...] = added(())
+    json_ids_as_text: bool = added(True)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -217,7 +224,19 @@ def _faults(raw: RawRows, ids: pa.Array, absent: np.ndarray, lengths: np.ndarray
             faults.setdefault(row, Fault("invalid_utf8", error))
     for large in np.flatnonzero(lengths > max_text_bytes):
         faults.setdefault(int(large), Fault("text_too_long", f"{lengths[large]} bytes of text, more than corpus.max_text_bytes: {max_text_bytes}"))
+    for row, size in _too_large((ids, *raw.kept), raw.num_rows):
+        faults.setdefault(row, Fault("row_too_large", f"{size} bytes of id and kept columns, more than {MAX_ROW_BYTES}"))
     return faults
+
+
+def _too_large(columns: tuple[pa.Array, ...], num_rows: int) -> Iterator[tuple[int, int]]:
+    """(row, bytes) of those above MAX_ROW_BYTES; looked for only where the batch as a whole is above it."""
+    if sum(column.nbytes for column in columns) <= MAX_ROW_BYTES:
+        return
+    for row in range(num_rows):
+        size = sum(column.slice(row, 1).nbytes for column in columns)
+        if size > MAX_ROW_BYTES:
+            yield row, size
 
 
 def _refusal(raw: RawRows, ids: pa.Array, row: int, fault: Fault, *, path: str, ordinal: int, text_bytes: int) -> Refusal:

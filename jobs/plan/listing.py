@@ -29,7 +29,8 @@ LOOKING_AT_ONCE = 16  # footers of an object store, fetched side by side; a disk
 
 @dataclass(frozen=True)
 class SurveyedFile:
-    """What planning knows of one file. types: its columns. groups: row groups (Parquet). text_bytes: estimate for the whole file.
+    """What planning knows of one file. types: its columns. mixed: JSONL columns whose values have no common type, and what is in them, in words.
+    groups: row groups (Parquet). text_bytes: estimate for the whole file.
 
     rows: None where only reading would tell; expected_rows: an estimate then. all_columns: a column that is not in `types` is not in the file.
     kept_row_bytes: mean bytes of a row's kept columns. error: why it cannot be read, "" where it can.
@@ -41,6 +42,7 @@ class SurveyedFile:
     format: str
     compression: str | None
     types: dict[str, pa.DataType] = field(default_factory=dict)
+    mixed: dict[str, str] = field(default_factory=dict)
     all_columns: bool = True
     rows: int | None = None
     expected_rows: int = 0
@@ -214,6 +216,7 @@ def _look_inside(config: CorpusConfig, file: SurveyedFile, source: InputFile, sa
     return replace(
         file,
         types=sample.types,
+        mixed=sample.mixed,
         text_bytes=int(expanded * share),
         all_columns=all_columns,
         kept_row_bytes=sample.kept_bytes // rows,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +10,8 @@ import pyarrow as pa
 
 from embermill.jobs.corpus.csv import read_header
 from embermill.jobs.corpus.csv_records import parse_csv
-from embermill.jobs.corpus.json_values import type_of
-from embermill.jobs.corpus.lines import BYTE_ORDER_MARK, LineBlock, line_blocks, open_text
+from embermill.jobs.corpus.json_values import kinds_seen, parse, type_of
+from embermill.jobs.corpus.lines import BYTE_ORDER_MARK, LineBlock, Stream, line_blocks, open_text
 from embermill.jobs.storage import InputFile
 
 SAMPLE_BYTES = 1 << 20  # JSONL ids and kept columns take the types seen in here
@@ -22,9 +21,13 @@ LONGEST_SAMPLED_LINE = 64 << 20
 
 @dataclass(frozen=True)
 class LinesSample:
-    """types: columns seen; null for one without a value. whole: the sample was the whole file. rows, text_bytes, kept_bytes: of the sample."""
+    """types: columns seen; null for one without a value. mixed: what is in a column whose values have no common type, in words.
+
+    whole: the sample was the whole file. rows, text_bytes, kept_bytes: of the sample.
+    """
 
     types: dict[str, pa.DataType] = field(default_factory=dict)
+    mixed: dict[str, str] = field(default_factory=dict)
     whole: bool = True
     size: int = 0
     rows: int = 0
@@ -38,22 +41,38 @@ def sample_lines(source: InputFile, path: str, form: str, compression: str | Non
     if form == "text":
         found = list(blocks)
         size = sum(len(block.data) for block in found)
-        return LinesSample({"text": pa.string()}, _ended(found), size, sum(block.data.count(b"\n") for block in found), size)
+        return LinesSample({"text": pa.string()}, {}, _ended(found), size, sum(block.data.count(b"\n") for block in found), size)
     if form == "csv":
         return _sample_csv(list(blocks), path, kept_columns)
     return _sample_jsonl(list(blocks), text_columns, kept_columns)
 
 
 def _beginning(source: InputFile, path: str, compression: str | None) -> Iterator[LineBlock]:
-    """Whole lines of the first MiB, and one block more so that the end is seen."""
+    """Whole lines of the first MiB, and one block more so that the end is seen. No more of a file is read than LONGEST_SAMPLED_LINE, whatever is in it."""
     size = 0
-    for block in line_blocks(open_text(source, compression, path), 0, None, LONGEST_SAMPLED_LINE, SAMPLE_BYTES // 4):
+    stream = _Beginning(open_text(source, compression, path), LONGEST_SAMPLED_LINE)
+    for block in line_blocks(stream, 0, None, LONGEST_SAMPLED_LINE, SAMPLE_BYTES // 4):
         if isinstance(block, LineBlock):
             yield block
             size += len(block.data)
         if size >= SAMPLE_BYTES:
-            yield LineBlock(b"", size)
+            break
+    else:
+        if stream.left > 0:
             return
+    yield LineBlock(b"", size)
+
+
+class _Beginning:
+    """A stream that ends after so many bytes."""
+
+    def __init__(self, stream: Stream, num_bytes: int) -> None:
+        self._stream, self.left = stream, num_bytes
+
+    def read(self, size: int, /) -> bytes:
+        found = self._stream.read(min(size, self.left))
+        self.left -= len(found)
+        return found
 
 
 def _ended(blocks: list[LineBlock]) -> bool:
@@ -66,7 +85,7 @@ def _sample_csv(blocks: list[LineBlock], path: str, kept_columns: tuple[str, ...
     names = read_header(parser, path)
     rows = sum(len(records.fields) for records in parser)
     size = sum(len(block.data) for block in blocks)
-    return LinesSample(dict.fromkeys(names, pa.string()), True, size, rows, size, size if kept_columns else 0)
+    return LinesSample(dict.fromkeys(names, pa.string()), {}, True, size, rows, size, size if kept_columns else 0)
 
 
 def _sample_jsonl(blocks: list[LineBlock], text_columns: tuple[str, ...], kept_columns: tuple[str, ...]) -> LinesSample:
@@ -75,7 +94,7 @@ def _sample_jsonl(blocks: list[LineBlock], text_columns: tuple[str, ...], kept_c
     for line in _sampled_lines(blocks):
         size += len(line) + 1
         try:
-            found = json.loads(line)
+            found = parse(line)
         except (ValueError, RecursionError):  # the reader's to refuse
             continue
         if isinstance(found, dict):
@@ -84,7 +103,8 @@ def _sample_jsonl(blocks: list[LineBlock], text_columns: tuple[str, ...], kept_c
             kept_bytes += sum(len(str(found.get(column) or "")) for column in kept_columns)
             for name, value in found.items():
                 seen.setdefault(name, []).append(value)
-    return LinesSample({name: type_of(values) for name, values in seen.items()}, _ended(blocks), size, rows, text_bytes, kept_bytes)
+    mixed = {name: " and ".join(kinds) for name, values in seen.items() if len(kinds := kinds_seen(values)) > 1}
+    return LinesSample({name: type_of(values) for name, values in seen.items()}, mixed, _ended(blocks), size, rows, text_bytes, kept_bytes)
 
 
 def _sampled_lines(blocks: list[LineBlock]) -> Iterator[str]:

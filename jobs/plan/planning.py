@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from embermill.jobs.config import JobConfig, flatten
-from embermill.jobs.corpus.arrow_types import canonical, id_type
+from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.engine import Output
@@ -19,6 +19,7 @@ from embermill.jobs.plan.packing import PARTITION_TEXT_BYTES, SMALLEST_SHARE, pa
 
 HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped
 ID_BYTES = 24
+SHOWN_COLUMNS = 30
 
 
 def make_plan(
@@ -100,22 +101,27 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
             f"{len(bad)} of {len(files)} corpus files cannot be read: {'; '.join(file.error for file in bad[:10])}"
             f"{'; …' if len(bad) > 10 else ''}: mend them, or set corpus.on_bad_file: quarantine"
         )
-    id_column = _id_column(corpus.id_column, readable)
+    id_column, declared = _id_column(corpus.id_column, readable), dict(corpus.types)
+    if corpus.on_schema_drift == "fail":
+        for column in (*([] if id_column is None else [id_column]), *(source for source, _ in corpus.keep_columns)):
+            _require_one_type(column, readable, declared)
     rows = RowSchema(
         id_name=id_column or "id",
         id_column=id_column,
-        id_type=pa.string() if id_column is None else _pinned_id_type(id_column, readable),
+        id_type=pa.string() if id_column is None else _pinned_id_type(id_column, readable, declared),
         text_columns=corpus.text_columns,
         text_separator=corpus.text_separator,
-        kept=tuple((source, name, canonical(_first_type(source, readable, "corpus.keep_columns"))) for source, name in corpus.keep_columns),
+        kept=tuple((source, name, _pinned_type(source, readable, declared)) for source, name in corpus.keep_columns),
         max_text_bytes=corpus.max_text_bytes,
         on_schema_drift=corpus.on_schema_drift,
         on_bad_file=corpus.on_bad_file,
+        declared=tuple(column for column in declared if column not in corpus.text_columns),
+        json_ids_as_text=False,
     )
     for column in rows.text_columns:
         _first_type(column, readable, "corpus.text_columns")
     for file in (file for file in readable if file.rows != 0):
-        check_file(rows, file.info.path, file.types, all_columns=file.all_columns)
+        check_file(rows, file.info.path, _types_to_check(rows, file), all_columns=file.all_columns)
     if id_column is None:
         _refuse_equal_names(files)
     return rows
@@ -128,11 +134,39 @@ def _id_column(configured: str | None, files: list[SurveyedFile]) -> str | None:
     return "id" if any("id" in file.types for file in files) else None
 
 
-def _pinned_id_type(column: str, files: list[SurveyedFile]) -> pa.DataType:
+def _pinned_id_type(column: str, files: list[SurveyedFile], declared: dict[str, str]) -> pa.DataType:
     found = _first_type(column, files, "corpus.id_column")
-    if pa.types.is_nested(canonical(found)):
+    plain = canonical(found)
+    if pa.types.is_nested(plain) or ((pa.types.is_boolean(plain) or pa.types.is_floating(plain)) and column not in declared):
         raise UsageError(f"corpus.id_column: {column!r} has type {found}: expected a string or an integer: name another column")
-    return id_type(found)
+    return pa.type_for_alias(declared[column]) if column in declared else id_type(found)
+
+
+def _pinned_type(column: str, files: list[SurveyedFile], declared: dict[str, str]) -> pa.DataType:
+    found = canonical(_first_type(column, files, "corpus.keep_columns"))
+    return pa.type_for_alias(declared[column]) if column in declared else found
+
+
+def _require_one_type(column: str, files: list[SurveyedFile], declared: dict[str, str]) -> None:
+    """Of a column of JSON lines, in the file that would give its type. DataError where its values have none in common."""
+    first = next((file for file in files if not pa.types.is_null(file.types.get(column, pa.null()))), None)
+    if first is not None and column in first.mixed and column not in declared:
+        found = f"column {column!r} holds {first.mixed[column]} within its first MiB"
+        raise DataError(f"{first.info.path}: {found}: {declaration(column, 'TYPE')}, or fix the file")
+
+
+def _types_to_check(rows: RowSchema, file: SurveyedFile) -> dict[str, pa.DataType]:
+    """A file's types, less those of JSON lines that are judged value by value: of declared columns, of mixed ones, and numbers among floats."""
+    if file.format != "jsonl":
+        return file.types
+    pinned = {source: kind for source, _, kind in rows.kept}
+    lenient = {
+        name: pinned[name]
+        for name, kind in file.types.items()
+        if name in pinned and (name in rows.declared or name in file.mixed or (pa.types.is_integer(kind) and pa.types.is_floating(pinned[name])))
+    }
+    ids = {rows.id_column: rows.id_type} if rows.id_column is not None and (rows.id_column in rows.declared or rows.id_column in file.mixed) else {}
+    return file.types | lenient | {name: kind for name, kind in ids.items() if name in file.types}
 
 
 def _first_type(column: str, files: list[SurveyedFile], key: str) -> pa.DataType:
@@ -142,7 +176,8 @@ def _first_type(column: str, files: list[SurveyedFile], key: str) -> pa.DataType
     known = dict.fromkeys(name for file in files for name in file.types)
     if column in known or all(file.rows == 0 and not file.types for file in files):
         return pa.string()
-    there_are = ", ".join(known) or "none (and no line of the JSONL files that were looked at is an object)"
+    more = f" and {len(known) - SHOWN_COLUMNS} more" if len(known) > SHOWN_COLUMNS else ""
+    there_are = ", ".join([*known][:SHOWN_COLUMNS]) + more or "none (and no line of the JSONL files that were looked at is an object)"
     raise UsageError(f"{key}: no file has a column {column!r}; the columns there are: {there_are}")
 
 

@@ -24,7 +24,9 @@ REASONS = (
     "null_text",  # every text column is null
     "invalid_utf8",
     "text_too_long",  # above corpus.max_text_bytes
+    "row_too_large",  # id and kept columns
     "unparsable_line",
+    "column_type",  # a value that the column's type cannot hold without loss
     "uncastable",  # corpus.on_schema_drift: cast, and this value cannot be cast
     "corrupt_row_group",  # one entry with its range
     "unreadable_file",  # corpus.on_bad_file: quarantine; one entry, counted as one row

@@ -39,6 +39,7 @@ def schema(
         max_text_bytes,
         drift,
         bad_file,
+        json_ids_as_text=False,
     )
 
 

@@ -119,7 +119,7 @@ class TestDrift:
             ({"id": [1], "text": ["y"]}, r"b\.parquet: column 'id' has type int64; this job reads it as string"),
             ({"text": ["y"]}, r"b\.parquet: column 'id' is missing; this job reads it as string"),
             ({"id": ["b"]}, r"b\.parquet: column 'text' is missing; this job reads it as string"),
-            ({"id": ["b"], "text": [{"a": 1}]}, r"b\.parquet: column 'text' has type struct<a: int64>; .*: mend the file, or flatten the column"),
+            ({"id": ["b"], "text": [{"a": 1}]}, r"b\.parquet: column 'text' has type struct<a: int64>; .*: fix the file, or flatten the column"),
             ({"id": ["b"], "text": pa.nulls(1)}, r"b\.parquet: column 'text' has type null; this job reads it as string"),
         ],
     )

@@ -1,0 +1,53 @@
+"""What pydantic finds wrong with a configuration, in our words: the key, what was expected and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+_EXPECTED = {
+    "string_type": "a text (in quotes where YAML would read something else)",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "missing": "a value: this key has no default",
+    "model_type": "a section with keys",
+    "string_too_short": "a text that is not empty",
+}
+
+
+def describe_invalid(error: ValidationError) -> Iterator[str]:
+    """One sentence for each key that is wrong; the branches of a union count as one."""
+    found: dict[str, tuple[list[str], object]] = {}
+    for problem in error.errors(include_url=False, include_context=True):
+        key = ".".join(str(part) for part in problem["loc"][:2]) or "the configuration"
+        expected, _ = found.setdefault(key, ([], problem["input"]))
+        expected.append(_expectation(problem))
+    for key, (expected, got) in found.items():
+        stands_alone = any(text.startswith("!") for text in expected)
+        wanted = " or ".join(dict.fromkeys(text.lstrip("!") for text in expected))
+        yield f"{key}: {wanted}" if stands_alone else f"{key}: expected {wanted}, got {_shown(got, expected)}"
+
+
+def _expectation(problem: Any) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":
+        return "!" + str(context["error"])
+    if kind == "missing":
+        return "!" + ("expected a section with keys, got none" if len(problem["loc"]) == 1 else _EXPECTED[kind])
+    if kind == "literal_error":
+        return str(context["expected"])
+    for bound, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
+        if bound in context:
+            return f"a number {sign} {context[bound]}"
+    return _EXPECTED.get(kind, str(problem["msg"]))
+
+
+def _shown(got: object, expected: list[str]) -> str:
+    text = repr(got)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    advice = " (a text with a colon needs quotes: key='\"query: \"')" if isinstance(got, dict) and any("a text" in wanted for wanted in expected) else ""
+    return f"{text} ({type(got).__name__}){advice}"
