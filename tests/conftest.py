@@ -1,9 +1,15 @@
-"""What every test may count on: tests that need a card or torch are skipped where there is none, saying so; nothing is judged by its time."""
+"""What every test may count on: tests that need a GPU or torch are skipped where there is none, saying so; nothing is judged by its time.
+
+Under CI=true a test that skips for any other reason fails, a missing tool say, unless the reason is one of MAY_SKIP.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
+from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +18,10 @@ with contextlib.suppress(ImportError):  # a GPU machine may lack it
 
     settings.register_profile("untimed", deadline=None)
     settings.load_profile("untimed")
+
+
+SHARED = Path(__file__).parents[2] / "shared"  # beside the clone: real Burn, and models of other people that it wrote
+MAY_SKIP = ("../shared is not here", "this processor cannot run")
 
 
 def card() -> str | None:
@@ -32,9 +42,32 @@ def torch() -> str | None:
     return f"{', '.join(missing)} not installed: run `make test-reference`" if missing else None
 
 
+def shared() -> str | None:
+    """Why nothing that ../shared holds can be tested here, or None."""
+    return None if (SHARED / "fixtures/burn").is_dir() else "../shared is not here: real Burn, and models of other people that it wrote"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for marker, missing in (("gpu", card), ("reference", torch)):
+    for marker, missing in (("gpu", card), ("reference", torch), ("shared", shared)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := missing()):
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true" and not may_skip(item, report):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under CI=true: {_reason(report)}"
+    return report
+
+
+def may_skip(item: pytest.Item, report: pytest.TestReport) -> bool:
+    """A missing GPU may skip a test, and torch, which has an environment of its own."""
+    return any(item.get_closest_marker(marker) for marker in ("gpu", "reference")) or _reason(report).startswith(MAY_SKIP)
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).parents[4] / "shared"
+from tests.conftest import SHARED
+
 OTHERS = SHARED / "fixtures" / "burn"
 BURNCHECK = SHARED / "bin" / "burncheck"
 BURNCHECK22 = SHARED / "bin" / "burncheck22"
 BERTS = ("bert_2x32", "bert_1x24_nopool")
-
-needs_others = pytest.mark.skipif(not OTHERS.is_dir(), reason="../shared is not here: models of other people, written by Burn")
-needs_burn = pytest.mark.skipif(not BURNCHECK.is_file(), reason="../shared is not here: real Burn")
 
 
 def _unpack() -> Path:
@@ -38,8 +36,8 @@ FIXTURES = _unpack()
 def _found(*patterns: str) -> list[object]:
     """Our files and other people's, each a parameter with an id; one that is skipped stands for all of the latter where they are not here."""
     ours = [pytest.param(path, id=path.relative_to(FIXTURES).as_posix()) for pattern in patterns for path in sorted(FIXTURES.rglob(pattern))]
-    theirs = [pytest.param(path, id=path.name) for pattern in patterns for path in sorted(OTHERS.glob(pattern))]
-    return [*ours, *(theirs or [pytest.param(OTHERS, id="other people's", marks=needs_others)])]
+    theirs = [pytest.param(path, id=path.name, marks=pytest.mark.shared) for pattern in patterns for path in sorted(OTHERS.glob(pattern))]
+    return [*ours, *(theirs or [pytest.param(OTHERS, id="other people's", marks=pytest.mark.shared)])]
 
 
 RECORDS = _found("*.mpk", "*.mpk.gz")

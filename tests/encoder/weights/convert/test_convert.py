@@ -22,7 +22,7 @@ from embermill.encoder.weights import open_weights
 from embermill.encoder.weights.burn.record import open_burn_record
 from embermill.encoder.weights.convert.convert import convert
 from embermill.encoder.weights.inspect import inspect
-from tests.encoder.weights.burn_files import BERTS, BURNCHECK, BURNCHECK22, FIXTURES, burn_dump, needs_burn
+from tests.encoder.weights.burn_files import BERTS, BURNCHECK, BURNCHECK22, FIXTURES, burn_dump
 
 BERT = FIXTURES / "bert"
 # target's name -> what convert is told; names without a dot before the suffix, since Burn replaces everything behind one
@@ -63,7 +63,8 @@ def check_in_burn(kind: str, config: Path, source: Path, reference: Path, folder
 
 def in_burn(*cases: object) -> pytest.MarkDecorator:
     """The cases of a test that needs real Burn; one that is skipped, where Burn is not here."""
-    return pytest.mark.parametrize("case", cases if BURNCHECK.is_file() else [pytest.param(None, marks=needs_burn)], ids=str)
+    here = cases if BURNCHECK.is_file() else (None,)
+    return pytest.mark.parametrize("case", [pytest.param(case, id=str(case), marks=pytest.mark.shared) for case in here])
 
 
 @in_burn(*product(BERTS, ("bert", "minilm", "st")))
