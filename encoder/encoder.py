@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from embermill.encoder.backends import get_ops
+from embermill.encoder.backends import backend_of, get_ops
 from embermill.encoder.description import ModelDescription, describe
 from embermill.encoder.device import Device, choose_device, resolve_precision, usable_threads
 from embermill.encoder.errors import DeviceError
@@ -29,9 +29,6 @@ from embermill.encoder.pooling import plan_head
 from embermill.encoder.text.files import tokenizer_files
 from embermill.encoder.text.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
 
-# Packed batches that are cut together. On a CPU documents are sorted to fill blocks; a card computes any mixture alike, and a batch then goes at once.
-BATCHES_PER_WINDOW = {"cpu": 16, "gpu": 1}
-TOKENIZE_THREADS = {"cpu": 1, "gpu": 2}
 SMALLEST_WINDOW_TOKENS = 4096
 MOST_THREADS = 1024  # more than a machine has cores; each takes memory of its own, and too many of them all there is
 AMPLE_TOKENS = 16  # special tokens alone never fill as many
@@ -47,7 +44,7 @@ class Encoder:
     def __init__(self, description: ModelDescription, ops: Ops, device: Device, threads: int) -> None:
         self.description, self.device, self.threads = description, device, threads
         self._ops, self._tokenize_busy, self._encode_busy = ops, BusyClock(), BusyClock()
-        turns = SHORT_TURNS if device.kind == "gpu" else None
+        turns = SHORT_TURNS if backend_of(device).tuning.short_turns else None
         self._runner = Runner(ops.program(_plan_forward(description, ops)), self._encode_busy, turns)
         self._loading_tokenizer = threading.Lock()
         weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
@@ -156,8 +153,9 @@ class Encoder:
 
     @cached_property
     def _budget(self) -> Budget:
-        window = max(BATCHES_PER_WINDOW[self.device.kind] * self._ops.max_batch_tokens, SMALLEST_WINDOW_TOKENS)
-        return Budget(self._ops.max_batch_tokens, self._ops.row_block, window, TOKENIZE_THREADS[self.device.kind])
+        tuning = backend_of(self.device).tuning
+        window = max(tuning.batches_per_window * self._ops.max_batch_tokens, SMALLEST_WINDOW_TOKENS)
+        return Budget(self._ops.max_batch_tokens, self._ops.row_block, window, tuning.tokenize_threads)
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

@@ -1,60 +1,67 @@
-"""`get_ops`: choose the backend once, at the door. Nothing below asks for a device, a vendor or a dtype again."""
+"""The backends, each a folder with a door: BACKEND in its __init__.py. The backend is chosen once; nothing below asks for a device, a vendor or a dtype again.
+
+To add one: a folder here, and its name in BACKENDS.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from embermill.encoder.backends.backend import Backend, Tuning
 from embermill.encoder.errors import DeviceError
 
 if TYPE_CHECKING:
+    from embermill.encoder.device import Device
     from embermill.encoder.ops.base import Ops
 
-__all__ = ["DeviceFacts", "get_ops"]
+__all__ = ["BACKENDS", "Backend", "Tuning", "backend_of", "device_kinds", "get_ops", "precisions_of"]
 
-HOPPER = 90
-"""The first compute capability whose kernels `cuda` holds."""
-
-
-class DeviceFacts(Protocol):
-    """What choosing a backend needs to know of `encoder.device.Device`."""
-
-    @property
-    def kind(self) -> str:
-        """"cpu" or "gpu"."""
-        ...
-
-    @property
-    def vendor(self) -> str:
-        """"nvidia", "amd", or the processor's."""
-        ...
-
-    @property
-    def architecture(self) -> str:
-        """"sm_90", "gfx942", "x86_64", ..."""
-        ...
+BACKENDS = (
+    "cuda",
+    "cupy",
+    "cpu",
+)
+"""Folders. Of those that are for a device the first runs it, and "auto" takes the first device that is there."""
 
 
-def get_ops(device: DeviceFacts, precision: str = "auto", threads: int | None = None) -> Ops:
-    """The backend for `device` at `precision`; backends that are not chosen are never imported.
+def backends_of_kind(kind: str) -> Iterator[Backend]:
+    """Those for devices of one kind. Raises DeviceError for a kind that no backend has."""
+    if kind not in device_kinds():
+        raise DeviceError(f"device kind: expected one of {', '.join(device_kinds())}, got {kind!r}")
+    return (backend for backend in _backends() if backend.kind == kind)
+
+
+def device_kinds() -> tuple[str, ...]:
+    """What `device=` may be beside "auto", in the order in which "auto" tries them."""
+    return tuple(dict.fromkeys(backend.kind for backend in _backends()))
+
+
+def precisions_of(kind: str) -> tuple[str, ...]:
+    """Those of a kind of device, that of "auto" first."""
+    return tuple(dict.fromkeys(precision for backend in backends_of_kind(kind) for precision in backend.precisions))
+
+
+def backend_of(device: Device) -> Backend:
+    """The backend that runs `device`. Raises DeviceError where none does."""
+    found = next((backend for backend in backends_of_kind(device.kind) if backend.runs(device)), None)
+    if found is None:
+        raise DeviceError(f"no backend runs {device.name} ({device.vendor} {device.architecture}); use another device.")
+    return found
+
+
+def get_ops(device: Device, precision: str = "auto", threads: int | None = None) -> Ops:
+    """The operations of the backend for `device` at `precision`; those that are not chosen are never imported.
 
     precision: "auto", "float32", "float16", "bfloat16", ... threads: worker threads on a CPU (None: all that the process may use); no GPU uses it.
     Raises DeviceError for a kind, precision or number of threads that this backend does not have.
     """
-    if device.kind == "cpu":
-        from embermill.encoder.backends.cpu.ops import make_ops
-        from embermill.encoder.device import usable_threads
+    from embermill.encoder.device import resolve_precision, usable_threads
 
-        return make_ops(precision, usable_threads() if threads is None else threads)
-    if device.kind != "gpu":
-        raise DeviceError(f'device kind: expected "cpu" or "gpu", got "{device.kind}"')
-    module = "cuda" if device.vendor == "nvidia" and _compute_capability(device.architecture) >= HOPPER else "cupy"
-    backend = f"embermill.encoder.backends.{module}.ops"
-    ops: Ops = import_module(backend).make_ops(device, precision)
-    return ops
+    backend = backend_of(device)
+    return backend.make_ops(device, resolve_precision(precision, device.kind), usable_threads() if threads is None else threads)
 
 
-def _compute_capability(architecture: str) -> int:
-    """"sm_90", "sm_90a", "90" or "9.0" to 90; 0 when it says nothing of the kind."""
-    digits = "".join(character for character in architecture if character.isdigit())
-    return int(digits) if digits else 0
+def _backends() -> Iterator[Backend]:
+    return (import_module(f"embermill.encoder.backends.{name}").BACKEND for name in BACKENDS)

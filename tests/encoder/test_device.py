@@ -1,4 +1,4 @@
-"""Devices as they are asked for and as they are found; the card is a stand-in with CuPy's face."""
+"""Devices as they are asked for and as they are found; the GPU is a stand-in with CuPy's face."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from embermill.encoder import device
+from embermill.encoder.backends.cupy import gpu
 from embermill.encoder.device import choose_device, resolve_precision, usable_threads
 from embermill.encoder.errors import DeviceError
 
 
 class Driver:
-    """libcuda, or libamdhip64: card 0 has the bytes 0, 1, 2, ... for its UUID."""
+    """libcuda, or libamdhip64: GPU 0 has the bytes 0, 1, 2, ... for its UUID."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -40,7 +41,7 @@ def install_cupy(monkeypatch: pytest.MonkeyPatch, *, count: int = 1, hip: bool =
     runtime = SimpleNamespace(getDeviceCount=device_count, getDeviceProperties=lambda index: properties, is_hip=hip)
     cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime, Device=lambda: SimpleNamespace(id=0)), __spec__=SimpleNamespace(name="cupy"))
     monkeypatch.setitem(sys.modules, "cupy", cupy)  # type: ignore[arg-type]
-    monkeypatch.setattr(device.ctypes, "CDLL", Driver)
+    monkeypatch.setattr(gpu.ctypes, "CDLL", Driver)
 
 
 def test_the_cpu() -> None:
@@ -48,23 +49,23 @@ def test_the_cpu() -> None:
     assert found.kind == "cpu" and found.compute_units == usable_threads() >= 1 and found.memory_bytes > 1 << 28 and found.architecture and found.uuid == ""
 
 
-def test_a_card_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     install_cupy(monkeypatch)
     found = choose_device("auto")
     assert (found.kind, found.vendor, found.name, found.architecture, found.compute_units) == ("gpu", "nvidia", "NVIDIA H200", "sm_90", 132)
     assert found.memory_bytes == 1 << 37 and found.uuid == "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 
-def test_an_amd_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_amd_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     install_cupy(monkeypatch, hip=True)
     found = choose_device("gpu")
     assert (found.vendor, found.architecture) == ("amd", "gfx942") and found.uuid.startswith("GPU-0001")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [({"count": 0}, "CuPy sees no card"), ({"fault": RuntimeError("no driver")}, "no usable card: RuntimeError: no driver")]
+    ("arguments", "message"), [({"count": 0}, "CuPy sees no GPU"), ({"fault": RuntimeError("no driver")}, "no usable GPU: RuntimeError: no driver")]
 )
-def test_no_usable_card(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, object], message: str) -> None:
+def test_no_usable_gpu(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, object], message: str) -> None:
     install_cupy(monkeypatch, **arguments)  # type: ignore[arg-type]
     assert choose_device("auto").kind == "cpu"
     with pytest.raises(DeviceError, match=message):
@@ -72,7 +73,7 @@ def test_no_usable_card(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, ob
 
 
 def test_no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "find_spec", lambda name: None)
+    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
     assert choose_device("auto").kind == "cpu"
     with pytest.raises(DeviceError, match="CuPy is not installed; install the extra"):
         choose_device("gpu")

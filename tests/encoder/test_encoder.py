@@ -349,9 +349,9 @@ def test_importing_costs_nothing() -> None:
     assert not imported_by("from embermill.encoder import Encoder") & {*heavy, "ml_dtypes", "safetensors"}
 
 
-def test_describing_touches_neither_ops_nor_weights(folder: Path) -> None:
+def test_describing_touches_neither_backends_nor_weights(folder: Path) -> None:
     loaded = imported_by(f"from embermill.encoder import describe; describe({str(folder)!r}).fingerprint()")
-    ours = {f"embermill.encoder.{name}" for name in ("ops", "encoder", "device", "weights.safetensors_file")}
+    ours = {f"embermill.encoder.{name}" for name in ("backends", "encoder", "device", "weights.safetensors.file", "ops.reference")}
     assert not loaded & {"threadpoolctl", *ours}  # `tokenizers` says whether the files beside tokenizer.json change what it gives
 
 

@@ -1,1 +1,29 @@
-"""The CPU backend: NumPy."""
+"""The CPU backend: NumPy, on any processor."""
+
+from __future__ import annotations
+
+from embermill.encoder.backends.backend import Backend, Tuning
+from embermill.encoder.device import Device
+from embermill.encoder.ops.base import Ops
+
+
+def _find_device() -> Device:
+    from embermill.encoder.backends.cpu.processor import find_processor
+
+    return find_processor()
+
+
+def _make_ops(device: Device, precision: str, threads: int) -> Ops:
+    from embermill.encoder.backends.cpu.ops import make_ops
+
+    return make_ops(precision, threads)
+
+
+BACKEND = Backend(
+    kind="cpu",
+    precisions=("float32",),
+    tuning=Tuning(batches_per_window=16, tokenize_threads=1, short_turns=False),
+    find_device=_find_device,
+    runs=lambda device: True,
+    make_ops=_make_ops,
+)
