@@ -15,18 +15,19 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-ARENAS_PER_THREAD = {"cpu": 2, "gpu": 8}  # glibc's own: 8 for each core
-MIMALLOC_PURGE_DELAY_MS = {"cpu": "0", "gpu": "10"}  # its own: 10
+from embermill.jobs.device_tuning import DEVICE_TUNING
+
 DRIVER_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "MIMALLOC_PURGE_DELAY": "0"}
 M_ARENA_MAX = -8  # malloc.h
 
 
 def worker_settings(device: str, threads: int) -> dict[str, str]:
     """The environment of a worker on "cpu" or "gpu" that computes on so many threads. All is said, since a worker may inherit the driver's settings."""
+    tuning = DEVICE_TUNING[device]
     mimalloc = {
         "ARROW_DEFAULT_MEMORY_POOL": "mimalloc",
-        "MALLOC_ARENA_MAX": str(ARENAS_PER_THREAD[device] * threads),
-        "MIMALLOC_PURGE_DELAY": MIMALLOC_PURGE_DELAY_MS[device],
+        "MALLOC_ARENA_MAX": str(tuning.arenas_per_thread * threads),
+        "MIMALLOC_PURGE_DELAY": str(tuning.mimalloc_purge_delay_ms),
     }
     if device == "cpu" or "LD_PRELOAD" in os.environ or (jemalloc := _ray_jemalloc()) is None:
         return mimalloc

@@ -15,7 +15,8 @@ from embermill.jobs.dataset.lease import Lease, hold_lease
 from embermill.jobs.dataset.manifest import publish_manifest, read_manifest
 from embermill.jobs.dataset.receipt_table import sum_receipts
 from embermill.jobs.dataset.taking_stock import is_settled, take_stock
-from embermill.jobs.driver.decisions import QUEUED_PER_WORKER, Driver
+from embermill.jobs.device_tuning import DEVICE_TUNING
+from embermill.jobs.driver.decisions import Driver
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.heartbeat import Heartbeat
 from embermill.jobs.driver.ledger import Ledger, require_events_file
@@ -130,7 +131,7 @@ class _Job:
             self._commits.receipts(),
             workers=workers,
             starting=workers,
-            queued=QUEUED_PER_WORKER[plan.device_kind],
+            queued=DEVICE_TUNING[plan.device_kind].queued_per_worker,
             refuse=lambda ready: _why_not(plan, ready),
         )
         heartbeat = Heartbeat(self._folder, meter)

@@ -11,13 +11,13 @@ from pathlib import Path
 from embermill.jobs.commands import report
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 from embermill.jobs.commands.model import MODEL_HELP, add_model_arguments, open_encoder, read_lines
+from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.errors import UsageError, model_errors
 
 SHAPES = ("minilm-l6", "bert-base", "bert-large")
 LENGTHS = ("128", "512", "mixed")
 DOCUMENTS = 512
 NEED_MODEL = ("texts", "documents", "weights", "revision", "max_tokens")  # options of `bench`
-TOKENS_PER_LOAD = {"cpu": 1 << 13, "gpu": 1 << 20}
 
 
 def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +95,7 @@ def _bench_shapes(arguments: argparse.Namespace) -> Answer:
                     profile = ShapeProfile(encoder.description, device, precision)
                 for lengths in [arguments.lengths] if arguments.lengths else LENGTHS:
                     _require_length(lengths, encoder.max_tokens)
-                    found.append(asdict(measure_shape(encoder, shape, lengths, TOKENS_PER_LOAD[device.kind], arguments.repeats, reference, profile)))
+                    found.append(asdict(measure_shape(encoder, shape, lengths, DEVICE_TUNING[device.kind].bench_tokens, arguments.repeats, reference, profile)))
     return {"device": device.name, "precision": precision, "kernel_set": kernel_set, "shapes": found}
 
 

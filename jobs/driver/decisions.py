@@ -17,13 +17,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.errors import Interrupted, JobError, UsageError
 from embermill.jobs.partition import Partition, describe_partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Done, Event, Failed, Progress, Ready, Receipt, Task
 
 FINAL = frozenset({"bad_data", "input_changed"})
-QUEUED_PER_WORKER = {"cpu": 2, "gpu": 4}  # a card is through with a small one before the driver hears that the one before is published
 MAX_ATTEMPTS = 3
 
 
@@ -96,7 +96,7 @@ class Driver:
         *,
         workers: int,
         starting: int = 0,
-        queued: int = QUEUED_PER_WORKER["cpu"],
+        queued: int = DEVICE_TUNING["cpu"].queued_per_worker,
         refuse: Callable[[Ready], str | None] = lambda ready: None,
     ) -> None:
         self._open = {partition.number: _Work(partition) for partition in partitions}

@@ -13,7 +13,6 @@ MAX_SEGMENTS = 4_096  # files that one partition opens, one after another
 SEGMENT_COST_BYTES = 1_024  # what opening a file counts for, in bytes of text: ten thousand empty files are some work too
 SMALLEST_SHARE = 8  # of a partition: the smallest ones, at the corpus's end, are an eighth
 LEFT_SHARE = 16  # a partition takes no more than this part of what is left
-PARTITION_TEXT_BYTES = {"cpu": 256 << 10, "gpu": 64 << 20}  # corpus.partition_text_bytes: auto
 
 
 @dataclass(frozen=True)

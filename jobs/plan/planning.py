@@ -10,12 +10,13 @@ from embermill.jobs.config import JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.rows import RowSchema
+from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.listing import SurveyedFile, survey_files
-from embermill.jobs.plan.packing import PARTITION_TEXT_BYTES, SMALLEST_SHARE, pack
+from embermill.jobs.plan.packing import SMALLEST_SHARE, pack
 
 HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped
 ID_BYTES = 24
@@ -64,7 +65,7 @@ def cut_corpus(files: Iterable[SurveyedFile], target_bytes: int) -> tuple[Partit
 def partition_text_bytes(config: JobConfig, device_kind: str) -> int:
     """corpus.partition_text_bytes, resolved."""
     chosen = config.corpus.partition_text_bytes
-    return PARTITION_TEXT_BYTES[device_kind] if chosen == "auto" else chosen
+    return DEVICE_TUNING[device_kind].partition_text_bytes if chosen == "auto" else chosen
 
 
 def _listed(file: SurveyedFile) -> dict[str, object]:

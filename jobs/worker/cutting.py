@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from embermill.jobs.corpus.input_digest import InputDigest
 from embermill.jobs.corpus.rows import Refusal, RowBatch
+from embermill.jobs.device_tuning import DEVICE_TUNING
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,7 @@ class BatchLimits:
     text_bytes: int
 
 
-CPU_LIMITS = BatchLimits(16_384, 128 << 10)
-GPU_LIMITS = BatchLimits(16_384, 4 << 20)
+LIMITS = {kind: BatchLimits(tuning.batch_rows, tuning.batch_text_bytes) for kind, tuning in DEVICE_TUNING.items()}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.receipt import Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import open_folder
-from embermill.jobs.worker.cutting import CPU_LIMITS, GPU_LIMITS
+from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
@@ -106,7 +106,7 @@ class Worker:
             read=partial(read_rows, schema=plan.rows, unreadable=unreadable),
             open_shard=partial(ShardWriter, self._folder, plan),
             rows_per_shard=plan.rows_per_shard,
-            limits=GPU_LIMITS if self._job.device == "gpu" else CPU_LIMITS,
+            limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error",
             provenance=self._provenance(plan),
         )

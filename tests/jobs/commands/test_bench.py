@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embermill.jobs.commands.bench import TOKENS_PER_LOAD
+from embermill.jobs.device_tuning import DEVICE_TUNING
 from tests.jobs.commands.answers import MODEL, answer
 
 
@@ -21,7 +21,7 @@ def test_bench_counts_real_tokens(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 def test_bench_without_a_model_measures_random_ones(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TOKENS_PER_LOAD, "cpu", 512)
+    monkeypatch.setitem(DEVICE_TUNING, "cpu", DEVICE_TUNING["cpu"]._replace(bench_tokens=512))
     found = answer(capsys, "bench", "--device", "cpu", "--repeats", "1")
     rows = found["shapes"]
     assert isinstance(rows, list)

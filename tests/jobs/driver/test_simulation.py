@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from embermill.jobs.driver.decisions import QUEUED_PER_WORKER, Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from embermill.jobs.device_tuning import DEVICE_TUNING
+from embermill.jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
@@ -135,7 +136,7 @@ class Simulation:
         self.waiting: list[Receipt] = []  # committed by the driver's word, not in the log yet
         self.outcome: Finish | Abort | None = None
         self.wanted = world.rng.randint(1, 4)
-        self.queued = world.rng.choice(list(QUEUED_PER_WORKER.values()))
+        self.queued = world.rng.choice([tuning.queued_per_worker for tuning in DEVICE_TUNING.values()])
         self.driver = Driver(partitions, list(world.log.values()), workers=self.wanted, queued=self.queued)
 
     def run(self) -> Finish | Abort | None:

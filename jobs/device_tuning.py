@@ -1,0 +1,43 @@
+"""What a job does differently for each kind of device: the one table of the job that is keyed by it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class DeviceTuning(NamedTuple):
+    """queued_per_worker: partitions that a worker has at a time. partition_text_bytes: what corpus.partition_text_bytes: auto means.
+
+    batch_rows, batch_text_bytes: of what goes to the engine at once. arenas_per_thread, mimalloc_purge_delay_ms: of a worker's allocators.
+    bench_tokens: of one load of `embermill bench`.
+    """
+
+    queued_per_worker: int
+    partition_text_bytes: int
+    batch_rows: int
+    batch_text_bytes: int
+    arenas_per_thread: int
+    mimalloc_purge_delay_ms: int
+    bench_tokens: int
+
+
+DEVICE_TUNING = {
+    "cpu": DeviceTuning(
+        queued_per_worker=2,
+        partition_text_bytes=256 << 10,
+        batch_rows=16_384,
+        batch_text_bytes=128 << 10,
+        arenas_per_thread=2,
+        mimalloc_purge_delay_ms=0,
+        bench_tokens=1 << 13,
+    ),
+    "gpu": DeviceTuning(
+        queued_per_worker=4,  # a GPU is through with a small one before the driver hears that the one before is published
+        partition_text_bytes=64 << 20,
+        batch_rows=16_384,
+        batch_text_bytes=4 << 20,
+        arenas_per_thread=8,  # glibc's own: 8 for each core
+        mimalloc_purge_delay_ms=10,  # mimalloc's own
+        bench_tokens=1 << 20,
+    ),
+}
