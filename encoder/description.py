@@ -47,6 +47,11 @@ class ModelDescription:
         return self.dimension if self.dimension < self.config.dimension else None
 
     @property
+    def pools_without_prompt(self) -> bool:
+        """Whether there is a prompt whose tokens the model leaves out of pooling (include_prompt: false)."""
+        return bool(self.prompt) and not self.config.include_prompt
+
+    @property
     def position_limit(self) -> int:
         """Tokens of the longest document that the model can take at all."""
         return position_limit(self.config)
@@ -103,11 +108,12 @@ class ModelDescription:
     def _settings(self) -> dict[str, object]:
         """What config.json and its like say beside the keys that the fingerprint names one by one."""
         head = [(module.in_features, module.out_features, module.bias, module.activation) if isinstance(module, DenseConfig) else "l2" for module in self.head]
-        return self.config.transformer.fingerprint() | {
+        settings = self.config.transformer.fingerprint() | {
             "head": head,
             "lowercase": self._lowercase_in_config,
             "truncation_side": truncation_side(self.config.transformer_folder),
         }
+        return settings | {"include_prompt": False} if self.pools_without_prompt else settings
 
 
 @refused_files("opening the model")
@@ -134,8 +140,6 @@ def describe(
     model = fetch_model(source, revision=revision, weights=weights)
     config = read_model_config(model.folder, pooling)
     text = _resolve_prompt(prompt, config)
-    if text and not config.include_prompt:
-        raise ModelConfigError(f"{model.folder}: this model leaves the prompt's tokens out of pooling, which is not supported; prompt='' embeds without one.")
     if dimensions is not None and not 1 <= dimensions <= config.dimension:
         raise ModelConfigError(f"dimensions={dimensions}: this model makes {config.dimension}; expected a number from 1 to that.")
     return ModelDescription(

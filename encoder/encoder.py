@@ -130,7 +130,8 @@ class Encoder:
         Raises InputError, naming the text, for what is not text: at once for what holds no batches, else in the batch's turn.
         """
         pieces = (cut_texts(batch, self._budget.window_tokens) for batch in each_batch(batches))
-        return encode_stream(pieces, self._tokenize, self._runner, self.dimension, self._budget)
+        prompt_tokens = self._tokenizer.prompt_tokens if self.description.pools_without_prompt else 0
+        return encode_stream(pieces, self._tokenize, self._runner, self.dimension, self._budget._replace(prompt_tokens=prompt_tokens))
 
     def encode_token_ids(self, ids: Sequence[Sequence[int]] | np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:
         """Embed documents that are tokenised already, special tokens included; no tokenizer is needed, and nothing is cut.

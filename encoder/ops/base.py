@@ -119,7 +119,7 @@ class Ops(ABC):
         """(hidden_states [T, E], batch) to [B, E] float32. kind: one of POOLINGS; the batch's first `prompt_tokens` of each document are left out.
 
         "weightedmean" weighs the n-th token of a document by n; "mean_sqrt_len_tokens" is the sum divided by the root of the number of tokens;
-        "cls" and "last" are a token each, whatever is left out. Of nothing, the sums are 0.
+        "cls" is the first token that is left, or the first of all where none is; "last" the last one. All else of nothing is 0.
         """
 
     @abstractmethod

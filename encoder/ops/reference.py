@@ -66,9 +66,9 @@ def attend(qkv: Array, rotary: Rotary | None, window: int | None, bias: Array | 
 def pool(x: Array, kind: str, prompt_tokens: int) -> Array:
     """One document. x: [L, E]. Returns [E]."""
     if kind in ("cls", "last"):
-        return np.asarray(x[0 if kind == "cls" else -1])
+        return np.asarray(x[(prompt_tokens if len(x) > prompt_tokens else 0) if kind == "cls" else -1])
     kept, places = x[prompt_tokens:], np.arange(1, len(x) + 1)[prompt_tokens:, None]
-    if kind == "max":
+    if kind == "max" and len(kept):
         return np.asarray(kept.max(0))
     if kind == "weightedmean":
         return np.asarray((kept * places).sum(0) / max(places.sum(), 1))

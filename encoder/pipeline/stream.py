@@ -40,12 +40,16 @@ class Piece(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """Sizes of a stream. Rows of a packed batch and the block at which a document starts are the ops'; windows hold so many tokens at most."""
+    """Sizes of a stream. Rows of a packed batch and the block at which a document starts are the ops'; windows hold so many tokens at most.
+
+    prompt_tokens: as many at the start of each document are left out of pooling.
+    """
 
     max_batch_tokens: int
     row_block: int
     window_tokens: int
     tokenize_threads: int
+    prompt_tokens: int = 0
 
 
 def encode_stream(batches: Iterable[Iterator[Piece]], tokenize: Tokenize, runner: Runner, dimension: int, budget: Budget) -> Iterator[EncodedBatch]:
@@ -174,7 +178,8 @@ class _Stream:
         offsets = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part.offsets) for part in documents]))])
         embeddings = self._room(documents)
         batches = pack(input_ids, offsets, self._budget.max_batch_tokens, self._budget.row_block)
-        return Window(embeddings, self._runner.submit(list(batches), embeddings))
+        skipping = self._budget.prompt_tokens
+        return Window(embeddings, self._runner.submit([batch._replace(prompt_tokens=skipping) for batch in batches], embeddings))
 
     def _give_out(self) -> None:
         while self._finished and self._finished[0].under_way:

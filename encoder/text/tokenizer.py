@@ -63,6 +63,12 @@ class Tokenizer:
             warn_where_words_are_lost(self._tokenizer, prompt)
         self._cuts_left = side == "left"
 
+    @property
+    def prompt_tokens(self) -> int:
+        """Ids that the prompt takes at the start of a text, special ones before it included: as sentence-transformers counts them, by the prompt alone."""
+        ids = self._tokenizer.encode(self._prompt).ids
+        return len(ids) - 1 if self._suffix else len(ids)
+
     def _require_room_for_text(self, folder: Path, probe_tokens: int) -> None:
         """At least one token of a text must be fed to the model, or all texts would get the same vector. probe_tokens: of _PROBE without the prompt."""
         added = self._prefix + self._suffix

@@ -24,9 +24,11 @@ def test_a_default_prompt_and_a_model_that_pools_without_it(tmp_path: Path) -> N
     assert describe(str(folder)).prompt == "the " and describe(str(folder), prompt="").prompt == ""
     pooling = folder / "1_Pooling" / "config.json"
     pooling.write_text(pooling.read_text().replace("{", '{"include_prompt": false, ', 1))
-    with pytest.raises(ModelConfigError, match="leaves the prompt's tokens out of pooling"):
-        describe(str(folder))
-    assert describe(str(folder), prompt="").prompt == ""
+    without = describe(str(folder))
+    assert without.pools_without_prompt and not describe(str(folder), prompt="").pools_without_prompt
+    digests = [describe(str(folder), prompt=prompt).fingerprint()["config"] for prompt in ("the ", "")]
+    pooling.write_text(pooling.read_text().replace('"include_prompt": false, ', ""))
+    assert digests[0] != describe(str(folder)).fingerprint()["config"] == digests[1]
 
 
 def test_length_limits(tmp_path: Path, folder: Path) -> None:

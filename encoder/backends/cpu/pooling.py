@@ -23,7 +23,8 @@ def pooling_named(kind: str) -> Pool:
 
 
 def _first(hidden_states: np.ndarray, batch: PackedBatch) -> np.ndarray:
-    picked: np.ndarray = hidden_states[batch.cu_seqlens[:-1]]
+    skipped = np.where(batch.lengths > batch.prompt_tokens, batch.prompt_tokens, 0)
+    picked: np.ndarray = hidden_states[batch.cu_seqlens[:-1] + skipped]
     return picked
 
 
@@ -38,6 +39,9 @@ def _reduced(kind: str, hidden_states: np.ndarray, batch: PackedBatch) -> np.nda
     pooled = np.empty((batch.num_sequences, hidden_states.shape[1]), np.float32)
     for row, start, length in zip(pooled, batch.cu_seqlens[:-1], batch.lengths, strict=True):
         kept = hidden_states[start + skipped : start + length]
+        if not len(kept):
+            row[:] = 0
+            continue
         if kind == "weightedmean":
             kept = kept * np.arange(skipped + 1, length + 1, dtype=np.float32)[:, None]
         reduce(kept, axis=0, out=row)

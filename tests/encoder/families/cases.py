@@ -37,6 +37,11 @@ class Case:
     def lengths(self) -> tuple[int, ...]:
         return (*LENGTHS, self.limit - 1, self.limit)
 
+    @property
+    def depends_on_batch(self) -> bool:
+        """With dynamic NTK transformers takes theta from the longest document of a batch, and of batches before it; a document of ours has its own."""
+        return self.family == "nomic_bert" and self.settings["rope_parameters"]["rope_type"] == "dynamic"
+
     def documents(self) -> list[list[int]]:
         """Token ids of a document of each length, special tokens not among them."""
         random = np.random.default_rng(self.seed + 1000)

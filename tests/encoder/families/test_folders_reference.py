@@ -45,7 +45,7 @@ ONE_FAMILY = (
     *(Modules(kind, normalize=False) for kind in ("max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens")),
     *(Modules(kind, prompt="read the ", include_prompt=False) for kind in ("cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens")),
     Modules("weightedmean", prompt="read the "),
-    Modules("mean", dense=((11, "Identity", True), (5, "GELU-tanh", True))),
+    Modules("mean", dense=((11, "Identity", True), (5, "GELU", True))),
 )
 FOLDERS = [
     *((case, modules) for index, family in enumerate(FAMILIES) for case, modules in zip(cases(family, 8)[index % 4 :], EVERY_FAMILY, strict=False)),
@@ -69,14 +69,20 @@ def sentence_transformer(case: Case, modules: Modules, folder: Path) -> Any:
     listed: list[Any] = [transformer, Pooling(width, pooling_mode=modules.pooling, include_prompt=modules.include_prompt)]
     manual_seed(case.seed)
     for out, activation, bias in modules.dense:
-        function = nn.GELU(approximate="tanh") if activation == "GELU-tanh" else getattr(nn, activation)()
-        listed.append(Dense(width, out, bias=bias, activation_function=function))
+        listed.append(Dense(width, out, bias=bias, activation_function=getattr(nn, activation)()))
         width = out
     if modules.normalize:
         listed.append(Normalize())
     model = SentenceTransformer(modules=listed, device="cpu", prompts={"query": modules.prompt} if modules.prompt else None)
     model.save(str(folder / "saved"))
     return model
+
+
+def encoded_alone(model: Any, text: str, prompt: dict[str, Any]) -> np.ndarray:
+    """[1, E]. A short text comes first: a theta that was once stretched stays so until a text comes that needs none."""
+    model.encode([""])
+    found: np.ndarray = model.encode([text], **prompt)
+    return found
 
 
 def assert_equal(ours: np.ndarray, theirs: np.ndarray, modules: Modules) -> None:
@@ -97,8 +103,10 @@ def test_folders_of_sentence_transformers(tmp_path: Path, case: Case, modules: M
     with Encoder.from_pretrained(str(tmp_path / "saved"), device="cpu", threads=1, **ask) as encoder:
         ours = encoder.encode(listed)
         assert encoder.max_tokens == (modules.max_tokens or case.limit)
-    padded = model.encode(listed, **prompt)
-    assert_equal(ours, padded, modules)
+    if case.depends_on_batch:
+        assert_equal(ours, np.concatenate([encoded_alone(model, text, prompt) for text in listed]), modules)
+        return
+    assert_equal(ours, model.encode(listed, **prompt), modules)
     if flatten(model, monkeypatch):
         assert_equal(ours, model.encode(listed, **prompt), modules)
     else:
