@@ -5,6 +5,7 @@ Every key is documented in configs/reference.yaml. Errors are UsageError and nam
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from embermill.jobs.config_errors import describe_invalid
+from embermill.jobs.config_paths import absolute, anchored_source, require_lasting
 from embermill.jobs.config_yaml import parse_yaml
 from embermill.jobs.errors import UsageError
 from embermill.jobs.stored_keys import IfAbsent
+
+log = logging.getLogger(__name__)
 
 
 def _listed(value: object) -> object:
@@ -170,6 +174,7 @@ class OutputConfig(Section):
     uri: Address
     shard_bytes: Annotated[int, Field(gt=0, le=256_000_000)] = 256_000_000
     lease_s: Annotated[float, Field(gt=0, le=3600)] = 60
+    on_unconditional_puts: Literal["fail", "accept"] = "fail"
 
 
 class WorkersConfig(Section):
@@ -204,9 +209,9 @@ class JobConfig(Section):
 
     def anchored(self, folder: Path) -> JobConfig:
         """The same job with every relative path made absolute under `folder`: a worker has another working directory."""
-        model = self.model.model_copy(update={"source": _anchored_source(self.model.source, folder)})
-        corpus = self.corpus.model_copy(update={"files": tuple(_absolute(file, folder) for file in self.corpus.files)})
-        output = self.output.model_copy(update={"uri": _absolute(self.output.uri, folder)})
+        model = self.model.model_copy(update={"source": anchored_source(self.model.source, folder)})
+        corpus = self.corpus.model_copy(update={"files": tuple(absolute(file, folder) for file in self.corpus.files)})
+        output = self.output.model_copy(update={"uri": absolute(self.output.uri, folder)})
         return self.model_copy(update={"model": model, "corpus": corpus, "output": output})
 
 
@@ -234,9 +239,22 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     if problems := [*_unknown(document)]:
         raise UsageError(f"{path}: {'; '.join(problems)}")
     try:
-        return JobConfig.model_validate(document).anchored(Path.cwd())
+        config = JobConfig.model_validate(document)
     except ValidationError as error:
         raise UsageError(f"{path}: {'; '.join(describe_invalid(error))}") from None
+    require_lasting(config.output.uri, Path.cwd())
+    anchored = config.anchored(Path.cwd())
+    for key, given, taken in _made_absolute(config, anchored):
+        log.info("%s: %s is %s", key, given, taken)
+    return anchored
+
+
+def _made_absolute(config: JobConfig, anchored: JobConfig) -> Iterator[tuple[str, str, str]]:
+    """(key, as it was given, as it is taken) of every relative path."""
+    pairs = [("model.source", config.model.source, anchored.model.source)]
+    pairs += [("corpus.files", given, taken) for given, taken in zip(config.corpus.files, anchored.corpus.files, strict=True)]
+    pairs += [("output.uri", config.output.uri, anchored.output.uri)]
+    return ((key, given, taken) for key, given, taken in pairs if given is not None and taken is not None and given != taken)
 
 
 def flatten(config: JobConfig) -> dict[str, object]:
@@ -284,15 +302,3 @@ def _nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     same = [key for key in known if key.rpartition(".")[2] == last]
     close = same or get_close_matches(name, known, n=1, cutoff=0.5) or [key for key in known if get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
     return f": did you mean `{close[0]}`?" if close else f"; known here: {', '.join(known)}"
-
-
-def _absolute(address: str, folder: Path) -> str:
-    return address if "://" in address else str(folder / Path(address).expanduser())
-
-
-def _anchored_source(source: str | None, folder: Path) -> str | None:
-    """A hub id looks like a relative path: it is a folder only where one stands there, or where it is written as a path."""
-    if source is None or "://" in source or source.startswith("package:"):
-        return source
-    path = folder / Path(source).expanduser()
-    return str(path) if source.startswith((".", "/", "~")) or path.exists() else source

@@ -29,6 +29,16 @@ def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> No
         _require_same(plan, config)
 
 
+def require_exclusive(folder: Folder) -> None:
+    """UsageError where the storage overwrites a file that it was told to create: two runs, or a late worker, could not be kept apart there."""
+    if not folder.creates_only_if_absent():
+        raise UsageError(
+            f"output.uri: {folder.root}: the store at {folder.describe_endpoint()} overwrites an object although it is told not to (If-None-Match: *), "
+            "so two runs at once would break the dataset unnoticed: use a store that supports conditional writes, "
+            "or set output.on_unconditional_puts: accept and make sure that never more than one run is at work"
+        )
+
+
 def look_ahead(config: JobConfig, limit: int | None = None) -> Prospect:
     """A new dataset (of the corpus's first `limit` rows), once it is sure that a plan can be made of corpus, model and device. UsageError and DataError."""
     device = resolve_device(config)

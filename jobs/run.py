@@ -30,7 +30,7 @@ from embermill.jobs.plan.listing import SurveyedFile
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.base import Died, Pool
 from embermill.jobs.pool.opening import Heard, await_first, open_pool
-from embermill.jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
+from embermill.jobs.preflight import look_ahead, report_changes, require_exclusive, require_possible, resolve_device
 from embermill.jobs.receipt import Ready
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from embermill.jobs.stored_keys import describe_changes
@@ -47,7 +47,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     """
     begin_s = time.monotonic()
     config = _limited(config, limit)
-    folder = open_folder(config.output.uri)
+    folder = open_folder(config.output.uri, looks_first=config.output.on_unconditional_puts == "accept")
     plan = read_plan(folder)
     require_possible(plan, config, folder)
     if plan is not None and limit is None:
@@ -58,6 +58,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
         require_events_file(events)
     if plan is not None and read_manifest(folder) is not None and is_settled(folder, plan, commits := CommitLog(folder)):
         return _Job(config, folder, commits, None, begin_s, events).conclude(plan)
+    require_exclusive(folder)
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
         job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events)
         return job.conclude(job.embed_rest(files, progress or open_display()))

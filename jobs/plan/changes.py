@@ -10,7 +10,10 @@ from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.stored_keys import describe_change, describe_changes
 
-MAY_CHANGE = ("workers.", "ray.", "output.uri", "output.lease_s", "corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt")
+MAY_CHANGE = (
+    *("workers.", "ray.", "output.uri", "output.lease_s", "output.on_unconditional_puts"),
+    *("corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt"),
+)
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")
 
 

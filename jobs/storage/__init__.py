@@ -5,7 +5,9 @@ AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, .
 
     base.py           FileInfo, Folder, InputFile: the types
     local.py          a folder of this machine: hard links, fsync
-    object_store.py   an object store: conditional put, conditional ranged reads
+    object_store.py   an object store: conditional put, listings without folder markers
+    object_input.py   ranged reads of an object that are conditional on what was planned
+    object_client.py  addresses, clients and time-outs, errors
     inputs.py         corpus entries (file, folder, glob) -> files
     failures.py       what an error of either means: for a person to mend, or worth running again
 """
@@ -16,14 +18,18 @@ from embermill.jobs.storage.base import AlreadyExists, FileInfo, Folder, InputFi
 from embermill.jobs.storage.failures import disk_failure
 from embermill.jobs.storage.inputs import is_url, list_inputs, would_list
 from embermill.jobs.storage.local import LocalFolder, open_local_input
-from embermill.jobs.storage.object_store import ObjectFolder, open_object_input
+from embermill.jobs.storage.object_input import open_object_input
+from embermill.jobs.storage.object_store import ObjectFolder
 
 __all__ = ["AlreadyExists", "FileInfo", "Folder", "InputFile", "disk_failure", "is_url", "list_inputs", "open_folder", "open_input", "would_list"]
 
 
-def open_folder(uri: str) -> Folder:
-    """The dataset at a local path or URL; nothing is created before something is published. UsageError for an unknown scheme."""
-    return ObjectFolder(uri) if is_url(uri) else LocalFolder(uri)
+def open_folder(uri: str, *, looks_first: bool = False) -> Folder:
+    """The dataset at a local path or URL; nothing is created before something is published. UsageError for an unknown scheme.
+
+    looks_first: for a store that ignores the condition of a put: look whether the name is taken, and put only then.
+    """
+    return ObjectFolder(uri, looks_first=looks_first) if is_url(uri) else LocalFolder(uri)
 
 
 def open_input(path: str, size: int, version: str) -> InputFile:

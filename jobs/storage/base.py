@@ -51,6 +51,14 @@ class Folder(Protocol):
         """UsageError where it can be seen beforehand that nothing can be written here. Leaves nothing behind."""
         ...
 
+    def creates_only_if_absent(self) -> bool:
+        """Try out whether `create` refuses a name that is taken; leaves nothing behind."""
+        ...
+
+    def describe_endpoint(self) -> str:
+        """Where the storage is, for a person to recognise; without credentials."""
+        ...
+
     def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
         """(name, info) of every file below the folder `prefix`, sorted by name; nothing where there is no such folder."""
         ...

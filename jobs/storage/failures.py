@@ -27,6 +27,7 @@ _FOR_A_PERSON = {
     errno.ENOTDIR: FOLDER,
 }
 _STATUS = re.compile(r"status code: (\d{3})")
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _MAY_PASS = {408, 409, 425, 429}  # of the answers 4xx: a time-out, a conflict, too early, too many requests
 _METADATA_SERVICE = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")  # whom a client without credentials asks for some
 CREDENTIALS = "check the credentials in the environment"
@@ -43,7 +44,7 @@ def disk_failure(error: OSError, what: str) -> JobError:
 def store_failure(error: Exception, url: str) -> JobError:
     """An error of an object store that obstore's retrying did not help. url: what was asked for."""
     text, reason = str(error), reason_of(error)
-    if "NoSuchBucket" in text:
+    if any(code in text for code in NO_BUCKET):
         return UsageError(f"{url}: there is no such bucket: {'/'.join(url.split('/')[:3])}")
     if isinstance(error, exceptions.InvalidPathError):
         return UsageError(f"{url}: holds a key that cannot be addressed (empty, `.` or `..` segments): {reason}")

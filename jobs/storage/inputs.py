@@ -10,7 +10,8 @@ from pathlib import Path
 from embermill.jobs.errors import UsageError
 from embermill.jobs.storage.base import FileInfo
 from embermill.jobs.storage.local import file_info
-from embermill.jobs.storage.object_store import list_objects, object_info, split_url
+from embermill.jobs.storage.object_client import split_url
+from embermill.jobs.storage.object_store import list_objects, object_info
 
 Listed = tuple[str, FileInfo]
 DATASET_MARK = "_embermill/format.json"

@@ -67,6 +67,13 @@ class LocalFolder:
                 "let this user write there, make room, or choose another place"
             ) from None
 
+    def creates_only_if_absent(self) -> bool:
+        """A link to a name that is taken fails, on every file system; where there are no links, `_link` says so."""
+        return True
+
+    def describe_endpoint(self) -> str:
+        return "a file system of this machine"
+
     def read(self, name: str) -> bytes:
         with self._told("read"):
             return self._path(name).read_bytes()

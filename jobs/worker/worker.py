@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, job: WorkerJob) -> None:
         self._job = job
-        self._folder = open_folder(job.config.output.uri)
+        self._folder = open_folder(job.config.output.uri, looks_first=job.config.output.on_unconditional_puts == "accept")
 
     def start(self) -> Ready:
         """See the one device and the driver's storage, load the engine, report."""

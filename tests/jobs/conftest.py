@@ -1,7 +1,8 @@
-"""An S3 server on loopback for the whole session, with what the environment needs to reach it."""
+"""Object stores on loopback for the whole session (moto for S3, Azurite, a small server for Google's), with what the environment needs to reach them."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -14,6 +15,8 @@ import pytest
 
 from embermill.jobs.config import JobConfig
 from tests.jobs import command_line, golden_datasets
+from tests.jobs.stores.azurite import Azurite, find_azurite, run_azurite
+from tests.jobs.stores.gcs_server import GcsServer, run_gcs_server
 
 BUCKET = "corpus-and-datasets"
 
@@ -38,18 +41,58 @@ def s3_server() -> Iterator[str]:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    before = {key: os.environ.get(key) for key in environment}
-    os.environ.update(environment)
-    client = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
-    client.create_bucket(Bucket=BUCKET)
-    client.close()
-    yield address
+    with in_environment(environment):
+        client = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        client.close()
+        yield address
     server.stop()
+
+
+@contextlib.contextmanager
+def in_environment(values: dict[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    yield
     for key, value in before.items():
         if value is None:
             os.environ.pop(key, None)
         else:
             os.environ[key] = value
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[Azurite]:
+    """Azurite with one container; the environment points there for the whole session. Under CI it must be there."""
+    script = find_azurite()
+    if script is None:
+        missing = "Azurite is not installed: infra/install_services.sh installs it"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    with run_azurite(script) as server, in_environment(server.environment):
+        server.create_container(BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[GcsServer]:
+    """The small server for Google's XML API, with one bucket; the environment points there for the whole session."""
+    with run_gcs_server() as server, in_environment(server.environment):
+        server.buckets.objects[BUCKET] = {}
+        yield server
+
+
+SERVERS = {"s3": "s3_server", "az": "azure_server", "gs": "gcs_server"}
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """store_url("az"): a prefix of its own in the test bucket of that store."""
+
+    def begin(scheme: str) -> str:
+        request.getfixturevalue(SERVERS[scheme])
+        return f"{scheme}://{BUCKET}/{uuid.uuid4().hex}"
+
+    return begin
 
 
 @pytest.fixture
@@ -59,15 +102,20 @@ def s3_folder_url(s3_server: str) -> str:
 
 
 @pytest.fixture
-def put_object(s3_server: str) -> Callable[[str, bytes], None]:
+def put_object(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
     """put_object("s3://bucket/key", data): put it there by a client that is not ours."""
-    import boto3
-
-    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
 
     def put(url: str, data: bytes) -> None:
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        client.put_object(Bucket=bucket, Key=key, Body=data)
+        scheme, _, rest = url.partition("://")
+        bucket, _, key = rest.partition("/")
+        server = request.getfixturevalue(SERVERS[scheme])
+        if scheme == "s3":
+            import boto3
+
+            with contextlib.closing(boto3.client("s3", endpoint_url=server, region_name="us-east-1")) as client:
+                client.put_object(Bucket=bucket, Key=key, Body=data)
+        else:
+            server.put(bucket, key, data)
 
     return put
 

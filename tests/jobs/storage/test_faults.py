@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from embermill.jobs.errors import Interrupted, UsageError
-from embermill.jobs.storage import AlreadyExists, Folder, object_store, open_folder
+from embermill.jobs.storage import AlreadyExists, Folder, object_client, open_folder
 
 
 class FaultyStore(ThreadingHTTPServer):
@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         if answer == 200 and self.headers.get("If-None-Match") == "*" and self.path in self.server.objects:
             answer = 412
         if answer == 200 or answer < 0:
-            self.server.objects[self.path] = (data, self.headers.get("x-amz-meta-embermill-attempt", ""))
+            self.server.objects[self.path] = (data, self.headers.get("x-amz-meta-embermillattempt", ""))
         self._answer(abs(answer), b"" if answer == 200 else f"<Error><Code>{self.server.code}</Code></Error>".encode(), {"ETag": '"e"'})
 
     def do_GET(self) -> None:
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>", {})
             return
         data, attempt = self.server.objects[self.path]
-        self._answer(200, data, {"ETag": '"e"', "Last-Modified": "Tue, 24 Nov 2026 00:00:00 GMT", "x-amz-meta-embermill-attempt": attempt})
+        self._answer(200, data, {"ETag": '"e"', "Last-Modified": "Tue, 24 Nov 2026 00:00:00 GMT", "x-amz-meta-embermillattempt": attempt})
 
     do_HEAD = do_GET
 
@@ -118,7 +118,7 @@ def test_a_slow_upload_is_worth_another_try(store: FaultyStore, folder: Folder) 
 
 @pytest.mark.parametrize("answer", [429, 500, 503])
 def test_what_does_not_pass_while_we_try_may_pass_later(store: FaultyStore, folder: Folder, monkeypatch: pytest.MonkeyPatch, answer: int) -> None:
-    monkeypatch.setattr(object_store, "MAX_RETRIES", 1)
+    monkeypatch.setattr(object_client, "MAX_RETRIES", 1)
     store.answers = [answer] * 2
     with pytest.raises(Interrupted, match="s3://bucket/dataset/a"):
         folder.create("a", b"mine")

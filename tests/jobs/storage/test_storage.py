@@ -1,4 +1,4 @@
-"""Publishing, listing and conditional reading, the same on a local disk and on an S3 endpoint."""
+"""Publishing, listing and conditional reading, the same on a local disk and on every object store."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from embermill.jobs.errors import InputChanged, Interrupted, UsageError
-from embermill.jobs.storage import AlreadyExists, Folder, list_inputs, local, object_store, open_folder, open_input, would_list
+from embermill.jobs.storage import AlreadyExists, Folder, list_inputs, local, object_client, object_store, open_folder, open_input, would_list
 
 
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["local", "s3", "az", "gs"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, store_url: Callable[[str], str]) -> str:
     """Where things lie: a folder or a prefix, with a blank and a percent sign in its name."""
-    return str(tmp_path / "a b%20c") if request.param == "local" else request.getfixturevalue("s3_folder_url") + "/a b%20c"
+    return str(tmp_path / "a b%20c") if request.param == "local" else store_url(request.param) + "/a b%20c"
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ class TestObjectFolder:
             folder.create("b", b"1")
 
     def test_time_out_grows_with_the_size(self) -> None:
-        stores = [object_store.store_for("s3", "bucket", size) for size in (0, 10_000_000, 256_000_000)]
+        stores = [object_client.store_for("s3", "bucket", size) for size in (0, 10_000_000, 256_000_000)]
         timeouts = [store.client_options["timeout"] for store in stores]
         assert timeouts == ["60s", "60s", "1920s"]
 

@@ -1,0 +1,30 @@
+"""Relative paths of a configuration: made absolute under the working directory once, told, and refused where they would not last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embermill.jobs.errors import UsageError
+
+RAY_RESOURCES = "runtime_resources"  # the folder of a Ray session that holds its copies of submitted folders
+
+
+def require_lasting(uri: str, folder: Path) -> None:
+    """UsageError for a relative output.uri in a job that Ray runs in its own copy of the submitted folder."""
+    if "://" not in uri and not Path(uri).expanduser().is_absolute() and RAY_RESOURCES in folder.parts:
+        raise UsageError(
+            f"output.uri: {uri} is relative to {folder}, Ray's copy of the folder that was submitted: every node has its own, and Ray deletes it. "
+            "Expected an absolute path that all nodes share, or a URL"
+        )
+
+
+def absolute(address: str, folder: Path) -> str:
+    return address if "://" in address else str(folder / Path(address).expanduser())
+
+
+def anchored_source(source: str | None, folder: Path) -> str | None:
+    """A hub id looks like a relative path: it is a folder only where one stands there, or where it is written as a path."""
+    if source is None or "://" in source or source.startswith("package:"):
+        return source
+    path = folder / Path(source).expanduser()
+    return str(path) if source.startswith((".", "/", "~")) or path.exists() else source

@@ -1,0 +1,89 @@
+"""One place that talks to object stores, through obstore: addresses, clients with their time-outs, errors as the job's."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
+
+from embermill.jobs.errors import UsageError
+from embermill.jobs.storage.failures import NO_BUCKET, reason_of, store_failure
+
+SCHEMES: dict[str, Callable[..., ObjectStore]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+_CLIENT_ENVIRONMENT = {
+    "s3": ("AWS_ALLOW_HTTP", "AWS_ENDPOINT_URL"),
+    "gs": ("GOOGLE_ALLOW_HTTP", "GOOGLE_BASE_URL"),
+    "az": ("AZURE_ALLOW_HTTP", "AZURE_STORAGE_ENDPOINT"),
+}
+MAX_RETRIES = 8  # of one request that the store answered with a time-out, a 5xx or "slow down", over minutes
+SLOWEST_BYTES_PER_S = 256 * 1024
+
+T = TypeVar("T")
+
+
+def split_url(url: str) -> tuple[str, str, str]:
+    """URL -> scheme, bucket, key. Keys are taken literally: no percent decoding. UsageError for an unknown scheme, or a key that no client can address."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme not in SCHEMES or not bucket:
+        raise UsageError(f"{url}: expected a local path, or {', '.join(f'{known}://bucket/path' for known in SCHEMES)}")
+    key = key.removesuffix("/")
+    if key and (bad := next((part for part in key.split("/") if part in ("", ".", "..")), None)) is not None:
+        what = f"a part {bad!r}" if bad else "two slashes in a row, or one at its beginning"
+        raise UsageError(
+            f"{url}: its key has {what}: expected parts that are neither empty nor `.` nor `..`, since object stores have no folders to go up in: "
+            "write the path that is meant"
+        )
+    return scheme, bucket, key
+
+
+def endpoint_of(scheme: str) -> str:
+    """Where requests of that scheme go, by the environment, without credentials; for a person to recognise."""
+    address = os.environ.get(_CLIENT_ENVIRONMENT[scheme][1], "")
+    before, mark, after = address.partition("://")
+    return f"{before}{mark}{after.rpartition('@')[2]}" if address else "the default endpoint"
+
+
+def store_for(scheme: str, bucket: str, size: int = 0) -> ObjectStore:
+    """The bucket, with a time-out that a transfer of `size` bytes can keep on a slow line (obstore's is 30 s whatever the size)."""
+    timeout_s = 60 * 2 ** max(0, math.ceil(math.log2(max(1, size / SLOWEST_BYTES_PER_S / 60))))
+    return _store(scheme, bucket, timeout_s, *(os.environ.get(name, "") for name in _CLIENT_ENVIRONMENT[scheme]))
+
+
+@functools.cache
+def _store(scheme: str, bucket: str, timeout_s: int, allow_http: str, _endpoint: str) -> ObjectStore:
+    """obstore takes endpoint and credentials from the environment, but its own AWS_ALLOW_HTTP counts no more once client options are given."""
+    client: Any = {"timeout": f"{timeout_s}s", "connect_timeout": "10s", "allow_http": allow_http.lower() in ("1", "true", "yes", "on")}
+    retries: Any = {"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=max(180, timeout_s))}
+    try:
+        return SCHEMES[scheme](bucket, client_options=client, retry_config=retries)
+    except exceptions.BaseError as error:
+        raise UsageError(f"{scheme}://{bucket}: cannot be opened: {reason_of(error)}") from None
+
+
+def asked(url: str, call: Callable[[], T]) -> T:
+    """Run one request; errors that retrying did not help become ours. FileNotFoundError and conditions pass through."""
+    try:
+        return call()
+    except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+        raise
+    except exceptions.BaseError as error:
+        raise store_failure(error, url) from None
+    except FileNotFoundError as error:
+        if any(code in str(error) for code in NO_BUCKET):
+            raise store_failure(error, url) from None
+        raise FileNotFoundError(f"{url}: not found") from None
+
+
+def version_of(meta: Any) -> str:
+    """The etag, in quotes as HTTP has it; Azure's listings leave them out."""
+    etag = meta["e_tag"]
+    if not etag:
+        return str(meta["last_modified"].isoformat())
+    return str(etag) if etag.startswith(('"', "W/")) else f'"{etag}"'
