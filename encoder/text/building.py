@@ -159,7 +159,7 @@ def _library_token(token: AddedToken) -> tokenizers.AddedToken:
     from tokenizers import AddedToken as Library
 
     content, single_word, lstrip, rstrip, normalized, special = token
-    return Library(content, single_word=single_word, lstrip=lstrip, rstrip=rstrip, normalized=normalized, special=special)
+    return Library(content, single_word=single_word, lstrip=lstrip, rstrip=rstrip, normalized=bool(normalized), special=special)
 
 
 def _lowercased(tokenizer: tokenizers.Tokenizer, lowercase: bool) -> tokenizers.Tokenizer:

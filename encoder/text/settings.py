@@ -23,14 +23,21 @@ _NOT_USED = ["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"]  # CamembertTokenizer'
 
 
 class AddedToken(NamedTuple):
-    """A token that is found in a text before anything else, and kept whole; with the flags of the `tokenizers` library."""
+    """A token that is found in a text before anything else, and kept whole; with the flags of the `tokenizers` library.
+
+    normalized: whether it is looked for in the normalised text. None, where a file does not say: only if it is not special.
+    """
 
     content: str
     single_word: bool = False
     lstrip: bool = False
     rstrip: bool = False
-    normalized: bool = False
+    normalized: bool | None = None
     special: bool = True
+
+    def resolved(self, special: bool) -> AddedToken:
+        """As it is added to a tokenizer, special or not."""
+        return self._replace(special=special, normalized=not special if self.normalized is None else self.normalized)
 
 
 class TokenizerSettings(NamedTuple):
@@ -154,10 +161,8 @@ class _Values:
                 tokens.append(value)
         named_contents = {_content(value) for value in named}
         for token in tokens:
-            if isinstance(token, str):
-                yield AddedToken(token)
-            else:
-                yield token._replace(special=True) if token.content in named_contents else token
+            added = AddedToken(token) if isinstance(token, str) else token
+            yield added.resolved(added.special or added.content in named_contents)
 
     def _extra_tokens(self, kind: TokenizerClass) -> list[AddedToken | str]:
         default = _NOT_USED if kind.name == "CamembertTokenizer" else None
@@ -214,11 +219,10 @@ class _Values:
         content = fields.get("content")
         if not isinstance(content, str):
             raise TokenizerError(f"{file}: {key}: expected a token's content, got {value!r}.")
-        special = fields.get("special", False)
-        flags = {name: fields.get(name, False) for name in ("single_word", "lstrip", "rstrip")} | {"normalized": fields.get("normalized", not special)}
-        if not all(isinstance(flag, bool) for flag in (special, *flags.values())):
+        flags = {name: fields.get(name, False) for name in ("single_word", "lstrip", "rstrip", "special")}
+        if not all(isinstance(flag, bool) for flag in (*flags.values(), fields.get("normalized", False))):
             raise TokenizerError(f"{file}: {key}: expected flags that are true or false, got {value!r}.")
-        return AddedToken(content, **flags, special=special)
+        return AddedToken(content, **flags, normalized=fields.get("normalized"))
 
     @staticmethod
     def _object(value: Any, file: Path, key: str) -> dict[str, Any]:
@@ -246,4 +250,4 @@ def _is_typed(value: Any) -> bool:
 
 def _mpnet_token(role: str, value: AddedToken | str) -> AddedToken:
     """MPNetTokenizer gives a special token that is a plain text flags of its own: <mask> takes the blanks before it along."""
-    return AddedToken(value, lstrip=role == "mask_token", normalized=True, special=False) if isinstance(value, str) else value
+    return AddedToken(value, lstrip=role == "mask_token", special=False) if isinstance(value, str) else value
