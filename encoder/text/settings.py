@@ -103,6 +103,8 @@ class _Values:
         self._added: dict[int, AddedToken] = {}
         if "added_tokens_decoder" in self._values:
             decoder = self._object(self._values.pop("added_tokens_decoder"), self._file, "added_tokens_decoder")
+            if not all(index.isdecimal() for index in decoder):
+                raise TokenizerError(f"{self._file}: added_tokens_decoder: expected token ids as keys, got {', '.join(map(repr, decoder))}.")
             self._added = {int(index): self._token(token, self._file, f"added_tokens_decoder[{index}]") for index, token in decoder.items()}
         else:
             self._merge_special_tokens_map()

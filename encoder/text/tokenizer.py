@@ -1,7 +1,7 @@
 """Texts -> flat token ids, and counts of tokens kept and dropped.
 
-The `tokenizers` library does the work; truncation and padding saved inside tokenizer.json are ignored, because the length limit is the
-model's and nothing is padded. We cut ourselves: the library would throw away what it cuts, and we count it.
+The `tokenizers` library does the work. The length in tokenizer.json's truncation and its padding do not apply: the limit is the model's, and nothing is
+padded. Texts that are too long are truncated here, because the library does not say how many tokens it drops.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from embermill.encoder.text.prompt_boundary import warn_where_words_are_lost
 if TYPE_CHECKING:
     import tokenizers
 
-_PROBE = "a"
+_PROBES = ("a", "0", "。", "\N{ARABIC LETTER ALEF}")  # single characters: every vocabulary has a token for one of them, if only the unknown one
 
 
 class TokenizedTexts(NamedTuple):
@@ -51,10 +51,9 @@ class Tokenizer:
         size_thread_pool(threads)
         self._tokenizer, _, side = open_tokenizer(folder, lowercase=lowercase)
         self._prompt, self._max_tokens = prompt, max_tokens
-        probe = self._tokenizer.encode(_PROBE)
+        probe = self._find_probe(folder)
         special = probe.special_tokens_mask
-        self._prefix = special.index(0) if 0 in special else len(special)
-        self._suffix = len(special) - self._prefix - special.count(0)
+        self._prefix, self._suffix = special.index(0), special[::-1].index(0)
         if any(probe.type_ids):
             raise TokenizerError(f"{folder}: the tokenizer gives a single text token types other than 0, which is not supported.")
         self._require_room_for_text(folder, len(probe))
@@ -69,11 +68,18 @@ class Tokenizer:
         ids = self._tokenizer.encode(self._prompt).ids
         return len(ids) - 1 if self._suffix else len(ids)
 
+    def _find_probe(self, folder: Path) -> tokenizers.Encoding:
+        """A short text's tokens, which show the special ones around them."""
+        for self._probe in _PROBES:
+            if 0 in (probe := self._tokenizer.encode(self._probe)).special_tokens_mask:
+                return probe
+        raise TokenizerError(f"{folder}: the tokenizer makes no tokens of {' or '.join(_PROBES)}: expected a vocabulary for texts.")
+
     def _require_room_for_text(self, folder: Path, probe_tokens: int) -> None:
-        """At least one token of a text must be fed to the model, or all texts would get the same vector. probe_tokens: of _PROBE without the prompt."""
+        """At least one token of a text must be fed to the model, or all texts would get the same vector. probe_tokens: of the probe without the prompt."""
         added = self._prefix + self._suffix
         try:
-            prompt_tokens = len(self._tokenizer.encode(self._prompt + _PROBE)) - probe_tokens if self._prompt else 0
+            prompt_tokens = len(self._tokenizer.encode(self._prompt + self._probe)) - probe_tokens if self._prompt else 0
         except (TypeError, UnicodeEncodeError) as error:
             raise ModelConfigError(f"prompt: not valid Unicode (a lone surrogate): {error}; replace it.") from error
         if added + prompt_tokens < self._max_tokens:
@@ -83,11 +89,26 @@ class Tokenizer:
         raise ModelConfigError(f"{folder}: {taken}, but max_tokens is {self._max_tokens}: nothing of a text would be left; {advice}.")
 
     def _check_vocabulary(self, folder: Path, vocab_size: int) -> None:
-        if self._tokenizer.get_vocab_size(with_added_tokens=True) <= vocab_size:
+        """Added tokens may have ids that the model has no row for: such a token is refused where a text holds it."""
+        self._vocab_size = vocab_size
+        self._may_exceed = self._tokenizer.get_vocab_size(with_added_tokens=True) > vocab_size
+        if not self._may_exceed:
             return  # the usual case, without the library's dictionary of all tokens
-        largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        each_text_has = self._tokenizer.encode(self._probe).ids
+        largest = max([*self._tokenizer.get_vocab(with_added_tokens=False).values(), *each_text_has])
         if largest >= vocab_size:
             raise TokenizerError(f"{folder}: the tokenizer makes ids up to {largest}, but the model's vocabulary has {vocab_size}: they do not match.")
+
+    def _require_rows(self, tokens: TokenizedTexts, first: int) -> None:
+        beyond = np.flatnonzero(tokens.input_ids >= self._vocab_size)
+        if not len(beyond):
+            return
+        index = int(tokens.input_ids[beyond[0]])
+        text = first + int(np.searchsorted(tokens.offsets, beyond[0], side="right")) - 1
+        raise InputError(
+            f"text {text}: holds the special token {self._tokenizer.id_to_token(index)!r} with id {index}, but the model's vocabulary has ids up to "
+            f"{self._vocab_size - 1}; take the token out of the text, or out of the tokenizer's files if the model was not trained with it."
+        )
 
     def tokenize(self, texts: Sequence[str], first: int = 0) -> TokenizedTexts:
         """Raises InputError, naming the text by its place (the first one's is `first`), for anything that is not text."""
@@ -101,7 +122,10 @@ class Tokenizer:
         offsets = np.zeros(len(encodings) + 1, np.int64)
         np.cumsum(kept, out=offsets[1:])
         input_ids = np.fromiter(chain.from_iterable(map(self._cut, encodings)), np.int32, int(offsets[-1]))
-        return TokenizedTexts(input_ids, offsets, (whole - kept).astype(np.int32))
+        tokens = TokenizedTexts(input_ids, offsets, (whole - kept).astype(np.int32))
+        if self._may_exceed:
+            self._require_rows(tokens, first)
+        return tokens
 
     def _cut(self, encoding: tokenizers.Encoding) -> list[int]:
         """The ids that fit, special tokens always among them."""

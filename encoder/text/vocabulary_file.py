@@ -20,9 +20,9 @@ def read_vocabulary(folder: Path, kind: TokenizerClass) -> Any:
     from tokenizers import models
 
     if kind.model == "WordPiece" and (folder / "vocab.txt").is_file():
-        return models.WordPiece(_read(models.WordPiece.read_file, folder / "vocab.txt"))
+        return _read(models.WordPiece.from_file, folder / "vocab.txt")
     if kind.model == "BPE" and (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        return models.BPE(*_read(models.BPE.read_file, folder / "vocab.json", folder / "merges.txt"))
+        return _read(models.BPE.from_file, folder / "vocab.json", folder / "merges.txt")
     for name in ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model"):
         if (folder / name).is_file():
             raise TokenizerError(f"{folder / name}: a SentencePiece model is not read here; expected a tokenizer.json beside it. {_CONVERT}.")

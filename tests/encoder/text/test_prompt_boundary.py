@@ -1,4 +1,4 @@
-"""A prompt whose last word swallows the text's first: said when the tokenizer is opened, true of what the tokenizer does, and said once."""
+"""A prompt whose last word the text's first one continues: the warning comes when the tokenizer is opened, once, and is exact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embermill.encoder.text import prompt_boundary as glued_prompt
+from embermill.encoder.text import prompt_boundary
 from embermill.encoder.text.tokenizer import Tokenizer
 from tests.encoder.tiny_bert import TinyBert, write_tokenizer
 
@@ -22,7 +22,7 @@ def warnings_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> object:
     write_tokenizer(tmp_path, VOCAB)
 
     def open_with(prompt: str) -> tuple[Tokenizer, list[str]]:
-        glued_prompt._warn_once.cache_clear()
+        prompt_boundary._warn_once.cache_clear()
         caplog.clear()
         with caplog.at_level(logging.WARNING, logger="embermill.encoder"):
             tokenizer = Tokenizer(tmp_path, max_tokens=400, vocab_size=len(VOCAB), prompt=prompt)
@@ -57,16 +57,16 @@ def test_what_is_said(warnings_of, prompt: str, said: str | None) -> None:  # ty
         assert said in messages[0] and "end the prompt with a blank" in messages[0]
 
 
-@pytest.mark.parametrize("glued", [97, 98, 99, 100])
-def test_what_is_said_is_what_happens(warnings_of, glued: int) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("joined", [97, 98, 99, 100])
+def test_what_is_said_is_what_happens(warnings_of, joined: int) -> None:  # type: ignore[no-untyped-def]
     """The advice helps, and the number is exact: a word that still fits is no unknown token."""
-    tokenizer, _ = warnings_of("s" * glued)  # which the vocabulary can spell
-    room = LONGEST - glued
+    tokenizer, _ = warnings_of("s" * joined)  # which the vocabulary can spell
+    room = LONGEST - joined
     for characters in range(1, 4):
         (_, *ids, _) = tokenizer.tokenize(["s" * characters + " zip"]).input_ids.tolist()
         assert (ids == [UNK, ZIP]) == (characters > room)
-    mended, messages = warnings_of("the ")
-    assert messages == [] and UNK not in mended.tokenize(["zip"]).input_ids
+    changed, messages = warnings_of("the ")
+    assert messages == [] and UNK not in changed.tokenize(["zip"]).input_ids
 
 
 def test_it_is_said_once(warnings_of, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]
