@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -136,6 +136,13 @@ class ModelConfig(Section):
             raise ValueError(f"engine: expected `native` or python:module:Class, got {self.engine!r}")
         return self
 
+    def as_planned(self, precision: str, fingerprint: Mapping[str, str]) -> ModelConfig:
+        """The same, with the precision and the document prompt that a dataset has: what `auto` and no prompt at all mean may change, its vectors may not."""
+        settled = {"precision": precision} if self.precision == "auto" else {}
+        if self.engine == "native" and self.prompt is None and self.prompt_name is None:
+            settled |= {"prompt": fingerprint["model.prompt"]} if "model.prompt" in fingerprint else {}
+        return self.model_copy(update=settled)
+
 
 class CorpusConfig(Section):
     """Which files are read, which of their columns, and what happens to what cannot be."""
@@ -201,11 +208,9 @@ class JobConfig(Section):
     workers: WorkersConfig = WorkersConfig()
     ray: RayConfig = RayConfig()
 
-    def at_precision(self, precision: str) -> JobConfig:
-        """The same job, where `model.precision: auto` is what it became when the dataset was planned."""
-        if self.model.precision != "auto":
-            return self
-        return self.model_copy(update={"model": self.model.model_copy(update={"precision": precision})})
+    def as_planned(self, precision: str, fingerprint: Mapping[str, str]) -> JobConfig:
+        """The same job, where what was left to the model is what it became when the dataset was planned."""
+        return self.model_copy(update={"model": self.model.as_planned(precision, fingerprint)})
 
     def anchored(self, folder: Path) -> JobConfig:
         """The same job with every relative path made absolute under `folder`: a worker has another working directory."""

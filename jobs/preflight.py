@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from embermill.jobs.config import JobConfig
-from embermill.jobs.engine.loading import describe_engine, preview_engine
+from embermill.jobs.engine import Prompts
+from embermill.jobs.engine.loading import describe_engine, engine_prompts, preview_engine
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.changes import require_unchanged
@@ -70,6 +71,12 @@ def _require_gpu_library() -> None:
         raise UsageError(f"workers.device: gpu: CuPy is not installed here: install the extra for your card ({extras}), or say workers.device: cpu")
 
 
+def find_prompts(config: JobConfig, plan: Plan | None) -> Prompts | None:
+    """What is put before documents and queries: a dataset keeps the document's for good. None where the engine does not say."""
+    model = config.model if plan is None else config.as_planned(plan.precision, plan.fingerprint).model
+    return engine_prompts(model, search_path=(str(Path.cwd()),))
+
+
 def report_changes(plan: Plan, config: JobConfig) -> None:
     """The plan is immutable: what came later is left out, and said."""
     appeared, changed = changes_since(plan.listing, config.corpus)
@@ -94,7 +101,7 @@ def _require_free_place(config: JobConfig, folder: Folder) -> None:
 
 def _require_same(plan: Plan, config: JobConfig) -> None:
     require_unchanged(plan, config)
-    fingerprint = describe_engine(config.at_precision(plan.precision).model, search_path=(str(Path.cwd()),))
+    fingerprint = describe_engine(config.as_planned(plan.precision, plan.fingerprint).model, search_path=(str(Path.cwd()),))
     if fingerprint is not None:
         require_unchanged(plan, config, fingerprint)
 

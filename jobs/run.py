@@ -30,7 +30,7 @@ from embermill.jobs.plan.listing import SurveyedFile
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.base import Died, Pool
 from embermill.jobs.pool.opening import Heard, await_first, open_pool
-from embermill.jobs.preflight import look_ahead, report_changes, require_exclusive, require_possible, resolve_device
+from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, require_exclusive, require_possible, resolve_device
 from embermill.jobs.receipt import Ready
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from embermill.jobs.stored_keys import describe_changes
@@ -53,15 +53,16 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     if plan is not None and limit is None:
         report_changes(plan, config)
     files = look_ahead(config, limit).files if plan is None else ()
+    prompts = find_prompts(config, plan)
     events = None if events_file is None else Path(events_file)
     if events is not None:
         require_events_file(events)
     if plan is not None and read_manifest(folder) is not None and is_settled(folder, plan, commits := CommitLog(folder)):
-        return _Job(config, folder, commits, None, begin_s, events).conclude(plan)
+        return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts)
     require_exclusive(folder)
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
         job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events)
-        return job.conclude(job.embed_rest(files, progress or open_display()))
+        return replace(job.conclude(job.embed_rest(files, progress or open_display())), prompts=prompts)
 
 
 class _Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from embermill.jobs.commands import report
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
@@ -39,14 +40,15 @@ def plan(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.outlook import describe_rest
     from embermill.jobs.plan.files import read_plan
     from embermill.jobs.plan.forecast import forecast
-    from embermill.jobs.preflight import look_ahead, report_changes, require_possible, resolve_device
+    from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, require_possible, resolve_device
     from embermill.jobs.storage import open_folder
 
     config = load_config(arguments.config, arguments.overrides)
     folder = open_folder(config.output.uri)
     existing = read_plan(folder)
     require_possible(existing, config, folder)
-    where = {"ray_address": config.ray.address, "output": folder.root}
+    prompts = find_prompts(config, existing)
+    where = {"ray_address": config.ray.address, "output": folder.root, "prompts": None if prompts is None else asdict(prompts)}
     if existing is not None:
         report_changes(existing, config)
         rest = describe_rest(folder, existing, config.corpus.max_quarantined, arguments.tokens_per_s)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
 
 from embermill.jobs.commands import report
 from embermill.jobs.commands.command import Answer, Command, filled, positive
@@ -16,7 +19,6 @@ from embermill.jobs.errors import DataError, UsageError, model_errors
 
 if TYPE_CHECKING:
     from embermill.encoder import Encoder
-    from embermill.jobs.config import ModelConfig
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
 POOLINGS = ("cls", "mean", "max", "last")
@@ -60,6 +62,7 @@ def encode(arguments: argparse.Namespace) -> Answer:
     options = {name: getattr(arguments, name) for name in ("prompt", "pooling", "normalize", "dimensions")}
     with open_encoder(arguments, **options) as encoder:
         encoded = next(encoder.encode_stream([texts]))
+        _require_finite(encoded.embeddings)
         return {
             "model": arguments.model,
             "dimensions": encoder.dimension,
@@ -67,6 +70,16 @@ def encode(arguments: argparse.Namespace) -> Answer:
             "num_tokens": encoded.num_tokens.tolist(),
             "num_tokens_dropped": encoded.num_tokens_dropped.tolist(),
         }
+
+
+def _require_finite(embeddings: np.ndarray) -> None:
+    """[B, E]. As `run` refuses to store them; DataError."""
+    wrong = (~np.isfinite(embeddings)).any(axis=1)
+    if wrong.any():
+        at = int(wrong.argmax())
+        bad = embeddings[at][~np.isfinite(embeddings[at])]
+        advice = "look at the model's weights, or try another --precision"
+        raise DataError(f"text {at + 1} of {len(embeddings)}: the model gave {bad[0]} in {bad.size} of {embeddings.shape[1]} places: {advice}")
 
 
 def _show_encode(answer: Answer) -> str:
@@ -94,20 +107,14 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 def search(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.dataset.search import open_dataset, search_dataset
+    from embermill.jobs.engine.loading import engine_prompts
 
     dataset = open_dataset(arguments.output, model_source=arguments.model)
     prompt = arguments.query_prompt if arguments.query_prompt is not None else dataset.model.query_prompt
-    if prompt is None and dataset.model.engine == "native":
-        prompt = _model_prompts(dataset.model).get("query")
+    if prompt is None and (prompts := engine_prompts(dataset.model, search_path=(str(Path.cwd()),))) is not None:
+        prompt = prompts.query
     hits = search_dataset(dataset, arguments.query, k=arguments.k, prompt=prompt, device=arguments.device)
     return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
-
-
-def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
-    from embermill.encoder import describe
-
-    with model_errors():
-        return describe(str(model.source), weights=model.weights, revision=model.revision).config.prompts
 
 
 COMMANDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from embermill.jobs.commands.command import Answer
@@ -27,8 +28,18 @@ def show_run(answer: Answer) -> str:
         ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')} too long for the model"),
         ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
+        *_show_prompts(answer["prompts"]),
     ]
     return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
+
+
+def _show_prompts(prompts: Answer | None) -> list[tuple[str, str]]:
+    """What is put before texts, so that nobody has to guess it from the numbers."""
+    if prompts is None:
+        return []
+    document, query = (json.dumps(prompts[of], ensure_ascii=False) if prompts[of] else "none" for of in ("document", "query"))
+    others = f"; the model also has {', '.join(prompts['others'])} (model.prompt_name)" if prompts["others"] else ""
+    return [("prompts", f"documents: {document}, queries: {query}{others}")]
 
 
 def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
@@ -59,7 +70,7 @@ def show_plan(answer: Answer) -> str:
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
-    rows += _show_cluster(answer)
+    rows += [*_show_prompts(answer["prompts"]), *_show_cluster(answer)]
     rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])
 
@@ -78,7 +89,7 @@ def _show_outlook(answer: Answer) -> str:
         "finish": f"publish the manifest: {done}",
         "go_on": f"go on with {left:,} of {several(answer['partitions'], 'partition')}, as they were planned",
     }
-    rows = [("run", actions[answer["action"]]), ("holds", f"{answer['rows']:,} rows, {answer['tokens']:,} tokens")]
+    rows = [("run", actions[answer["action"]]), ("holds", f"{answer['rows']:,} rows, {answer['tokens']:,} tokens"), *_show_prompts(answer["prompts"])]
     if left:
         rows += _show_cluster(answer)
         rows.append(("left", f"about {answer['tokens_left']:,} tokens in {show_bytes(answer['text_bytes_left'])} of text"))

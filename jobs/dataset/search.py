@@ -58,7 +58,7 @@ def open_dataset(uri: str, *, model_source: str | None = None) -> Dataset:
     found = read_inventory(folder)
     plan, receipts = found.plan, found.receipts
     settings = {key.removeprefix("model."): value for key, value in plan.config.items() if key.startswith("model.")}
-    model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {}))
+    model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {})).as_planned(plan.precision, plan.fingerprint)
     shards = tuple(receipts.column("shard").drop_null().to_pylist())
     return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.manifest is not None)
 
@@ -76,7 +76,7 @@ def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -
     except UnicodeEncodeError as error:
         raise DataError(f"the query is not valid Unicode (a lone surrogate at character {error.start}): replace it") from error
     model, plan, here = dataset.model, dataset.plan, (str(Path.cwd()),)
-    now = describe_engine(model.model_copy(update={"precision": plan.precision}), search_path=here)
+    now = describe_engine(model, search_path=here)
     changed = [] if now is None else differing_keys(plan.fingerprint, now, FINGERPRINT_IF_ABSENT)
     if changed:
         raise UsageError(_another_model(str(model.source), plan, changed))

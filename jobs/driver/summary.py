@@ -7,6 +7,7 @@ from typing import Any
 
 from embermill.jobs.dataset.manifest import Manifest, length_percentiles
 from embermill.jobs.dataset.receipt_table import sum_lengths
+from embermill.jobs.engine import Prompts
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Summary:
 
     This run: committed_before (shards that a commit named, or that were adopted, when it began), rows_embedded, tokens_embedded, seconds (all of it),
     seconds_embedding (first document read to last commit), rows_per_s and tokens_per_s over seconds_embedding, stage_shares of the workers' busy time,
-    bound, device, workers.
+    bound, device, workers. prompts: what is put before documents and queries, None where the engine does not say.
     """
 
     output: str
@@ -47,6 +48,7 @@ class Summary:
     device: str
     precision: str
     workers: int
+    prompts: Prompts | None = None
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)

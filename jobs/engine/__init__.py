@@ -46,6 +46,15 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class Prompts:
+    """What is put before texts: before each document, and before a query by `embermill search`. others: names of the model's further prompts, unused."""
+
+    document: str
+    query: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Embedded:
     """What an engine made of one batch of texts, in the same order.
 
@@ -64,6 +73,7 @@ class Engine(Protocol):
     answers_promptly: true where no answer is held back for texts that are still to come, nor an exception or close() until they have come; its stream
     then stays open while there is nothing to do.
     precision, device_name, device_uuid, kernel_set: strings, for the record (and precision for the plan).
+    prompts(model) -> Prompts, a class method too: shown by `plan` and `run`, and what `search` puts before a query.
     describe(model) -> fingerprint, a class method that loads no weights: a finished dataset is then checked before anything else.
     preview(model, device) -> Preview, another: what it could not be on such a device ("cpu" or "gpu") or could not be stored beside the kept columns is
     then refused before a worker starts, and `embermill plan` knows of tokens and bytes.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embermill.jobs.engine import Engine, Output, Preview
+from embermill.jobs.engine import Engine, Output, Preview, Prompts
 from embermill.jobs.errors import JobError, UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +44,14 @@ def preview_engine(model: ModelConfig, device: str, *, search_path: Sequence[str
     if isinstance(found, Preview) and all(isinstance(output, Output) for output in found.outputs):
         return found
     raise UsageError(f"model.engine: {model.engine}: preview: expected an embermill.jobs.engine.Preview of embermill.jobs.engine.Output, got {found!r}")
+
+
+def engine_prompts(model: ModelConfig, *, search_path: Sequence[str] = ()) -> Prompts | None:
+    """What the engine puts before documents and queries; None where it cannot say."""
+    found = _ask(model, search_path, "prompts")
+    if found is None or isinstance(found, Prompts):
+        return found
+    raise UsageError(f"model.engine: {model.engine}: prompts: expected an embermill.jobs.engine.Prompts, got {found!r}")
 
 
 def _ask(model: ModelConfig, search_path: Sequence[str], question: str, *arguments: str) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.engine import Embedded, Output, Preview
+from embermill.jobs.engine import Embedded, Output, Preview, Prompts
 from embermill.jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
@@ -54,6 +54,15 @@ class NativeEngine:
             tokenizer = description.open_tokenizer()
         return Preview(_outputs(description.dimension), lambda texts: tokenizer.tokenize(texts).num_tokens, description.max_tokens)
 
+    @classmethod
+    def prompts(cls, model: ModelConfig) -> Prompts:
+        """As sentence-transformers' encode_document and encode_query have them, unless the configuration says otherwise."""
+        with model_errors():
+            known = _model_prompts(model)
+            document = _described(model).prompt
+        query = known.get("query", "") if model.query_prompt is None else model.query_prompt
+        return Prompts(document, query, tuple(sorted(name for name, text in known.items() if text and text not in (document, query))))
+
     @property
     def stage_seconds(self) -> dict[str, float]:
         return self._encoder.busy_seconds
@@ -87,7 +96,7 @@ def _source(model: ModelConfig) -> str:
 
 
 def _options(model: ModelConfig) -> dict[str, Any]:
-    prompt = model.prompt if model.prompt_name is None else _named_prompt(model)
+    prompt = model.prompt if model.prompt is not None else _document_prompt(model) if model.prompt_name is None else _named_prompt(model)
     return {
         "weights": model.weights,
         "pooling": model.pooling,
@@ -99,11 +108,23 @@ def _options(model: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _named_prompt(model: ModelConfig) -> str:
-    """`model.prompt_name`, once it is sure that the model has a prompt of that name: the encoder would take any other text for the prompt itself."""
+def _model_prompts(model: ModelConfig) -> Mapping[str, str]:
     from embermill.encoder import describe
 
-    name, prompts = str(model.prompt_name), describe(_source(model), weights=model.weights, revision=model.revision).config.prompts
+    return describe(_source(model), weights=model.weights, revision=model.revision).config.prompts
+
+
+def _document_prompt(model: ModelConfig) -> str:
+    """What sentence-transformers' encode_document puts before a text: the model's prompt called `document`, and nothing where it has none.
+
+    Neither its default prompt nor one of another name (`passage`) is taken there: prompts called `document` and `query` are always there, empty ones at least.
+    """
+    return _model_prompts(model).get("document", "")
+
+
+def _named_prompt(model: ModelConfig) -> str:
+    """`model.prompt_name`, once it is sure that the model has a prompt of that name: the encoder would take any other text for the prompt itself."""
+    name, prompts = str(model.prompt_name), _model_prompts(model)
     if name not in prompts:
         known = ", ".join(sorted(prompts)) or "none"
         raise UsageError(f"model.prompt_name: {name}: the prompts of this model are: {known}; give the text itself as model.prompt")

@@ -48,7 +48,7 @@ def open_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[
 
 def worker_job(config: JobConfig, placement: Placement, plan: Plan | None, mark: tuple[str, bytes] | None = None) -> WorkerJob:
     """What each worker is made from. Where there is a plan, `auto` is what it became then."""
-    resolved = config if plan is None else config.at_precision(plan.precision)
+    resolved = config if plan is None else config.as_planned(plan.precision, plan.fingerprint)
     return WorkerJob(resolved, placement.device, placement.cpus, mark, (str(Path.cwd()),))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from embermill.encoder import Encoder
 from embermill.jobs import cli
@@ -76,3 +77,12 @@ def test_search_says_what_a_converted_copy_lacks(capsys: pytest.CaptureFixture[s
 
 def test_search_wants_a_dataset(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "embermill run" in str(answer(capsys, "search", str(tmp_path), "a question", code=2)["error"])
+
+
+def test_vectors_that_are_not_finite_are_refused_as_a_run_refuses_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = TinyBert().write(tmp_path / "model")
+    weights = load_file(model / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][5:] = np.nan
+    save_file(weights, model / "model.safetensors")
+    said = answer(capsys, "encode", str(model), "--device", "cpu", "--text", "", "--text", "zip file", code=3)
+    assert "text 2 of 2: the model gave nan in 30 of 30 places" in said["error"]["message"]
