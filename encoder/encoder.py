@@ -31,6 +31,7 @@ from embermill.encoder.text.tokenizer import TokenizedTexts, Tokenizer, size_thr
 
 SMALLEST_WINDOW_TOKENS = 4096
 MOST_THREADS = 1024  # more than a machine has cores; each takes memory of its own, and too many of them all there is
+LONGEST_EXPECTED = 1 << 15  # tokens of a document, where a model takes any number
 AMPLE_TOKENS = 16  # special tokens alone never fill as many
 
 
@@ -45,7 +46,7 @@ class Encoder:
         self.description, self.device, self.threads = description, device, threads
         self._ops, self._tokenize_busy, self._encode_busy = ops, BusyClock(), BusyClock()
         turns = SHORT_TURNS if backend_of(device).tuning.short_turns else None
-        self._runner = Runner(ops.program(_plan_forward(description, ops)), self._encode_busy, turns)
+        self._runner = Runner(ops.program(_plan_forward(description, ops), min(description.max_tokens, LONGEST_EXPECTED)), self._encode_busy, turns)
         self._loading_tokenizer = threading.Lock()
         weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
 
@@ -179,6 +180,7 @@ def _plan_forward(description: ModelDescription, ops: Ops) -> Any:
     """Weights -> planned layers: packed batch to embeddings [B, E]."""
     config = description.config.transformer
     with open_parameters(description) as parameters:
+        ops.require_room(parameters.num_values)
         model = family_of(config.model_type).build(config, parameters, ops)
     head = plan_head(ops, description.pooling, description.head, dimensions=description.truncated_to, normalize=description.normalize)
 

@@ -145,9 +145,17 @@ class Ops(ABC):
     def to_host(self, x: Activations) -> np.ndarray:
         """float32 on the host."""
 
+    def require_room(self, num_weights: int) -> None:
+        """Called before anything is planned. Raises DeviceError with the bytes needed and free where so many weights do not fit on the device."""
+        return None
+
     @abstractmethod
-    def program(self, forward: Callable[[DeviceBatch], Activations]) -> Program:
-        """A forward pass made of this object's layers, run over packed batches: threads on a CPU, streams and graphs on a GPU."""
+    def program(self, forward: Callable[[DeviceBatch], Activations], longest: int = 64) -> Program:
+        """A forward pass made of this object's layers, run over packed batches: threads on a CPU, streams and graphs on a GPU.
+
+        longest: tokens of the longest document to be expected. A backend may lower `max_batch_tokens` here to what its memory holds; DeviceError
+        where it does not hold such a document.
+        """
 
     def recognize(self, block: object) -> Block | None:
         """The block of ops/blocks.py planned as one, or None: then models/layers.py plans it from its parts."""

@@ -154,7 +154,7 @@ class ReferenceOps(Ops):
     def to_host(self, x: Array) -> Array:
         return np.ascontiguousarray(x, np.float32)
 
-    def program(self, forward: Callable[[PackedBatch], Array]) -> Program:
+    def program(self, forward: Callable[[PackedBatch], Array], longest: int = 64) -> Program:
         return ReferenceProgram(lambda batch: self.to_host(forward(batch)))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -38,6 +39,11 @@ class Parameters:
 
     def __getitem__(self, name: str) -> np.ndarray:
         return as_float32(self._source.read(self._names[name]))
+
+    @property
+    def num_values(self) -> int:
+        """Of all parameters together."""
+        return sum(prod(self._source.tensors[name].shape) for name in self._names.values())
 
     def get(self, name: str) -> np.ndarray | None:
         """The parameter, or None where this model has none of that name."""

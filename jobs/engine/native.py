@@ -74,8 +74,13 @@ class NativeEngine:
         return _outputs(self._encoder.dimension)
 
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
-        for batch in self._encoder.encode_stream(texts):
-            yield Embedded({COLUMN: batch.embeddings}, batch.num_tokens.astype(np.int32, copy=False), batch.num_tokens_dropped.astype(np.int32, copy=False))
+        from embermill.encoder import DeviceError
+
+        try:
+            for batch in self._encoder.encode_stream(texts):
+                yield Embedded({COLUMN: batch.embeddings}, batch.num_tokens.astype(np.int32, copy=False), batch.num_tokens_dropped.astype(np.int32, copy=False))
+        except DeviceError as error:
+            raise UsageError(str(error)) from error
 
 
 def _described(model: ModelConfig) -> ModelDescription:

@@ -28,6 +28,8 @@ def failure(task: Task, error: BaseException) -> Failed:
 
 
 def engine_failure(task: Task, cause: BaseException) -> Failed:
+    if isinstance(cause, UsageError):  # a GPU whose memory is full will not hold the same text at the next attempt
+        return failure(task, cause)
     message = str(cause) if isinstance(cause, EngineError) else f"the engine failed: {type(cause).__name__}: {cause}"
     return Failed(task.partition.number, "engine", f"{describe_partition(task.partition)}: {message}", _trace(cause), task.attempt)
 

@@ -162,7 +162,7 @@ class NumpyOps(Ops):
     def to_host(self, x: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(x, np.float32)
 
-    def program(self, forward: Callable[[PackedBatch], np.ndarray]) -> Program:
+    def program(self, forward: Callable[[PackedBatch], np.ndarray], longest: int = 64) -> Program:
         def run(batch: PackedBatch) -> np.ndarray:
             return self.to_host(forward(batch))
 

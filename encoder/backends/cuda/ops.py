@@ -16,11 +16,10 @@ from embermill.encoder.backends.cuda import cublaslt
 from embermill.encoder.backends.cuda.cublaslt import EPILOGUES, TILE_256_128, Gemm, Product
 from embermill.encoder.backends.cuda.sm90_gemm import HopperGemm
 from embermill.encoder.backends.cuda.sm90_gemm_norm import HopperNorm
-from embermill.encoder.backends.cupy.batch import DeviceArray, GpuBatch, Pooled
+from embermill.encoder.backends.cupy.batch import DeviceArray, GpuBatch
 from embermill.encoder.backends.cupy.ops import ACTIVATIONS, STORAGES, CupyOps, DeviceFacts, _float32, _vector_or_zeros
-from embermill.encoder.backends.cupy.program import GpuProgram
 from embermill.encoder.errors import ModelConfigError
-from embermill.encoder.ops.base import Linear, Program
+from embermill.encoder.ops.base import Linear
 from embermill.encoder.ops.rotary import Rotary
 
 log = logging.getLogger(__name__)
@@ -94,9 +93,6 @@ class CudaOps(CupyOps):
         if self.hopper and head_dim in WGMMA_HEADS:
             return self._tensor_attention(AttentionPlan("sm90", "wgmma", threads=640, stages=4, crews=2), num_heads, head_dim)
         return self._tensor_attention(AttentionPlan("sm80", "mma", threads=256 if head_dim == 128 else 128), num_heads, head_dim)
-
-    def program(self, forward: Callable[[GpuBatch], Pooled]) -> Program:
-        return GpuProgram(forward, self.tile_rows, self.max_batch_tokens, graphs=True)
 
     def _tensor_attention(self, plan: AttentionPlan, num_heads: int, head_dim: int, **defines: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         module = self._module(f"cuda/{plan.first}_attention.cu", HEAD_DIM=head_dim, **defines)

@@ -18,7 +18,9 @@ from cupy_backends.cuda.libs import cublas
 from embermill.encoder.backends.cupy.batch import BatchRoom, DeviceArray, GpuBatch, Pooled, attention_tiles
 from embermill.encoder.backends.cupy.compiler import compiler_version
 from embermill.encoder.backends.cupy.kernel import Kernel, KernelModule
+from embermill.encoder.backends.cupy.memory import RESERVE_BYTES, does_not_fit, refusing, rows_that_fit
 from embermill.encoder.backends.cupy.program import GpuProgram
+from embermill.encoder.backends.cupy.shrinking import ShrinkingProgram
 from embermill.encoder.errors import DeviceError, ModelConfigError
 from embermill.encoder.ops.base import POOLINGS, Linear, Ops, Program
 from embermill.encoder.ops.blocks import NormWeights
@@ -28,6 +30,7 @@ from embermill.encoder.pipeline.batching import PackedBatch
 log = logging.getLogger(__name__)
 
 GEMM_ROWS = 4096
+CONVERTED_BYTES = 256 << 20  # of a weight on the GPU in the type of its file, beside what it becomes: the embeddings of XLM-R-large are 1 GB in float32
 STORAGES = {"float32": 32, "float16": 16, "bfloat16": 116}
 STORED: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(np.uint16)}
 CUDA_TYPES = {"float32": 0, "float16": 2, "bfloat16": 14}  # cudaDataType; CuPy turns them into hipBLAS's
@@ -228,8 +231,27 @@ class CupyOps(Ops):
             return host
         return (host.astype(np.uint32) << 16).view(np.float32) if self.precision == "bfloat16" else host.astype(np.float32)
 
-    def program(self, forward: Callable[[GpuBatch], Pooled]) -> Program:
-        return GpuProgram(forward, self.tile_rows, self.max_batch_tokens, graphs=self.graphs)
+    def require_room(self, num_weights: int) -> None:
+        needed, free = num_weights * self.stored.itemsize, self._free_bytes()
+        if needed + RESERVE_BYTES > free:
+            raise does_not_fit(f"a model of {num_weights:,} weights in {self.precision}", needed + RESERVE_BYTES, free)
+
+    def program(self, forward: Callable[[GpuBatch], Pooled], longest: int = 64) -> Program:
+        cp.get_default_memory_pool().free_all_blocks()  # what loading took beside the weights
+        measured = 1024 if self.graphs else GEMM_ROWS
+        program = GpuProgram(forward, self.tile_rows, self.max_batch_tokens, graphs=self.graphs)
+        with refusing(f"a batch of {measured:,} tokens", None, self._free_bytes):
+            bytes_per_row = program.measure(measured, longest)
+        nominal = self.max_batch_tokens
+        self.max_batch_tokens = rows_that_fit(nominal, bytes_per_row, self._free_bytes(), longest, captured=self.graphs)
+        if self.max_batch_tokens < nominal:
+            log.info("batches of %d rows instead of %d: %d bytes a row, %d free", self.max_batch_tokens, nominal, bytes_per_row, self._free_bytes())
+        return ShrinkingProgram(program, self.max_batch_tokens, self._free_bytes)
+
+    def _free_bytes(self) -> int:
+        """Of the GPU, or of CuPy's pool where that has a limit (CUPY_GPU_MEMORY_LIMIT)."""
+        free, pool = int(cp.cuda.runtime.memGetInfo()[0]), cp.get_default_memory_pool()
+        return min(free + pool.free_bytes(), pool.get_limit() - pool.used_bytes()) if pool.get_limit() else free + int(pool.free_bytes())
 
     def _planned_attention(self, kernel: Kernel, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         scale_log2, blocks = float(head_dim**-0.5 * np.log2(np.e)), self.compute_units * kernel.resident_blocks
@@ -289,16 +311,20 @@ class CupyOps(Ops):
         return out
 
     def _store(self, weight: np.ndarray) -> DeviceArray:
-        """A weight in the stored type on the card, rows one after another; converted there."""
+        """A weight in the stored type on the GPU, rows one after another; converted there, a stretch of rows at a time."""
         weight = np.ascontiguousarray(weight)
-        if weight.dtype.name == self.precision:
-            return cp.asarray(weight.view(self.stored))
-        source = cp.asarray(weight.astype(np.float32, copy=False))
-        if self.precision == "float32":
-            return source
-        out = cp.empty(source.shape, self.stored)
-        self._module("cupy/convert.cu").kernel("convert", (256,))((2 * self.blocks,), source, out, np.int64(source.size))
-        return out
+        with refusing(f"a weight {list(weight.shape)}", weight.size * self.stored.itemsize, self._free_bytes):
+            if weight.dtype.name == self.precision:
+                return cp.asarray(weight.view(self.stored))
+            if self.precision == "float32":
+                return cp.asarray(weight.astype(np.float32, copy=False))
+            out = cp.empty(weight.shape, self.stored)
+            convert = self._module("cupy/convert.cu").kernel("convert", (256,))
+            rows = max(1, CONVERTED_BYTES // max(1, weight[:1].nbytes))
+            for first in range(0, len(weight), rows):
+                source = cp.asarray(weight[first : first + rows].astype(np.float32, copy=False))
+                convert((2 * self.blocks,), source, out[first : first + rows], np.int64(source.size))
+            return out
 
     def _module(self, name: str, **defines: int) -> KernelModule:
         key = name, tuple(sorted(defines.items()))

@@ -5,11 +5,14 @@
 With `graphs`, the forward pass is captured once per bucket of rows and replayed; a batch runs in the smallest bucket that holds it. Everything
 the pass allocates comes from a pool of its own: after the first run nothing is allocated, and a captured graph's memory is used by nobody else.
 A batch of very many very short documents fits no bucket and runs without a graph: the same kernels, the same bits.
+What a pass takes is measured once, on a small batch (`bytes_per_row`); how large a batch may be then follows from what is free (memory.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +22,7 @@ import cupy as cp
 import numpy as np
 
 from embermill.encoder.backends.cupy.batch import BatchRoom, DeviceArray, GpuBatch, Pooled, attention_tiles
-from embermill.encoder.pipeline.batching import PackedBatch
+from embermill.encoder.pipeline.batching import PackedBatch, pack
 
 log = logging.getLogger(__name__)
 
@@ -64,16 +67,17 @@ class GpuPending:
     """The embeddings of one batch; they stay in the slot's pinned memory until asked for, or until the slot is needed again."""
 
     def __init__(self, slot: Slot, shape: tuple[int, int]) -> None:
-        self.slot, self.shape = slot, shape
+        self.slot, self.shape, self.lock = slot, shape, threading.Lock()
         self.array: np.ndarray | None = None
 
     def result(self) -> np.ndarray:
-        """[B, N] float32."""
-        if self.array is None:
-            self.slot.downloaded.synchronize()
-            self.array = self.slot.host_out[: self.shape[0] * self.shape[1]].reshape(self.shape).copy()
-            self.slot.pending = None
-        return self.array
+        """[B, N] float32. By whichever thread comes first: the one that wants it, or the one that needs the slot."""
+        with self.lock:
+            if self.array is None:
+                self.slot.downloaded.synchronize()
+                self.array = self.slot.host_out[: self.shape[0] * self.shape[1]].reshape(self.shape).copy()
+                self.slot.pending = None
+            return self.array
 
 
 class GpuProgram:
@@ -82,7 +86,7 @@ class GpuProgram:
     depth = DEPTH
 
     def __init__(self, forward: Forward, tile_rows: int, max_batch_tokens: int, *, graphs: bool, buckets: Sequence[int] = ()) -> None:
-        self.forward, self.tile_rows, self.graphs = forward, tile_rows, graphs
+        self.forward, self.tile_rows, self.graphs, self.bytes_per_row = forward, tile_rows, graphs, 0.0
         self.bucket_rows = sorted(set(buckets) | set(_halves(max_batch_tokens, SMALLEST_BUCKET))) if graphs else []
         self.compute, self.copies = cp.cuda.Stream(non_blocking=True), cp.cuda.Stream(non_blocking=True)
         self.pool = cp.cuda.MemoryPool()
@@ -94,8 +98,8 @@ class GpuProgram:
     def submit(self, batch: PackedBatch) -> GpuPending:
         slot = self.slots[self.submitted % DEPTH]
         self.submitted += 1
-        if slot.pending is not None:
-            slot.pending.result()
+        if (pending := slot.pending) is not None:
+            pending.result()
         tiles = attention_tiles(batch, self.tile_rows)
         bucket = self._bucket(batch, len(tiles))
         room = bucket.room if bucket else BatchRoom(batch.num_rows, batch.num_sequences, len(tiles))
@@ -125,6 +129,36 @@ class GpuProgram:
         self.compute.synchronize()
         self.buckets.clear()
         self.pool.free_all_blocks()
+
+    def measure(self, rows: int, longest: int) -> float:
+        """bytes_per_row: what the pool holds after a pass over `rows` rows of documents of `longest` tokens at most, for each of them."""
+        length = max(1, min(longest, rows))
+        offsets = np.minimum(np.arange(-(-rows // length) + 1) * length, rows)
+        (example,) = pack(np.zeros(rows, np.int32), offsets, rows)
+        tiles = attention_tiles(example, self.tile_rows)
+        room = self._room(rows)  # as buckets have it, with memory for many documents
+        if not room.holds(example, len(tiles)):
+            room = BatchRoom(example.num_rows, example.num_sequences, len(tiles))
+        block = np.empty(room.size, np.int32)
+        room.fill(block, example, tiles)
+        self.pool.free_all_blocks()
+        with self.compute, cp.cuda.using_allocator(self.pool.malloc):
+            self.forward(GpuBatch.on(cp.asarray(block), room))
+            self.compute.synchronize()
+        self.bytes_per_row = self.pool.total_bytes() / rows
+        self.pool.free_all_blocks()
+        return self.bytes_per_row
+
+    def release(self) -> None:
+        """Wait for what is in flight, keep its results, and give back captured passes and all that no weight lies in."""
+        for slot in self.slots:
+            if (pending := slot.pending) is not None:
+                pending.result()
+        self.copies.synchronize()
+        self.compute.synchronize()
+        self.buckets.clear()
+        self.pool.free_all_blocks()
+        cp.get_default_memory_pool().free_all_blocks()
 
     def run_bucket(self, rows: int) -> Bucket | None:
         """The captured pass of a bucket that has been used; for benchmarks, which replay it alone."""
@@ -157,11 +191,21 @@ class GpuProgram:
             batch = GpuBatch.on(cp.asarray(block), room)
             self.forward(batch)
             self.compute.synchronize()
-            self.compute.begin_capture()
-            embeddings = self.forward(batch).array
-            graph = self.compute.end_capture()
+            embeddings, graph = self._captured(batch)
         log.info("captured the forward pass for %d rows in %.2f s", room.rows, time.perf_counter() - begin)
         return Bucket(room, batch, embeddings, graph)
+
+
+    def _captured(self, batch: GpuBatch) -> tuple[DeviceArray, Any]:
+        """A pass that fails while it is captured must not leave the stream capturing: nothing else could be launched on it."""
+        self.compute.begin_capture()
+        try:
+            embeddings = self.forward(batch).array
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self.compute.end_capture()
+            raise
+        return embeddings, self.compute.end_capture()
 
 
 def _halves(largest: int, smallest: int) -> list[int]:

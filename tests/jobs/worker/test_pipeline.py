@@ -247,6 +247,20 @@ def test_poison_is_named_and_the_partitions_beside_it_lose_nothing() -> None:
     assert {key for key in shelf.shards if key[0] != 2} == {(number, ordinal) for number in (0, 1, 3, 4, 5) for ordinal in range(3)}
 
 
+def test_a_model_that_its_device_cannot_hold_is_for_a_person() -> None:
+    """Seen with 1.2 GB free on a GPU: exit 3, as if the texts were bad."""
+
+    class FullGpu(engines.PoisonedEngine):
+        def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+            try:
+                yield from super().embed(texts)
+            except RuntimeError:
+                raise UsageError("out of GPU memory: a document of 8,192 tokens needs about 9 bytes, and 8 are free.") from None
+
+    events = run(FullGpu(), lambda p: iter([batch(0, ["poison"])]), [Task(partition(0))], Shelf())
+    assert failures(events)[0].kind == "usage" and failures(events)[0].message.startswith("out of GPU memory")
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
