@@ -63,8 +63,9 @@ def settings_digest(folder: Path, *, lowercase: bool, lowercase_in_config: bool)
     earlier = read_tokenizer_json(folder) or earlier_word_piece(folder)
     if earlier is not None and _same_ids(_lowercased(earlier, lowercase_in_config), truncation_side(folder), opened):
         return None
-    settings = (opened.settings._asdict() if opened.settings is not None else {}) | {"sentence_transformers_lowercase": lowercase}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    settings = (opened.settings._asdict() if opened.settings is not None else {}) | {"sentence_transformers_lowercase": lowercase or None}
+    said = {key: value for key, value in settings.items() if value is not None}  # a setting that comes later is None for what was made before it
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _same_ids(earlier: tokenizers.Tokenizer, earlier_side: str, opened: OpenTokenizer) -> bool:
