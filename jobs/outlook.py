@@ -55,14 +55,14 @@ def describe_rest(folder: Folder, plan: Plan, max_quarantined: float, tokens_per
     if not left:
         require_few_quarantined(totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
         check_files(folder, receipts)
-    text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.partitions, [task.partition for task in left]))
+    text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.current, [task.partition for task in left]))
     done = text_bytes - bytes_left
     tokens_left = round(bytes_left * (totals.tokens / done if done and totals.tokens else TOKENS_PER_BYTE))
     return Outlook(
         action="go_on" if left else "nothing" if manifest else "finish",
         files=len(plan.listing),
-        partitions=len(plan.partitions),
-        partitions_done=len(plan.partitions) - len(left),
+        partitions=len(plan.current),
+        partitions_done=len(plan.current) - len(left),
         partitions_left=len(left),
         text_bytes=text_bytes,
         text_bytes_left=bytes_left,

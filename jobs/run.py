@@ -126,10 +126,10 @@ class _Job:
 
     def _drive(self, plan: Plan, pool: Pool, workers: int, heard: Heard, display: Display, stop: threading.Event) -> None:
         died = sum(isinstance(event, Died) for _, event in heard)
-        meter = Meter(plan.partitions, self._commits.receipts())
+        meter = Meter(plan.current, self._commits.receipts())
         ledger = Ledger(self._commits, events_file=self._events_file, told=meter.committed)
         driver = Driver(
-            plan.partitions,
+            plan.current,
             self._commits.receipts(),
             workers=workers,
             starting=workers,

@@ -22,7 +22,7 @@ from embermill.jobs.dataset.receipt_table import (
     without_history,
 )
 from embermill.jobs.errors import AnotherRun, DataError, MetadataDamaged
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.files import Plan, read_superseded
 from embermill.jobs.receipt import Receipt, Task
 from embermill.jobs.seal import broken_seal, sealed_parquet
 from embermill.jobs.shard.contents import Damaged, open_parquet
@@ -54,6 +54,7 @@ class CommitLog:
         self._files: list[str] = []  # of the tables
         self._places: dict[tuple[int, int], tuple[int, int]] = {}  # (partition, ordinal) -> (table, row in it)
         self._number = 0
+        self._superseded = read_superseded(folder)
         names = [name for name, _ in folder.list(COMMITS) if _NAME.fullmatch(name)]
         with ThreadPoolExecutor(READERS) as readers:
             for name, table in zip(names, readers.map(self._read, names), strict=True):
@@ -154,26 +155,55 @@ class CommitLog:
         return MetadataDamaged(self.folder.root, name, what, remedies.COMMIT)
 
     def _keep(self, table: pa.Table, name: str) -> None:
-        self._places |= {key: (len(self._tables), row) for row, key in enumerate(shard_keys(table))}
-        self._tables.append(table.replace_schema_metadata(None))
+        """table: new receipts, and those that `repair` has put in the place of others."""
+        table, keys = table.replace_schema_metadata(None), shard_keys(table)
+        for row, key in enumerate(keys):
+            if key in self._places:
+                number, known = self._places[key]
+                old = self._tables[number]
+                self._tables[number] = pa.concat_tables([old.slice(0, known), table.slice(row, 1), old.slice(known + 1)]).combine_chunks()
+        fresh = [row for row, key in enumerate(keys) if key not in self._places]
+        self._places |= {keys[row]: (len(self._tables), place) for place, row in enumerate(fresh)}
+        self._tables.append(table if len(fresh) == len(keys) else table.take(pa.array(fresh, pa.int64())))
         self._files.append(name)
 
     def _new_rows(self, table: pa.Table) -> list[int]:
-        """Rows of receipts that are not known yet; one that is known must say the same. DataError where they do not add up or contradict another."""
+        """Rows of receipts that are not known yet, or that say which known one they replace; else one that is known must say the same.
+
+        Those of partitions that a later one stands in for are passed over. DataError where receipts do not add up or contradict another.
+        """
         for problem in contradictions(table):
             raise DataError(problem)
         new: dict[tuple[int, int], int] = {}
         for row, key in enumerate(shard_keys(table)):
+            if key[0] in self._superseded:
+                continue
             if key in new:
                 if differing := _differing(receipt_at(table, new[key]), receipt_at(table, row)):
                     raise DataError(f"it contradicts itself: {_name(key)}: {differing}")
             elif key in self._places:
                 number, known = self._places[key]
-                if differing := _differing(receipt_at(self._tables[number], known), receipt_at(table, row)):
+                standing, found = receipt_at(self._tables[number], known), receipt_at(table, row)
+                if replaces(found, standing):
+                    new[key] = row
+                elif (differing := _differing(standing, found)) and not replaces(standing, found):
                     raise ContradictsCommit(f"{_name(key)}: {differing}", self._files[number])
             else:
                 new[key] = row
         return list(new.values())
+
+
+REPLACES = "replaces"  # in a receipt's provenance: the SHA-256 of the shard, or of the quarantine file, that it was made in place of
+
+
+def replaces(new: Receipt, old: Receipt) -> bool:
+    """Whether `repair` has published this receipt because the file could not be made again as the older one describes it."""
+    return new.provenance.get(REPLACES) == digest_of(old) and _differing(old, new) != ""
+
+
+def digest_of(receipt: Receipt) -> str:
+    """Of its files, for a receipt that replaces it."""
+    return f"{receipt.shard_sha256} {receipt.quarantine_sha256}"
 
 
 def _name_of(number: int) -> str:
@@ -199,7 +229,7 @@ def pending(plan: Plan, receipts: Iterable[Receipt]) -> list[Task]:
         if receipt.last:
             last[receipt.partition] = receipt.ordinal
     tasks = []
-    for partition in plan.partitions:
+    for partition in plan.current:
         ordinals = done.get(partition.number, set())
         if partition.number not in last or not ordinals.issuperset(range(last[partition.number])):
             tasks.append(Task(partition, frozenset(ordinals)))

@@ -16,7 +16,7 @@ def gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
     columns = (table.column(name).to_pylist() for name in ("partition", "ordinal", "last", "rows_in"))
     for number, ordinal, last, rows_in in zip(*columns, strict=True):
         by_partition.setdefault(number, []).append((ordinal, last, rows_in))
-    for partition in plan.partitions:
+    for partition in plan.current:
         yield from _partition_gaps(plan, partition, by_partition.pop(partition.number, []))
     for number in by_partition:
         yield f"partition {number} is not in the plan, which has {len(plan.partitions)}"

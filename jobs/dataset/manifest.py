@@ -64,7 +64,7 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog) -> Manifest:
     table = log.table()
     left = pending(plan, to_receipts(table))
     if left:
-        raise Interrupted(f"{len(left)} of {len(plan.partitions)} partitions are not finished, the first of them is {left[0].partition.number}: run again")
+        raise Interrupted(f"{len(left)} of {len(plan.current)} partitions are not finished, the first of them is {left[0].partition.number}: run again")
     for gap in gaps(plan, table):
         raise DataError(f"{folder.root}: the commits do not account for the plan: {gap}")
     check_files(folder, table)

@@ -1,7 +1,8 @@
 """A plan and its files: `_embermill/plan/000001/` holds segments and inputs, each named by the hash of its content, and, written last, root.json.
 
 Each is created if absent and never removed or replaced. Two drivers that plan at once may both leave segments and inputs there; whoever creates
-root.json first decides, and the plan is what that names.
+root.json first decides, and the plan is what that names. `redrive` writes 000002 and so on: the same plan, with partitions added that take the place of
+others (`superseded`); the newest root counts.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import contextlib
 import hashlib
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -31,8 +34,9 @@ from embermill.jobs.stored_keys import stored_form
 FORMAT_VERSION = 1
 FORMAT = "_embermill/format.json"
 FORMAT_REMEDY = f'Write {{"format_version": {FORMAT_VERSION}}} into it'
-PLAN = "_embermill/plan/000001"
-ROOT = f"{PLAN}/root.json"
+PLANS = "_embermill/plan"
+ROOT = f"{PLANS}/000001/root.json"
+_ROOT_NAME = re.compile(rf"{PLANS}/(\d{{6}})/root\.json")
 SEGMENTS, INPUTS = "segments", "inputs"
 TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.parquet")  # older plans name them without the hash
 HASH_DIGITS = 32
@@ -92,47 +96,85 @@ class Plan:
     precision: str
     id_stability: str  # "column" or "positional"
     listing: tuple[dict[str, object], ...]  # one entry per input file: path, size, version, identity, format, rows (None where unknown)
+    superseded: tuple[tuple[int, int], ...] = ()  # ranges [first, end) of partition numbers that later ones stand in for
     holds_input_digests: bool = False  # whether footers and receipts hold a digest of all that was read; older plans' do not
+
+    @cached_property
+    def current(self) -> tuple[Partition, ...]:
+        """The partitions that the dataset is made of: all that no later one stands in for. `partitions` holds those too, each at the place of its number."""
+        gone = numbers_in(self.superseded)
+        return tuple(partition for partition in self.partitions if partition.number not in gone)
+
+
+def numbers_in(ranges: Iterable[tuple[int, int]]) -> frozenset[int]:
+    return frozenset(number for first, end in ranges for number in range(first, end))
 
 
 def write_plan(folder: Folder, plan: Plan) -> None:
     """Write it down, durably. AlreadyExists where another plan stands there: read that one. UsageError where the folder holds other things."""
     require_place(folder)
     ensure_format(folder)
-    segments = _create_table(folder, SEGMENTS, _segment_rows(plan), SEGMENT_SCHEMA)
-    inputs = _create_table(folder, INPUTS, [dict(entry) for entry in plan.listing], INPUT_SCHEMA)
+    _write(folder, plan, 1)
+
+
+def write_amended(folder: Folder, plan: Plan) -> None:
+    """The next generation of the dataset's plan, which counts from now on. For the holder of the lease. AlreadyExists where another was there first."""
+    _write(folder, plan, _newest_generation(folder) + 1)
+
+
+def _write(folder: Folder, plan: Plan, generation: int) -> None:
+    base = f"{PLANS}/{generation:06d}"
+    segments = _create_table(folder, base, SEGMENTS, _segment_rows(plan), SEGMENT_SCHEMA)
+    inputs = _create_table(folder, base, INPUTS, [dict(entry) for entry in plan.listing], INPUT_SCHEMA)
     root = sealed_json(_root(plan) | {SEGMENTS: segments, INPUTS: inputs})
     try:
-        folder.create(ROOT, root)
+        folder.create(f"{base}/root.json", root)
     except AlreadyExists:
-        if folder.read(ROOT) != root:
+        if folder.read(f"{base}/root.json") != root:
             raise
+
+
+def _newest_generation(folder: Folder) -> int:
+    return max((int(match[1]) for name, _ in folder.list(PLANS) if (match := _ROOT_NAME.fullmatch(name))), default=1)
+
+
+def read_superseded(folder: Folder) -> frozenset[int]:
+    """Numbers of partitions whose receipts count no more. MetadataDamaged where the plan cannot be read."""
+    if (generation := _newest_generation(folder)) == 1:  # nothing was redriven: the plan is not read for it
+        return frozenset()
+    name = f"{PLANS}/{generation:06d}/root.json"
+    try:
+        return numbers_in(tuple(pair) for pair in read_json(folder.read(name), ROOT_KEYS_BEFORE_CHECKSUMS)["superseded"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _damaged(folder, name, f"is damaged: {error}") from None
 
 
 def read_plan(folder: Folder) -> Plan | None:
     """The dataset's plan; None where there is none yet. UsageError for a format of another version, MetadataDamaged where it cannot be read or is lost."""
     _has_our_format(folder)
+    base = f"{PLANS}/{_newest_generation(folder):06d}"
+    name = f"{base}/root.json"
     try:
-        root = read_json(folder.read(ROOT), ROOT_KEYS_BEFORE_CHECKSUMS)
+        root = read_json(folder.read(name), ROOT_KEYS_BEFORE_CHECKSUMS)
     except FileNotFoundError:
         _require_nothing_planned(folder)
         return None
     except (ValueError, RecursionError) as error:
-        raise _damaged(folder, ROOT, f"is damaged: {error}") from None
+        raise _damaged(folder, name, f"is damaged: {error}") from None
     if root.get("plan_format") != PLAN_FORMAT:
         raise UsageError(
-            f"{folder.root}/{ROOT}: made by another version: expected plan_format {PLAN_FORMAT}, got {root.get('plan_format')}: "
+            f"{folder.root}/{name}: made by another version: expected plan_format {PLAN_FORMAT}, got {root.get('plan_format')}: "
             "use that version, or another output.uri"
         )
     try:
-        return _parse(folder, root)
+        return _parse(folder, base, root)
     except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, pa.ArrowException) as error:
-        raise _damaged(folder, ROOT, f"is damaged: {type(error).__name__}: {error}") from error
+        raise _damaged(folder, name, f"is damaged: {type(error).__name__}: {error}") from error
 
 
-def _parse(folder: Folder, root: dict[str, Any]) -> Plan:
-    partitions = _partitions(_checked(folder, root[SEGMENTS]))
-    listing = tuple(_checked(folder, root[INPUTS]).to_pylist())
+def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
+    partitions = _partitions(_checked(folder, base, root[SEGMENTS]))
+    listing = tuple(_checked(folder, base, root[INPUTS]).to_pylist())
     return Plan(
         fingerprint=root["fingerprint"],
         config=IF_ABSENT | root["config"],
@@ -146,6 +188,7 @@ def _parse(folder: Folder, root: dict[str, Any]) -> Plan:
         id_stability=root["id_stability"],
         listing=listing,
         holds_input_digests=bool(root.get("holds_input_digests", False)),
+        superseded=tuple((int(first), int(end)) for first, end in root.get("superseded", ())),
     )
 
 
@@ -198,7 +241,7 @@ def ensure_format(folder: Folder) -> None:
         folder.create(FORMAT, sealed_json({"format_version": FORMAT_VERSION, "name": name, "created": created}))
 
 
-def _create_table(folder: Folder, kind: str, rows: list[dict[str, Any]], schema: pa.Schema) -> dict[str, str]:
+def _create_table(folder: Folder, base: str, kind: str, rows: list[dict[str, Any]], schema: pa.Schema) -> dict[str, str]:
     """Put it there, where it is not yet, and describe it for the root: {"file": its name, "sha256": of its content}."""
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd", write_page_checksum=True)
@@ -206,10 +249,10 @@ def _create_table(folder: Folder, kind: str, rows: list[dict[str, Any]], schema:
     sha256 = hashlib.sha256(data).hexdigest()
     file = f"{kind}-{sha256[:HASH_DIGITS]}.parquet"
     try:
-        folder.create(f"{PLAN}/{file}", data)
+        folder.create(f"{base}/{file}", data)
     except AlreadyExists:
-        if folder.read(f"{PLAN}/{file}") != data:
-            raise _damaged(folder, f"{PLAN}/{file}", "is damaged: its content is not what it is named by") from None
+        if folder.read(f"{base}/{file}") != data:
+            raise _damaged(folder, f"{base}/{file}", "is damaged: its content is not what it is named by") from None
     return {"file": file, "sha256": sha256}
 
 
@@ -229,10 +272,10 @@ def _partitions(table: pa.Table) -> tuple[Partition, ...]:
     return tuple(Partition(number, identity, tuple(segments), text_bytes) for number, (identity, text_bytes, segments) in held.items())
 
 
-def _checked(folder: Folder, described: dict[str, Any]) -> pa.Table:
+def _checked(folder: Folder, base: str, described: dict[str, Any]) -> pa.Table:
     if not TABLE_NAME.fullmatch(str(described["file"])):
-        raise _damaged(folder, ROOT, f"names a file that is none of a plan's: {str(described['file'])[:80]!r}")
-    name = f"{PLAN}/{described['file']}"
+        raise _damaged(folder, f"{base}/root.json", f"names a file that is none of a plan's: {str(described['file'])[:80]!r}")
+    name = f"{base}/{described['file']}"
     try:
         data = folder.read(name)
     except FileNotFoundError:
@@ -266,7 +309,7 @@ def _root(plan: Plan) -> dict[str, Any]:
             "text_bytes": sum(partition.text_bytes for partition in plan.partitions),
         },
         "holds_input_digests": plan.holds_input_digests,
-    }
+    } | ({"superseded": plan.superseded} if plan.superseded else {})
 
 
 def _schema_text(schema: pa.Schema) -> str:

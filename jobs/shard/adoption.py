@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from embermill.jobs.errors import DataError
 from embermill.jobs.partition import Partition
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.files import Plan, numbers_in
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import Damaged, RowTally, file_sha256
 from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, parse_name, published_name
@@ -68,13 +68,13 @@ def adopt_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[in
 
 def list_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
     """(partition, ordinal) of what stands in data/ and quarantine/ and no commit names. DataError for a file of ours that is of no partition of the plan."""
-    found = set()
+    found, superseded = set(), numbers_in(plan.superseded)
     for name in [name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix)]:
         parsed = parse_name(name)
         if parsed is None:
             continue  # not ours; the manifest refuses to be published beside it
         _, number, ordinal, partition_id = parsed
-        if (number, ordinal) in committed:
+        if (number, ordinal) in committed or number in superseded:
             continue
         if number >= len(plan.partitions) or not plan.partitions[number].id.startswith(partition_id):
             raise DataError(f"{folder.root}/{name} is of no partition of this plan: move it away, or choose another output.uri, and run again")
