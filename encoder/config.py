@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from embermill.encoder.errors import ModelConfigError
 from embermill.encoder.models import read_family_config
 from embermill.encoder.models.family import FamilyConfig
+from embermill.encoder.similarity import SIMILARITIES
 
 POOLING_KINDS = ("cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens")
 
@@ -77,6 +78,7 @@ class ModelConfig(NamedTuple):
     settings_file: Path  # says max_seq_length and lowercase
     prompts: Mapping[str, str]
     default_prompt_name: str | None
+    similarity: str  # of embeddings: "cosine", "dot", "euclidean" or "manhattan"
 
     @property
     def normalizes(self) -> bool:
@@ -225,7 +227,10 @@ def _read_prompts(folder: Path) -> dict[str, Any]:
     prompts = {name: text or "" for name, text in prompts.items()}
     if default is not None and default not in prompts:
         raise ModelConfigError(f"{file}: default_prompt_name {default!r} is not among the prompts ({', '.join(prompts) or 'none'}).")
-    return {"prompts": prompts, "default_prompt_name": default}
+    similarity = raw.get("similarity_fn_name") or "cosine"
+    if similarity not in SIMILARITIES:
+        raise ModelConfigError(f"{file}: similarity_fn_name {similarity!r}: expected one of {', '.join(SIMILARITIES)}.")
+    return {"prompts": prompts, "default_prompt_name": default, "similarity": similarity}
 
 
 def _positive(raw: Mapping[str, Any], key: str, file: Path) -> int:

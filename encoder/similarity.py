@@ -15,15 +15,17 @@ SMALLEST_NORM = 1e-12
 def normalized(vectors: np.ndarray) -> np.ndarray:
     """[B, E] at length 1; a vector of zeros stays one."""
     norms = np.sqrt(np.einsum("be,be->b", vectors, vectors))[:, None]
-    return vectors / np.maximum(norms, SMALLEST_NORM)
+    unit: np.ndarray = vectors / np.maximum(norms, SMALLEST_NORM)
+    return unit
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return normalized(a) @ normalized(b).T
+    return _dot(normalized(a), normalized(b))
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a @ b.T
+    products: np.ndarray = a @ b.T
+    return products
 
 
 def _euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,23 @@ def each_batch(batches: Any) -> Iterator[Any]:
     if not _is_collection(batches, "__iter__"):
         raise InputError(f"expected batches of texts (an iterable of lists of strings or Arrow string arrays), got {type(batches).__name__}.")
     return iter(batches)
+
+
+def as_batch(texts: Any) -> tuple[Any, bool]:
+    """(a batch of texts that can be indexed, whether it was one text alone), from any iterable. Raises InputError for what holds no texts."""
+    if isinstance(texts, str):
+        return [texts], True
+    if _is_collection(texts, "__len__", "__getitem__") and not hasattr(texts, "iloc"):  # a pandas Series is indexed by its labels
+        return texts, False
+    if not _is_collection(texts, "__iter__"):
+        raise InputError(f"expected texts (a string, or an iterable of strings such as a list or an Arrow array), got {type(texts).__name__}.")
+    return list(texts), False
+
+
+def require_whole_number(name: str, value: object) -> None:
+    """InputError for a number that is neither None nor a whole number from 1 up."""
+    if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
+        raise InputError(f"{name}={value!r}: expected a whole number from 1 up.")
 
 
 def cut_texts(batch: Any, window_tokens: int) -> Iterator[Piece]:

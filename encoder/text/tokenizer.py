@@ -6,6 +6,7 @@ padded. Texts that are too long are truncated here, because the library does not
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from itertools import chain
@@ -50,17 +51,28 @@ class Tokenizer:
     def __init__(self, folder: Path, *, max_tokens: int, vocab_size: int, prompt: str = "", lowercase: bool = False, threads: int | None = None) -> None:
         size_thread_pool(threads)
         self._tokenizer, _, side = open_tokenizer(folder, lowercase=lowercase)
-        self._prompt, self._max_tokens = prompt, max_tokens
+        self._folder, self._max_tokens = folder, max_tokens
         probe = self._find_probe(folder)
         special = probe.special_tokens_mask
         self._prefix, self._suffix = special.index(0), special[::-1].index(0)
         if any(probe.type_ids):
             raise TokenizerError(f"{folder}: the tokenizer gives a single text token types other than 0, which is not supported.")
-        self._require_room_for_text(folder, len(probe))
+        self._probe_tokens = len(probe)
         self._check_vocabulary(folder, vocab_size)
+        self._cuts_left = side == "left"
+        self._set_prompt(prompt)
+
+    def with_prompt(self, prompt: str) -> Tokenizer:
+        """The same tokenizer with another prompt. Raises ModelConfigError where that leaves no room for a text."""
+        other = copy.copy(self)
+        other._set_prompt(prompt)
+        return other
+
+    def _set_prompt(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._require_room_for_text(self._folder, self._probe_tokens)
         if prompt:
             warn_where_words_are_lost(self._tokenizer, prompt)
-        self._cuts_left = side == "left"
 
     @property
     def prompt_tokens(self) -> int:
