@@ -22,8 +22,9 @@ help:
 demo: $(VENV)/.runs
 	infra/demo/demo.sh $(VENV)/bin
 
+# Two processes, each with whole files of tests: what a file sets up (a Ray, a server) is set up once.
 test: $(VENV)/.tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 test-reference: $(REFERENCE_VENV)/.reference
 	$(REFERENCE_VENV)/bin/python -m pytest -m reference
