@@ -13,7 +13,7 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.plan.changes import require_unchanged
 from embermill.jobs.plan.files import Plan, require_place
 from embermill.jobs.plan.forecast import Prospect
-from embermill.jobs.plan.listing import changes_since, survey_files
+from embermill.jobs.plan.listing import changes_since, compare_listings, survey_files
 from embermill.jobs.plan.planning import check_columns
 from embermill.jobs.shard.footer import DATA, published_name
 from embermill.jobs.storage import Folder, would_list
@@ -77,15 +77,23 @@ def find_prompts(config: JobConfig, plan: Plan | None) -> Prompts | None:
     return engine_prompts(model, search_path=(str(Path.cwd()),))
 
 
-def report_changes(plan: Plan, config: JobConfig) -> None:
-    """The plan is immutable: what came later is left out, and said."""
+def report_changes(plan: Plan, config: JobConfig, *, finished: bool) -> None:
+    """The plan is immutable: what came later is left out, and said. What changed of an unfinished dataset's corpus is compared by the run (rereading.py)."""
     appeared, changed = changes_since(plan.listing, config.corpus)
     if appeared:
         log.warning("%s appeared after this dataset was planned, outside of it: %s", several(len(appeared), "corpus file"), _first_of(appeared))
-    if changed:
+    if changed and (finished or not plan.holds_input_digests):
         advice = "another output.uri makes a dataset of the corpus as it is now"
         files = several(len(changed), "corpus file")
         log.warning("%s changed after this dataset was planned, which holds what was there then: %s; %s", files, _first_of(changed), advice)
+
+
+def report_other_listing(ours: Plan, theirs: Plan) -> None:
+    """Another run has written the plan that holds: say where it saw another corpus than this run."""
+    differences = compare_listings(ours.listing, theirs.listing)
+    for paths, what in zip(differences, ("are not in its plan", "are in its plan and not seen by this run", "had another size or version for it"), strict=True):
+        if paths:
+            log.warning("another run planned this dataset at the same time: %s %s: %s", several(len(paths), "corpus file"), what, _first_of(paths))
 
 
 def _require_free_place(config: JobConfig, folder: Folder) -> None:

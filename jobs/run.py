@@ -30,8 +30,17 @@ from embermill.jobs.plan.listing import SurveyedFile
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.base import Died, Pool
 from embermill.jobs.pool.opening import Heard, await_first, open_pool
-from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, require_exclusive, require_possible, resolve_device
+from embermill.jobs.preflight import (
+    find_prompts,
+    look_ahead,
+    report_changes,
+    report_other_listing,
+    require_exclusive,
+    require_possible,
+    resolve_device,
+)
 from embermill.jobs.receipt import Ready
+from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from embermill.jobs.stored_keys import describe_changes
 from embermill.jobs.wording import several
@@ -50,14 +59,15 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     folder = open_folder(config.output.uri, looks_first=config.output.on_unconditional_puts == "accept")
     plan = read_plan(folder)
     require_possible(plan, config, folder)
+    finished = plan is not None and read_manifest(folder) is not None
     if plan is not None and limit is None:
-        report_changes(plan, config)
+        report_changes(plan, config, finished=finished)
     files = look_ahead(config, limit).files if plan is None else ()
     prompts = find_prompts(config, plan)
     events = None if events_file is None else Path(events_file)
     if events is not None:
         require_events_file(events)
-    if plan is not None and read_manifest(folder) is not None and is_settled(folder, plan, commits := CommitLog(folder)):
+    if plan is not None and finished and is_settled(folder, plan, commits := CommitLog(folder)):
         return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts)
     require_exclusive(folder)
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
@@ -79,10 +89,20 @@ class _Job:
             require_possible(plan, self._config, self._folder)
             ensure_format(self._folder)
             self._take_stock(plan)
-            if not pending(plan, self._commits.receipts()):
-                return plan
+            return self._resume(plan, display)
+        return self._embed(None, files, display)
+
+    def _resume(self, plan: Plan, display: Display) -> Plan:
+        """Go on with a plan, as far as its files allow."""
+        changed = None
+        if read_manifest(self._folder) is None:
+            plan, changed = resume(plan, self._commits, self._config.corpus)
+        if pending(plan, self._commits.receipts()):
             resolve_device(self._config, plan.device_kind)
-        return self._embed(plan, files, display)
+            plan = self._embed(plan, (), display)
+        if changed is not None:
+            raise changed
+        return plan
 
     def _embed(self, plan: Plan | None, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
         with open_pool(self._config, self._folder, plan) as opened, stopped_by_signals() as stop:
@@ -93,7 +113,8 @@ class _Job:
                 plan = self._write_plan(files, ready)
                 self._take_stock(plan)  # shards stand there already where the plan was lost and is made again
             self._drive(plan, opened.pool, workers, heard, display, stop)
-            return plan
+        require_same_inputs(plan, self._commits)
+        return plan
 
     def _take_stock(self, plan: Plan) -> None:
         """Bring the commits to what is true, and remember what was there when this run began."""
@@ -121,6 +142,7 @@ class _Job:
             other = read_plan(self._folder)
             assert other is not None
             require_unchanged(other, self._config, ready.fingerprint)
+            report_other_listing(plan, other)
             return other
         return plan
 

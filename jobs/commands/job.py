@@ -37,6 +37,7 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
+    from embermill.jobs.dataset.manifest import read_manifest
     from embermill.jobs.outlook import describe_rest
     from embermill.jobs.plan.files import read_plan
     from embermill.jobs.plan.forecast import forecast
@@ -50,7 +51,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
     prompts = find_prompts(config, existing)
     where = {"ray_address": config.ray.address, "output": folder.root, "prompts": None if prompts is None else asdict(prompts)}
     if existing is not None:
-        report_changes(existing, config)
+        report_changes(existing, config, finished=read_manifest(folder) is not None)
         rest = describe_rest(folder, existing, config.corpus.max_quarantined, arguments.tokens_per_s)
         if rest.partitions_left:
             resolve_device(config, existing.device_kind)

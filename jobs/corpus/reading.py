@@ -60,7 +60,7 @@ def _mean_text_bytes(partition: Partition) -> int:
 
 
 def _read_segment(segment: Segment, schema: RowSchema, *, batch_rows: int, batch_bytes: int, row_bytes: int) -> Iterator[RawRows | RefusedRange]:
-    source = open_input(segment.path, segment.size, segment.version)
+    source = open_input(segment.path, *(segment.seen or (segment.size, segment.version)))
     try:
         if segment.format == "parquet":
             yield from read_parquet(source, segment, schema, batch_rows=batch_rows, batch_bytes=batch_bytes, row_bytes=row_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -97,13 +97,32 @@ class CorpusChanges(NamedTuple):
 
 def changes_since(listing: tuple[dict[str, object], ...], config: CorpusConfig) -> CorpusChanges:
     """What the corpus has now and the plan has not; nothing where it cannot be listed, and of files that are gone (a finished dataset needs neither)."""
-    planned = {entry["path"]: (entry["size"], entry["version"]) for entry in listing}
+    planned = {entry["path"]: entry for entry in listing}
     try:
-        now = {info.path: (info.size, info.version) for _, info in list_corpus(config)}
+        now = {info.path: info for _, info in list_corpus(config)}
     except JobError:
         now = {}
     appeared = [path for path in now if path not in planned]
-    return CorpusChanges(appeared, [path for path, state in now.items() if path in planned and planned[path] != state])
+    return CorpusChanges(appeared, [path for path, info in now.items() if path in planned and differs(planned[path] | {"identity": None}, info)])
+
+
+def differs(entry: Mapping[str, object], info: FileInfo) -> bool:
+    """Whether a file is not what the plan has listed; plans from before files had an identity say nothing of it."""
+    return (entry["size"], entry["version"]) != (info.size, info.version) or (entry.get("identity") or info.identity) != info.identity
+
+
+class ListingDifferences(NamedTuple):
+    """Paths that one driver's listing of the corpus has and another's has not, and those of which they saw different states."""
+
+    only_here: list[str]
+    only_there: list[str]
+    different: list[str]
+
+
+def compare_listings(ours: Sequence[Mapping[str, object]], theirs: Sequence[Mapping[str, object]]) -> ListingDifferences:
+    here, there = ({str(entry["path"]): (entry["size"], entry["version"]) for entry in listing} for listing in (ours, theirs))
+    both = here.keys() & there.keys()
+    return ListingDifferences(sorted(here.keys() - both), sorted(there.keys() - both), sorted(path for path in both if here[path] != there[path]))
 
 
 def file_format(path: str, configured: str) -> tuple[str, str | None]:

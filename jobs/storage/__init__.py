@@ -14,14 +14,16 @@ AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, .
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from embermill.jobs.storage.base import AlreadyExists, FileInfo, Folder, InputFile
 from embermill.jobs.storage.failures import disk_failure
 from embermill.jobs.storage.inputs import is_url, list_inputs, would_list
-from embermill.jobs.storage.local import LocalFolder, open_local_input
+from embermill.jobs.storage.local import LocalFolder, file_info, open_local_input
 from embermill.jobs.storage.object_input import open_object_input
-from embermill.jobs.storage.object_store import ObjectFolder
+from embermill.jobs.storage.object_store import ObjectFolder, object_info
 
-__all__ = ["AlreadyExists", "FileInfo", "Folder", "InputFile", "disk_failure", "is_url", "list_inputs", "open_folder", "open_input", "would_list"]
+__all__ = ["AlreadyExists", "FileInfo", "Folder", "InputFile", "disk_failure", "is_url", "list_inputs", "look_at", "open_folder", "open_input", "would_list"]
 
 
 def open_folder(uri: str, *, looks_first: bool = False) -> Folder:
@@ -30,6 +32,16 @@ def open_folder(uri: str, *, looks_first: bool = False) -> Folder:
     looks_first: for a store that ignores the condition of a put: look whether the name is taken, and put only then.
     """
     return ObjectFolder(uri, looks_first=looks_first) if is_url(uri) else LocalFolder(uri)
+
+
+def look_at(path: str) -> FileInfo | None:
+    """A corpus file as it is now; None where there is none."""
+    if is_url(path):
+        return object_info(path)
+    try:
+        return file_info(Path(path))
+    except OSError:
+        return None
 
 
 def open_input(path: str, size: int, version: str) -> InputFile:

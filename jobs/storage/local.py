@@ -7,7 +7,6 @@ import ctypes
 import errno
 import io
 import os
-import shlex
 import socket
 import tempfile
 import uuid
@@ -15,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from embermill.jobs.errors import InputChanged, UsageError
+from embermill.jobs.errors import InputChanged, Interrupted, UsageError
 from embermill.jobs.storage.base import AlreadyExists, FileInfo
-from embermill.jobs.storage.failures import disk_failure
+from embermill.jobs.storage.failures import CHANGED, disk_failure
 
 TMP = "_embermill/tmp"
 SMALLEST_SPACE = 4096  # bytes without which nothing can be begun: a block of most file systems
@@ -188,18 +187,15 @@ class LocalInput(io.FileIO):
     def __init__(self, path: str, size: int, version: str) -> None:
         super().__init__(path, "rb")
         self.path, self.size, self.version = path, size, version
+        self._identity = identity_of(os.fstat(self.fileno()))
 
     def check(self) -> None:
         status = os.fstat(self.fileno())
-        if (status.st_size, str(status.st_mtime_ns)) == (self.size, self.version):
-            return
-        planned = f"expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes of mtime {status.st_mtime_ns} ns"
-        advice = "embed the new corpus into another output.uri"
-        if status.st_size == self.size:
-            seconds, nanoseconds = divmod(int(self.version), 10**9)
-            put_back = f"touch -d @{seconds}.{nanoseconds:09d} {shlex.quote(self.path)}"
-            advice = f"if it is the same file, copied back, give it its time back ({put_back}) and run again; else {advice}"
-        raise InputChanged(f"{self.path}: changed after planning: {planned}: {advice}")
+        if (status.st_size, str(status.st_mtime_ns)) != (self.size, self.version):
+            found = f"expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes of mtime {status.st_mtime_ns} ns"
+            raise InputChanged(f"{self.path}: changed after planning: {found}: {CHANGED}")
+        if identity_of(status) != self._identity:
+            raise Interrupted(f"{self.path}: was touched while it was read, its size and time are the same")
 
 
 def open_local_input(path: str, size: int, version: str) -> LocalInput:

@@ -10,6 +10,7 @@ import obstore
 from obstore import exceptions
 
 from embermill.jobs.errors import InputChanged, Interrupted
+from embermill.jobs.storage.failures import CHANGED
 from embermill.jobs.storage.object_client import asked, split_url, store_for, version_of
 
 READ_AHEAD_BYTES = 8 << 20
@@ -115,7 +116,7 @@ class ObjectInput(io.RawIOBase):
         return f"{self.url}: vanished after planning: put it back, or embed the corpus as it is now into another output.uri"
 
     def _changed(self) -> str:
-        return f"{self.url}: changed after planning: expected {self.size} bytes of etag {self.version}: embed the new corpus into another output.uri"
+        return f"{self.url}: changed after planning: expected {self.size} bytes of etag {self.version}: {CHANGED}"
 
 
 def open_object_input(url: str, size: int, version: str) -> ObjectInput:

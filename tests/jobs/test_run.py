@@ -149,10 +149,11 @@ def test_a_changed_file_costs_its_partitions_and_is_named(configure: Configure, 
     config = configure("InterruptingEngine", corpus={"partition_text_bytes": 60})
     with pytest.raises(Interrupted):
         run_and_interrupt(config)
-    pq.write_table(pa.table({"id": ["x"], "text": ["changed since"]}), tmp_path / "corpus/b.parquet")
-    with pytest.raises(InputChanged, match=r"input_changed: .*b\.parquet"):
+    assert "x" not in rows_of(config)
+    pq.write_table(pa.table({"id": ["x"], "text": ["changed since"]}), tmp_path / "corpus/a.parquet")
+    with pytest.raises(InputChanged, match=r"input_changed: .*a\.parquet"):
         run(config)
-    assert len(rows_of(config)) == ROWS, "the others were finished first"
+    assert "x" in rows_of(config), "the others were finished first"
     assert read_manifest(open_folder(config.output.uri)) is None
 
 
@@ -164,9 +165,9 @@ def test_a_changed_file_of_many_partitions_is_told_once(configure: Configure, tm
     caplog.clear()
     with pytest.raises(InputChanged) as caught:
         run(config)
-    assert str(caught.value).count("a.parquet") == 1 and " partitions)" in str(caught.value)
+    assert str(caught.value).count("a.parquet") == 1
     told = [record.message for record in caplog.records if "changed after planning" in record.message]
-    assert len(told) == 1, "what is planned is compared with what is read, once for each partition"
+    assert len(told) == 1, "once, and not for each of its partitions"
 
 
 def test_no_rows_at_all_is_a_dataset_without_shards(configure: Configure, tmp_path: Path) -> None:

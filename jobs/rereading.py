@@ -1,0 +1,178 @@
+"""Corpus files that are no longer what was planned, by size, time, inode or etag: what is committed of them is read again and compared.
+
+Every receipt holds a digest of all that was read for it (corpus.input_digest). Where the committed ranges read the same, the file was moved, restored or
+touched, or was edited where nothing is committed yet: the job resumes and reads the rest from what is there now. Where they read otherwise, the dataset
+would hold rows of two corpora: InputChanged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from typing import NamedTuple
+
+from embermill.jobs.config import CorpusConfig
+from embermill.jobs.corpus.parquet import open_parquet
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.errors import DataError, InputChanged, JobError
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.listing import differs, list_corpus
+from embermill.jobs.storage import FileInfo, look_at, open_input
+from embermill.jobs.wording import several
+from embermill.jobs.worker.cutting import LIMITS, ShardEnd, cut
+
+log = logging.getLogger(__name__)
+
+LOOKING_AT_ONCE = 16
+SHOWN = 3
+ADVICE = "put it back as it was, or embed the corpus as it is now into another output.uri"
+
+
+class Resumed(NamedTuple):
+    """plan: what can be gone on with, pointing to the files that are there now. changed: what is to be said of the rest; its partitions are left out."""
+
+    plan: Plan
+    changed: InputChanged | None
+
+
+def resume(plan: Plan, commits: CommitLog, config: CorpusConfig) -> Resumed:
+    """For an unfinished dataset, before anything of it is read."""
+    try:
+        now = {info.path: info for _, info in list_corpus(config)}
+    except JobError:  # what is gone is found by whoever must read it
+        now = {}
+    changed = {path: now[path] for entry in plan.listing if (path := str(entry["path"])) in now and differs(entry, now[path])}
+    if changed and not plan.holds_input_digests:
+        log.warning(
+            "%s changed after planning (%s), and this dataset was begun by a version that kept no digest of what it read: what is left of them "
+            "cannot be embedded: %s", several(len(changed), "corpus file"), _named(changed), ADVICE,
+        )  # fmt: skip
+    if not changed or not plan.holds_input_digests:
+        return Resumed(plan, None)
+    pointed = _pointed_at(plan, changed)
+    others = _read_otherwise(pointed, commits, changed)
+    for path, what in list(others.items())[:SHOWN]:
+        log.warning("%s: changed after planning: %s", path, what)
+    _tell_growth(plan, {path: info for path, info in changed.items() if path not in others})
+    left_out = tuple((partition.number, partition.number + 1) for partition in pointed.current if _touches(partition, others))
+    return Resumed(replace(pointed, superseded=pointed.superseded + left_out), _as_error(others))
+
+
+def require_same_inputs(plan: Plan, commits: CommitLog) -> None:
+    """Before the manifest: files of this machine that changed while they were read, their size and time set back, are read again. InputChanged.
+
+    An etag or a time that differs stops the reader itself; what it cannot see is an edit that sets the time back.
+    """
+    if not plan.holds_input_digests:
+        return
+    entries = [entry for entry in plan.listing if entry.get("identity")]
+    with ThreadPoolExecutor(LOOKING_AT_ONCE, thread_name_prefix="inputs") as threads:
+        found = threads.map(lambda entry: look_at(str(entry["path"])), entries)
+        changed = {info.path: info for entry, info in zip(entries, found, strict=True) if info is not None and differs(entry, info)}
+    if changed and (error := _as_error(_read_otherwise(_pointed_at(plan, changed), commits, changed))) is not None:
+        raise error
+
+
+def _as_error(others: Mapping[str, str]) -> InputChanged | None:
+    if not others:
+        return None
+    more = f", and {several(len(others) - SHOWN, 'more file')}" if len(others) > SHOWN else ""
+    said = "; ".join(f"{path}: {what}" for path, what in list(others.items())[:SHOWN])
+    return InputChanged(f"input_changed: {several(len(others), 'corpus file')} changed after planning: {said}{more}: {ADVICE}")
+
+
+def _read_otherwise(plan: Plan, commits: CommitLog, changed: Mapping[str, FileInfo]) -> dict[str, str]:
+    """Path -> what is wrong, of the changed files that cannot be gone on with. plan: points to what is there now."""
+    others = {str(entry["path"]): what for entry in plan.listing if entry["path"] in changed and (what := _lost_rows(entry, changed[str(entry["path"])]))}
+    committed = _committed(commits)
+    touched = [partition for partition in plan.current if partition.number in committed and _touches(partition, changed)]
+    log.warning(
+        "%s no longer as planned (%s): what is committed of %s is read again and compared",
+        several(len(changed), "corpus file"), _named(changed), several(len(touched), "partition"),
+    )  # fmt: skip
+    for partition in touched:
+        if not _touches(partition, others) and (what := _compare(plan, partition, committed[partition.number])):
+            others |= {segment.path: what for segment in partition.segments if segment.path in changed}
+    return others
+
+
+def _lost_rows(entry: Mapping[str, object], info: FileInfo) -> str:
+    """Whether a Parquet file has fewer rows than the plan cut it by; other formats are read up to their end, wherever that is now."""
+    if entry["format"] != "parquet" or entry["error"]:
+        return ""
+    try:
+        with closing(open_input(info.path, info.size, info.version)) as source, open_parquet(source, info.path) as parquet:
+            rows = parquet.metadata.num_rows
+    except DataError as error:
+        return str(error)
+    return f"{rows} rows, planned were {entry['rows']}" if rows < int(str(entry["rows"])) else ""
+
+
+Committed = dict[int, tuple[str, bool]]  # of one partition: ordinal -> (digest of its input, whether it is the last)
+
+
+def _committed(commits: CommitLog) -> dict[int, Committed]:
+    """By partition."""
+    table = commits.table().select(["partition", "ordinal", "input_digest", "last"])
+    found: dict[int, Committed] = {}
+    for number, ordinal, digest, last in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        found.setdefault(number, {})[ordinal] = (digest, last)
+    return found
+
+
+def _compare(plan: Plan, partition: Partition, committed: Committed) -> str:
+    """What is wrong, where a partition does not read as it did for what is committed of it."""
+    left = dict(committed)
+    try:
+        for end in _shard_ends(plan, partition):
+            if left.pop(end.ordinal, None) not in (None, (end.input_digest, end.last)):
+                return f"other rows than those that are committed of partition {partition.number}"
+            if not left:
+                return ""
+    except DataError as error:
+        return str(error)
+    return f"fewer rows than are committed of partition {partition.number}"
+
+
+def _shard_ends(plan: Plan, partition: Partition) -> Iterator[ShardEnd]:
+    unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
+    batches = read_rows(partition, plan.rows, unreadable=unreadable)
+    return (item for item in cut(batches, plan.rows_per_shard, (), LIMITS["cpu"]) if isinstance(item, ShardEnd))
+
+
+def _touches(partition: Partition, paths: Collection[str]) -> bool:
+    return any(segment.path in paths for segment in partition.segments)
+
+
+def _pointed_at(plan: Plan, changed: Mapping[str, FileInfo]) -> Plan:
+    """The plan over the files as they are now; ids, ranges and names stay."""
+    return replace(
+        plan,
+        partitions=tuple(_pointed(partition, changed) if _touches(partition, changed) else partition for partition in plan.partitions),
+        listing=tuple(entry | _state(changed[str(entry["path"])]) if entry["path"] in changed else entry for entry in plan.listing),
+    )
+
+
+def _pointed(partition: Partition, changed: Mapping[str, FileInfo]) -> Partition:
+    segments = (replace(each, seen=(changed[each.path].size, changed[each.path].version)) if each.path in changed else each for each in partition.segments)
+    return replace(partition, segments=tuple(segments))
+
+
+def _state(info: FileInfo) -> dict[str, object]:
+    return {"size": info.size, "version": info.version, "identity": info.identity}
+
+
+def _tell_growth(plan: Plan, changed: Mapping[str, FileInfo]) -> None:
+    grown = [str(entry["path"]) for entry in plan.listing if entry["path"] in changed and changed[str(entry["path"])].size > int(str(entry["size"]))]
+    if grown:
+        log.warning("%s grew after planning: %s; what lies beyond the planned ranges is left out", several(len(grown), "corpus file"), _named(grown))
+
+
+def _named(paths: Collection[str]) -> str:
+    listed = list(paths)
+    return ", ".join(listed[:SHOWN]) + (", …" if len(listed) > SHOWN else "")
