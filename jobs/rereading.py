@@ -40,8 +40,8 @@ class Resumed(NamedTuple):
     changed: InputChanged | None
 
 
-def resume(plan: Plan, commits: CommitLog, config: CorpusConfig) -> Resumed:
-    """For an unfinished dataset, before anything of it is read."""
+def resume(plan: Plan, commits: CommitLog, config: CorpusConfig, *, limited: bool) -> Resumed:
+    """For an unfinished dataset, before anything of it is read. limited: it is of the corpus's first rows alone."""
     try:
         now = {info.path: info for _, info in list_corpus(config)}
     except JobError:  # what is gone is found by whoever must read it
@@ -55,7 +55,7 @@ def resume(plan: Plan, commits: CommitLog, config: CorpusConfig) -> Resumed:
     if not changed or not plan.holds_input_digests:
         return Resumed(plan, None)
     pointed = _pointed_at(plan, changed)
-    others = _read_otherwise(pointed, commits, changed)
+    others = _read_otherwise(plan, commits, changed, limited)
     for path, what in list(others.items())[:SHOWN]:
         log.warning("%s: changed after planning: %s", path, what)
     _tell_growth(plan, {path: info for path, info in changed.items() if path not in others})
@@ -63,7 +63,7 @@ def resume(plan: Plan, commits: CommitLog, config: CorpusConfig) -> Resumed:
     return Resumed(replace(pointed, superseded=pointed.superseded + left_out), _as_error(others))
 
 
-def require_same_inputs(plan: Plan, commits: CommitLog) -> None:
+def require_same_inputs(plan: Plan, commits: CommitLog, *, limited: bool) -> None:
     """Before the manifest: files of this machine that changed while they were read, their size and time set back, are read again. InputChanged.
 
     An etag or a time that differs stops the reader itself; what it cannot see is an edit that sets the time back.
@@ -74,7 +74,7 @@ def require_same_inputs(plan: Plan, commits: CommitLog) -> None:
     with ThreadPoolExecutor(LOOKING_AT_ONCE, thread_name_prefix="inputs") as threads:
         found = threads.map(lambda entry: look_at(str(entry["path"])), entries)
         changed = {info.path: info for entry, info in zip(entries, found, strict=True) if info is not None and differs(entry, info)}
-    if changed and (error := _as_error(_read_otherwise(_pointed_at(plan, changed), commits, changed))) is not None:
+    if changed and (error := _as_error(_read_otherwise(plan, commits, changed, limited))) is not None:
         raise error
 
 
@@ -86,31 +86,46 @@ def _as_error(others: Mapping[str, str]) -> InputChanged | None:
     return InputChanged(f"input_changed: {several(len(others), 'corpus file')} changed after planning: {said}{more}: {ADVICE}")
 
 
-def _read_otherwise(plan: Plan, commits: CommitLog, changed: Mapping[str, FileInfo]) -> dict[str, str]:
-    """Path -> what is wrong, of the changed files that cannot be gone on with. plan: points to what is there now."""
-    others = {str(entry["path"]): what for entry in plan.listing if entry["path"] in changed and (what := _lost_rows(entry, changed[str(entry["path"])]))}
-    committed = _committed(commits)
-    touched = [partition for partition in plan.current if partition.number in committed and _touches(partition, changed)]
+def _read_otherwise(plan: Plan, commits: CommitLog, changed: Mapping[str, FileInfo], limited: bool) -> dict[str, str]:
+    """Path -> what is wrong, of the changed files that cannot be gone on with."""
+    entries = [entry for entry in plan.listing if entry["path"] in changed]
+    others = {str(entry["path"]): what for entry in entries if (what := _lost_rows(entry, changed[str(entry["path"])], limited))}
+    committed, pointed = _committed(commits), _pointed_at(plan, changed)
+    touched = [partition for partition in pointed.current if partition.number in committed and _touches(partition, changed)]
     log.warning(
         "%s no longer as planned (%s): what is committed of %s is read again and compared",
         several(len(changed), "corpus file"), _named(changed), several(len(touched), "partition"),
     )  # fmt: skip
     for partition in touched:
-        if not _touches(partition, others) and (what := _compare(plan, partition, committed[partition.number])):
+        if not _touches(partition, others) and (what := _compare(pointed, partition, committed[partition.number])):
             others |= {segment.path: what for segment in partition.segments if segment.path in changed}
     return others
 
 
-def _lost_rows(entry: Mapping[str, object], info: FileInfo) -> str:
-    """Whether a Parquet file has fewer rows than the plan cut it by; other formats are read up to their end, wherever that is now."""
-    if entry["format"] != "parquet" or entry["error"]:
+def _lost_rows(entry: Mapping[str, object], info: FileInfo, limited: bool) -> str:
+    """What is wrong with a file that the planned ranges would not read whole. What is read front to back is read to its end, wherever that is now.
+
+    limited: the plan holds the first rows alone (--limit). Lines that were appended are like files that came later: they are left out, and told.
+    """
+    if entry["error"] or limited:
         return ""
+    size, rows = int(str(entry["size"])), entry["rows"]
     try:
-        with closing(open_input(info.path, info.size, info.version)) as source, open_parquet(source, info.path) as parquet:
-            rows = parquet.metadata.num_rows
+        with closing(open_input(info.path, info.size, info.version)) as source:
+            if entry["format"] == "parquet":
+                with open_parquet(source, info.path) as parquet:
+                    found = parquet.metadata.num_rows
+                return "" if found == rows else f"it holds {found} rows, planned were {rows}"
+            if not _has_ranges(entry) or info.size <= size or not size:
+                return ""
+            source.seek(size - 1)
+            return "" if source.read(1) == b"\n" else "it grew, and not by whole lines at its end"
     except DataError as error:
         return str(error)
-    return f"{rows} rows, planned were {entry['rows']}" if rows < int(str(entry["rows"])) else ""
+
+
+def _has_ranges(entry: Mapping[str, object]) -> bool:
+    return entry["compression"] is None and entry["format"] in ("jsonl", "text")
 
 
 Committed = dict[int, tuple[str, bool]]  # of one partition: ordinal -> (digest of its input, whether it is the last)
@@ -168,9 +183,9 @@ def _state(info: FileInfo) -> dict[str, object]:
 
 
 def _tell_growth(plan: Plan, changed: Mapping[str, FileInfo]) -> None:
-    grown = [str(entry["path"]) for entry in plan.listing if entry["path"] in changed and changed[str(entry["path"])].size > int(str(entry["size"]))]
+    grown = [path for entry in plan.listing if (path := str(entry["path"])) in changed and _has_ranges(entry) and changed[path].size > int(str(entry["size"]))]
     if grown:
-        log.warning("%s grew after planning: %s; what lies beyond the planned ranges is left out", several(len(grown), "corpus file"), _named(grown))
+        log.warning("%s grew after planning: %s; the lines that were appended are left out", several(len(grown), "corpus file"), _named(grown))
 
 
 def _named(paths: Collection[str]) -> str:

@@ -71,14 +71,17 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
         return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts)
     require_exclusive(folder)
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
-        job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events)
+        job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limit is not None)
         return replace(job.conclude(job.embed_rest(files, progress or open_display())), prompts=prompts)
 
 
 class _Job:
     """One run: what it found when it began, and what it adds. lease: None where nothing is to be written."""
 
-    def __init__(self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events_file: Path | None) -> None:
+    def __init__(
+        self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events_file: Path | None, *, limited: bool = False
+    ) -> None:
+        self._limited = limited
         self._config, self._folder, self._commits, self._lease, self._begin_s, self._events_file = config, folder, commits, lease, begin_s, events_file
         self._effort = _effort_before(commits)
 
@@ -96,7 +99,7 @@ class _Job:
         """Go on with a plan, as far as its files allow."""
         changed = None
         if read_manifest(self._folder) is None:
-            plan, changed = resume(plan, self._commits, self._config.corpus)
+            plan, changed = resume(plan, self._commits, self._config.corpus, limited=self._limited)
         if pending(plan, self._commits.receipts()):
             resolve_device(self._config, plan.device_kind)
             plan = self._embed(plan, (), display)
@@ -113,7 +116,7 @@ class _Job:
                 plan = self._write_plan(files, ready)
                 self._take_stock(plan)  # shards stand there already where the plan was lost and is made again
             self._drive(plan, opened.pool, workers, heard, display, stop)
-        require_same_inputs(plan, self._commits)
+        require_same_inputs(plan, self._commits, limited=self._limited)
         return plan
 
     def _take_stock(self, plan: Plan) -> None:
