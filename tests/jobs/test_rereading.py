@@ -166,9 +166,9 @@ def test_an_edit_while_it_is_read_is_found_before_the_manifest(corpus: Path, tmp
 
     check = run_module.require_same_inputs
 
-    def edited_meanwhile(*arguments: Any) -> None:
+    def edited_meanwhile(*arguments: Any, **options: Any) -> None:
         edit_in_place(corpus, text_of(1), "other texts 1234"[: len(text_of(1))])
-        check(*arguments)
+        check(*arguments, **options)
 
     monkeypatch.setattr("embermill.jobs.run.require_same_inputs", edited_meanwhile)
     with pytest.raises(InputChanged, match="other rows than those that are committed"):
