@@ -17,6 +17,8 @@ from embermill.encoder.models import read_family_config
 from embermill.encoder.models.family import FamilyConfig
 from embermill.encoder.similarity import SIMILARITIES
 
+STATIC = "model2vec"
+"""The model_type of a table of token vectors: what model2vec's config.json says. sentence-transformers' StaticEmbedding has no config.json."""
 POOLING_KINDS = ("cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens")
 
 # sentence-transformers' names for the ways of pooling, in the spelling of 6.x and in the older one of a boolean each.
@@ -79,6 +81,7 @@ class ModelConfig(NamedTuple):
     prompts: Mapping[str, str]
     default_prompt_name: str | None
     similarity: str  # of embeddings: "cosine", "dot", "euclidean" or "manhattan"
+    static: bool = False  # a table of token vectors: tokenizer.json as it is, no special tokens, any length
 
     @property
     def normalizes(self) -> bool:
@@ -97,10 +100,15 @@ def read_model_config(folder: Path, pooling: str | None = None) -> ModelConfig:
     if pooling is not None and pooling not in POOLING_KINDS:
         raise ModelConfigError(f"pooling={pooling!r}: expected one of {', '.join(POOLING_KINDS)}.")
     modules_file = folder / "modules.json"
+    if not modules_file.is_file() and _is_static(folder):
+        return _read_static(folder, folder, (Normalize(),) if _read_object(folder / "config.json").get("normalize") else (), pooling)
     if not modules_file.is_file():
         return ModelConfig(_read_transformer(folder), folder, pooling or "mean", True, (), None, False, folder / SENTENCE_BERT_CONFIG, **_read_prompts(folder))
     modules = [(_class_name(entry, modules_file), folder / entry.get("path", "")) for entry in _read_list(modules_file)]
     kinds = [kind for kind, _ in modules]
+    if kinds[:1] == ["StaticEmbedding"]:
+        static = read_family_config({"model_type": STATIC}, modules[0][1] / "config.json")
+        return _read_static(folder, modules[0][1], _read_head(modules[1:], static.hidden_size, modules_file), pooling)
     if kinds[:2] != ["Transformer", "Pooling"]:
         raise ModelConfigError(f"{modules_file}: expected a Transformer, then a Pooling, then Dense or Normalize modules; got {', '.join(kinds) or 'none'}.")
     transformer_folder, pooling_folder = modules[0][1], modules[1][1]
@@ -118,6 +126,20 @@ def read_model_config(folder: Path, pooling: str | None = None) -> ModelConfig:
         settings_file,
         **_read_prompts(folder),
     )
+
+
+def _is_static(folder: Path) -> bool:
+    """A folder of model2vec, which needs no modules.json: that only says again what its config.json says."""
+    file = folder / "config.json"
+    return file.is_file() and _read_object(file).get("model_type") == STATIC
+
+
+def _read_static(folder: Path, table_folder: Path, head: tuple[DenseConfig | Normalize, ...], pooling: str | None) -> ModelConfig:
+    """folder: of the model. table_folder: holds the table and tokenizer.json."""
+    if pooling not in (None, "mean"):
+        raise ModelConfigError(f"pooling={pooling!r}: a static model is the mean of its tokens' vectors; leave pooling out.")
+    static = read_family_config({"model_type": STATIC}, table_folder / "config.json")
+    return ModelConfig(static, table_folder, "mean", True, head, None, False, table_folder / SENTENCE_BERT_CONFIG, **_read_prompts(folder), static=True)
 
 
 def _read_head(modules: list[tuple[str, Path]], width: int, modules_file: Path) -> tuple[DenseConfig | Normalize, ...]:

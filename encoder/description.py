@@ -19,6 +19,7 @@ from embermill.encoder.errors import ModelConfigError, SourceError, refused_file
 from embermill.encoder.sources import LocalModel, fetch_model, files_digest
 from embermill.encoder.text.building import settings_digest
 from embermill.encoder.text.files import tokenizer_files, tokenizer_limit, truncation_side
+from embermill.encoder.text.static_tokenizer import StaticTokenizer
 from embermill.encoder.text.tokenizer import Tokenizer
 from embermill.encoder.weights import MOVE_OTHERS, find_weights, weight_files
 
@@ -74,9 +75,12 @@ class ModelDescription:
         }
         return values if precision is None else values | {"precision": precision}
 
-    def open_tokenizer(self) -> Tokenizer:
+    def open_tokenizer(self) -> Tokenizer | StaticTokenizer:
         """What of a text is fed to the model, as token ids. Raises TokenizerError; ModelConfigError where nothing of a text would be left."""
         config = self.config
+        if config.static:
+            vocab_size = config.transformer.vocab_size
+            return StaticTokenizer(config.transformer_folder, max_tokens=self.max_tokens, vocab_size=vocab_size, prompt=self.prompt)
         return Tokenizer(
             config.transformer_folder,
             max_tokens=self.max_tokens,
@@ -107,7 +111,9 @@ class ModelDescription:
         dense = [module.folder for module in self.head if isinstance(module, DenseConfig)]
         weights = [*weight_files(self.weights_file), *(file for module in dense for file in weight_files(find_weights(module, advice=MOVE_OTHERS)))]
         tokenizer = tokenizer_files(config.transformer_folder)
-        other_ids = settings_digest(config.transformer_folder, lowercase=config.lowercase, lowercase_in_config=self._lowercase_in_config)
+        other_ids = None
+        if not config.static:
+            other_ids = settings_digest(config.transformer_folder, lowercase=config.lowercase, lowercase_in_config=self._lowercase_in_config)
         digests = {
             "weights": files_digest(folder, weights),
             "tokenizer": files_digest(folder, tokenizer) if tokenizer else "",
@@ -233,6 +239,8 @@ def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:
         if not 1 <= wanted <= positions:
             raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens, special ones included; expected up to that.")
         return wanted
+    if config.static:
+        return positions
     if config.max_seq_length is None:
         return min(tokenizer_limit(folder) or positions, positions)
     if config.max_seq_length > positions:

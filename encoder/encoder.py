@@ -30,6 +30,7 @@ from embermill.encoder.pooling import plan_head
 from embermill.encoder.progress import progress_bar, wanted
 from embermill.encoder.similarity import normalized, similarity
 from embermill.encoder.text.files import tokenizer_files
+from embermill.encoder.text.static_tokenizer import StaticTokenizer
 from embermill.encoder.text.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
 
 SMALLEST_WINDOW_TOKENS = 4096
@@ -54,7 +55,7 @@ class Encoder:
         turns = SHORT_TURNS if backend_of(device).tuning.short_turns else None
         self._runner = Runner(ops.program(_plan_forward(description, ops), min(description.max_tokens, LONGEST_EXPECTED)), self._encode_busy, turns)
         self._loading_tokenizer = threading.Lock()
-        self._tokenizers: dict[str, Tokenizer] = {}  # by prompt
+        self._tokenizers: dict[str, Tokenizer | StaticTokenizer] = {}  # by prompt
         self._threads_asked_for: int | None = threads
         weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
 
@@ -246,7 +247,7 @@ class Encoder:
         budget = self._budget._replace(prompt_tokens=not_pooled)
         return encode_stream(pieces, self._tokenize_with(prompt), self._runner, self.dimension, budget)
 
-    def _tokenizer(self, prompt: str) -> Tokenizer:
+    def _tokenizer(self, prompt: str) -> Tokenizer | StaticTokenizer:
         """With this prompt; opened when the first text comes, by whichever thread brings it."""
         with self._loading_tokenizer:
             own = self.description.prompt

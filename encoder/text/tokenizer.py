@@ -128,7 +128,7 @@ class Tokenizer:
         try:
             encodings = self._tokenizer.encode_batch_fast(with_prompt)
         except (TypeError, UnicodeEncodeError) as error:
-            raise _input_error(texts, first, error) from error
+            raise input_error(texts, first, error) from error
         whole = np.fromiter(map(len, encodings), np.int64, len(encodings))
         kept = np.minimum(whole, self._max_tokens)
         offsets = np.zeros(len(encodings) + 1, np.int64)
@@ -159,7 +159,8 @@ def size_thread_pool(threads: int | None) -> None:
         os.environ["RAYON_NUM_THREADS"] = str(threads)
 
 
-def _input_error(texts: Sequence[object], first: int, error: Exception) -> InputError:
+def input_error(texts: Sequence[object], first: int, error: Exception) -> InputError:
+    """Which of `texts` could not be tokenised, and why; the first one's place is `first`."""
     for index, text in enumerate(texts, first):
         if not isinstance(text, str):
             return InputError(f"text {index}: expected a string, got {type(text).__name__}.")

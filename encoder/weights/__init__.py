@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from embermill.encoder.errors import WeightsError
@@ -14,6 +15,9 @@ from embermill.encoder.weights.source import TensorInfo, WeightSource
 
 __all__ = ["TensorInfo", "WeightSource", "find_weights", "open_weights"]
 
+log = logging.getLogger(__name__)
+
+INDEX = ".index.json"
 SUFFIXES = (".safetensors", ".safetensors.index.json", ".mpk", ".mpk.gz", ".bpk")
 # What to do where a folder holds several weight files, for whoever can say which one, and for whoever cannot.
 SAY_WHICH = "say which one: weights= in Python, --weights on the command line, model.weights in a job's configuration"
@@ -77,11 +81,15 @@ def open_weights(path: str | Path) -> WeightSource:
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """Weight files by name; shards that an index names belong to the index."""
+    """Weight files by name; shards that an index names belong to the index. A whole file goes before an index of the same name, as in transformers."""
     found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()]
     indexes = [path for path in found if path.name.endswith(".json")]
-    shards = {shard for index in indexes for shard in weight_files(index) if shard != index}
-    return [path for path in found if path not in shards]
+    shards_of = {index: {file for file in weight_files(index) if file != index} for index in indexes}
+    stale = [index for index, shards in shards_of.items() if (whole := index.with_name(index.name.removesuffix(INDEX))) in found and whole not in shards]
+    for index in stale:
+        log.warning("%s: left out, since %s holds all the weights; delete whichever is not wanted", index, index.name.removesuffix(INDEX))
+    shards = {shard for named in shards_of.values() for shard in named}
+    return [path for path in found if path not in shards and path not in stale]
 
 
 def _recognise(path: str) -> str:

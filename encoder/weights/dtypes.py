@@ -25,6 +25,7 @@ _DTYPES: dict[str, np.dtype] = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 FLOATS = ("F64", "F32", "F16", "BF16")
+INTEGERS = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8")
 KNOWN = (*_DTYPES, "BF16")
 
 

@@ -5,6 +5,7 @@ Reading is lazy and one tensor at a time: memory above the mapped file is what a
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -14,31 +15,39 @@ from typing import NamedTuple
 import numpy as np
 
 from embermill.encoder.errors import WeightsError
-from embermill.encoder.weights.dtypes import FLOATS
+from embermill.encoder.weights.dtypes import FLOATS, INTEGERS
 from embermill.encoder.weights.source import TensorInfo, WeightSource
+
+log = logging.getLogger(__name__)
 
 
 class NameTable(NamedTuple):
     """What the parameters of a model are called and shaped.
 
     shapes: name -> shape, [out, in] for products. prefixes: what may stand before every name. spellings: ending -> ending, older names of
-    the same thing. ignorable: patterns of what such files hold beside the parameters and we have no use for.
+    the same thing. ignorable: patterns of what such files hold beside the parameters and we have no use for. integers: those of `shapes`
+    that are whole numbers.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     prefixes: Sequence[str] = ()
     spellings: Mapping[str, str] = MappingProxyType({})
     ignorable: Sequence[str] = ()
+    integers: Sequence[str] = ()
 
 
 class Parameters:
-    """The parameters of a model, read one at a time: `parameters["embeddings.LayerNorm.weight"]` is a float32 array, aligned, of the promised shape."""
+    """The parameters of a model, read one at a time: `parameters["embeddings.LayerNorm.weight"]` is a float32 array, aligned, of the promised shape.
 
-    def __init__(self, source: WeightSource, names: Mapping[str, str]) -> None:
-        self._source, self._names = source, names
+    integers: names whose arrays are int64 instead.
+    """
+
+    def __init__(self, source: WeightSource, names: Mapping[str, str], integers: Sequence[str] = ()) -> None:
+        self._source, self._names, self._integers = source, names, integers
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return as_float32(self._source.read(self._names[name]))
+        stored = self._source.read(self._names[name])
+        return stored.astype(np.int64) if name in self._integers else as_float32(stored)
 
     @property
     def num_values(self) -> int:
@@ -66,11 +75,14 @@ def match_parameters(source: WeightSource, table: NameTable) -> Parameters:
         *_listed("missing", (name for name in table.shapes if name not in found)),
         *_listed("unexpected", (stored[0] for name, stored in found.items() if name not in table.shapes and not _is_ignorable(name, table))),
         *_listed("stored more than once", (" = ".join(stored) for name, stored in found.items() if name in table.shapes and len(stored) > 1)),
-        *_listed("of another shape", (_misfit(source.tensors[found[name][0]], shape) for name, shape in table.shapes.items() if name in found)),
+        *_listed("of another shape", (_misfit(source.tensors[found[name][0]], name, table) for name in table.shapes if name in found)),
     ]
     if problems:
         raise WeightsError(f"does not hold this model's parameters: {'; '.join(problems)}", file=source.path)
-    return Parameters(source, {name: found[name][0] for name in table.shapes})
+    left_out = [stored[0] for name, stored in found.items() if name not in table.shapes]
+    if left_out:
+        log.info("%s: left out %d tensors that are no part of the encoder: %s", source.path, len(left_out), ", ".join(left_out))
+    return Parameters(source, {name: found[name][0] for name in table.shapes}, table.integers)
 
 
 def under_hugging_face_names(source: WeightSource) -> WeightSource:
@@ -107,11 +119,12 @@ def _is_ignorable(name: str, table: NameTable) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in table.ignorable)
 
 
-def _misfit(info: TensorInfo, shape: tuple[int, ...]) -> str:
-    """What is wrong with a tensor, or nothing."""
+def _misfit(info: TensorInfo, name: str, table: NameTable) -> str:
+    """What is wrong with the tensor that is to be the parameter `name`, or nothing."""
+    shape = table.shapes[name]
     if info.shape != shape:
         return f"{info.name} {list(info.shape)} instead of {list(shape)}"
-    return "" if info.dtype in FLOATS else f"{info.name} of type {info.dtype}"
+    return "" if info.dtype in (INTEGERS if name in table.integers else FLOATS) else f"{info.name} of type {info.dtype}"
 
 
 def _listed(kind: str, names: Iterable[str]) -> list[str]:

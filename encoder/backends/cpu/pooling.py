@@ -10,6 +10,9 @@ from embermill.encoder.errors import ModelConfigError
 from embermill.encoder.ops.base import POOLINGS
 from embermill.encoder.pipeline.batching import PackedBatch
 
+SUMMED_ROWS = 1024
+"""Rows that are added one after another; of longer documents sums of so many are added, or rounding would be felt."""
+
 Pool = Callable[[np.ndarray, PackedBatch], np.ndarray]
 
 
@@ -44,6 +47,8 @@ def _reduced(kind: str, hidden_states: np.ndarray, batch: PackedBatch) -> np.nda
             continue
         if kind == "weightedmean":
             kept = kept * np.arange(skipped + 1, length + 1, dtype=np.float32)[:, None]
+        if len(kept) > SUMMED_ROWS and kind != "max":
+            kept = np.add.reduceat(kept, np.arange(0, len(kept), SUMMED_ROWS), axis=0)
         reduce(kept, axis=0, out=row)
     counts = np.maximum(batch.lengths - skipped, 1)
     if kind == "mean":

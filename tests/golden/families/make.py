@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.encoder.families.cases import Case, Settings
+from tests.encoder.families.cases import LENGTHS, Case, Settings
 from tests.encoder.families.reference_models import hidden_states, make_model, save
+from tests.encoder.families.static_folders import VOCABULARY, write_model2vec
 
 HERE = Path(__file__).parent
 HEADS, HEAD_DIM, LIMIT = 2, 8, 133
@@ -67,6 +68,32 @@ CASES = [
 ]  # fmt: skip
 
 
+def make_model2vec() -> None:
+    """Its vectors are those of sentence-transformers, which reads such folders as a StaticEmbedding."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    folder = HERE / "model2vec"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_model2vec(folder)
+    random = np.random.default_rng(7)
+    documents = [random.integers(0, len(VOCABULARY), length).tolist() for length in LENGTHS]
+    ids, offsets = flat(documents)
+    with torch.no_grad():
+        rows = SentenceTransformer(str(folder), device="cpu")[0].embedding.double()(torch.tensor(ids), torch.tensor(offsets[:-1])).numpy()
+    for name in ("tokenizer.json", "modules.json"):
+        (folder / name).unlink()
+    np.savez_compressed(folder / "vectors.npz", ids=ids, offsets=offsets, mean=unit(rows))
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def flat(documents: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([np.array(document, np.int32) for document in documents]), np.cumsum([0, *map(len, documents)])
+
+
 def make(case: Case) -> None:
     folder = HERE / case.family
     shutil.rmtree(folder, ignore_errors=True)
@@ -79,13 +106,14 @@ def make(case: Case) -> None:
     documents = case.documents()
     found = hidden_states(model.double(), documents)
     rows = {"mean": np.stack([x.mean(axis=0) for x in found]), "cls": np.stack([x[0] for x in found])}
-    vectors = {kind: (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32) for kind, x in rows.items()}
-    ids = np.concatenate([np.array(document, np.int32) for document in documents])
-    np.savez_compressed(folder / "vectors.npz", ids=ids, offsets=np.cumsum([0, *map(len, documents)]), **vectors)
+    ids, offsets = flat(documents)
+    np.savez_compressed(folder / "vectors.npz", ids=ids, offsets=offsets, **{kind: unit(x) for kind, x in rows.items()})
     print(case.family, sum(file.stat().st_size for file in folder.iterdir()), "bytes")
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:] or "model2vec" in sys.argv[1:]:
+        make_model2vec()
     for case in CASES:
         if not sys.argv[1:] or case.family in sys.argv[1:]:
             make(case)
