@@ -16,6 +16,7 @@ from typing import NamedTuple, TypedDict, Unpack
 
 from embermill.encoder.config import SENTENCE_BERT_CONFIG, DenseConfig, ModelConfig, Normalize, read_model_config
 from embermill.encoder.errors import ModelConfigError, SourceError, refused_files
+from embermill.encoder.models import truncation_norm_eps
 from embermill.encoder.sources import LocalModel, fetch_model, files_digest
 from embermill.encoder.text.building import settings_digest
 from embermill.encoder.text.files import tokenizer_files, tokenizer_limit, truncation_side
@@ -48,6 +49,11 @@ class ModelDescription:
     def truncated_to(self) -> int | None:
         """`dimension`, where that is fewer columns than the model makes."""
         return self.dimension if self.dimension < self.config.dimension else None
+
+    @property
+    def truncation_norm_eps(self) -> float | None:
+        """eps of the LayerNorm before truncation, where the family has one and the embedding is cut."""
+        return None if self.truncated_to is None else truncation_norm_eps(self.config.transformer.model_type)
 
     @property
     def pools_without_prompt(self) -> bool:
@@ -135,7 +141,11 @@ class ModelDescription:
             "lowercase": self._lowercase_in_config,
             "truncation_side": truncation_side(self.config.transformer_folder),
         }
-        return settings | {"include_prompt": False} if self.pools_without_prompt else settings
+        if self.pools_without_prompt:
+            settings["include_prompt"] = False
+        if self.truncation_norm_eps is not None:
+            settings["truncation_norm_eps"] = self.truncation_norm_eps
+        return settings
 
 
 class ModelOptions(TypedDict, total=False):

@@ -280,7 +280,14 @@ def _plan_forward(description: ModelDescription, ops: Ops) -> Any:
     with open_parameters(description) as parameters:
         ops.require_room(parameters.num_values)
         model = family_of(config.model_type).build(config, parameters, ops)
-    head = plan_head(ops, description.pooling, description.head, dimensions=description.truncated_to, normalize=description.normalize)
+    head = plan_head(
+        ops,
+        description.pooling,
+        description.head,
+        dimensions=description.truncated_to,
+        normalize=description.normalize,
+        truncation_norm_eps=description.truncation_norm_eps,
+    )
 
     def forward(batch: DeviceBatch) -> Activations:
         return head(model(batch), batch)

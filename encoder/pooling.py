@@ -1,6 +1,6 @@
 """From hidden states to embeddings: pooling over each document, then the model's Dense modules, truncation and L2.
 
-    hidden_states [T, E] -> cls | mean | max | last -> [B, E] -> Dense, Normalize ... -> [B, N] -> first `dimensions` columns -> L2
+    hidden_states [T, E] -> cls | mean | max | last -> [B, E] -> Dense, Normalize ... -> [B, N] -> (LayerNorm) first `dimensions` columns -> L2
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from embermill.encoder.parameters import open_dense
 Head = Callable[[Activations, DeviceBatch], Activations]
 
 
-def plan_head(ops: Ops, pooling: str, modules: Sequence[DenseConfig | Normalize], *, dimensions: int | None, normalize: bool) -> Head:
+def plan_head(
+    ops: Ops, pooling: str, modules: Sequence[DenseConfig | Normalize], *, dimensions: int | None, normalize: bool, truncation_norm_eps: float | None = None
+) -> Head:
     """(hidden_states [T, E], batch) to embeddings [B, N] float32.
 
     modules: what follows pooling, a last normalisation left out. dimensions: keep this many columns. normalize: L2 at the very end, so that
-    truncated embeddings have length one again.
+    truncated embeddings have length one again. truncation_norm_eps: of a LayerNorm over the whole vector before columns are dropped.
     """
     pool = ops.segment_pool(pooling)
     steps: list[Callable[[Activations], Activations]] = [_plan_module(ops, module) for module in modules]
+    if dimensions is not None and truncation_norm_eps is not None:
+        steps.append(ops.layer_norm(truncation_norm_eps))
     if dimensions is not None:
         steps.append(ops.truncate(dimensions))
     if normalize:

@@ -35,6 +35,12 @@ def family_of(model_type: str) -> Family:
     return module
 
 
+def truncation_norm_eps(model_type: str) -> float | None:
+    """eps of the LayerNorm that vectors of this family go through before they are cut to fewer dimensions; None: there is none."""
+    found: float | None = getattr(family_of(model_type), "TRUNCATION_NORM_EPS", None)
+    return found
+
+
 def read_family_config(values: Mapping[str, Any], path: Path) -> FamilyConfig:
     """A config.json as its family reads it. Raises ModelConfigError for a model_type that we do not run, with the reason, and for what its family refuses."""
     file = ConfigFile(values, path)

@@ -13,7 +13,7 @@ from tests.encoder.test_parity_reference import docstrings
 
 pytestmark = [
     pytest.mark.reference,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 
