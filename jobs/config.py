@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -260,6 +260,22 @@ def _made_absolute(config: JobConfig, anchored: JobConfig) -> Iterator[tuple[str
     pairs += [("corpus.files", given, taken) for given, taken in zip(config.corpus.files, anchored.corpus.files, strict=True)]
     pairs += [("output.uri", config.output.uri, anchored.output.uri)]
     return ((key, given, taken) for key, given, taken in pairs if given is not None and taken is not None and given != taken)
+
+
+def config_from_keys(keys: Mapping[str, object], overrides: list[str] | tuple[str, ...] | Sequence[str] = ()) -> JobConfig:
+    """The inverse of flatten, as a plan holds it. overrides: as load_config has them. UsageError for one that does not fit."""
+    document: dict[str, Any] = {}
+    for key, value in keys.items():
+        section, _, name = key.partition(".")
+        document.setdefault(section, {})[name] = tuple(map(tuple, value)) if key == "corpus.keep_columns" and isinstance(value, list) else value
+    for override in overrides:
+        _apply(document, override)
+    if problems := [*_unknown(document)]:
+        raise UsageError("; ".join(problems))
+    try:
+        return JobConfig.model_validate(document).anchored(Path.cwd())
+    except ValidationError as error:
+        raise UsageError("; ".join(describe_invalid(error))) from None
 
 
 def flatten(config: JobConfig) -> dict[str, object]:

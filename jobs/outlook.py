@@ -53,7 +53,7 @@ def describe_rest(folder: Folder, plan: Plan, max_quarantined: float, tokens_per
     left = pending(plan, to_receipts(receipts))
     totals = sum_receipts(receipts)
     if not left:
-        require_few_quarantined(totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
+        require_few_quarantined(folder.root, totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
         check_files(folder, receipts)
     text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.current, [task.partition for task in left]))
     done = text_bytes - bytes_left

@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 
 LOOKING_AT_ONCE = 16
 SHOWN = 3
-ADVICE = "put it back as it was, or embed the corpus as it is now into another output.uri"
+ADVICE = (
+    "put it back as it was, or run `embermill redrive {root}` to finish this dataset with what is there now, or embed the corpus as it is now "
+    "into another output.uri"
+)
 
 
 class Resumed(NamedTuple):
@@ -50,7 +53,7 @@ def resume(plan: Plan, commits: CommitLog, config: CorpusConfig, *, limited: boo
     if changed and not plan.holds_input_digests:
         log.warning(
             "%s changed after planning (%s), and this dataset was begun by a version that kept no digest of what it read: what is left of them "
-            "cannot be embedded: %s", several(len(changed), "corpus file"), _named(changed), ADVICE,
+            "cannot be embedded: %s", several(len(changed), "corpus file"), _named(changed), ADVICE.format(root=commits.folder.root),
         )  # fmt: skip
     if not changed or not plan.holds_input_digests:
         return Resumed(plan, None)
@@ -60,7 +63,7 @@ def resume(plan: Plan, commits: CommitLog, config: CorpusConfig, *, limited: boo
         log.warning("%s: changed after planning: %s", path, what)
     _tell_growth(plan, {path: info for path, info in changed.items() if path not in others})
     left_out = tuple((partition.number, partition.number + 1) for partition in pointed.current if _touches(partition, others))
-    return Resumed(replace(pointed, superseded=pointed.superseded + left_out), _as_error(others))
+    return Resumed(replace(pointed, superseded=pointed.superseded + left_out), _as_error(others, commits.folder.root))
 
 
 def require_same_inputs(plan: Plan, commits: CommitLog, *, limited: bool) -> None:
@@ -74,16 +77,16 @@ def require_same_inputs(plan: Plan, commits: CommitLog, *, limited: bool) -> Non
     with ThreadPoolExecutor(LOOKING_AT_ONCE, thread_name_prefix="inputs") as threads:
         found = threads.map(lambda entry: look_at(str(entry["path"])), entries)
         changed = {info.path: info for entry, info in zip(entries, found, strict=True) if info is not None and differs(entry, info)}
-    if changed and (error := _as_error(_read_otherwise(plan, commits, changed, limited))) is not None:
+    if changed and (error := _as_error(_read_otherwise(plan, commits, changed, limited), commits.folder.root)) is not None:
         raise error
 
 
-def _as_error(others: Mapping[str, str]) -> InputChanged | None:
+def _as_error(others: Mapping[str, str], root: str) -> InputChanged | None:
     if not others:
         return None
     more = f", and {several(len(others) - SHOWN, 'more file')}" if len(others) > SHOWN else ""
     said = "; ".join(f"{path}: {what}" for path, what in list(others.items())[:SHOWN])
-    return InputChanged(f"input_changed: {several(len(others), 'corpus file')} changed after planning: {said}{more}: {ADVICE}")
+    return InputChanged(f"input_changed: {several(len(others), 'corpus file')} changed after planning: {said}{more}: {ADVICE.format(root=root)}")
 
 
 def _read_otherwise(plan: Plan, commits: CommitLog, changed: Mapping[str, FileInfo], limited: bool) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from embermill.jobs.preflight import (
 )
 from embermill.jobs.receipt import Ready
 from embermill.jobs.rereading import require_same_inputs, resume
+from embermill.jobs.shard.adoption import remove_superseded
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from embermill.jobs.stored_keys import describe_changes
 from embermill.jobs.wording import several
@@ -48,7 +50,18 @@ from embermill.jobs.wording import several
 log = logging.getLogger(__name__)
 
 
-def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path | None = None, progress: Display | None = None) -> Summary:
+Amend = Callable[[Folder, Plan, CommitLog], Plan]
+"""The plan as it is from now on: the same one, or one that was written in its place. Called under the lease, once the commits are what is true."""
+
+
+def run(
+    config: JobConfig,
+    *,
+    limit: int | None = None,
+    events_file: str | Path | None = None,
+    progress: Display | None = None,
+    amend: Amend | None = None,
+) -> Summary:
     """Embed the corpus, or go on with it; a finished dataset is left as it is.
 
     limit: only the first rows, into a dataset of their own. events_file: gets a JSON line for each committed shard. progress: where to show it.
@@ -72,7 +85,7 @@ def run(config: JobConfig, *, limit: int | None = None, events_file: str | Path 
     require_exclusive(folder)
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
         job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limit is not None)
-        return replace(job.conclude(job.embed_rest(files, progress or open_display())), prompts=prompts)
+        return replace(job.conclude(job.embed_rest(files, progress or open_display(), amend)), prompts=prompts)
 
 
 class _Job:
@@ -85,13 +98,15 @@ class _Job:
         self._config, self._folder, self._commits, self._lease, self._begin_s, self._events_file = config, folder, commits, lease, begin_s, events_file
         self._effort = _effort_before(commits)
 
-    def embed_rest(self, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
+    def embed_rest(self, files: tuple[SurveyedFile, ...], display: Display, amend: Amend | None = None) -> Plan:
         """All that is left to do; the plan, which is written first where there is none. files: of the corpus, for that plan."""
         plan = read_plan(self._folder)
         if plan is not None:  # also where another run has written it since we first looked
             require_possible(plan, self._config, self._folder)
             ensure_format(self._folder)
             self._take_stock(plan)
+            if amend is not None:
+                plan = self._amended(plan, amend)
             return self._resume(plan, display)
         return self._embed(None, files, display)
 
@@ -119,6 +134,13 @@ class _Job:
         require_same_inputs(plan, self._commits, limited=self._limited)
         return plan
 
+    def _amended(self, plan: Plan, amend: Amend) -> Plan:
+        amended = amend(self._folder, plan, self._commits)
+        if amended is not plan:
+            self._commits = CommitLog(self._folder, self._commits.token)
+            self._effort = _effort_before(self._commits)
+        return amended
+
     def _take_stock(self, plan: Plan) -> None:
         """Bring the commits to what is true, and remember what was there when this run began."""
         if self._lease is not None and self._lease.took_over:
@@ -130,9 +152,10 @@ class _Job:
         """Judge what was refused, publish the manifest last."""
         totals, limit = sum_receipts(self._commits.table()), self._config.corpus.max_quarantined
         first = first_quarantined(self._folder, self._commits.table())
-        require_few_quarantined(totals, limit, first, published=lambda: read_manifest(self._folder) is not None)
+        require_few_quarantined(self._folder.root, totals, limit, first, published=lambda: read_manifest(self._folder) is not None)
         if self._lease is not None:
             self._lease.require_held()
+            remove_superseded(self._folder, plan)
         manifest = publish_manifest(self._folder, plan, self._commits)
         effort = replace(self._effort, seconds=time.monotonic() - self._begin_s)
         return summarise(self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision)

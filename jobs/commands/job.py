@@ -30,6 +30,19 @@ def run(arguments: argparse.Namespace) -> Answer:
     return run_job(config, limit=arguments.limit, events_file=arguments.events).to_json()
 
 
+def _add_redrive_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_output_argument(parser)
+    example = "override one key that may change, for example --set workers.count=4 or --set corpus.max_quarantined=0.02; may be given several times"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=example)
+    parser.add_argument("--events", type=filled, metavar="FILE", help="append one JSON line to FILE for each committed shard")
+
+
+def redrive(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.redrive import redrive as read_again
+
+    return read_again(arguments.output, arguments.overrides, events_file=arguments.events).to_json()
+
+
 def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config_arguments(parser)
     parser.add_argument("--tokens-per-s", type=positive_rate, metavar="N", help="estimate the time at this speed (`embermill bench` measures it)")
@@ -82,6 +95,10 @@ def verify(arguments: argparse.Namespace) -> Answer:
 COMMANDS = (
     Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
     Command("plan", "what a run would do, or go on with: files, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
+    Command(
+        "redrive", "read refused rows and changed files of an unfinished dataset again, and finish it; good rows keep their vectors",
+        _add_redrive_arguments, redrive, report.show_run,
+    ),
     Command("status", "how far a dataset is", _add_output_argument, status, report.show_status),
     Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, report.show_verify),
 )

@@ -33,10 +33,10 @@ def failures_as_error(failures: Sequence[Failed]) -> Exception:
     return InputChanged(message) if worst == "input_changed" else DataError(message)
 
 
-def require_few_quarantined(totals: Totals, limit: float, first: dict[str, Any] | None, published: Callable[[], bool]) -> None:
+def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict[str, Any] | None, published: Callable[[], bool]) -> None:
     """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count. Raises DataError.
 
-    first: an entry of the quarantine, for an example.
+    root: of the dataset. first: an entry of the quarantine, for an example.
     published: whether a manifest stands there, of a run with a higher limit: what is published is never withdrawn.
     """
     allowed = limit if limit >= 1 or limit == 0 else max(FEWEST_ALLOWED, limit * totals.rows_in)
@@ -47,9 +47,9 @@ def require_few_quarantined(totals: Totals, limit: float, first: dict[str, Any] 
     if published():
         raise DataError(
             f"{found}. The dataset was finished under a higher limit, and its manifest stays: {reasons}, "
-            "and set the limit back, or mend the corpus and embed it into another output.uri"
+            "and set the limit back, or fix the corpus and embed it into another output.uri"
         )
     raise DataError(
-        f"{found}. All shards are committed, no manifest is published: {reasons}, and run again with corpus.max_quarantined: "
-        f"{totals.rows_quarantined} or more (1 and above is a number of rows, below 1 a share) to finish"
+        f"{found}. All shards are committed, no manifest is published: {reasons}. To finish, fix the corpus and run `embermill redrive {root}`, or run again "
+        f"with corpus.max_quarantined: {totals.rows_quarantined} or more (1 and above is a number of rows, below 1 a share)"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -156,6 +156,14 @@ def survey_files(config: CorpusConfig, limit: int | None = None) -> tuple[Survey
     remote = any(is_url(info.path) for _, info in listed)
     with ThreadPoolExecutor(LOOKING_AT_ONCE if remote else 1, thread_name_prefix="survey") as threads:
         return tuple(threads.map(lambda look: _survey(config, *look), looks))
+
+
+def survey_paths(config: CorpusConfig, paths: Collection[str]) -> tuple[SurveyedFile, ...]:
+    """The same for some files of the corpus, in its order; those that are gone are left out."""
+    if not paths:
+        return ()
+    wanted = [(name, info) for name, info in list_corpus(config) if info.path in paths]
+    return tuple(_survey(config, (name, info), file_format(info.path, config.format), True) for name, info in wanted)
 
 
 def first_rows(files: Iterable[SurveyedFile], limit: int, max_text_bytes: int) -> Iterator[SurveyedFile]:

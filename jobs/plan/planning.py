@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from embermill.jobs.config import JobConfig, flatten
+from embermill.jobs.config import CorpusConfig, JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.rows import RowSchema
@@ -51,7 +51,7 @@ def make_plan(
         device_kind=device_kind,
         precision=precision,
         id_stability="positional" if rows.id_column is None else "column",
-        listing=tuple(_listed(file) for file in files),
+        listing=tuple(listed(file) for file in files),
         holds_input_digests=True,
     )
 
@@ -68,7 +68,7 @@ def partition_text_bytes(config: JobConfig, device_kind: str) -> int:
     return DEVICE_TUNING[device_kind].partition_text_bytes if chosen == "auto" else chosen
 
 
-def _listed(file: SurveyedFile) -> dict[str, object]:
+def listed(file: SurveyedFile) -> dict[str, object]:
     return {
         "path": file.info.path,
         "name": file.name,
@@ -95,13 +95,7 @@ def check_columns(config: JobConfig, files: tuple[SurveyedFile, ...], outputs: t
 def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     """The pinned row schema: types from the first file that has the column. UsageError for columns that no file has."""
     corpus = config.corpus
-    readable = [file for file in files if not file.error]
-    if corpus.on_bad_file == "fail" and len(readable) < len(files):
-        bad = [file for file in files if file.error]
-        raise DataError(
-            f"{len(bad)} of {len(files)} corpus files cannot be read: {'; '.join(file.error for file in bad[:10])}"
-            f"{'; …' if len(bad) > 10 else ''}: mend them, or set corpus.on_bad_file: quarantine"
-        )
+    readable = _readable(corpus, files)
     id_column, declared = _id_column(corpus.id_column, readable), dict(corpus.types)
     if corpus.on_schema_drift == "fail":
         for column in (*([] if id_column is None else [id_column]), *(source for source, _ in corpus.keep_columns)):
@@ -121,11 +115,30 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     )
     for column in rows.text_columns:
         _first_type(column, readable, "corpus.text_columns")
-    for file in (file for file in readable if file.rows != 0):
-        check_file(rows, file.info.path, _types_to_check(rows, file), all_columns=file.all_columns)
+    _check_types(rows, readable)
     if id_column is None:
         _refuse_equal_names(files)
     return rows
+
+
+def check_surveyed(corpus: CorpusConfig, rows: RowSchema, files: tuple[SurveyedFile, ...]) -> None:
+    """Files that were looked at later than the others: DataError where they cannot be read, or are not of the schema that is pinned."""
+    _check_types(rows, _readable(corpus, files))
+
+
+def _readable(corpus: CorpusConfig, files: tuple[SurveyedFile, ...]) -> list[SurveyedFile]:
+    bad = [file for file in files if file.error]
+    if bad and corpus.on_bad_file == "fail":
+        raise DataError(
+            f"{len(bad)} of {len(files)} corpus files cannot be read: {'; '.join(file.error for file in bad[:10])}"
+            f"{'; …' if len(bad) > 10 else ''}: fix or remove them, or set corpus.on_bad_file: quarantine"
+        )
+    return [file for file in files if not file.error]
+
+
+def _check_types(rows: RowSchema, files: list[SurveyedFile]) -> None:
+    for file in (file for file in files if file.rows != 0):
+        check_file(rows, file.info.path, _types_to_check(rows, file), all_columns=file.all_columns)
 
 
 def _id_column(configured: str | None, files: list[SurveyedFile]) -> str | None:

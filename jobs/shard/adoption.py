@@ -82,6 +82,15 @@ def list_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[int
     return found
 
 
+def remove_superseded(folder: Folder, plan: Plan) -> None:
+    """Files of partitions that others stand in for, once all is embedded: a plain glob would read them. For the holder of the lease, before the manifest."""
+    superseded = numbers_in(plan.superseded)
+    for name in [name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix)] if superseded else ():
+        parsed = parse_name(name)
+        if parsed is not None and parsed[1] in superseded:
+            folder.remove(name)
+
+
 def _set_aside_torn(folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> None:
     for prefix, inspect in ((QUARANTINE, inspect_quarantine), (DATA, inspect_shard)):
         name = published_name(prefix, partition, ordinal)

@@ -128,6 +128,13 @@ def first_entry(source: Source) -> dict[str, Any] | None:
     return None
 
 
+def read_reasons(source: Source) -> set[str]:
+    """The reasons that occur. Raises Damaged."""
+    with open_parquet(source) as parquet:
+        check_schema(parquet.schema_arrow, SCHEMA)
+        return {reason for table in row_groups(parquet, ["reason"]) for reason in pc.unique(table.column("reason")).to_pylist()}
+
+
 def _storable(text: str) -> str:
     """File names and broken text may hold lone surrogates, which are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

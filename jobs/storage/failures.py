@@ -32,7 +32,7 @@ _MAY_PASS = {408, 409, 425, 429}  # of the answers 4xx: a time-out, a conflict, 
 _METADATA_SERVICE = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")  # whom a client without credentials asks for some
 CHANGED = (
     "run again: where all that is committed of it still reads the same, the job resumes with what is there now; "
-    "else put it back, or embed the corpus as it is now into another output.uri"
+    "else put it back, finish the dataset with what is there now (`embermill redrive OUTPUT`), or embed the corpus as it is now into another output.uri"
 )
 CREDENTIALS = "check the credentials in the environment"
 

@@ -25,6 +25,7 @@ from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import open_folder
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
+from embermill.jobs.worker.reuse import KnownVectors, ReusingEngine
 from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
 
@@ -83,11 +84,11 @@ class Worker:
     def run(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
         """Embed what is queued, until the queue is finished."""
         if tasks.wait():
-            Pipeline(self._engine, self._work, emit).run(tasks)
+            Pipeline(self._working_engine, self._work, emit).run(tasks)
 
     def run_queued(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
         """Embed what is queued, until nothing is."""
-        Pipeline(self._engine, self._work, emit).run_queued(tasks)
+        Pipeline(self._working_engine, self._work, emit).run_queued(tasks)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -95,13 +96,23 @@ class Worker:
         return load_engine(job.config.model, device=job.device, threads=job.threads, search_path=job.search_path)
 
     @cached_property
-    def _work(self) -> Work:
-        """Known once there is something to do: by then the plan stands in the dataset's folder."""
+    def _plan(self) -> Plan:
+        """Known once there is something to do: by then it stands in the dataset's folder."""
         plan = read_plan(self._folder)
         if plan is None:
             raise UsageError(f"{self._folder.root}: the driver has written a plan there and the worker on {socket.gethostname()} sees none: {SHARED}")
+        return plan
+
+    @cached_property
+    def _working_engine(self) -> Engine:
+        """The engine, asked only for what shards that are stood in for do not hold already."""
+        return ReusingEngine(self._engine, KnownVectors(self._folder, self._plan)) if self._plan.superseded else self._engine
+
+    @cached_property
+    def _work(self) -> Work:
+        plan = self._plan
         unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
-        plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
+        plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
             read=partial(read_rows, schema=plan.rows, unreadable=unreadable),
             open_shard=partial(ShardWriter, self._folder, plan),
