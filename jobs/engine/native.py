@@ -36,7 +36,9 @@ class NativeEngine:
     @classmethod
     def describe(cls, model: ModelConfig) -> dict[str, str]:
         """The fingerprint, from the model's folder alone."""
-        return _by_configuration_key(_described(model).fingerprint(model.precision))
+        description = _described(model)
+        with model_errors():  # its files are read for their digests
+            return _by_configuration_key(description.fingerprint(model.precision))
 
     @classmethod
     def preview(cls, model: ModelConfig, device: str) -> Preview:

@@ -24,7 +24,10 @@ EVERY = 100  # rows, of which one is poison
 GROUP_ROWS = 50
 SETTINGS: dict[str, dict[str, Any]] = {
     "model": {"max_tokens": MAX_WORDS, "on_long_text": "error"},
-    "corpus": {"keep_columns": ["k"], "types": {"k": "int64"}, "max_text_bytes": MAX_TEXT_BYTES, "on_bad_file": "quarantine", "max_quarantined": 0, "partition_text_bytes": 20_000},
+    "corpus": {
+        "keep_columns": ["k"], "types": {"k": "int64"}, "max_text_bytes": MAX_TEXT_BYTES, "on_bad_file": "quarantine", "max_quarantined": 0,
+        "partition_text_bytes": 20_000,
+    },
 }
 
 
