@@ -191,6 +191,7 @@ class WorkersConfig(Section):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     cpus: AutoInt = "auto"
     start_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
+    partition_stall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
 
 
 class RayConfig(Section):

@@ -17,11 +17,16 @@ STAGES = ("read", "tokenize", "encode", "write")
 
 @dataclass(frozen=True)
 class Task:
-    """One partition to embed. `skip`: ordinals of its shards that are committed already. attempt: which submission this is; Done and Failed name it."""
+    """One partition to embed. `skip`: ordinals of its shards that are committed already. attempt: which submission this is; Done and Failed name it.
+
+    isolate: rows that the engine fails on go to the quarantine, each by itself, and their neighbours are embedded; else the partition fails, so that it
+    is first seen whether it fails on another worker, too.
+    """
 
     partition: Partition
     skip: frozenset[int] = frozenset()
     attempt: int = 0
+    isolate: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Ready:
     threads: int
     kernel_set: str = ""
     seconds_to_load: float = 0.0
+    node: str = ""  # what the pool calls the machine it is on; "" where there is one alone
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,9 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Failed:
-    """A partition that could not be finished. kind: "input_changed", "bad_data", "engine", "storage", "usage" (only a person can mend it), "defect".
+    """A partition that could not be finished. kind: "input_changed", "bad_data", "engine", "storage", "usage" (only a person can change it), "defect".
 
-    bad_data and input_changed are final; the others are tried again. The traceback crosses as text.
+    bad_data and input_changed are tried once more, on another worker, where there is one; the others three times. The traceback crosses as text.
     """
 
     partition: int
@@ -111,4 +117,9 @@ class Done:
     attempt: int = 0
 
 
-Event = Ready | Progress | Receipt | Done | Failed
+@dataclass(frozen=True)
+class Alive:
+    """A worker's process runs, whether it has work or not; every few seconds."""
+
+
+Event = Ready | Progress | Receipt | Done | Failed | Alive

@@ -23,6 +23,7 @@ from embermill.jobs.driver.heartbeat import Heartbeat
 from embermill.jobs.driver.ledger import Ledger, require_events_file
 from embermill.jobs.driver.loop import drive, stopped_by_signals
 from embermill.jobs.driver.progress import Meter
+from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.driver.summary import Effort, Summary, summarise
 from embermill.jobs.driver.verdict import failures_as_error, require_few_quarantined
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
@@ -30,6 +31,7 @@ from embermill.jobs.plan.files import Plan, ensure_format, read_plan, write_plan
 from embermill.jobs.plan.listing import SurveyedFile
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.base import Died, Pool
+from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import Heard, await_first, open_pool
 from embermill.jobs.preflight import (
     find_prompts,
@@ -126,11 +128,12 @@ class _Job:
         with open_pool(self._config, self._folder, plan) as opened, stopped_by_signals() as stop:
             useful = len(pending(plan, self._commits.receipts())) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = max(1, min(opened.placement.count, useful))
-            heard, ready = await_first(opened.pool, workers, stop)
+            nodes = Nodes()
+            heard, ready = await_first(opened.pool, workers, stop, nodes)
             if plan is None:
                 plan = self._write_plan(files, ready)
                 self._take_stock(plan)  # shards stand there already where the plan was lost and is made again
-            self._drive(plan, opened.pool, workers, heard, display, stop)
+            self._drive(plan, opened.pool, workers, heard, nodes, display, stop)
         require_same_inputs(plan, self._commits, limited=self._limited)
         return plan
 
@@ -172,7 +175,7 @@ class _Job:
             return other
         return plan
 
-    def _drive(self, plan: Plan, pool: Pool, workers: int, heard: Heard, display: Display, stop: threading.Event) -> None:
+    def _drive(self, plan: Plan, pool: Pool, workers: int, heard: Heard, nodes: Nodes, display: Display, stop: threading.Event) -> None:
         died = sum(isinstance(event, Died) for _, event in heard)
         meter = Meter(plan.current, self._commits.receipts())
         ledger = Ledger(self._commits, events_file=self._events_file, told=meter.committed)
@@ -182,9 +185,12 @@ class _Job:
             workers=workers,
             starting=workers,
             queued=DEVICE_TUNING[plan.device_kind].queued_per_worker,
+            stall_s=self._config.workers.partition_stall_s,
             refuse=lambda ready: _why_not(plan, ready),
+            nodes=nodes,
         )
-        heartbeat = Heartbeat(self._folder, meter)
+        signs = SignsOfLife()
+        heartbeat = Heartbeat(self._folder, meter, signs, lambda: ledger.last_commit_s)
 
         def tick(now_s: float) -> None:
             if self._lease is not None:
@@ -196,7 +202,7 @@ class _Job:
         log.info("%s on %s (%s, %s)", several(len(driver.remaining), "partition"), where, plan.device_kind, plan.precision)
         try:
             with display:
-                failures = drive(driver, pool, ledger, meter, heard=heard, tick=tick, stop=stop)
+                failures = drive(driver, pool, ledger, meter, signs=signs, heard=heard, tick=tick, stop=stop)
         finally:
             embedding_s = (ledger.last_commit_s or 0.0) - (meter.began_s or 0.0)
             self._effort = replace(

@@ -1,290 +1,339 @@
-"""The driver's decisions: events in, actions out. No clock, no I/O, no Ray: what it decides follows from what it was told alone.
-
-    Start    begin another worker; it speaks up as Ready, or Died
-    Stop     end a worker that must not work
-    Submit   queue a partition on a worker
-    Commit   a shard that no commit names yet
-    Finish   nothing is left to do; `failures` could not be finished, everything else is committed
-    Abort    going on is pointless
+"""The driver's decisions: events in, actions out. No clock, no I/O, no Ray: what it decides follows from what it was told alone, the time included.
 
 Every event may be repeated, late, or come from a worker that was given up: a receipt stands for a shard that is published and checked, so the first one
-counts, whoever sends it. A partition on a worker that died is run again alone, so that one that kills its worker is told from those that were beside it.
+counts, whoever sends it. What is told apart:
+
+    data at fault       a failure that happened on two workers, where there are two               the partition is given up, and named
+    a worker at fault   it only fails, and others finish what it failed on                        it is retired, and named; no other takes its place
+    a node at fault     its workers die the same way, three times, before any receipt             it gets no more workers, and is named
+    a silent worker     no partition of its moves on for `stall_s`                                its partitions are taken back, and it is replaced
+    a slow one          others are idle                                                           they repeat what it has, and the first to finish wins
+A partition on a worker that died is run again alone, so that one that kills its worker is told from those that were beside it.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from embermill.jobs.device_tuning import DEVICE_TUNING
+from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
+from embermill.jobs.driver.staff import Pace, Seat
+from embermill.jobs.driver.workload import MAX_ATTEMPTS, Work, Workload
 from embermill.jobs.errors import Interrupted, JobError, UsageError
 from embermill.jobs.partition import Partition, describe_partition
 from embermill.jobs.pool.base import Died
-from embermill.jobs.receipt import Done, Event, Failed, Progress, Ready, Receipt, Task
-
-FINAL = frozenset({"bad_data", "input_changed"})
-MAX_ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class Start:
-    pass
-
-
-@dataclass(frozen=True)
-class Stop:
-    worker: int
-
-
-@dataclass(frozen=True)
-class Submit:
-    worker: int
-    task: Task
-
-
-@dataclass(frozen=True)
-class Commit:
-    receipt: Receipt
-
-
-@dataclass(frozen=True)
-class Finish:
-    failures: tuple[Failed, ...]
-
-
-@dataclass(frozen=True)
-class Abort:
-    error: JobError
-
-
-Action = Start | Stop | Submit | Commit | Finish | Abort
-
-
-@dataclass
-class _Work:
-    """What is known of one partition that is not finished."""
-
-    partition: Partition
-    shards: set[int] = field(default_factory=set)  # ordinals that are committed
-    last: int | None = None  # ordinal of its last shard, once known
-    holders: set[int] = field(default_factory=set)  # workers it is queued on
-    alone: bool = False  # it was on a worker that died
-    attempts: Counter[str] = field(default_factory=Counter)
-
-    def note(self, receipt: Receipt) -> None:
-        self.shards.add(receipt.ordinal)
-        if receipt.last:
-            self.last = receipt.ordinal
-
-    @property
-    def complete(self) -> bool:
-        return self.last is not None and len(self.shards) == self.last + 1
+from embermill.jobs.pool.nodes import NODES_FAULT, SAME_DEATHS, Nodes
+from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Ready, Receipt, Task
+from embermill.jobs.wording import several
 
 
 class Driver:
     """partitions: the plan's, in order. committed: receipts that are in the commit log already.
 
     workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time, at most.
-    refuse: why a worker that is ready must not work, or None.
+    stall_s: for so long a worker may have work that does not move on. refuse: why a worker that is ready must not work, or None.
+    nodes: what is known of them from workers that died before.
     """
 
     def __init__(
         self,
-        partitions: Iterable[Partition],
+        partitions: Sequence[Partition],
         committed: Iterable[Receipt],
         *,
         workers: int,
         starting: int = 0,
         queued: int = DEVICE_TUNING["cpu"].queued_per_worker,
+        stall_s: float = math.inf,
         refuse: Callable[[Ready], str | None] = lambda ready: None,
+        nodes: Nodes | None = None,
     ) -> None:
-        self._open = {partition.number: _Work(partition) for partition in partitions}
-        self._given_up: dict[int, tuple[_Work, Failed]] = {}
-        self._workers = workers
-        self._starting = starting
-        self._queued = queued
-        self._refuse = refuse
+        assert workers > 0 and queued > 0 and stall_s > 0
+        self._load = Workload(partitions, committed)
+        self._workers, self._starting, self._queued, self._stall_s, self._refuse = workers, starting, queued, stall_s, refuse
+        self._nodes = nodes or Nodes()
+        self._seats: dict[int, Seat] = {}
+        self._gone: set[int] = set()
+        self._pace = Pace()
         self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
-        self._queues: dict[int, dict[int, int]] = {}  # worker -> partition -> attempt
+        self._refused_by: dict[int, Failed] = {}  # workers on which something failed that only a person can change, since their last shard
         self._submitted = 0
-        self._gone: set[int] = set()
+        self._received = False  # whether this run has published anything
+        self._now_s = 0.0
         self._finished = False
-        for receipt in committed:
-            self._note(receipt)
-        self._pending = deque(self._open)
-        self._suspects: deque[int] = deque()
+
+    @property
+    def remaining(self) -> Mapping[int, Partition]:
+        """Partitions that are neither complete nor given up, by number."""
+        return self._load.remaining
 
     def start(self) -> list[Action]:
         """The first actions: as many workers as are wanted and useful; Finish at once where nothing is to be done."""
-        return self._replacements() if self._open else self._finish()
+        return self._replacements() if self._load else self._finish()
 
-    def handle(self, worker: int, event: Event | Died) -> list[Action]:
-        """What to do about one event of one worker."""
+    def handle(self, worker: int, event: Event | Died, now_s: float = 0.0) -> list[Action]:
+        """What to do about one event of one worker. now_s: of a clock that never goes back."""
+        self._now_s = max(self._now_s, now_s)
         if self._finished:
             return []
         match event:
             case Ready():
                 return self._ready(worker, event)
             case Receipt():
-                return self._receipt(event)
+                return self._receipt(worker, event)
             case Done():
-                return self._left(worker, event)
+                return self._done(worker, event)
             case Failed():
                 return self._failed(worker, event)
             case Died():
                 return self._died(worker, event)
             case Progress():
+                if (seat := self._seats.get(worker)) is not None and event.partition in seat.queue:
+                    seat.moved_s = self._now_s
+                return []
+            case Alive():
                 return []
 
-    @property
-    def remaining(self) -> Mapping[int, Partition]:
-        """Partitions that are neither complete nor given up, by number."""
-        return {number: work.partition for number, work in self._open.items()}
+    def tick(self, now_s: float) -> list[Action]:
+        """What the time alone calls for, about twice a second: workers that stalled, and idle ones that may repeat what is slow."""
+        self._now_s = max(self._now_s, now_s)
+        stalled = [worker for worker, seat in self._seats.items() if seat.queue and self._now_s - seat.moved_s >= self._stall_s]
+        actions = list[Action]()
+        for worker in stalled:
+            if not self._finished:
+                seat = self._seats[worker]
+                words = f"{seat.describe()} made no progress for {self._stall_s:g} s (workers.partition_stall_s) and is replaced"
+                actions += [Stop(worker), *self._died(worker, Died(words, "stalled", seat.ready.host, seat.ready.node))]
+        return actions if self._finished else actions + self._next()
+
+    # -- what workers say
 
     def _ready(self, worker: int, ready: Ready) -> list[Action]:
-        if worker in self._queues or worker in self._gone:
+        if worker in self._seats or worker in self._gone:
             return []
         if reason := self._refuse(ready):
-            return [Stop(worker), *self._died(worker, Died(reason, "usage"))]
+            return [Stop(worker), *self._died(worker, Died(reason, "usage", ready.host, ready.node))]
         self._starting -= 1
-        self._queues[worker] = {}
-        return self._fill(worker)
+        self._seats[worker] = Seat(ready, self._now_s)
+        return self._next()
 
-    def _receipt(self, receipt: Receipt) -> list[Action]:
+    def _receipt(self, worker: int, receipt: Receipt) -> list[Action]:
         self._idle_deaths = self._storage_failures = 0
-        if not self._note(receipt):
+        self._received = True
+        self._refused_by.pop(worker, None)
+        if (seat := self._seats.get(worker)) is not None:
+            seat.succeeded()
+            seat.moved_s = self._now_s
+            self._nodes.succeeded(seat.ready.node)
+        if not self._load.note(receipt):
             return []
-        return [Commit(receipt), *([] if self._open else self._finish())]
+        actions: list[Action] = [Commit(receipt)]
+        if receipt.partition not in self._load.remaining:
+            actions += self._completed(worker, receipt.partition)
+        return actions if self._load or self._finished else actions + self._finish()
 
-    def _left(self, worker: int, done: Done) -> list[Action]:
+    def _completed(self, by: int, number: int) -> list[Action]:
+        """A partition is done: whoever failed on it before was at fault, if that goes on."""
+        actions = list[Action]()
+        for worker, seat in list(self._seats.items()):
+            if worker != by and number in seat.failed:
+                seat.failed.discard(number)
+                seat.contradicted.add(number)
+                actions += self._retire_if_broken(worker)
+        return actions
+
+    def _retire_if_broken(self, worker: int) -> list[Action]:
+        seat = self._seats[worker]
+        if not seat.broken or len(self._seats) + self._starting < 2:
+            return []
+        self._remove(worker)
+        self._workers -= 1
+        self._load.acquit(worker, self._verdict)
+        for number in seat.queue:
+            if (work := self._load.open(number)) is not None:
+                work.holders.discard(worker)
+                self._load.requeue(work, first=True)
+        words = f"{seat.describe()} failed on {several(len(seat.contradicted), 'partition')} that others finished, and on everything else since: it is retired"
+        return [Stop(worker), Say(words), *self._continue_unless_over(words)]
+
+    def _done(self, worker: int, done: Done) -> list[Action]:
         """A worker is through with a partition. Where a shard is missing all the same, its receipt was lost on the way: the next attempt adopts it."""
         number = done.partition
         if not self._release(worker, number, done.attempt):
             return []
-        if work := self._open.get(number):
-            lost = Failed(number, "defect", f"{describe_partition(work.partition)}: its worker was through with it and shards are missing")
-            self._again(work, lost)
+        if work := self._load.open(number):
+            words = f"{describe_partition(work.partition)}: its worker was through with it and shards are missing"
+            self._again(work, worker, Failed(number, "defect", words))
         return self._next()
 
     def _failed(self, worker: int, failed: Failed) -> list[Action]:
         if not self._release(worker, failed.partition, failed.attempt):
             return []
-        if failed.kind == "usage":  # no attempt and no partition would end otherwise
-            return self._abort(UsageError(failed.message))
+        if failed.kind == "usage":
+            self._refused_by[worker] = failed
+            if len(self._refused_by) >= min(2, len(self._seats)):  # no worker and no partition would end otherwise
+                return self._abort(UsageError(failed.message))
         self._storage_failures = self._storage_failures + 1 if failed.kind == "storage" else 0
-        if self._storage_failures >= MAX_ATTEMPTS * self._queued * max(1, len(self._queues)):
+        if self._storage_failures >= MAX_ATTEMPTS * self._queued * max(1, len(self._seats)):
             many = f"{self._storage_failures} attempts failed one after another and no shard came between them: the storage, not the data"
             return self._abort(Interrupted(f"{many}; the last one: {failed.message}"))
-        if work := self._open.get(failed.partition):
-            self._again(work, failed)
+        if work := self._load.open(failed.partition):
+            self._again(work, worker, failed)
+            if failed.kind != "storage" and failed.partition in self._load.remaining:
+                self._seats[worker].failed.add(failed.partition)
         return self._next()
-
-    def _again(self, work: _Work, failed: Failed) -> None:
-        """Another attempt, if it may help and none is under way."""
-        work.attempts[failed.kind] += 1
-        if failed.kind in FINAL or work.attempts[failed.kind] >= MAX_ATTEMPTS:
-            self._give_up(work, failed)
-        elif not work.holders:
-            self._requeue(work)
 
     def _died(self, worker: int, died: Died) -> list[Action]:
         if worker in self._gone:
             return []
-        self._gone.add(worker)
-        queue = self._queues.pop(worker, None)
-        if queue is None:
+        seat = self._remove(worker)
+        if seat is None:
             self._starting -= 1
-        if queue is None and died.kind == "usage":
-            self._workers -= 1  # another one would refuse too; those that work go on
+        else:
+            died = replace(died, host=died.host or seat.ready.host, node=died.node or seat.ready.node)
+        queue = seat.queue if seat else {}
+        if seat is None and died.kind == "usage":
+            self._workers -= 1  # another one would refuse too; those that work continue
         elif not queue:
             self._idle_deaths += 1
-        for number in queue or ():
-            self._orphaned(worker, number, died)
-        if died.kind == "usage" and not (self._queues or self._starting):
+        for place, number in enumerate(queue):
+            self._orphaned(worker, number, died, suspect=place == 0 or died.kind != "stalled")
+        if died.kind == "usage" and not (self._seats or self._starting):
             return self._abort(UsageError(died.error))
-        if self._idle_deaths >= MAX_ATTEMPTS * max(1, self._workers):
-            return self._abort(Interrupted(f"{self._idle_deaths} workers were lost one after another before they did anything; the last one: {died.error}"))
-        return self._replacements() + self._next()
+        words, said = died.error, list[Action]()
+        if died.kind in NODES_FAULT and (barred := self._nodes.died(died, frozenset(queue))) is not None:
+            self._workers -= 1  # the place that this one had
+            words = barred
+            said = [Say(f"{barred}: this node gets no more workers")]
+        if self._idle_deaths >= SAME_DEATHS * max(1, self._workers) and self._workers > 0:
+            return self._abort(Interrupted(f"{self._idle_deaths} workers were lost one after another with nothing to do; the last one: {died.error}"))
+        return said + self._continue_unless_over(words)
 
-    def _orphaned(self, worker: int, number: int, died: Died) -> None:
-        """A partition whose worker died: it may be the cause."""
-        work = self._open.get(number)
+    def _continue_unless_over(self, words: str) -> list[Action]:
+        """Where no worker is left, and none is to come, the job is over: words say why."""
+        if not self._load:
+            return self._finish()
+        if self._workers > 0 or self._seats or self._starting:
+            return self._replacements() + self._next()
+        if self._received:
+            return self._abort(Interrupted(f"no worker is left: {words}. What is committed stays; run again to resume"))
+        return self._abort(UsageError(f"no worker is left: {words}"))
+
+    # -- what follows for partitions
+
+    def _again(self, work: Work, worker: int, failed: Failed) -> None:
+        """Another attempt, if it may help and none is under way."""
+        work.failures.append((worker, failed))
+        if (verdict := self._verdict(work)) is not None:
+            self._give_up(work, verdict)
+        elif not work.holders:
+            self._load.requeue(work, first=failed.kind != "storage" and self._others(work))
+
+    def _orphaned(self, worker: int, number: int, died: Died, *, suspect: bool) -> None:
+        """A partition whose worker died or stalled: it may be the cause."""
+        work = self._load.open(number)
         if work is None:
             return
         work.holders.discard(worker)
-        work.attempts["died"] += 1
-        if work.attempts["died"] >= MAX_ATTEMPTS:
-            reason = f"its worker died {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else"
-            self._give_up(work, Failed(number, "engine", f"{describe_partition(work.partition)}: {reason}: {died.error}"))
-        elif not work.holders:
+        if suspect:
+            how = "stood still" if died.kind == "stalled" else "died"
+            reason = f"its worker {how} {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else"
+            work.failures.append((worker, Failed(number, how, f"{describe_partition(work.partition)}: {reason}: {died.error}")))
             work.alone = True
-            self._requeue(work)
+        if (verdict := self._verdict(work)) is not None:
+            self._give_up(work, replace(verdict, kind="engine"))
+        elif not work.holders:
+            self._load.requeue(work)
+
+    def _verdict(self, work: Work) -> Failed | None:
+        return work.verdict(self._others(work))
+
+    def _others(self, work: Work) -> bool:
+        """Whether there are workers, or will be, that it has not failed on."""
+        return self._starting > 0 or not work.failed_on.issuperset(self._seats)
+
+    def _give_up(self, work: Work, failed: Failed) -> None:
+        self._load.give_up(work, failed)
+        for seat in self._seats.values():  # it was the data's fault
+            seat.failed.discard(failed.partition)
+
+    # -- who does what next
 
     def _replacements(self) -> list[Action]:
         """As many workers as are wanted, where there is something for them to do."""
-        useful = min(self._workers, len(self._open))
-        missing = max(0, useful - self._starting - len(self._queues))
+        missing = max(0, min(self._workers, len(self._load)) - self._starting - len(self._seats))
         self._starting += missing
-        return [Start()] * missing
+        return [Start(frozenset(self._nodes.barred))] * missing
 
     def _next(self) -> list[Action]:
-        if not self._open:
+        if not self._load:
             return self._finish()
-        return [action for worker in self._queues for action in self._fill(worker)]
+        return [action for worker in list(self._seats) for action in self._fill(worker)]
 
     def _fill(self, worker: int) -> list[Action]:
         """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
-        queue, actions = self._queues[worker], list[Action]()
-        share = max(1, len(self._open) // max(1, len(self._queues) + self._starting))  # else the first to be ready would take all of a small job
-        while len(queue) < min(self._queued, share) and not any(number in self._open and self._open[number].alone for number in queue):
-            source = self._pending or (None if queue else self._suspects)
-            if not source:
-                break
-            work = self._open.get(source.popleft())
+        seat, actions = self._seats[worker], list[Action]()
+        share = max(1, len(self._load) // max(1, len(self._seats) + self._starting))  # else the first to be ready would take all of a small job
+        trusted = not seat.doubtful or all(other.doubtful for other in self._seats.values())
+        while len(seat.queue) < min(self._queued, share) and not self._holds_suspect(seat):
+            work = self._load.take(not seat.queue, lambda work: self._fits(worker, work, trusted))
+            if work is None and not seat.queue and trusted:
+                work = self._slowest(worker)
             if work is None:
-                continue
-            self._submitted += 1
-            queue[work.partition.number] = self._submitted
-            work.holders.add(worker)
-            actions.append(Submit(worker, Task(work.partition, frozenset(work.shards), self._submitted)))
+                break
+            actions.append(self._submit(worker, seat, work))
         return actions
 
-    def _note(self, receipt: Receipt) -> bool:
-        """Take a shard down as committed; False where it was already. One that comes late for a partition that was given up still counts."""
-        number = receipt.partition
-        work = self._open.get(number) or self._given_up.get(number, (None,))[0]
-        if work is None or receipt.ordinal in work.shards:
-            return False
-        work.note(receipt)
-        if work.complete:
-            self._open.pop(number, None)
-            self._given_up.pop(number, None)
-        return True
+    def _fits(self, worker: int, work: Work, trusted: bool) -> bool:
+        """Another worker than those it failed on, where there is one; a doubtful worker gets only what others failed on."""
+        return (worker not in work.failed_on or not self._others(work)) and (trusted or bool(work.failures))
+
+    def _holds_suspect(self, seat: Seat) -> bool:
+        return any((work := self._load.open(number)) is not None and work.alone for number in seat.queue)
+
+    def _slowest(self, worker: int) -> Work | None:
+        """What another worker has had for the longest time, much longer than partitions take: nothing else is left for this one."""
+        slow = [
+            work for work in self._load.begun
+            if len(work.holders) == 1 and worker not in work.holders and not work.alone and not work.failures and self._pace.slow(self._now_s - work.given_s)
+        ]  # fmt: skip
+        return min(slow, key=lambda work: work.given_s, default=None)
+
+    def _submit(self, worker: int, seat: Seat, work: Work) -> Submit:
+        assert worker not in work.holders, "a worker has a partition once"
+        self._submitted += 1
+        if not seat.queue:
+            seat.moved_s = seat.began_s = self._now_s
+        seat.queue[work.partition.number] = self._submitted
+        if not work.holders:
+            work.given_s = self._now_s
+        work.holders.add(worker)
+        isolate = any(failed.kind == "engine" for _, failed in work.failures) or self._workers == 1
+        return Submit(worker, Task(work.partition, frozenset(work.shards), self._submitted, isolate))
 
     def _release(self, worker: int, number: int, attempt: int) -> bool:
         """The worker has left the partition; False where that is old news."""
-        queue = self._queues.get(worker, {})
-        if queue.get(number) != attempt:
+        seat = self._seats.get(worker)
+        if seat is None or seat.queue.get(number) != attempt:
             return False
-        del queue[number]
-        if work := self._open.get(number):
+        del seat.queue[number]
+        self._pace.add(self._now_s - seat.began_s)
+        seat.moved_s = seat.began_s = self._now_s
+        if work := self._load.open(number):
             work.holders.discard(worker)
         return True
 
-    def _requeue(self, work: _Work) -> None:
-        waiting = self._suspects if work.alone else self._pending
-        if work.partition.number not in waiting:
-            waiting.append(work.partition.number)
-
-    def _give_up(self, work: _Work, failed: Failed) -> None:
-        self._given_up[failed.partition] = (work, failed)
-        del self._open[failed.partition]
+    def _remove(self, worker: int) -> Seat | None:
+        """It is gone for good; its seat, None where it was never ready."""
+        self._gone.add(worker)
+        self._refused_by.pop(worker, None)
+        return self._seats.pop(worker, None)
 
     def _finish(self) -> list[Action]:
         self._finished = True
-        return [Finish(tuple(self._given_up[number][1] for number in sorted(self._given_up)))]
+        return [Finish(tuple(failed for _, (_, failed) in sorted(self._load.given_up.items())))]
 
     def _abort(self, error: JobError) -> list[Action]:
         self._finished = True

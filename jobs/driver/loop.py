@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from embermill.jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
+from embermill.jobs.driver.decisions import Driver
 from embermill.jobs.driver.ledger import Ledger
 from embermill.jobs.driver.progress import Meter
+from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died, Pool
 from embermill.jobs.receipt import Event, Failed, Progress, Ready
@@ -26,15 +28,17 @@ def drive(
     ledger: Ledger,
     meter: Meter,
     *,
+    signs: SignsOfLife | None = None,
     heard: Iterable[tuple[int, Event | Died]] = (),
     tick: Callable[[float], None] = lambda now_s: None,
     stop: threading.Event | None = None,
 ) -> tuple[Failed, ...]:
     """Until nothing is left to do; the partitions that could not be finished. What is committed by then is in the log, however this ends.
 
-    heard: events that came before. tick: called about twice a second. stop: end here, in order; raises Interrupted.
+    signs: takes down when each worker was heard of. heard: events that came before.
+    tick: called about twice a second. stop: end here, in order; raises Interrupted.
     """
-    loop = _Loop(driver, pool, ledger, meter)
+    loop = _Loop(driver, pool, ledger, meter, signs or SignsOfLife())
     try:
         loop.do(driver.start())
         for worker, event in heard:
@@ -45,6 +49,7 @@ def drive(
             for worker, event in pool.events(LOOK_EVERY_S):
                 loop.hear(worker, event)
             now = time.monotonic()
+            loop.do(driver.tick(now))
             ledger.flush_if_due(now)
             tick(now)
         return loop.outcome
@@ -53,18 +58,19 @@ def drive(
 
 
 class _Loop:
-    def __init__(self, driver: Driver, pool: Pool, ledger: Ledger, meter: Meter) -> None:
-        self._driver, self._pool, self._ledger, self._meter = driver, pool, ledger, meter
+    def __init__(self, driver: Driver, pool: Pool, ledger: Ledger, meter: Meter, signs: SignsOfLife) -> None:
+        self._driver, self._pool, self._ledger, self._meter, self._signs = driver, pool, ledger, meter, signs
         self._working: dict[int, Ready] = {}
         self._warned: set[str] = set()
         self.outcome: tuple[Failed, ...] | None = None
 
     def hear(self, worker: int, event: Event | Died) -> None:
+        now_s = time.monotonic()
         match event:
             case Progress():
-                self._meter.progress(event, time.monotonic())
+                self._meter.progress(event, now_s)
             case Ready():
-                self._warn_of_shared_card(event)
+                self._warn_of_shared_gpu(event)
                 self._working[worker] = event
                 device = f"{event.device_name} {event.device_uuid}".rstrip()
                 log.debug("worker %d is ready on %s (%s), after %.1f s", worker, event.host, device, event.seconds_to_load)
@@ -76,12 +82,13 @@ class _Loop:
                 self._warn(event.message)
                 self._show_traceback(event)
         self._meter.workers = len(self._working)
-        self.do(self._driver.handle(worker, event))
+        self._signs.heard(worker, event, now_s)
+        self.do(self._driver.handle(worker, event, now_s))
 
-    def _warn_of_shared_card(self, ready: Ready) -> None:
+    def _warn_of_shared_gpu(self, ready: Ready) -> None:
         if ready.device_uuid and any(ready.device_uuid == other.device_uuid for other in self._working.values()):
             advice = "each should have its own; look at what sets CUDA_VISIBLE_DEVICES inside Ray's workers"
-            self._warn(f"two workers on {ready.host} compute on the same card, {ready.device_uuid}: {advice}")
+            self._warn(f"two workers on {ready.host} compute on the same GPU, {ready.device_uuid}: {advice}")
 
     def _show_traceback(self, failed: Failed) -> None:
         """Code that failed is mended by whoever wrote it, ours or an engine of somebody's own; what else went wrong is not where code stands."""
@@ -98,10 +105,14 @@ class _Loop:
     def do(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Start():
-                    self._pool.start_worker()
+                case Start(avoid):
+                    self._pool.start_worker(avoid)
                 case Stop(worker):
+                    self._working.pop(worker, None)
+                    self._signs.gone(worker)
                     self._pool.stop_worker(worker)
+                case Say(message):
+                    self._warn(message)
                 case Submit(worker, task):
                     self._meter.given_back(task.partition.number)
                     self._pool.submit(worker, task)

@@ -6,7 +6,7 @@ A pool never loses an event of a living worker and always reports a dead one. Ra
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,16 +19,19 @@ from embermill.jobs.worker.task_queue import TaskQueue
 class Died:
     """A worker is gone; what it was given must be given to another. error: its last words, with traceback if any.
 
-    kind: "lost" (the process is gone, or did not start in time), "usage" (it refuses to work: device, model or fingerprint), "defect" (it failed to start).
+    kind: "lost" (the process is gone), "late" (it did not start in time), "usage" (it refuses to work: device, model or fingerprint), "defect" (it failed
+    to start), "stalled" (its work stood still, and it was ended). host, node: where it was, as far as that is known; node is the pool's own name for it.
     """
 
     error: str
     kind: str = "lost"
+    host: str = ""
+    node: str = ""
 
 
 class Pool(Protocol):
-    def start_worker(self) -> int:
-        """Begin another worker; its number, never used again. Its first event is Ready, or Died."""
+    def start_worker(self, avoid: Collection[str] = ()) -> int:
+        """Begin another worker, on none of those nodes; its number, never used again. Its first event is Ready, or Died."""
         ...
 
     def submit(self, worker: int, task: Task) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from embermill.jobs.pool.base import Died, PoolWorker, last_words
 from embermill.jobs.receipt import Event, Task
@@ -18,7 +18,7 @@ class InlinePool:
         self._events: list[tuple[int, Event | Died]] = []
         self._started = 0
 
-    def start_worker(self) -> int:
+    def start_worker(self, avoid: Collection[str] = ()) -> int:
         number, self._started = self._started, self._started + 1
         try:
             worker = self._make_worker()

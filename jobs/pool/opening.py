@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import uuid
 from collections.abc import Iterator
@@ -13,11 +14,14 @@ from embermill.jobs.config import JobConfig
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.pool.base import Died, Pool
+from embermill.jobs.pool.nodes import NODES_FAULT, Nodes
 from embermill.jobs.pool.placement import Placement
 from embermill.jobs.receipt import Event, Ready
 from embermill.jobs.storage import Folder
 from embermill.jobs.worker.worker import WorkerJob
 
+log = logging.getLogger(__name__)
+MOST_STARTS = 3  # of each worker that is wanted, before the first is ready
 Heard = list[tuple[int, Event | Died]]
 
 
@@ -67,26 +71,36 @@ def _mark(folder: Folder, wanted: bool) -> Iterator[tuple[str, bytes] | None]:
         folder.remove(name)
 
 
-def await_first(pool: Pool, workers: int, stop: threading.Event) -> tuple[Heard, Ready]:
-    """Start all workers; what was heard until the first one was ready. Its error, where none will be."""
+def await_first(pool: Pool, workers: int, stop: threading.Event, nodes: Nodes) -> tuple[Heard, Ready]:
+    """Start all workers; what was heard until the first one was ready. One that died is replaced, unless its node is barred by then (nodes takes it down).
+
+    Heard holds no word of those that were replaced. Raises the error of those that were not, where none is left.
+    """
     for _ in range(workers):
         pool.start_worker()
-    heard: Heard = []
+    heard, left, started = Heard(), workers, workers
     while True:
         if stop.is_set():
             raise Interrupted("interrupted before the first worker was ready; nothing was changed")
-        heard += pool.events(0.5)
+        for number, event in pool.events(0.5):
+            if isinstance(event, Died):
+                log.warning("worker %d: %s", number, event.error)
+                barred = nodes.died(event, frozenset()) if event.kind in NODES_FAULT else event.error
+                if barred is None and started < MOST_STARTS * workers:
+                    pool.start_worker(frozenset(nodes.barred))
+                    started += 1
+                    continue
+                left -= 1
+            heard.append((number, event))
         if ready := next((event for _, event in heard if isinstance(event, Ready)), None):
             return heard, ready
-        died = [event for _, event in heard if isinstance(event, Died)]
-        if len(died) == workers:
-            raise _no_worker(died)
+        if left == 0:
+            raise _no_worker([event for _, event in heard if isinstance(event, Died)], nodes)
 
 
-def _no_worker(died: list[Died]) -> Exception:
-    """Why not one worker came up: what a person can mend goes first."""
-    for kind, error in (("usage", UsageError), ("lost", Interrupted), ("defect", RuntimeError)):
-        words = next((each.error for each in died if each.kind == kind), None)
-        if words is not None:
-            return error(words)
-    return RuntimeError("no worker came up, and none said why")
+def _no_worker(died: list[Died], nodes: Nodes) -> Exception:
+    """Why not one worker came up: what a person can change goes first."""
+    refused = next((each.error for each in died if each.kind == "usage"), None)
+    if words := refused or next(iter(nodes.barred.values()), None):
+        return UsageError(words)
+    return Interrupted(died[-1].error)

@@ -5,14 +5,21 @@ Actor calls are at most once here (no restarts, no retries): a worker that is lo
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import pickle
+import signal
+import socket
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embermill
 from embermill.jobs import allocators
@@ -24,12 +31,22 @@ from embermill.jobs.worker.worker import WorkerJob
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS", "ARROW_NUM_THREADS")
 
 
+class Whereabouts(NamedTuple):
+    """What a worker's process says first, before it imports anything of ours."""
+
+    host: str
+    node: str
+    pid: int
+
+
 @dataclass
 class _Actor:
     handle: Any
     events: Any  # generator of references to lists of events
     started_s: float
     ready: bool = False
+    where: Whereabouts | None = None  # known once its process runs
+    aimed_at: str = ""  # the node it was sent to, where that was not left to Ray
 
 
 class RayPool:
@@ -41,20 +58,37 @@ class RayPool:
         self._died: list[tuple[int, Event | Died]] = []
         self._started = 0
 
-    def start_worker(self) -> int:
+    def start_worker(self, avoid: Collection[str] = ()) -> int:
         number, self._started = self._started, self._started + 1
+        node = self._node_with_room(avoid) if avoid else ""
+        if node is None:
+            self._died.append((number, Died(f"no other node has room for a worker; left out: {', '.join(sorted(avoid))}", "usage")))
+            return number
         settings = allocators.worker_settings(self._placement.device, self._placement.cpus)
-        options = {
+        options: dict[str, Any] = {
             "num_cpus": self._placement.cpus,
             "num_gpus": self._placement.gpus,
             "max_restarts": 0,
             "max_task_retries": 0,
             "runtime_env": {"env_vars": settings | dict.fromkeys(THREAD_LIMITS, str(self._placement.cpus))},
         }
+        if node:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
         handle = _actor_class().options(**options).remote()
         events = handle.run.options(num_returns="streaming").remote(str(Path(embermill.__file__).parent.parent), self._job)
-        self._actors[number] = _Actor(handle, events, time.monotonic())
+        self._actors[number] = _Actor(handle, events, time.monotonic(), aimed_at=node)
         return number
+
+    def _node_with_room(self, avoid: Collection[str]) -> str | None:
+        """A node for one more of our workers, by what Ray may give out there and how many of ours are on it."""
+        listed: Any = ray.nodes  # it has no annotations
+        ours = Counter(actor.where.node if actor.where else actor.aimed_at for actor in self._actors.values())
+        for node in listed():
+            there = node["Resources"]
+            room = int(min(there.get("CPU", 0) // self._placement.cpus, there.get("GPU", 0) if self._placement.gpus else math.inf))
+            if node["Alive"] and node["NodeID"] not in avoid and ours[node["NodeID"]] < room:
+                return str(node["NodeID"])
+        return None
 
     def submit(self, worker: int, task: Task) -> None:
         if actor := self._actors.get(worker):
@@ -71,6 +105,8 @@ class RayPool:
     def stop_worker(self, worker: int) -> None:
         if actor := self._actors.pop(worker, None):
             ray.kill(actor.handle)
+            if actor.where and actor.where.host == socket.gethostname():  # Ray takes seconds to end a process that is stopped
+                _kill(actor.where.pid)
 
     def close(self) -> None:
         for number in list(self._actors):
@@ -92,22 +128,37 @@ class RayPool:
         """The next batch of one worker's events; its end, however it came, is Died."""
         actor = self._actors[number]
         try:
-            events: list[Event | Died] = pickle.loads(ray.get(next(actor.events)))
+            said: Whereabouts | list[Event | Died] = pickle.loads(ray.get(next(actor.events)))
         except StopIteration:
-            events = [Died("the worker ended by itself")]
+            said = [Died("the worker ended by itself")]
         except Exception as error:
-            events = [Died(_last_words(error))]
+            said = [Died(_last_words(error))]
+        if isinstance(said, tuple):
+            actor.where = Whereabouts(*said)
+            return []
+        events = [self._located(actor, event) for event in said]
         actor.ready = actor.ready or any(isinstance(event, Ready) for event in events)
         if any(isinstance(event, Died) for event in events):
             self.stop_worker(number)
         return events
+
+    def _located(self, actor: _Actor, event: Event | Died) -> Event | Died:
+        """Where a worker runs is known to Ray alone."""
+        if actor.where is None:
+            return event
+        match event:
+            case Ready():
+                return replace(event, node=actor.where.node)
+            case Died():
+                return replace(event, host=actor.where.host, node=actor.where.node)
+        return event
 
     def _give_up_late_ones(self) -> None:
         now = time.monotonic()
         for number, actor in list(self._actors.items()):
             if not actor.ready and now - actor.started_s > self._start_timeout_s:
                 self.stop_worker(number)
-                self._died.append((number, Died(self._too_late())))
+                self._died.append((number, self._located(actor, Died(self._too_late(), "late"))))
 
     def _too_late(self) -> str:
         room = f"{self._placement.cpus} CPUs and {self._placement.gpus} GPUs"
@@ -118,9 +169,19 @@ class RayPool:
 
 
 def _last_words(error: Exception) -> str:
-    """Ray's account of a lost worker, less its advice."""
+    """Ray's account of a lost worker, less its advice; of an exception that ended one, that exception."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):
+        return f"the worker failed: {type(cause).__name__}: {cause}"[:1000]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return "the worker was lost: " + " ".join(lines[:6] or [type(error).__name__])[:1000]
+
+
+def _kill(pid: int) -> None:
+    """A worker's process on this machine, if it is still that."""
+    with contextlib.suppress(OSError):
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::EmbeddingWorker"):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _actor_class() -> Any:
@@ -135,9 +196,12 @@ def _actor_class() -> Any:
         def run(self, package_folder: str, job: bytes) -> Iterator[bytes]:
             """Batches of events, pickled, from Ready to the end."""
             import os
+            import pickle
+            import socket
             import sys
             from pathlib import Path
 
+            yield pickle.dumps((socket.gethostname(), ray.get_runtime_context().get_node_id(), os.getpid()))
             # A submitted job's working directory, or the current folder, may hold folders called like ours: they come last.
             here = ("", str(Path.cwd()), os.environ.get("RAY_RUNTIME_ENV_WORKING_DIR"))
             shadowing = [entry for entry in sys.path if entry != package_folder and entry in here]

@@ -18,6 +18,8 @@ import ray
 from embermill.jobs.config import JobConfig, WorkersConfig
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.pool.placement import Node, Placement, place
+from embermill.jobs.pool.ray_home import ray_home
+from embermill.jobs.pool.reaper import MARK
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ CONNECT_TIMEOUT_S = 10.0
 OBJECT_STORE_BYTES = 128 << 20  # events only: vectors never cross it
 TOKEN = secrets.token_hex(32)  # Ray reads it once in a process, so all private clusters of a process share it
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what `ray job submit` hands to the driver
+NO_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: every process of a private Ray listens on loopback
 ELSEWHERE = ("RAY_ADDRESS", SUBMITTED_JOB, "RAY_RUNTIME_ENV_HOOK")
 
 
@@ -70,17 +73,22 @@ class RaySession:
             # Ray asks for a token and would write one to the home folder, for every cluster of this user; this one is of this process.
             token = os.environ.get("RAY_AUTH_TOKEN", TOKEN)
             self._cleanup.enter_context(_environment({"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}))
-        empty = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="embermill-"))
+        home = self._cleanup.enter_context(ray_home())
+        self._cleanup.enter_context(_environment({MARK: str(home), NO_CLUSTER: "0"}))
+        self._cleanup.enter_context(_on_loopback())
+        empty = home / "empty"
+        empty.mkdir()
         self._cleanup.callback(ray.shutdown)
         ray.init(
             address="local",
+            _temp_dir=str(home / "r"),  # Ray lets everybody write to it: `home` lets nobody in
             num_cpus=cpus_to_give(self._config.workers),
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=log.isEnabledFor(logging.DEBUG),
             logging_level=logging.ERROR,
             configure_logging=False,
-            runtime_env={"working_dir": empty},  # else the current folder is put before ours on the workers' path
+            runtime_env={"working_dir": str(empty)},  # else the current folder is put before ours on the workers' path
         )
 
     def _join(self, address: str) -> None:
@@ -105,6 +113,20 @@ class RaySession:
             raise UsageError(f"ray.address: {address}{named}: Ray does not take it: {_first_line(error)}; expected HOST:PORT of its head") from error
         except ray.exceptions.RaySystemError as error:
             raise Interrupted(f"ray.address: {address}: the cluster did not answer: {_first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A private Ray listens on 127.0.0.1 alone, as on macOS, where a cluster is not meant to be: what the environment says was read when Ray was imported."""
+    from ray._private import ray_constants
+
+    constants: Any = ray_constants
+    before = constants.ENABLE_RAY_CLUSTER
+    constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def private_placement(workers: WorkersConfig, planned_device: str | None = None) -> Placement:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 
 from embermill.jobs.pool.base import Died, last_words
-from embermill.jobs.receipt import Event, Task
+from embermill.jobs.receipt import Alive, Event, Task
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.worker import Worker, WorkerJob
+
+PULSE_S = 5.0  # a worker that has nothing to say says so
 
 
 def run_worker(job: bytes, incoming: SimpleQueue[bytes]) -> Iterator[bytes]:
@@ -20,10 +22,17 @@ def run_worker(job: bytes, incoming: SimpleQueue[bytes]) -> Iterator[bytes]:
     threading.Thread(target=_work, args=(pickle.loads(job), tasks, outgoing), name="worker", daemon=True).start()
     threading.Thread(target=_pass_on, args=(incoming, tasks), name="tasks", daemon=True).start()
     while True:
-        events = [outgoing.get(), *_what_is_there(outgoing)]
+        events = [_next(outgoing), *_what_is_there(outgoing)]
         yield pickle.dumps(events)
         if isinstance(events[-1], Died):
             return
+
+
+def _next(outgoing: SimpleQueue[Event | Died]) -> Event | Died:
+    try:
+        return outgoing.get(timeout=PULSE_S)
+    except Empty:
+        return Alive()
 
 
 def _work(job: WorkerJob, tasks: TaskQueue[Task], outgoing: SimpleQueue[Event | Died]) -> None:

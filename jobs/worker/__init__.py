@@ -7,6 +7,8 @@ cutting.py       rows of a partition -> rows of its shards, in batches
 channel.py       a bounded queue between two threads
 task_queue.py    what there is still to do
 failures.py      what went wrong with a partition, as data
+isolation.py     which rows of a batch an engine fails on
+refused_rows.py  rows that are refused after the engine has seen them
 long_texts.py    rows whose text was cut off, where that is an error
 stage_clock.py   how long each stage is busy
 """

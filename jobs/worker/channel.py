@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -41,6 +41,25 @@ class Channel(Generic[Item]):
                 item = self._items.popleft()
                 self._changed.notify_all()
             yield item
+
+    def wait(self, left: Callable[[], bool]) -> bool:
+        """Until there is an item; False where none will come, or once the reader has `left`: who makes that true calls wake()."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._finished or self._items or left())
+            return bool(self._items) and not left()
+
+    def take(self) -> Item | None:
+        """The next item, None where there is none now."""
+        with self._changed:
+            if not self._items:
+                return None
+            self._changed.notify_all()
+            return self._items.popleft()
+
+    def wake(self) -> None:
+        """Whoever waits looks again whether it has left."""
+        with self._changed:
+            self._changed.notify_all()
 
     def finish(self) -> None:
         """The writer is done: what is there can still be read."""

@@ -5,7 +5,8 @@
     writer thread   shards, published and reported one by one
 
 It is never drained between partitions: while one is being embedded the next is read and the last is written. What goes wrong in reading or writing
-costs its own partition only; an engine's exception ends the stream for all that are in it.
+costs its own partition only. Where the engine raises, each batch that it held is embedded alone: the one at fault costs its own partition, or, where the
+task says so, its own rows. An engine that breaks its contract ends the stream for all that are in it.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.receipt import Done, Event, Failed, Receipt, Task
 from embermill.jobs.worker.channel import Channel
 from embermill.jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut
-from embermill.jobs.worker.failures import failure
+from embermill.jobs.worker.failures import engine_failure, failure
+from embermill.jobs.worker.isolation import Isolated, embed_or_isolate, finite_rows
 from embermill.jobs.worker.long_texts import without_long_texts
+from embermill.jobs.worker.refused_rows import refuse_rows
 from embermill.jobs.worker.stage_clock import StageClock
 from embermill.jobs.worker.task_queue import TaskQueue
 
+MAX_FRUITLESS = 3
 ROWS_AHEAD = 3  # batches between reader and engine, and between engine and writer: enough to overlap, little to hold
 
 
@@ -119,6 +123,8 @@ class Stream:
         self._defects: list[BaseException] = []
         self._sink: ShardSink | None = None
         self._opened_s = time.monotonic()
+        self._engine_turn = 0  # which of the engine's streams it is
+        self._fruitless = 0  # streams of the engine's that failed one after another, with no batch answered in between
         self._over = False  # the engine has ended: no more tasks are taken
 
     def run(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
@@ -178,17 +184,20 @@ class Stream:
 
     # -- the engine's thread
 
-    def _feed(self) -> Iterator[pa.Array]:
-        """Texts for the engine; all else waits in line behind them."""
-        items = iter(self._read)
+    def _feed(self, turn: int) -> Iterator[pa.Array]:
+        """Texts for the engine; all else waits in line behind them. turn: of the engine's stream, which takes nothing more once it has failed."""
+
+        def left() -> bool:
+            return turn != self._engine_turn
+
         while True:
             with self._clock.waiting():
-                item = next(items, None)
-            if item is None:
-                return
-            if item.attempt.over:
-                continue
-            with self._turn:
+                if not self._read.wait(left):
+                    return
+            with self._turn:  # an item that is taken is held, or is left to the stream that comes after this one
+                item = None if left() else self._read.take()
+                if item is None or item.attempt.over:
+                    continue
                 self._held.append(item)
                 self._pass_on()
             if _has_texts(item):
@@ -196,32 +205,81 @@ class Stream:
                 yield item.rows.batch.texts
 
     def _collect(self) -> None:
-        answers = self._engine.embed(self._feed())
+        """One stream of the engine's after another: where it raises, what it held is embedded batch by batch, and the next one carries on."""
+        while (error := self._run_engine()) is not None:
+            self._fruitless += 1
+            if self._fruitless > MAX_FRUITLESS:
+                raise error
+            self._recover()
+
+    def _run_engine(self) -> Exception | None:
+        """What the engine raised; None at the end of all texts. EngineError where it breaks its contract: then no answer of its can be trusted."""
+        answers = self._engine.embed(self._feed(self._engine_turn))
+        timed = self._clock.timed_engine(answers)
         try:
-            for embedded in self._clock.timed_engine(answers):
+            while True:
+                try:
+                    embedded = next(timed, None)
+                except Exception as error:
+                    return error
+                if embedded is None:
+                    break
                 with self._turn:
-                    self._take_answer(embedded)
+                    if not self._take_answer(embedded):
+                        return EngineError("the engine gave no vector that is finite")
             if self._held:
                 raise EngineError(f"the engine ended its stream with {sum(map(_has_texts, self._held))} batches unanswered")
+            return None
         finally:
             if isinstance(answers, Generator):
                 answers.close()
 
-    def _take_answer(self, embedded: Embedded) -> None:
+    def _recover(self) -> None:
+        """Embed what a stream that failed had taken and not answered."""
+        with self._turn:
+            self._engine_turn += 1
+            held = list(self._held)
+            self._held.clear()
+        self._read.wake()
+        for item in held:
+            self._done.put(self._embed_alone(item) if isinstance(item, _Rows) and _has_texts(item) else item)
+
+    def _embed_alone(self, item: _Rows) -> _Item:
+        """One batch by itself. Where rows of it fail they are refused, if the task says so; else it fails as a whole."""
+        task = item.attempt.task
+        if item.attempt.over:
+            return item
+        try:
+            found = embed_or_isolate(self._engine, item.rows.batch.texts, task.isolate)
+        except Exception as error:
+            return _Broken(item.attempt, engine_failure(task, error))
+        return self._answered(item, found)
+
+    def _take_answer(self, embedded: Embedded) -> bool:
+        """False where it is to be embedded once more, row by row."""
         if not self._held:
             raise EngineError("the engine answered with more batches than it was given")
         item = self._held[0]
         assert isinstance(item, _Rows)
+        found = finite_rows(embedded) if item.attempt.task.isolate else Isolated(embedded, {})
+        if found.embedded is None:
+            return False
         self._held.popleft()
-        self._clock.embedded(item.attempt.number, embedded)
-        self._done.put(self._answered(item, embedded))
+        self._done.put(self._answered(item, found))
         self._pass_on()
+        return True
 
-    def _answered(self, item: _Rows, embedded: Embedded) -> _Rows:
-        if not self._work.refuse_long_texts:
-            return _Rows(item.attempt, item.rows, embedded)
-        batch, kept = without_long_texts(item.rows.batch, embedded)
-        return _Rows(item.attempt, ShardRows(item.rows.ordinal, batch), kept)
+    def _answered(self, item: _Rows, found: Isolated) -> _Rows:
+        """What the writer gets of a batch: the rows that failed, or are too long, stand among its refused ones."""
+        self._fruitless = 0
+        batch, embedded = item.rows.batch, found.embedded
+        if found.failed:
+            batch, _ = refuse_rows(batch, "encoder_failed", found.failed)
+        if embedded is not None:
+            self._clock.embedded(item.attempt.number, embedded)
+            if self._work.refuse_long_texts:
+                batch, embedded = without_long_texts(batch, embedded)
+        return _Rows(item.attempt, ShardRows(item.rows.ordinal, batch), embedded)
 
     def _pass_on(self) -> None:
         """What waits for no answer of the engine goes on to the writer."""

@@ -60,6 +60,7 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "workers.device": "auto",
         "workers.cpus": "auto",
         "workers.start_timeout_s": 300,
+        "workers.partition_stall_s": 300,
         "ray.address": None,
     }
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
-from embermill.jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
+from embermill.jobs.driver.decisions import Driver
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.pool.base import Died
-from embermill.jobs.receipt import Done, Event, Failed, Ready, Receipt
+from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Ready, Receipt
 from tests.jobs.fakes import partition, ready, receipt
 
 
@@ -24,17 +26,17 @@ def committed(actions: list[Action]) -> list[tuple[int, int]]:
 class Answered(Driver):
     """A driver whose workers name the attempt that they were given last, as real ones do."""
 
-    def handle(self, worker: int, event: Event | Died) -> list[Action]:
+    def handle(self, worker: int, event: Event | Died, now_s: float = 0.0) -> list[Action]:
         given: dict[tuple[int, int], int] = self.__dict__.setdefault("given", {})
         if isinstance(event, Done | Failed):
             event = replace(event, attempt=given.get((worker, event.partition), 0))
-        actions = super().handle(worker, event)
+        actions = super().handle(worker, event, now_s)
         given.update({(action.worker, action.task.partition.number): action.task.attempt for action in actions if isinstance(action, Submit)})
         return actions
 
 
-def started(partitions: int, workers: int = 1, queued: int = 2) -> Answered:
-    driver = Answered([partition(number) for number in range(partitions)], (), workers=workers, queued=queued)
+def started(partitions: int, workers: int = 1, queued: int = 2, stall_s: float = math.inf) -> Answered:
+    driver = Answered([partition(number) for number in range(partitions)], (), workers=workers, queued=queued, stall_s=stall_s)
     driver.start()
     return driver
 
@@ -189,12 +191,133 @@ def test_a_partition_that_kills_its_worker_three_times_is_named_and_the_one_besi
     assert (failed.partition, failed.kind) == (0, "engine") and "/corpus/0.parquet" in failed.message and "out of memory" in failed.message
 
 
-def test_workers_that_die_before_they_do_anything_end_the_job() -> None:
+def test_a_node_whose_workers_die_the_same_way_is_named_and_the_job_ends_where_it_is_the_only_one() -> None:
     driver = started(5)
-    assert driver.handle(0, Died("no memory")) == [Start()]
-    assert driver.handle(1, Died("no memory")) == [Start()]
-    (abort,) = driver.handle(2, Died("no memory"))
-    assert isinstance(abort, Abort) and isinstance(abort.error, Interrupted) and "no memory" in str(abort.error)
+    for worker in range(2):
+        assert driver.handle(worker, Died(f"no module named x, process {worker}", host="here", node="n")) == [Start()]
+    say, abort = driver.handle(2, Died("no module named x, process 2", host="here", node="n"))
+    assert isinstance(abort, Abort) and isinstance(abort.error, UsageError) and "here: 3 workers died there the same way" in str(abort.error)
+    assert isinstance(say, Say) and "no module named x" in say.message and "gets no more workers" in say.message
+
+
+def test_the_other_nodes_carry_on_without_one_whose_workers_die() -> None:
+    driver = started(9, workers=2)
+    driver.handle(0, ready(node="good"))
+    driver.handle(1, ready(node="bad"))
+    assert Start() in driver.handle(1, Died("killed by 9", node="bad"))
+    driver.handle(2, ready(node="bad"))
+    assert Start() in driver.handle(2, Died("killed by 9", node="bad"))
+    driver.handle(3, ready(node="bad"))
+    actions = driver.handle(3, Died("killed by 9", node="bad"))
+    assert any(isinstance(action, Say) for action in actions) and not any(isinstance(action, Start | Abort) for action in actions)
+    done(driver, 0, receipt(0))
+    (start,) = (action for action in driver.handle(0, Died("another way", node="good")) if isinstance(action, Start))
+    assert start.avoid == {"bad"}
+
+
+def test_deaths_of_different_ways_or_with_a_receipt_between_bar_no_node() -> None:
+    driver = started(9, workers=2)
+    driver.handle(0, ready())
+    for worker, error in enumerate(("a", "b", "c", "a", "b"), 1):
+        assert driver.handle(worker, Died(error)) == [Start()]
+        done(driver, 0, receipt(worker))
+    for worker in (6, 7, 8):
+        driver.handle(0, receipt(worker))
+        assert not any(isinstance(action, Abort | Say) for action in driver.handle(worker, Died("a")))
+
+
+def test_a_worker_that_only_fails_is_retired_and_its_failures_do_not_count() -> None:
+    driver = started(30, workers=3)
+    for worker in range(3):
+        driver.handle(worker, ready(device_name="GPU", device_uuid=f"uuid-{worker}", host=f"host-{worker}"))
+    tasks, said, failed = {1: [2, 3], 2: [4, 5]}, list[Action](), 0
+    queue = [0, 1]
+    while queue:  # NaN comes fast: worker 0 takes all that it is given
+        actions = driver.handle(0, Failed(queue.pop(0), "engine", "nan"))
+        queue += [number for worker, number in submitted(actions) if worker == 0]
+        failed += 1
+    assert failed == 4, "three and what it had in its queue: it gets nothing new before others have tried what it failed on"
+    for _ in range(20):
+        for worker in (1, 2):
+            if tasks[worker]:
+                actions = done(driver, worker, receipt(tasks[worker].pop(0)))
+                said += [action for action in actions if isinstance(action, Say | Stop)]
+                for to, number in submitted(actions):
+                    assert to in tasks, "worker 0 gets nothing more"
+                    tasks[to].append(number)
+    assert said[0] == Stop(0) and isinstance(said[1], Say) and "host-0 (GPU uuid-0" in said[1].message and "retired" in said[1].message
+    assert not driver.remaining and len(said) == 2
+
+
+def test_bad_data_counts_where_two_workers_fail_on_it() -> None:
+    driver = started(9, workers=2)
+    driver.handle(0, ready())
+    driver.handle(1, ready())
+    actions = driver.handle(0, Failed(0, "bad_data", "broken"))
+    assert submitted(actions) == [(0, 4)], "another worker looks at it"
+    assert submitted(done(driver, 1, receipt(2))) == [(1, 0)]
+    driver.handle(1, Failed(0, "bad_data", "broken"))
+    assert 0 not in driver.remaining
+
+
+def test_rows_are_isolated_once_another_worker_failed_or_where_there_is_one_alone() -> None:
+    (task,) = (action.task for action in started(1).handle(0, ready()) if isinstance(action, Submit))
+    assert task.isolate
+    driver = started(4, workers=2, queued=1)
+    assert [action.task.isolate for worker in (0, 1) for action in driver.handle(worker, ready()) if isinstance(action, Submit)] == [False, False]
+    driver.handle(0, Failed(0, "engine", "nan"))
+    (task,) = (action.task for action in done(driver, 1, receipt(1)) if isinstance(action, Submit))
+    assert (task.partition.number, task.isolate) == (0, True)
+
+
+def test_no_worker_left_is_transient_where_something_was_committed() -> None:
+    for committed in (False, True):
+        driver = started(9)
+        driver.handle(0, ready())
+        if committed:
+            done(driver, 0, receipt(0))
+            driver.handle(0, Died("x"))
+        for worker in range(1 if committed else 0, 4 if committed else 3):
+            actions = driver.handle(worker, Died("y"))
+        abort = actions[-1]
+        assert isinstance(abort, Abort) and isinstance(abort.error, Interrupted if committed else UsageError) and "no worker is left" in str(abort.error)
+
+
+def test_a_worker_whose_work_stands_still_is_replaced_and_its_partitions_go_to_others() -> None:
+    driver = started(4, workers=2, stall_s=5.0)
+    driver.handle(0, ready(), 0.0)
+    driver.handle(1, ready(), 0.0)
+    driver.handle(1, Progress(2, "encode", 1, 1, 0.0), 4.0)
+    driver.handle(0, Alive(), 4.0)
+    assert driver.tick(4.9) == [], "a sign of life is no progress, and five seconds are not over"
+    actions = driver.tick(5.0)
+    assert actions[:2] == [Stop(0), Start()] and driver.tick(5.1) == []
+    assert submitted(driver.handle(2, ready(), 5.2)) == [(2, 1)], "what waited behind it is no suspect"
+    assert submitted(done(driver, 2, receipt(1))) == [(2, 0)], "and what it stood still on is alone"
+
+
+def test_idle_workers_repeat_what_is_slow_and_the_first_to_finish_wins() -> None:
+    driver = started(4, workers=2, queued=1)
+    driver.handle(0, ready(), 0.0)
+    driver.handle(1, ready(), 0.0)
+    for number, now_s in ((1, 1.0), (2, 2.0), (3, 3.0)):
+        driver.handle(1, receipt(number), now_s)
+        actions = driver.handle(1, Done(number), now_s)
+    assert submitted(actions) == [(1, 0)], "it takes three times as long as the others did"
+    assert driver.tick(4.0) == []
+    assert driver.handle(1, receipt(0), 4.0) == [Commit(receipt(0)), Finish(())]
+
+
+def test_nothing_is_repeated_that_is_not_slow() -> None:
+    driver = started(4, workers=2, queued=1)
+    driver.handle(0, ready(), 0.0)
+    driver.handle(1, ready(), 0.0)
+    for number in (1, 2):
+        driver.handle(1, receipt(number), 1.0 * number)
+        driver.handle(1, Done(number), 1.0 * number)
+    driver.handle(0, receipt(0), 2.5)
+    assert submitted(driver.handle(0, Done(0), 2.5)) == []
+    assert driver.tick(4.0) == [] and submitted(driver.tick(4.5)) == [(0, 3)]
 
 
 def test_a_worker_that_refuses_ends_the_job_where_there_is_no_other() -> None:

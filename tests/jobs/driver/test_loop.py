@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ class ScriptedPool:
     def __init__(self, script: Heard) -> None:
         self.script, self.tasks, self.started = script, list[tuple[int, Task]](), 0
 
-    def start_worker(self) -> int:
+    def start_worker(self, avoid: Collection[str] = ()) -> int:
         self.started += 1
         return self.started - 1
 
@@ -63,5 +64,5 @@ def test_two_workers_on_one_card_are_warned_of(tmp_path: Path, caplog: pytest.Lo
     ledger = Ledger(CommitLog(open_folder(str(tmp_path))), told=meter.committed)
     with caplog.at_level(logging.WARNING):
         assert drive(Driver(partitions, (), workers=2), ScriptedPool(script), ledger, meter) == ()
-    said = [message for message in caplog.messages if "on the same card" in message]
+    said = [message for message in caplog.messages if "on the same GPU" in message]
     assert len(said) == warnings and all("GPU-a" in message and "CUDA_VISIBLE_DEVICES" in message for message in said)

@@ -15,8 +15,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+<<<<<<< HEAD
 from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
+=======
+from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Start, Stop, Submit
+from embermill.jobs.driver.decisions import QUEUED_PER_WORKER, Driver
+>>>>>>> 68b43de (A failure counts where two workers fail; broken workers are retired, nodes that kill workers are barred, stalled work is taken back, slow work repeated; rows that fail the engine are isolated; a private Ray is this user's alone, on loopback, and is gone with its driver)
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Done, Event, Failed, Progress, Receipt, Task

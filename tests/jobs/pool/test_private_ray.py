@@ -1,0 +1,150 @@
+"""A private Ray is private: its folder, its ports, another user of the machine; and nothing of it outlives a driver that was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from embermill.jobs.pool.ray_home import OWNER, PREFIX, ray_home
+from embermill.jobs.pool.reaper import MARK, marked
+
+ROOT = Path(__file__).parent.parent.parent.parent
+NOBODY = 65534
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+    """`embermill run` at work, with a TMPDIR too long for the name of a socket in it."""
+    folder = tmp_path_factory.mktemp("job")
+    rows = 4000
+    pq.write_table(pa.table({"id": [f"r{row}" for row in range(rows)], "text": ["some text"] * rows}), folder / "corpus.parquet", row_group_size=100)
+    job: dict[str, dict[str, Any]] = {
+        "model": {"engine": "python:tests.jobs.engines:SlowEngine"},
+        "corpus": {"files": [str(folder / "corpus.parquet")], "partition_text_bytes": 1000},
+        "output": {"uri": str(folder / "out")},
+        "workers": {"count": 1},
+    }
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    long = folder / ("x" * 100)
+    long.mkdir()
+    command = [sys.executable, "-m", "embermill", "run", str(folder / "job.yaml")]
+    running = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(long)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not list((folder / "out").glob("_embermill/commits/*")):
+        assert running.poll() is None, running.communicate()[1]
+        time.sleep(0.05)
+    yield running
+    running.kill()
+    running.communicate()
+
+
+@pytest.fixture(scope="module")
+def home(driver: subprocess.Popen[bytes]) -> Path:
+    (mark,) = {child.environ().get(MARK) for child in psutil.Process(driver.pid).children() if "gcs_server" in child.name()}
+    assert mark is not None
+    return Path(mark)
+
+
+def ports(driver: subprocess.Popen[bytes], home: Path) -> dict[int, tuple[str, str]]:
+    """Port -> (process, address) of every listening socket of the session."""
+    found = {}
+    for pid in [driver.pid, *marked(str(home))]:
+        process = psutil.Process(pid)
+        listening = [each.laddr for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+        found |= {address.port: (process.name(), address.ip) for address in listening}
+    return found
+
+
+def test_its_folder_is_this_users_alone(home: Path) -> None:
+    assert home.name.startswith(PREFIX) and home.stat().st_mode & 0o777 == 0o700 and home.stat().st_uid == os.getuid()
+    assert list(home.glob("r/session_*/sockets/plasma_store")), "its sockets are in there"
+
+
+def test_it_listens_on_loopback_alone(driver: subprocess.Popen[bytes], home: Path) -> None:
+    found = ports(driver, home)
+    assert len(found) >= 5 and {address.removeprefix("::ffff:") for _, address in found.values()} == {"127.0.0.1"}, found
+
+
+def test_no_secret_is_in_a_command_line(home: Path) -> None:
+    tokens = {psutil.Process(pid).environ().get("RAY_AUTH_TOKEN") for pid in marked(str(home)) if "gcs" in psutil.Process(pid).name()}
+    assert tokens and None not in tokens
+    assert not [pid for pid in marked(str(home)) for token in tokens if any(str(token) in word for word in psutil.Process(pid).cmdline())]
+
+
+ATTACK = """
+import json, os, sys
+home, token_mode, ports = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+os.environ["RAY_AUTH_MODE"] = token_mode
+if token_mode == "token":
+    os.environ["RAY_AUTH_TOKEN"] = "0" * 64
+from ray._raylet import GcsClient
+os.setgroups([]); os.setgid(NOBODY); os.setuid(NOBODY)
+said = {}
+try:
+    said["folder"] = os.listdir(home)
+except PermissionError:
+    said["folder"] = "refused"
+try:
+    open(os.path.join(home, "x"), "w")
+    said["write"] = "written"
+except PermissionError:
+    said["write"] = "refused"
+for port in ports:
+    try:
+        client = GcsClient(address=f"127.0.0.1:{port}")
+        said[port] = repr(client.internal_kv_keys(b"", b"session", timeout=5))
+    except Exception as error:
+        said[port] = type(error).__name__
+print(json.dumps(said))
+""".replace("NOBODY", str(NOBODY))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
+@pytest.mark.parametrize("mode", ["disabled", "token"], ids=["no token", "another token"])
+def test_another_user_of_the_machine_reads_and_joins_nothing(driver: subprocess.Popen[bytes], home: Path, mode: str) -> None:
+    gcs = [port for port, (name, _) in ports(driver, home).items() if "gcs_server" in name]
+    done = subprocess.run([sys.executable, "-c", ATTACK, str(home), mode, json.dumps(gcs)], capture_output=True, text=True, timeout=60)
+    said = json.loads(done.stdout)
+    assert said.pop("folder") == said.pop("write") == "refused"
+    assert said == {str(port): "AuthenticationError" for port in gcs}, done.stderr
+
+
+def test_ports_that_speak_http_refuse_who_has_no_token(driver: subprocess.Popen[bytes], home: Path) -> None:
+    agents = [port for port, (name, _) in ports(driver, home).items() if "Agent" in name]
+    for port in agents:
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+
+
+def test_nothing_but_files_of_the_dataset_outlives_a_killed_driver(driver: subprocess.Popen[bytes], home: Path) -> None:
+    assert json.loads((home / OWNER).read_text())["pid"] == driver.pid
+    before = marked(str(home))
+    driver.kill()
+    driver.wait()
+    end_s = time.monotonic() + 10
+    while (home.exists() or any(map(psutil.pid_exists, before))) and time.monotonic() < end_s:
+        time.sleep(0.1)
+    left = [psutil.Process(pid).cmdline() for pid in before if psutil.pid_exists(pid)]
+    assert not left and not home.exists()
+
+
+def test_the_folder_goes_with_the_session_and_what_it_started(tmp_path: Path) -> None:
+    with ray_home() as home:
+        environment = os.environ | {MARK: str(home)}
+        stays = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
+    assert stays.wait(10) == -signal.SIGKILL and not home.exists()
