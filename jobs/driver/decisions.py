@@ -200,23 +200,22 @@ class Driver:
             self._idle_deaths += 1
         for place, number in enumerate(queue):
             self._orphaned(worker, number, died, suspect=place == 0 or died.kind != "stalled")
-        if died.kind == "usage" and not (self._seats or self._starting):
-            return self._abort(UsageError(died.error))
-        words, said = died.error, list[Action]()
-        if died.kind in NODES_FAULT and (barred := self._nodes.died(died, frozenset(queue))) is not None:
-            self._workers -= 1  # the place that this one had
-            words = barred
-            said = [Say(f"{barred}: this node gets no more workers")]
-        if self._idle_deaths >= SAME_DEATHS * max(1, self._workers) and self._workers > 0:
+        said, barred = list[Action](), None
+        if died.kind in NODES_FAULT:
+            known = died.node in self._nodes.barred
+            barred = self._nodes.died(died, frozenset(queue))
+            said = [Say(f"{barred}: this node gets no more workers")] if barred and not known else []
+        if not barred and died.kind != "usage" and self._idle_deaths >= SAME_DEATHS * max(1, self._workers):
             return self._abort(Interrupted(f"{self._idle_deaths} workers were lost one after another with nothing to do; the last one: {died.error}"))
-        return said + self._continue_unless_over(words)
+        return said + self._continue_unless_over(died.error)
 
     def _continue_unless_over(self, words: str) -> list[Action]:
-        """Where no worker is left, and none is to come, the job is over: words say why."""
+        """Where no worker is left, and none is to come, the job is over: words say why, unless a node does."""
         if not self._load:
             return self._finish()
         if self._workers > 0 or self._seats or self._starting:
             return self._replacements() + self._next()
+        words = next(iter(self._nodes.barred.values()), words)
         if self._received:
             return self._abort(Interrupted(f"no worker is left: {words}. What is committed stays; run again to resume"))
         return self._abort(UsageError(f"no worker is left: {words}"))

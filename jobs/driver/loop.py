@@ -92,14 +92,17 @@ class _Loop:
 
     def _show_traceback(self, failed: Failed) -> None:
         """Code that failed is mended by whoever wrote it, ours or an engine of somebody's own; what else went wrong is not where code stands."""
-        if failed.traceback:
-            show = self._warn if failed.kind in ("defect", "engine") else log.debug
-            show(failed.traceback.rstrip())
+        trace = failed.traceback.rstrip()
+        if trace and failed.kind in ("defect", "engine"):
+            self._warn(trace, told_apart_by="\n".join(trace.splitlines()[-3:]))  # the line that failed, whichever way led there
+        elif trace:
+            log.debug(trace)
 
-    def _warn(self, message: str) -> None:
+    def _warn(self, message: str, told_apart_by: str = "") -> None:
         """Once: a file that changed fails each of its partitions with the same words."""
-        if message not in self._warned:
-            self._warned.add(message)
+        key = told_apart_by or message
+        if key not in self._warned:
+            self._warned.add(key)
             log.warning("%s", message)
 
     def do(self, actions: list[Action]) -> None:

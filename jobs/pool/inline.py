@@ -20,6 +20,9 @@ class InlinePool:
 
     def start_worker(self, avoid: Collection[str] = ()) -> int:
         number, self._started = self._started, self._started + 1
+        if avoid:
+            self._events.append((number, Died("there is no other node: these workers are threads of the driver", "usage")))
+            return number
         try:
             worker = self._make_worker()
             self._events.append((number, worker.start()))

@@ -16,21 +16,23 @@ class Nodes:
 
     def __init__(self) -> None:
         self._deaths: dict[tuple[str, str], deque[frozenset[int]]] = {}  # (node, how) -> what each had in hand
+        self._proven: set[str] = set()  # nodes whose workers have published something
         self.barred: dict[str, str] = {}  # node -> why, in words
 
     def succeeded(self, node: str) -> None:
-        """A worker there has published something."""
-        for key in [key for key in self._deaths if key[0] == node]:
-            del self._deaths[key]
+        """A worker there has published something: whatever ends workers there from now on, it is what they work on."""
+        self._proven.add(node)
 
     def died(self, died: Died, in_hand: frozenset[int]) -> str | None:
         """Why its node gets no more workers; None where it does.
 
         in_hand: the partitions it had; one that each of the dead had is itself the suspect.
         """
+        if died.node in self._proven:
+            return None
         deaths = self._deaths.setdefault((died.node, how_it_died(died.error)), deque(maxlen=SAME_DEATHS))
         deaths.append(in_hand)
-        if died.node not in self.barred and len(deaths) == SAME_DEATHS and not frozenset.intersection(*deaths):
+        if len(deaths) == SAME_DEATHS and died.node not in self.barred and not frozenset.intersection(*deaths):
             where = died.host or died.node or "this machine"
             self.barred[died.node] = f"{where}: {SAME_DEATHS} workers died there the same way, one after another, before they had done anything: {died.error}"
         return self.barred.get(died.node)

@@ -27,12 +27,13 @@ from embermill.jobs.errors import EngineError
 from embermill.jobs.partition import Partition
 from embermill.jobs.receipt import Done, Event, Failed, Receipt, Task
 from embermill.jobs.worker.channel import Channel
-from embermill.jobs.worker.cutting import BatchLimits, ShardEnd, ShardRows, cut
+from embermill.jobs.worker.cutting import BatchLimits, ShardRows, cut
 from embermill.jobs.worker.failures import engine_failure, failure
 from embermill.jobs.worker.isolation import Isolated, embed_or_isolate, finite_rows
 from embermill.jobs.worker.long_texts import without_long_texts
 from embermill.jobs.worker.refused_rows import refuse_rows
 from embermill.jobs.worker.stage_clock import StageClock
+from embermill.jobs.worker.stream_items import Attempt, Broken, End, Item, Rows, Through, has_texts
 from embermill.jobs.worker.task_queue import TaskQueue
 
 MAX_FRUITLESS = 3
@@ -59,47 +60,8 @@ class Work:
     provenance: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
-class _Attempt:
-    """One partition on its way through a stream."""
-
-    task: Task
-    published: set[int] = field(default_factory=set)
-    over: bool = False  # finished or failed: nothing more of it is wanted
-
-    @property
-    def number(self) -> int:
-        return self.task.partition.number
-
-    def rest(self) -> Task:
-        return Task(self.task.partition, self.task.skip | self.published, self.task.attempt)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    attempt: _Attempt
-    rows: ShardRows
-    embedded: Embedded | None = None
-
-
-@dataclass(frozen=True)
-class _End:
-    attempt: _Attempt
-    end: ShardEnd
-
-
-@dataclass(frozen=True)
-class _Broken:
-    attempt: _Attempt
-    failed: Failed
-
-
-@dataclass(frozen=True)
-class _Through:
-    attempt: _Attempt
-
-
-_Item = _Rows | _End | _Broken | _Through
+class _BrokenContract(EngineError):
+    """Answers that do not match what was asked: none of that stream can be trusted."""
 
 
 class EngineFailed(Exception):
@@ -115,11 +77,11 @@ class Stream:
 
     def __init__(self, engine: Engine, work: Work, emit: Callable[[Event], None], clock: StageClock) -> None:
         self._engine, self._work, self._emit, self._clock = engine, work, emit, clock
-        self._read: Channel[_Item] = Channel(ROWS_AHEAD)
-        self._done: Channel[_Item] = Channel(ROWS_AHEAD)
-        self._held: deque[_Item] = deque()  # given to the engine (or waiting behind what was), oldest first
+        self._read: Channel[Item] = Channel(ROWS_AHEAD)
+        self._done: Channel[Item] = Channel(ROWS_AHEAD)
+        self._held: deque[Item] = deque()  # given to the engine (or waiting behind what was), oldest first
         self._turn = threading.Lock()  # an engine may pull its texts from a thread of its own
-        self._attempts: list[_Attempt] = []
+        self._attempts: list[Attempt] = []
         self._defects: list[BaseException] = []
         self._sink: ShardSink | None = None
         self._opened_s = time.monotonic()
@@ -165,20 +127,20 @@ class Stream:
 
     def _reader(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
         while (task := tasks.take(patience_s, lambda: self._over)) is not None:
-            attempt = _Attempt(task)
+            attempt = Attempt(task)
             self._attempts = [*(each for each in self._attempts if not each.over), attempt]
             self._clock.began(attempt.number)
             try:
                 self._read_partition(attempt)
-                self._read.put(_Through(attempt))
+                self._read.put(Through(attempt))
             except Exception as error:
-                self._read.put(_Broken(attempt, failure(task, error)))
+                self._read.put(Broken(attempt, failure(task, error)))
         self._read.finish()
 
-    def _read_partition(self, attempt: _Attempt) -> None:
+    def _read_partition(self, attempt: Attempt) -> None:
         batches = self._clock.timed("read", self._work.read(attempt.task.partition))
         for part in cut(batches, self._work.rows_per_shard, attempt.task.skip, self._work.limits):
-            item: _Item = _Rows(attempt, part) if isinstance(part, ShardRows) else _End(attempt, part)
+            item: Item = Rows(attempt, part) if isinstance(part, ShardRows) else End(attempt, part)
             if attempt.over or not self._read.put(item):
                 break
 
@@ -200,8 +162,8 @@ class Stream:
                     continue
                 self._held.append(item)
                 self._pass_on()
-            if _has_texts(item):
-                assert isinstance(item, _Rows)
+            if has_texts(item):
+                assert isinstance(item, Rows)
                 yield item.rows.batch.texts
 
     def _collect(self) -> None:
@@ -213,23 +175,21 @@ class Stream:
             self._recover()
 
     def _run_engine(self) -> Exception | None:
-        """What the engine raised; None at the end of all texts. EngineError where it breaks its contract: then no answer of its can be trusted."""
+        """What the engine raised; None at the end of all texts. _BrokenContract passes through."""
         answers = self._engine.embed(self._feed(self._engine_turn))
         timed = self._clock.timed_engine(answers)
         try:
-            while True:
-                try:
-                    embedded = next(timed, None)
-                except Exception as error:
-                    return error
-                if embedded is None:
-                    break
+            while (embedded := next(timed, None)) is not None:
                 with self._turn:
                     if not self._take_answer(embedded):
                         return EngineError("the engine gave no vector that is finite")
             if self._held:
-                raise EngineError(f"the engine ended its stream with {sum(map(_has_texts, self._held))} batches unanswered")
+                raise _BrokenContract(f"the engine ended its stream with {sum(map(has_texts, self._held))} batches unanswered")
             return None
+        except _BrokenContract:
+            raise
+        except Exception as error:
+            return error
         finally:
             if isinstance(answers, Generator):
                 answers.close()
@@ -242,9 +202,9 @@ class Stream:
             self._held.clear()
         self._read.wake()
         for item in held:
-            self._done.put(self._embed_alone(item) if isinstance(item, _Rows) and _has_texts(item) else item)
+            self._done.put(self._embed_alone(item) if isinstance(item, Rows) and has_texts(item) else item)
 
-    def _embed_alone(self, item: _Rows) -> _Item:
+    def _embed_alone(self, item: Rows) -> Item:
         """One batch by itself. Where rows of it fail they are refused, if the task says so; else it fails as a whole."""
         task = item.attempt.task
         if item.attempt.over:
@@ -252,15 +212,15 @@ class Stream:
         try:
             found = embed_or_isolate(self._engine, item.rows.batch.texts, task.isolate)
         except Exception as error:
-            return _Broken(item.attempt, engine_failure(task, error))
+            return Broken(item.attempt, engine_failure(task, error))
         return self._answered(item, found)
 
     def _take_answer(self, embedded: Embedded) -> bool:
         """False where it is to be embedded once more, row by row."""
         if not self._held:
-            raise EngineError("the engine answered with more batches than it was given")
+            raise _BrokenContract("the engine answered with more batches than it was given")
         item = self._held[0]
-        assert isinstance(item, _Rows)
+        assert isinstance(item, Rows)
         found = finite_rows(embedded) if item.attempt.task.isolate else Isolated(embedded, {})
         if found.embedded is None:
             return False
@@ -269,7 +229,7 @@ class Stream:
         self._pass_on()
         return True
 
-    def _answered(self, item: _Rows, found: Isolated) -> _Rows:
+    def _answered(self, item: Rows, found: Isolated) -> Rows:
         """What the writer gets of a batch: the rows that failed, or are too long, stand among its refused ones."""
         self._fruitless = 0
         batch, embedded = item.rows.batch, found.embedded
@@ -279,19 +239,19 @@ class Stream:
             self._clock.embedded(item.attempt.number, embedded)
             if self._work.refuse_long_texts:
                 batch, embedded = without_long_texts(batch, embedded)
-        return _Rows(item.attempt, ShardRows(item.rows.ordinal, batch), embedded)
+        return Rows(item.attempt, ShardRows(item.rows.ordinal, batch), embedded)
 
     def _pass_on(self) -> None:
         """What waits for no answer of the engine goes on to the writer."""
-        while self._held and not _has_texts(self._held[0]):
+        while self._held and not has_texts(self._held[0]):
             self._done.put(self._held.popleft())
 
-    def _give_back(self, unfinished: list[_Attempt], cause: Exception) -> None:
+    def _give_back(self, unfinished: list[Attempt], cause: Exception) -> None:
         """Raise EngineFailed with what is not finished. Where all is, the engine's fault is nobody's: some answer may have been another's."""
         if not unfinished:
             raise cause
         with self._turn:  # a thread of the engine's may still be handing something over
-            held = {item.attempt for item in self._held if _has_texts(item)}
+            held = {item.attempt for item in self._held if has_texts(item)}
         suspects = [attempt for attempt in unfinished if attempt in held] or unfinished
         waiting = [attempt.rest() for attempt in unfinished if attempt not in suspects]
         raise EngineFailed(cause, [attempt.rest() for attempt in suspects], waiting) from cause
@@ -311,17 +271,17 @@ class Stream:
         finally:
             self._abort()
 
-    def _write(self, item: _Item) -> None:
+    def _write(self, item: Item) -> None:
         attempt = item.attempt
         match item:
-            case _Broken():
+            case Broken():
                 self._fail(attempt, item.failed)
-            case _Rows():
+            case Rows():
                 self._open(attempt, item.rows.ordinal).write(item.rows.batch, item.embedded)
-            case _Through():
+            case Through():
                 attempt.over = True
                 self._emit(Done(attempt.number, attempt.task.attempt))
-            case _End():
+            case End():
                 seconds = f"{time.monotonic() - self._opened_s:.3f}"
                 sink = self._open(attempt, item.end.ordinal)
                 receipt = sink.finish(item.end.last, self._work.provenance | {"seconds": seconds}, item.end.input_digest)
@@ -330,12 +290,12 @@ class Stream:
                 self._clock.published(attempt.number)
                 self._emit(receipt)
 
-    def _open(self, attempt: _Attempt, ordinal: int) -> ShardSink:
+    def _open(self, attempt: Attempt, ordinal: int) -> ShardSink:
         if self._sink is None:
             self._sink, self._opened_s = self._work.open_shard(attempt.task.partition, ordinal), time.monotonic()
         return self._sink
 
-    def _fail(self, attempt: _Attempt, failed: Failed) -> None:
+    def _fail(self, attempt: Attempt, failed: Failed) -> None:
         attempt.over = True
         self._abort()
         self._emit(failed)
@@ -345,7 +305,3 @@ class Stream:
         if self._sink is not None:
             sink, self._sink = self._sink, None
             sink.abandon()
-
-
-def _has_texts(item: _Item) -> bool:
-    return isinstance(item, _Rows) and len(item.rows.batch.texts) > 0

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs.engine import Embedded, Output
+from embermill.jobs.worker.isolation import SOUND
 
 DIM = 4
 
@@ -67,6 +68,13 @@ class PoisonedEngine(LookingAheadEngine):
         if "poison" in texts.to_pylist():
             raise RuntimeError("poison")
         return embed_texts(texts)
+
+
+class SickEngine(PoisonedEngine):
+    """The same, but it looks broken while it does: a partition with such a text fails as a whole."""
+
+    def answer(self, texts: pa.Array) -> Embedded:
+        return super().answer(pa.array(["poison"]) if texts.to_pylist() == [SOUND] else texts)
 
 
 class PromptEngine(PoisonedEngine):

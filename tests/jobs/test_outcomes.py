@@ -136,12 +136,22 @@ def test_a_refused_text_is_named_by_its_file_and_place_in_it(embed: Embed, tmp_p
     }
 
 
-def test_a_partition_on_which_the_encoder_fails_is_named_and_the_rest_is_done(embed: Embed, tmp_path: Path) -> None:
-    for name in ("a", "b", "c"):
-        write(tmp_path / f"corpus/{name}.parquet", id=[name], text=["poison" if name == "b" else "fine " * 40])
-    answer = embed(engine="PoisonEngine", corpus={"partition_text_bytes": 1})
-    assert answer.code == 3 and "b.parquet" in answer.errors and "poison" in answer.errors
-    assert list(embedded(answer.output)) == ["a", "c"] and not list((answer.output / "_embermill/manifests").glob("*.json"))
+def test_a_row_on_which_the_encoder_fails_is_refused_and_its_neighbours_are_embedded(embed: Embed, tmp_path: Path) -> None:
+    texts = ["fine " * (row % 7 + 1) for row in range(300)]
+    texts[7] = texts[150] = "poison"
+    write(tmp_path / "corpus/a.parquet", id=[str(row) for row in range(300)], text=texts)
+    answer = embed(engine="PoisonEngine", corpus={"partition_text_bytes": 1000})
+    assert answer.code == 0 and (answer["rows_in"], answer["rows_out"], answer["rows_quarantined"]) == (300, 298, 2)
+    refused = [(row["id"], row["reason"], row["first_row"], row["error"]) for row in quarantined(answer.output)]
+    assert refused == [(id, "encoder_failed", int(id), "RuntimeError: this text is poison") for id in ("7", "150")]
+    assert list(embedded(answer.output)) == [str(row) for row in range(300) if row not in (7, 150)]
+
+
+def test_an_encoder_that_fails_on_everything_is_no_fault_of_the_rows(embed: Embed, tmp_path: Path) -> None:
+    write(tmp_path / "corpus/a.parquet", id=["a", "b"], text=["x", "y"])
+    answer = embed(engine="BrokenEngine")
+    assert answer.code == 3 and "a.parquet" in answer.errors and "on fire" in answer.errors
+    assert not list((answer.output / "quarantine").glob("*")) and not list((answer.output / "_embermill/manifests").glob("*.json"))
 
 
 def test_a_corrupt_row_group_is_one_entry_and_the_rest_goes_on(embed: Embed, tmp_path: Path) -> None:
@@ -176,14 +186,14 @@ def test_an_unreadable_file_when_planning(embed: Embed, tmp_path: Path) -> None:
 def test_a_file_that_is_not_what_was_planned(embed: Embed, tmp_path: Path, what: str) -> None:
     write(tmp_path / "corpus/a.parquet", id=["a"], text=["poison"])
     write(tmp_path / "corpus/b.parquet", id=["b"], text=["fine"])
-    assert embed(engine="PoisonEngine", corpus={"partition_text_bytes": 1}).code == 3
+    assert embed(engine="SickEngine", corpus={"partition_text_bytes": 1}).code == 3
     os.environ["EMBERMILL_TEST_CURED"] = "1"
     try:
         if what == "changed":
             write(tmp_path / "corpus/a.parquet", id=["a", "a2"], text=["other", "text"])
         else:
             (tmp_path / "corpus/a.parquet").unlink()
-        answer = embed(engine="PoisonEngine", corpus={"partition_text_bytes": 1})
+        answer = embed(engine="SickEngine", corpus={"partition_text_bytes": 1})
     finally:
         del os.environ["EMBERMILL_TEST_CURED"]
     assert answer.code == 3 and "input_changed" in answer.errors and "a.parquet" in answer.errors

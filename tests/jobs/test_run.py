@@ -217,7 +217,7 @@ def test_poison_is_named_after_three_attempts_and_the_rest_is_committed(
     configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pq.write_table(pa.table({"id": ["p"], "text": ["poison"]}), tmp_path / "corpus/b.parquet")
-    config = configure("PoisonedEngine", corpus={"partition_text_bytes": 60})
+    config = configure("SickEngine", corpus={"partition_text_bytes": 60})
     with pytest.raises(DataError, match=r"engine: partition \d+ \(.*b\.parquet\): the engine failed: RuntimeError: poison"):
         run(config)
     assert len(rows_of(config)) == ROWS

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.jobs.engine import Embedded, Output
+from embermill.jobs.worker.isolation import SOUND
 
 DIM = 8
 
@@ -52,3 +53,17 @@ class PoisonEngine(WordEngine):
         if "poison" in text and "EMBERMILL_TEST_CURED" not in os.environ:
             raise RuntimeError("this text is poison")
         return vector(text)
+
+
+class SickEngine(PoisonEngine):
+    """The same, but it looks broken while it does: a partition with such a text fails as a whole, and is given up."""
+
+    def encode(self, text: str) -> np.ndarray:
+        return super().encode("poison" if text == SOUND else text)
+
+
+class BrokenEngine(WordEngine):
+    """Fails on every text."""
+
+    def encode(self, text: str) -> np.ndarray:
+        raise RuntimeError("the device is on fire")

@@ -195,7 +195,9 @@ def test_a_node_whose_workers_die_the_same_way_is_named_and_the_job_ends_where_i
     driver = started(5)
     for worker in range(2):
         assert driver.handle(worker, Died(f"no module named x, process {worker}", host="here", node="n")) == [Start()]
-    say, abort = driver.handle(2, Died("no module named x, process 2", host="here", node="n"))
+    say, start = driver.handle(2, Died("no module named x, process 2", host="here", node="n"))
+    assert start == Start(frozenset({"n"}))
+    (abort,) = driver.handle(3, Died("no other node has room", "usage"))
     assert isinstance(abort, Abort) and isinstance(abort.error, UsageError) and "here: 3 workers died there the same way" in str(abort.error)
     assert isinstance(say, Say) and "no module named x" in say.message and "gets no more workers" in say.message
 
@@ -209,7 +211,8 @@ def test_the_other_nodes_carry_on_without_one_whose_workers_die() -> None:
     assert Start() in driver.handle(2, Died("killed by 9", node="bad"))
     driver.handle(3, ready(node="bad"))
     actions = driver.handle(3, Died("killed by 9", node="bad"))
-    assert any(isinstance(action, Say) for action in actions) and not any(isinstance(action, Start | Abort) for action in actions)
+    assert any(isinstance(action, Say) for action in actions) and Start(frozenset({"bad"})) in actions
+    assert not [action for action in driver.handle(4, Died("no other node has room", "usage")) if isinstance(action, Start | Abort)]
     done(driver, 0, receipt(0))
     (start,) = (action for action in driver.handle(0, Died("another way", node="good")) if isinstance(action, Start))
     assert start.avoid == {"bad"}
@@ -270,17 +273,18 @@ def test_rows_are_isolated_once_another_worker_failed_or_where_there_is_one_alon
     assert (task.partition.number, task.isolate) == (0, True)
 
 
-def test_no_worker_left_is_transient_where_something_was_committed() -> None:
-    for committed in (False, True):
-        driver = started(9)
-        driver.handle(0, ready())
-        if committed:
-            done(driver, 0, receipt(0))
-            driver.handle(0, Died("x"))
-        for worker in range(1 if committed else 0, 4 if committed else 3):
-            actions = driver.handle(worker, Died("y"))
-        abort = actions[-1]
-        assert isinstance(abort, Abort) and isinstance(abort.error, Interrupted if committed else UsageError) and "no worker is left" in str(abort.error)
+@pytest.mark.parametrize("committed", [False, True])
+def test_no_worker_left_is_transient_where_something_was_committed(committed: bool) -> None:
+    driver = started(9)
+    driver.handle(0, ready(node="a"))
+    if committed:
+        done(driver, 0, receipt(0))
+    driver.handle(0, Died("x", node="a"))
+    for worker in range(1, 4):
+        driver.handle(worker, Died("y", node="b"))
+    (abort,) = driver.handle(4, Died("no other node has room", "usage"))
+    assert isinstance(abort, Abort) and isinstance(abort.error, Interrupted if committed else UsageError)
+    assert "no worker is left: b: 3 workers died there the same way" in str(abort.error)
 
 
 def test_a_worker_whose_work_stands_still_is_replaced_and_its_partitions_go_to_others() -> None:

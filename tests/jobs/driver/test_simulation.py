@@ -15,13 +15,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-<<<<<<< HEAD
 from embermill.jobs.device_tuning import DEVICE_TUNING
-from embermill.jobs.driver.decisions import Abort, Action, Commit, Driver, Finish, Start, Stop, Submit
-=======
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Start, Stop, Submit
-from embermill.jobs.driver.decisions import QUEUED_PER_WORKER, Driver
->>>>>>> 68b43de (A failure counts where two workers fail; broken workers are retired, nodes that kill workers are barred, stalled work is taken back, slow work repeated; rows that fail the engine are isolated; a private Ray is this user's alone, on loopback, and is gone with its driver)
+from embermill.jobs.driver.decisions import Driver
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
@@ -245,7 +241,7 @@ def make_world(seed: int) -> World:
         number: [(rows := rng.randint(0, 9), rng.randint(0, rows)) for _ in range(rng.choice((1, 1, 1, 2, 3)))] for number in range(rng.randint(0, 12))
     }
     bad = [number for number in shards if rng.random() < 0.1]
-    cut = rng.randint(0, len(bad))
+    cut = rng.randint(max(0, len(bad) - 1), len(bad))
     return World(rng, shards, set(bad[:cut]), set(bad[cut:]), trouble=rng.choice((0.0, 0.01, 0.05, 0.15)))
 
 
@@ -259,7 +255,7 @@ def live(world: World) -> Finish:
             case Finish() as finish if not any(failed.kind in ("storage", "defect") for failed in finish.failures):
                 return finish
             case Abort(error):
-                assert isinstance(error, Interrupted)
+                assert isinstance(error, Interrupted) or "no worker is left" in str(error)
     raise AssertionError("no driver ever finished")
 
 
