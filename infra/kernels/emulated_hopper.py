@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from embermill.encoder.backends.cuda.distance_bias import bias_lines
 from embermill.encoder.backends.cuda.sm90_gemm import THREADS, TILE_M, Tile
 from embermill.encoder.backends.cuda.sm90_gemm_norm import ROW_TILES
-from infra.kernels.emulated_portable import EPS, attended, attention_case, erf, layer_norm
+from infra.kernels.emulated_portable import EPS, Distance, attended, attention_case, erf, layer_norm
 from infra.kernels.emulator import Kernel, Map, Numbers
 
+DISTANCES = [Distance(window=64), Distance(window=10), Distance(radius=91), Distance(window=70, radius=6)]
 LENGTHS = [1, 300, 5, 32, 33, 64, 65, 128, 129, 7]
 
 
@@ -23,6 +25,8 @@ def hopper_cases(clang: str) -> Iterator[tuple[str, float]]:
             yield f"gemm_norm {outputs} {precision}", product_with_norm(clang, precision, outputs)
         for head_dim in (32, 64):
             yield f"attention_wgmma {head_dim} {precision}", attention(clang, precision, head_dim)
+            for distance in DISTANCES:
+                yield f"attention_wgmma {head_dim} {distance} {precision}", attention(clang, precision, head_dim, distance)
 
 
 def product_with_gelu(clang: str, precision: str, tile: Tile) -> float:
@@ -53,10 +57,12 @@ def product_with_norm(clang: str, precision: str, outputs: int) -> float:
     return numbers.error(out, layer_norm(held, gamma, beta))
 
 
-def attention(clang: str, precision: str, head_dim: int) -> float:
+def attention(clang: str, precision: str, head_dim: int, distance: Distance = Distance()) -> float:  # noqa: B008
     numbers, heads, threads = Numbers(precision, seed=head_dim), 3, 640
     qkv, out, tiles = attention_case(numbers, LENGTHS, heads, head_dim, query_rows=128)
-    parameters = "bits16* qkv, int4* tiles, int* count, bits16* out, int num_heads, float scale_log2"
-    kernel = Kernel(clang, "cuda/sm90_attention.cu", "attention_wgmma", parameters, precision, HEAD_DIM=head_dim)
-    kernel((2, 1), (threads, 1), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e))
-    return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim))
+    bias = distance.bias(numbers, heads)
+    parameters = "bits16* qkv, int4* tiles, int* count, bits16* out, int num_heads, float scale_log2" + (", float* bias" if bias is not None else "")
+    kernel = Kernel(clang, "cuda/sm90_attention.cu", "attention_wgmma", parameters, precision, HEAD_DIM=head_dim, **distance.defines)
+    given = [] if bias is None else [bias_lines(bias, head_dim)]
+    kernel((2, 1), (threads, 1), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e), *given)
+    return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim, distance, bias))

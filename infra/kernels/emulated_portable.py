@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from infra.kernels.emulator import STORAGES, Kernel, Numbers
 
+
+class Distance(NamedTuple):
+    """What attention makes of k - q: a window around each query, a bias up to a radius."""
+
+    window: int | None = None
+    radius: int | None = None
+
+    @property
+    def defines(self) -> dict[str, int]:
+        return {name: value for name, value in (("WINDOW", self.window), ("BIAS_RADIUS", self.radius)) if value is not None}
+
+    def bias(self, numbers: Numbers, heads: int) -> np.ndarray | None:
+        """[H, 2R+1] of about the size of the scores."""
+        return None if self.radius is None else 2 * numbers.plain(heads, 2 * self.radius + 1)
+
+    def added(self, bias: np.ndarray | None, length: int) -> np.ndarray:
+        """[H or 1, L, L]: what is added to scaled scores."""
+        k_minus_q = np.arange(length) - np.arange(length)[:, None]
+        total = np.zeros((1, length, length)) if self.window is None else np.where(np.abs(k_minus_q) <= self.window, 0.0, -np.inf)[None]
+        return total if bias is None or self.radius is None else total + bias[:, np.clip(k_minus_q, -self.radius, self.radius) + self.radius]
+
+
 LENGTHS = [1, 40, 5, 32, 33, 7]
 BOUNDS = np.cumsum([0, *LENGTHS], dtype=np.int32)
 ROWS, COUNT = int(BOUNDS[-1]), np.array([len(LENGTHS)], np.int32)
 EPS = 1e-12
+DISTANCES = [Distance(window=3), Distance(window=32), Distance(radius=5), Distance(window=20, radius=9)]
 erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -27,6 +51,8 @@ def portable_cases(clang: str) -> Iterator[tuple[str, float]]:
                 yield f"segment_pool {kind} {width} {precision}", segment_pool(clang, precision, width, kind)
         for head_dim in (12, 64):
             yield f"attention {head_dim} {precision}", attention(clang, precision, head_dim)
+        for distance in DISTANCES:
+            yield f"attention 12 {distance} {precision}", attention(clang, precision, 12, distance)
     yield "l2_normalize", l2_normalize(clang)
     yield "dense", dense(clang)
     yield "truncate", truncate(clang)
@@ -88,13 +114,15 @@ def segment_pool(clang: str, precision: str, width: int, kind: int) -> float:
     return numbers.error(out, np.array([(rows[0], rows.mean(0), rows.max(0), rows[-1])[kind] for rows in documents]))
 
 
-def attention(clang: str, precision: str, head_dim: int) -> float:
-    numbers, heads = Numbers(precision, seed=head_dim), 2
+def attention(clang: str, precision: str, head_dim: int, distance: Distance = Distance()) -> float:  # noqa: B008
+    numbers, heads = Numbers(precision, seed=head_dim), 3
     qkv, out, tiles = attention_case(numbers, LENGTHS, heads, head_dim, query_rows=16)
-    parameters = "stored* qkv, int4* tiles, int* count, stored* out, int num_heads, float scale_log2"
-    kernel = Kernel(clang, "cupy/attention.cu", "attention", parameters, precision, HEAD_DIM=head_dim, TILE_ROWS=16)
-    kernel((3, 1), (32, 8), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e))
-    return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim))
+    bias = distance.bias(numbers, heads)
+    parameters = "stored* qkv, int4* tiles, int* count, stored* out, int num_heads, float scale_log2" + (", float* bias" if bias is not None else "")
+    kernel = Kernel(clang, "cupy/attention.cu", "attention", parameters, precision, HEAD_DIM=head_dim, TILE_ROWS=16, **distance.defines)
+    given = [] if bias is None else [(bias * np.log2(np.e)).astype(np.float32)]
+    kernel((3, 1), (32, 8), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e), *given)
+    return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim, distance, bias))
 
 
 def l2_normalize(clang: str) -> float:
@@ -133,11 +161,13 @@ def attention_case(numbers: Numbers, lengths: list[int], heads: int, head_dim: i
     return numbers.normal(rows, 3 * heads * head_dim, size=1.5), numbers.poisoned(rows, heads * head_dim), np.array(tiles, np.int32)
 
 
-def attended(qkv: np.ndarray, lengths: list[int], heads: int, head_dim: int) -> np.ndarray:
+def attended(
+    qkv: np.ndarray, lengths: list[int], heads: int, head_dim: int, distance: Distance = Distance(), bias: np.ndarray | None = None  # noqa: B008
+) -> np.ndarray:
     context = np.zeros((len(qkv), heads, head_dim))
     for first, length in _documents(lengths):
         query, key, value = qkv[first : first + length].reshape(length, 3, heads, head_dim).transpose(1, 2, 0, 3)
-        odds = np.exp(query @ key.transpose(0, 2, 1) * head_dim**-0.5)
+        odds = np.exp(query @ key.transpose(0, 2, 1) * head_dim**-0.5 + distance.added(bias, length))
         context[first : first + length] = (odds / odds.sum(-1, keepdims=True) @ value).transpose(1, 0, 2)
     return context.reshape(len(qkv), heads * head_dim)
 

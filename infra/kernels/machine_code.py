@@ -7,6 +7,7 @@ stage, cost a product a quarter of its speed (infra/decisions/0003-gpu-kernels.m
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sysconfig
 import tempfile
@@ -29,6 +30,18 @@ def faults(code: bytes) -> list[str]:
         raise ValueError(f"expected {PRODUCT} instructions, got none among {len(instructions)}: is it a Hopper kernel, and does nvdisasm read it?")
     inside = instructions[products[0] : products[-1] + 1]
     return [f"{what} ({name})" for what, pattern in FAULTS.items() for name in sorted({name for name in inside if pattern.match(name)})]
+
+
+def functions(code: bytes) -> dict[str, bytes]:
+    """Machine code of each kernel in an ELF image, by the kernel's name."""
+    table, (size, count, names_at) = struct.unpack_from("<Q", code, 40)[0], struct.unpack_from("<3H", code, 58)
+    headers = [struct.unpack_from("<2I4Q", code, table + i * size) for i in range(count)]
+    names = headers[names_at][4]
+
+    def name_of(offset: int) -> str:
+        return code[names + offset : code.index(b"\0", names + offset)].decode()
+
+    return {name_of(h[0]).removeprefix(".text."): code[h[4] : h[4] + h[5]] for h in headers if name_of(h[0]).startswith(".text.")}
 
 
 def _disassemble(code: bytes) -> str:

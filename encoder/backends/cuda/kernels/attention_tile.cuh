@@ -3,6 +3,7 @@
 // One tile is ROWS query rows of one head of one document. Its keys are taken KEYS at a time from the document's first to its last, so a row's
 // bits depend on its document alone: not on the tile, the block or the neighbours.
 // A kernel defines HEAD_DIM, ROWS, KEYS and COPIERS (threads that copy, the first of them a multiple of COPIERS) before it includes this.
+// Optional: WINDOW, BIAS_RADIUS (see attention_distance.cuh).
 #pragma once
 #include "ptx.cuh"
 
@@ -27,6 +28,8 @@ __device__ __forceinline__ Tile tile_of(const int4* tiles, int item, int num_hea
     int4 tile = tiles[which];
     return {tile.x, tile.y, tile.z, item - (int)which * num_heads};
 }
+
+#include "attention_distance.cuh"
 
 // Which rows and which piece of a row this thread copies: rows row, row + PASS, row + 2 PASS, ... A whole number of swizzles apart, so one offset serves all.
 #define PASS (COPIERS / CHUNKS)
@@ -87,7 +90,11 @@ struct Rows {
             top[0] = fmaxf(top[0], lanes_xor(top[0], 1));
             top[0] = fmaxf(top[0], lanes_xor(top[0], 2));
             keep[half] = exp_2((best[half] - top[0]) * scale_log2);
+#ifdef WINDOW
+            float shift = top[0] == NONE ? 0.0f : -top[0] * scale_log2;  // a row may see nothing of its warp's first block
+#else
             float shift = -top[0] * scale_log2;
+#endif
             best[half] = top[0];
 #pragma unroll
             for (int n = 0; n < N / 8; ++n)

@@ -1,4 +1,4 @@
-// softmax(q k^T / sqrt(D)) v inside each document on tensor cores (mma.sync m16n8k16, sm_80 up), float32 softmax and sums.
+// softmax(q k^T / sqrt(D) + bias) v inside each document, or inside a window around each query, on tensor cores (mma.sync m16n8k16, sm_80 up), float32 softmax and sums.
 // Bound: at 128 tokens by memory (8 E bytes a token), at 512 by mma.sync and exp2.
 //
 // A block walks over tiles with a fixed stride and keeps one load ahead: while it multiplies one block of KEYS keys, cp.async brings the next one,
@@ -34,6 +34,9 @@ struct Shared {
     alignas(1024) bits16 queries[2][ROWS * HEAD_DIM];
     alignas(1024) bits16 keys[2][KEYS * HEAD_DIM];
     alignas(1024) bits16 values[2][KEYS * HEAD_DIM];
+#ifdef BIAS_RADIUS
+    alignas(16) float bias[2][BIAS_FLOATS];  // of a tile's head, with its queries
+#endif
 };
 
 // A place in the block's walk: a tile, and the block of keys that comes next.
@@ -41,28 +44,35 @@ struct Place {
     Tile tile;
     int item, key;
 
-    __device__ __forceinline__ Place(const int4* tiles, int num_heads) : tile(tile_of(tiles, blockIdx.x, num_heads)), item(blockIdx.x), key(0) {}
-    __device__ __forceinline__ bool last() const { return key + KEYS >= tile.length; }
+    __device__ __forceinline__ Place(const int4* tiles, int num_heads) : tile(tile_of(tiles, blockIdx.x, num_heads)), item(blockIdx.x), key(first_key(tile.query)) {}
+    __device__ __forceinline__ bool first() const { return key == first_key(tile.query); }
+    __device__ __forceinline__ bool last() const { return key + KEYS >= last_key(tile.query + ROWS, tile.length); }
     __device__ __forceinline__ void advance(const int4* tiles, int num_heads, int items) {
         if (!last()) { key += KEYS; return; }
         item += gridDim.x;
-        key = 0;
         if (item < items) tile = tile_of(tiles, item, num_heads);
+        key = first_key(tile.query);
     }
 };
 
-__device__ __forceinline__ void copy_place(const Copier& copy, Shared& s, int stage, int slot, const Place& p, const bits16* qkv, int num_heads) {
+__device__ __forceinline__ void copy_place(const Copier& copy, Shared& s, int stage, int slot, const Place& p, const bits16* qkv, const float* bias, int num_heads) {
     int width = num_heads * HEAD_DIM, stride = 3 * width;
     const bits16* document = qkv + (long long)p.tile.first * stride + p.tile.head * HEAD_DIM;
-    if (p.key == 0) copy.rows<ROWS>(s.queries[slot], document, stride, p.tile.query, p.tile.length);
+    if (p.first()) {
+        copy.rows<ROWS>(s.queries[slot], document, stride, p.tile.query, p.tile.length);
+#ifdef BIAS_RADIUS
+        copy_bias(s.bias[slot], bias, p.tile.head);
+#endif
+    }
     copy.rows<KEYS>(s.keys[stage], document + width, stride, p.key, p.tile.length);
     copy.rows<KEYS>(s.values[stage], document + 2 * width, stride, p.key, p.tile.length);
     copy_async_commit();
 }
 
-// qkv [T, 3, H, D]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, D]
+// qkv [T, 3, H, D]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, D];
+// bias, if there is one: [H, BIAS_FLOATS]
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
-    const bits16* qkv, const int4* tiles, const int* count, bits16* out, int num_heads, float scale_log2) {
+    const bits16* qkv, const int4* tiles, const int* count, bits16* out, int num_heads, float scale_log2 BIAS_PARAMETER) {
     extern __shared__ __align__(1024) unsigned char memory[];
     Shared& s = *reinterpret_cast<Shared*>(memory);
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, items = *count * num_heads;
@@ -72,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
     Place now(tiles, num_heads);
     int stage = 0, slot = 0;
     const Copier copy;
-    copy_place(copy, s, stage, slot, now, qkv, num_heads);
+    copy_place(copy, s, stage, slot, now, qkv, BIAS_ARGUMENT, num_heads);
     bits32 q[FRAGMENTS][HEAD_DIM / 16][4];
     Rows rows[FRAGMENTS];
 
@@ -82,10 +92,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
         Place next = now;
         next.advance(tiles, num_heads, items);
         int next_slot = next.item == now.item ? slot : slot ^ 1;
-        if (next.item < items) copy_place(copy, s, stage ^ 1, next_slot, next, qkv, num_heads);
+        if (next.item < items) copy_place(copy, s, stage ^ 1, next_slot, next, qkv, BIAS_ARGUMENT, num_heads);
 
         if (now.tile.query + warp_row < now.tile.length) {  // else this warp has no rows in the tile
-            if (now.key == 0) {
+            if (now.first()) {
                 bits32 base = shared_address(s.queries[slot]);
 #pragma unroll
                 for (int f = 0; f < FRAGMENTS; ++f) {
@@ -97,13 +107,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
             }
             int left = now.tile.length - now.key;  // keys of this block that exist
             float score[FRAGMENTS][KEYS / 2];
+            int distance = now.key - now.tile.query - warp_row;  // from the first row of this warp's first fragment to the block's first key
             bits32 keys = shared_address(s.keys[stage]), values = shared_address(s.values[stage]);
 #pragma unroll
             for (int j = 0; j < KEYS / 16; ++j) {
 #pragma unroll
                 for (int f = 0; f < FRAGMENTS; ++f)
+#ifdef BIAS_RADIUS
+                    start_scores<16>(score[f] + 8 * j, s.bias[slot], distance - f * 16 + j * 16);
+#else
 #pragma unroll
                     for (int i = 0; i < 8; ++i) score[f][8 * j + i] = 0.0f;
+#endif
                 if (j * 16 >= left) continue;
 #pragma unroll
                 for (int k = 0; k < HEAD_DIM / 16; ++k) {
@@ -119,6 +134,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
 #pragma unroll
             for (int f = 0; f < FRAGMENTS; ++f) {
                 float keep[2];
+#ifdef WINDOW
+                hide_distant<KEYS>(score[f], distance - f * 16);
+#endif
                 rows[f].weigh<KEYS>(score[f], keep, left, scale_log2);
                 rows[f].scale(keep);
             }

@@ -1,4 +1,4 @@
-// softmax(q k^T / sqrt(D)) v inside each document on Hopper's warpgroup products, head dims 32 and 64; float32 softmax and sums.
+// softmax(q k^T / sqrt(D) + bias) v inside each document, or inside a window around each query, on Hopper's warpgroup products, head dims 32 and 64; float32 softmax and sums.
 // Bound: at 128 tokens by memory (8 E bytes a token), at 512 by exp2 beside the products.
 //
 // A block holds two crews, each with its own walk over tiles: two warps that copy (zero past a document's end, which TMA could not do inside a
@@ -25,6 +25,9 @@ struct Shared {
     alignas(1024) bits16 queries[2][ROWS * HEAD_DIM];
     alignas(1024) bits16 keys[STAGES][KEYS * HEAD_DIM];
     alignas(1024) bits16 values[STAGES][KEYS * HEAD_DIM];
+#ifdef BIAS_RADIUS
+    alignas(16) float bias[2][BIAS_FLOATS];  // of a tile's head, with its queries
+#endif
     Tile tiles[2];
     alignas(8) unsigned long long full[STAGES];  // keys and values are there, and with a tile's first keys its queries and the tile itself
     unsigned long long empty[STAGES], empty_queries[2];
@@ -46,7 +49,7 @@ __device__ __forceinline__ void announce(Shared& s, int stage) {
 }
 
 // What has been copied is announced as soon as the next block is on its way too, or when there is no room for one yet.
-__device__ __forceinline__ void produce(Shared& s, Walk walk, const bits16* qkv, const int4* tiles, int num_heads) {
+__device__ __forceinline__ void produce(Shared& s, Walk walk, const bits16* qkv, const int4* tiles, const float* bias, int num_heads) {
     const Copier copy;
     int width = num_heads * HEAD_DIM, stride = 3 * width, copied = -1;
     Ring<STAGES> ring;
@@ -54,9 +57,10 @@ __device__ __forceinline__ void produce(Shared& s, Walk walk, const bits16* qkv,
     for (; walk.item < walk.items; walk.item += walk.stride) {
         Tile tile = tile_of(tiles, walk.item, num_heads);
         const bits16* document = qkv + (long long)tile.first * stride + tile.head * HEAD_DIM;
-        for (int key = 0; key < tile.length; key += KEYS) {
+        const int first = first_key(tile.query);
+        for (int key = first; key < last_key(tile.query + ROWS, tile.length); key += KEYS) {
             bits32 empty = shared_address(&s.empty[ring.stage]), empty_queries = shared_address(&s.empty_queries[slots.stage]);
-            bool room = barrier_test(empty, ring.parity ^ 1) && (key || barrier_test(empty_queries, slots.parity ^ 1));
+            bool room = barrier_test(empty, ring.parity ^ 1) && (key != first || barrier_test(empty_queries, slots.parity ^ 1));
             if (!room) {
                 if (copied >= 0) {
                     copy_async_wait<0>();
@@ -64,10 +68,13 @@ __device__ __forceinline__ void produce(Shared& s, Walk walk, const bits16* qkv,
                     copied = -1;
                 }
                 barrier_wait(empty, ring.parity ^ 1);
-                if (key == 0) barrier_wait(empty_queries, slots.parity ^ 1);
+                if (key == first) barrier_wait(empty_queries, slots.parity ^ 1);
             }
-            if (key == 0) {
+            if (key == first) {
                 copy.rows<ROWS>(s.queries[slots.stage], document, stride, tile.query, tile.length);
+#ifdef BIAS_RADIUS
+                copy_bias(s.bias[slots.stage], bias, tile.head);
+#endif
                 if (threadIdx.x % COPIERS == 0) s.tiles[slots.stage] = tile;
             }
             copy.rows<KEYS>(s.keys[ring.stage], document + width, stride, key, tile.length);
@@ -91,10 +98,16 @@ __device__ __forceinline__ void release(unsigned long long& barrier) {
     if ((threadIdx.x & 31) == 0) barrier_arrive(shared_address(&barrier));
 }
 
+#ifdef BIAS_RADIUS
+#define SCORES_START 1  // with what is in their registers
+#else
+#define SCORES_START 0
+#endif
+
 template <int N> __device__ __forceinline__ void score_keys(float (&score)[N / 2], bits32 queries, const bits16* keys) {
     unsigned long long q = rows_descriptor(queries), k = rows_descriptor(shared_address(keys));
 #pragma unroll
-    for (int step = 0; step < HEAD_DIM / 16; ++step) multiply_tile(score, q + step * 2, k + step * 2, step);
+    for (int step = 0; step < HEAD_DIM / 16; ++step) multiply_tile(score, q + step * 2, k + step * 2, SCORES_START || step);
     wgmma_commit();
 }
 
@@ -105,32 +118,50 @@ template <int N> __device__ __forceinline__ void sum_values(Rows& rows, const bi
     wgmma_commit();
 }
 
+#ifdef BIAS_RADIUS
+#define START_SCORES start_scores<N>(score, bias, distance);
+#else
+#define START_SCORES
+#endif
+#ifdef WINDOW
+#define HIDE_DISTANT hide_distant<N>(score, distance);
+#else
+#define HIDE_DISTANT
+#endif
+
 template <int N> __device__ __forceinline__ void as_operands(bits32 (&p)[N / 16][4], const float (&score)[N / 2]) {
 #pragma unroll
     for (int j = 0; j < N / 16; ++j) as_operand(p[j], score, j);
 }
 
-// Every block of keys (the first is there), N keys of each looked at: KEYS, or 32 where the document has no more.
-template <int N> __device__ __forceinline__ void attend(Shared& s, Ring<STAGES>& ring, Rows& rows, bits32 queries, int left, float scale_log2) {
+// Every block of keys (the first is there), N keys of each looked at: KEYS, or 32 where the document has no more. distance: from this warp's first row
+// to the first key. bias: of this head, or null.
+template <int N> __device__ __forceinline__ void attend(
+    Shared& s, Ring<STAGES>& ring, Rows& rows, bits32 queries, int left, int distance, const float* bias, float scale_log2) {
     float score[N / 2], keep[2];
     bits32 p[N / 16][4];
+    START_SCORES
     wgmma_fence();
     score_keys<N>(score, queries, s.keys[ring.stage]);
     wgmma_wait<0>();
     hold(score);
     rows.clear();
+    HIDE_DISTANT
     rows.weigh<N>(score, keep, left, scale_log2);
     as_operands<N>(p, score);
     int stage = ring.stage;
     ring.advance();
     while (N == KEYS && left > KEYS) {
         left -= KEYS;
+        distance += KEYS;
+        START_SCORES
         barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
         wgmma_fence();
         score_keys<N>(score, queries, s.keys[ring.stage]);
         sum_values<N>(rows, p, s.values[stage]);
         wgmma_wait<1>();
         hold(score);
+        HIDE_DISTANT
         rows.weigh<N>(score, keep, left, scale_log2);
         wgmma_wait<0>();
         hold(score);  // p is read until here: nothing of the next round may take its registers
@@ -148,6 +179,15 @@ template <int N> __device__ __forceinline__ void attend(Shared& s, Ring<STAGES>&
     release(s.empty[stage]);
 }
 
+// Past blocks of keys that others look at.
+__device__ __forceinline__ void keep_step(Shared& s, Ring<STAGES>& ring, int key, int end) {
+    for (; key < end; key += KEYS) {
+        barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
+        release(s.empty[ring.stage]);
+        ring.advance();
+    }
+}
+
 __device__ __forceinline__ void consume(Shared& s, Walk walk, bits16* out, int num_heads, float scale_log2) {
     int group = threadIdx.x / 128 % GROUPS;
     Ring<STAGES> ring;
@@ -159,24 +199,33 @@ __device__ __forceinline__ void consume(Shared& s, Walk walk, bits16* out, int n
         int length = tile.length;
         if (tile.query + group * 64 < length) {
             bits32 queries = shared_address(s.queries[slots.stage]) + group * 64 * ROW_BYTES;
-            if (length <= 32) attend<32>(s, ring, rows, queries, length, scale_log2);
-            else attend<KEYS>(s, ring, rows, queries, length, scale_log2);
+            int row = tile.query + group * 64, first = first_key(row), end = last_key(row + 64, length);
+            int distance = first - tile.query - threadIdx.x / 32 % (GROUPS * 4) * 16;
+#ifdef BIAS_RADIUS
+            const float* bias = s.bias[slots.stage];
+#else
+            const float* bias = nullptr;
+#endif
+#ifdef WINDOW
+            keep_step(s, ring, first_key(tile.query), first);
+            barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
+#endif
+            if (length <= 32) attend<32>(s, ring, rows, queries, length, distance, bias, scale_log2);
+            else attend<KEYS>(s, ring, rows, queries, end - first, distance, bias, scale_log2);
+#ifdef WINDOW
+            keep_step(s, ring, (end + KEYS - 1) / KEYS * KEYS, last_key(tile.query + ROWS, length));
+#endif
             rows.write(s.queries[slots.stage], group * 64 + (threadIdx.x / 32 % 4) * 16, tile, out, num_heads);
-        } else {  // no rows for this warpgroup: it only keeps step
-            for (int key = 0; key < length; key += KEYS) {
-                barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
-                release(s.empty[ring.stage]);
-                ring.advance();
-            }
-        }
+        } else keep_step(s, ring, first_key(tile.query), last_key(tile.query + ROWS, length));  // no rows for this warpgroup
         release(s.empty_queries[slots.stage]);
         slots.advance();
     }
 }
 
-// qkv [T, 3, H, D]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, D]
+// qkv [T, 3, H, D]; tiles [n] of (first row of the document, its length, first query row inside it, 0); count: n; out [T, H, D];
+// bias, if there is one: [H, BIAS_FLOATS]
 extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_wgmma(
-    const bits16* qkv, const int4* tiles, const int* count, bits16* out, int num_heads, float scale_log2) {
+    const bits16* qkv, const int4* tiles, const int* count, bits16* out, int num_heads, float scale_log2 BIAS_PARAMETER) {
     SHARED_MEMORY(memory);
     bool copies = threadIdx.x >= MULTIPLIERS;
     int crew = copies ? (threadIdx.x - MULTIPLIERS) / COPIERS : threadIdx.x / (GROUPS * 128);
@@ -193,7 +242,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_wgmma(
     Walk walk = {(int)(crew * gridDim.x + blockIdx.x), (int)(CREWS * gridDim.x), *count * num_heads};
     if (copies) {
         give_registers<32>();
-        if (walk.item < walk.items) produce(s, walk, qkv, tiles, num_heads);
+        if (walk.item < walk.items) produce(s, walk, qkv, tiles, BIAS_ARGUMENT, num_heads);
     } else {
         take_registers<112>();
         consume(s, walk, out, num_heads, scale_log2);
