@@ -172,6 +172,16 @@ def attended(
     return context.reshape(len(qkv), heads * head_dim)
 
 
+def turned(qkv: np.ndarray, angles: np.ndarray, heads: int) -> np.ndarray:
+    """Queries and keys of qkv [T, 3E] turned by angles [T, D/2]: dimension i of a head together with i + D/2."""
+    parts = qkv.reshape(len(qkv), 3, heads, 2, -1)
+    low, high = parts[:, :2, :, 0], parts[:, :2, :, 1]
+    cosine, sine = (f(angles.astype(np.float64))[:, None, None] for f in (np.cos, np.sin))
+    out = parts.copy()
+    out[:, :2, :, 0], out[:, :2, :, 1] = low * cosine - high * sine, high * cosine + low * sine
+    return out.reshape(qkv.shape)
+
+
 def _documents(lengths: list[int]) -> Iterator[tuple[int, int]]:
     """(first row, length) of each."""
     return zip(np.cumsum([0, *lengths]).tolist(), lengths, strict=False)
