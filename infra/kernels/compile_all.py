@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from embermill.encoder.backends.cuda.sm90_gemm import Tile  # noqa: E402
 from embermill.encoder.backends.cupy.compiler import compile_kernels, compiler_version  # noqa: E402
 from embermill.encoder.backends.cupy.source import kernel_text  # noqa: E402
 from infra.kernels.machine_code import faults  # noqa: E402
@@ -27,22 +28,27 @@ AMD = ("gfx90a", "gfx942", "gfx1100")
 STORAGES = (32, 16, 116)
 HALVES = (16, 116)
 
+DISTANCES = ({"WINDOW": 64}, {"BIAS_RADIUS": 91})  # ModernBERT's, MPNet's
+
 PORTABLE: dict[str, list[dict[str, int]]] = {
     "cupy/convert.cu": [{}],
     "cupy/layer_norm.cu": [{"WIDTH": width} for width in (37, 768)],
     "cupy/finish_linear.cu": [{"WIDTH": 3072, "ACTIVATION": activation} for activation in (0, 1, 2)] + [{"WIDTH": 37}],
-    "cupy/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)],
-    "cupy/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(4)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
+    "cupy/gate.cu": [{"WIDTH": 1152, "ACTIVATION": activation} for activation in (1, 5)] + [{"WIDTH": 37, "ACTIVATION": 5}],
+    "cupy/rotary.cu": [{"HEAD_DIM": dim} for dim in (12, 64)],
+    "cupy/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)] + [{"HEAD_DIM": 64, **distance} for distance in DISTANCES],
+    "cupy/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(6)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
 }
-TENSOR_CORES = {"cuda/sm80_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)]}
+TENSOR_CORES = {"cuda/sm80_attention.cu": [{"HEAD_DIM": dim, **distance} for dim in (32, 64, 128) for distance in ({}, *DISTANCES)]}
 HOPPER = {
-    "cuda/sm90_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64)],
-    "cuda/sm90_gemm.cu": [
-        {"TILE_N": n, "STAGES": stages, "CLUSTER_ROWS": cluster, "ACTIVATION": 1} for n, stages, cluster in ((256, 4, 2), (256, 4, 1), (192, 5, 2), (128, 6, 2))
-    ],
+    "cuda/sm90_attention.cu": [{"HEAD_DIM": dim, **distance} for dim in (32, 64) for distance in ({}, *DISTANCES)],
+    "cuda/sm90_gemm.cu": [{"ACTIVATION": 1, **tile.defines} for tile in (Tile(), Tile(cluster=1), Tile(192, 5), Tile(128, 6))]
+    + [{"GATED": 1, "BIAS": 0, "ACTIVATION": activation, **Tile().defines} for activation in (1, 5)]
+    + [{"ROTARY_DIM": dim, "BIAS": bias, **Tile().defines} for dim, bias in ((64, 0), (64, 1), (32, 0), (128, 0))],
     "cuda/sm90_gemm_norm.cu": [
-        {"TILE_N": n, "STAGES": stages, "CLUSTER_ROWS": rows, "CLUSTER_COLUMNS": columns}
+        {"TILE_N": n, "STAGES": stages, "CLUSTER_ROWS": rows, "CLUSTER_COLUMNS": columns, **kept}
         for n, stages, rows, columns in ((256, 4, 2, 1), (384, 3, 2, 1), (256, 4, 1, 2), (384, 3, 1, 2))
+        for kept in ({}, {"KEEP_SUM": 1})
     ],
 }
 

@@ -28,6 +28,7 @@ def hopper_cases(clang: str) -> Iterator[tuple[str, float]]:
             yield f"gemm_wgmma rotary {head_dim} {precision}", rotary_product(clang, precision, head_dim, biased)
         for outputs in ROW_TILES:
             yield f"gemm_norm {outputs} {precision}", product_with_norm(clang, precision, outputs)
+            yield f"gemm_norm {outputs} with its sum {precision}", product_with_norm(clang, precision, outputs, keep_sum=True)
         for head_dim in (32, 64):
             yield f"attention_wgmma {head_dim} {precision}", attention(clang, precision, head_dim)
             for distance in DISTANCES:
@@ -78,18 +79,19 @@ def rotary_product(clang: str, precision: str, head_dim: int, biased: bool) -> f
     return numbers.error(out, turned(numbers.real(x) @ numbers.real(weight).T + bias[: 3 * width], angles[positions], heads))
 
 
-def product_with_norm(clang: str, precision: str, outputs: int) -> float:
+def product_with_norm(clang: str, precision: str, outputs: int, *, keep_sum: bool = False) -> float:
     rows, inputs, clusters, tile = 300, 320, 1, ROW_TILES[outputs]
     numbers, cluster = Numbers(precision, seed=outputs), tile.cluster_rows * tile.blocks
     x, weight, residual = numbers.normal(rows, inputs), numbers.normal(outputs, inputs, size=inputs**-0.5), numbers.normal(rows, outputs)
     (bias, gamma, beta), out = numbers.plain(3, outputs), numbers.poisoned(rows, outputs)
-    parameters = "TensorMap x, TensorMap weight, TensorMap residual, float* bias, float* gamma, float* beta, float eps, stored* out, int m, int k"
+    total, kept = numbers.poisoned(rows, outputs), dict(KEEP_SUM=1) if keep_sum else {}
+    parameters = "TensorMap x, TensorMap weight, TensorMap residual, float* bias, float* gamma, float* beta, float eps, stored* out, int m, int k" + (", stored* sum" if keep_sum else "")
     shape = dict(TILE_N=tile.columns, STAGES=tile.stages, CLUSTER_ROWS=tile.cluster_rows, CLUSTER_COLUMNS=tile.blocks)
-    kernel = Kernel(clang, "cuda/sm90_gemm_norm.cu", "gemm_norm", parameters, precision, **shape)
+    kernel = Kernel(clang, "cuda/sm90_gemm_norm.cu", "gemm_norm", parameters, precision, **shape, **kept)
     maps = Map.of(x, rows, TILE_M // tile.blocks), Map.of(weight, outputs, tile.columns // tile.parts // tile.cluster_rows), Map.of(residual, rows, TILE_M)
-    kernel((clusters * cluster, 1), (THREADS, 1), out, *maps, bias, gamma, beta, EPS, out, rows, inputs, cluster=cluster)
+    kernel((clusters * cluster, 1), (THREADS, 1), out, *maps, bias, gamma, beta, EPS, out, rows, inputs, *([total] if keep_sum else []), cluster=cluster)
     held = numbers.real(x) @ numbers.real(weight).T + bias + numbers.real(residual)
-    return numbers.error(out, layer_norm(held, gamma, beta))
+    return max(numbers.error(out, layer_norm(held, gamma, beta)), numbers.error(total, held) if keep_sum else 0)
 
 
 def attention(clang: str, precision: str, head_dim: int, distance: Distance = Distance()) -> float:  # noqa: B008

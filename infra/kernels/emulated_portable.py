@@ -46,13 +46,22 @@ def portable_cases(clang: str) -> Iterator[tuple[str, float]]:
         for width in (37, 384):  # one value at a time, and 16 bytes
             yield f"embed_layer_norm {width} {precision}", embed_layer_norm(clang, precision, width)
             yield f"add_layer_norm {width} {precision}", add_layer_norm(clang, precision, width)
+            yield f"sum_layer_norm {width} {precision}", sum_layer_norm(clang, precision, width)
+            yield f"gate {width} {precision}", gate(clang, precision, width)
+            for tables in ("word", "word type", "word position norm", "word type norm"):
+                yield f"embed {tables} {width} {precision}", embed(clang, precision, width, tables)
             yield f"finish_linear {width} {precision}", finish_linear(clang, precision, width)
             for kind in range(4):
                 yield f"segment_pool {kind} {width} {precision}", segment_pool(clang, precision, width, kind)
+            for kind in range(6):
+                yield f"segment_pool_after {kind} {width} {precision}", segment_pool_after(clang, precision, width, kind)
         for head_dim in (12, 64):
+            yield f"turn {head_dim} {precision}", turn(clang, precision, head_dim)
             yield f"attention {head_dim} {precision}", attention(clang, precision, head_dim)
         for distance in DISTANCES:
             yield f"attention 12 {distance} {precision}", attention(clang, precision, 12, distance)
+    yield "angles_by_length", angles_by_length(clang)
+    yield "layer_norm", row_layer_norm(clang)
     yield "l2_normalize", l2_normalize(clang)
     yield "dense", dense(clang)
     yield "truncate", truncate(clang)
@@ -94,6 +103,66 @@ def add_layer_norm(clang: str, precision: str, width: int) -> float:
     return numbers.error(out, layer_norm(numbers.real(x) + numbers.real(residual), gamma, beta))
 
 
+def embed(clang: str, precision: str, width: int, tables: str) -> float:
+    numbers = Numbers(precision, seed=width)
+    sizes = {"word": 97, "position": 160, "type": 1}
+    held = {name: numbers.normal(size, width) for name, size in sizes.items() if name in tables}
+    gamma, beta, out = numbers.plain(width), numbers.plain(width), numbers.poisoned(ROWS, width)
+    ids, places = (numbers.random.integers(0, size, ROWS, dtype=np.int32) for size in (97, 160))
+    parameters = "int* ids, int* places, stored* word, stored* position, stored* type, float* gamma, float* beta, float eps, stored* out, int rows"
+    kernel = Kernel(clang, "cupy/layer_norm.cu", "embed", parameters, precision, WIDTH=width)
+    norm = (gamma, beta) if "norm" in tables else (None, None)
+    kernel((3, 1), (32, 8), out, ids, places, *(held.get(name) for name in sizes), *norm, EPS, out, ROWS)
+    rows = dict(word=ids, position=places, type=np.zeros(ROWS, int))
+    total = sum(numbers.real(table)[rows[name]] for name, table in held.items())
+    return numbers.error(out, layer_norm(total, gamma, beta) if "norm" in tables else total)
+
+
+def sum_layer_norm(clang: str, precision: str, width: int) -> float:
+    """The sum in the residual's place, and what is normalised in x's, as our layers do it."""
+    numbers = Numbers(precision, seed=width)
+    x, residual, gamma, beta = numbers.normal(ROWS, width), numbers.normal(ROWS, width), numbers.plain(width), numbers.plain(width)
+    both = numbers.poisoned(2 * ROWS, width)
+    both[:ROWS], both[ROWS : 2 * ROWS] = residual, x
+    parameters = "stored* x, stored* residual, float* gamma, float* beta, float eps, stored* sum, stored* out, int rows"
+    kernel = Kernel(clang, "cupy/layer_norm.cu", "sum_layer_norm", parameters, precision, WIDTH=width)
+    kernel((3, 1), (32, 8), both, both[ROWS:], both, gamma, beta, EPS, both, both[ROWS:], ROWS)
+    total = numbers.real(x) + numbers.real(residual)
+    return numbers.error(both, np.concatenate([total, layer_norm(total, gamma, beta)]))
+
+
+def gate(clang: str, precision: str, width: int) -> float:
+    numbers = Numbers(precision, seed=width)
+    x, bias, out = numbers.normal(ROWS, 2 * width), numbers.plain(2 * width), numbers.poisoned(ROWS, width)
+    kernel = Kernel(clang, "cupy/gate.cu", "gate", "stored* x, float* bias, stored* out, int rows", precision, WIDTH=width, ACTIVATION=5)
+    kernel((3, 1), (256, 1), out, x, bias, out, ROWS)
+    opened, held = np.split(numbers.real(x) + bias, 2, axis=1)
+    return numbers.error(out, opened / (1 + np.exp(-opened)) * held)
+
+
+def turn(clang: str, precision: str, head_dim: int) -> float:
+    numbers, heads = Numbers(precision, seed=head_dim), 3
+    qkv, out, angles = numbers.normal(ROWS, 3 * heads * head_dim), numbers.poisoned(ROWS, 3 * heads * head_dim), numbers.plain(50, head_dim // 2)
+    out[:ROWS] = qkv
+    positions, table = numbers.random.integers(0, 50, ROWS, dtype=np.int32), np.stack([np.cos(angles), np.sin(angles)], -1)
+    parameters = "stored* qkv, float2* angles, int* positions, int rows, int num_heads"
+    Kernel(clang, "cupy/rotary.cu", "turn", parameters, precision, HEAD_DIM=head_dim)((3, 1), (256, 1), out, out, table, positions, ROWS, heads)
+    return numbers.error(out, turned(numbers.real(qkv), angles[positions], heads))
+
+
+def angles_by_length(clang: str) -> float:
+    """Angles of up to 2,500 turns, too."""
+    numbers, trained, half = Numbers("float32", seed=5), 20, 8
+    frequencies = np.exp(-2 * np.abs(numbers.plain(21, half)))
+    frequencies[:, 0] = 400.0
+    out = numbers.poisoned(ROWS, 2 * half)
+    parameters = "float* frequencies, int* bounds, int* count, float2* out, int trained"
+    kernel = Kernel(clang, "cupy/rotary.cu", "angles_by_length", parameters, "float32", HEAD_DIM=2 * half)
+    kernel((3, 2), (256, 1), out, frequencies, BOUNDS, COUNT, out, trained)
+    angles = np.concatenate([np.arange(n, dtype=np.float32)[:, None] * frequencies[max(n - trained, 0)] for n in LENGTHS]).astype(np.float64)
+    return numbers.error(out, np.stack([np.cos(angles), np.sin(angles)], -1).reshape(ROWS, 2 * half))
+
+
 def finish_linear(clang: str, precision: str, width: int) -> float:
     numbers = Numbers(precision, seed=width)
     x, residual, bias, out = numbers.normal(ROWS, width), numbers.normal(ROWS, width), numbers.plain(width), numbers.poisoned(ROWS, width)
@@ -112,6 +181,30 @@ def segment_pool(clang: str, precision: str, width: int, kind: int) -> float:
     kernel((3, 1), (64, 4), out, hidden, BOUNDS, COUNT, out)
     documents = np.split(numbers.real(hidden), BOUNDS[1:-1])
     return numbers.error(out, np.array([(rows[0], rows.mean(0), rows.max(0), rows[-1])[kind] for rows in documents]))
+
+
+def segment_pool_after(clang: str, precision: str, width: int, kind: int) -> float:
+    """kind: as above, 4 weightedmean, 5 mean_sqrt_len_tokens. The first document has nothing left."""
+    numbers, skip = Numbers(precision, seed=kind), 2
+    hidden, out = numbers.normal(ROWS, width), numbers.poisoned(len(LENGTHS), width, np.float32)
+    parameters = "stored* hidden, int* bounds, int* count, int* skip, float* out"
+    kernel = Kernel(clang, "cupy/pooling.cu", "segment_pool_after", parameters, precision, WIDTH=width, POOLING=kind)
+    kernel((3, 1), (64, 4), out, hidden, BOUNDS, COUNT, np.array([skip], np.int32), out)
+
+    def pooled(rows: np.ndarray) -> np.ndarray:
+        left, places = rows[skip:], np.arange(1, len(rows) + 1)[skip:, None]
+        if kind in (0, 3) or not len(left):
+            return np.asarray({0: rows[0], 3: rows[-1]}.get(kind, np.zeros(width)))
+        return np.asarray((None, left.mean(0), left.max(0), None, (left * places).sum(0) / places.sum(), left.sum(0) / len(left) ** 0.5)[kind])
+
+    return numbers.error(out, np.array([pooled(rows) for rows in np.split(numbers.real(hidden), BOUNDS[1:-1])]))
+
+
+def row_layer_norm(clang: str) -> float:
+    numbers = Numbers("float32", seed=6)
+    x, out = numbers.plain(len(LENGTHS), 37), numbers.poisoned(len(LENGTHS), 37)
+    Kernel(clang, "cupy/pooling.cu", "layer_norm", "float* x, int* count, float eps, float* out", "float32", WIDTH=37)((2, 1), (32, 8), out, x, COUNT, EPS, out)
+    return numbers.error(out, layer_norm(x.astype(np.float64), np.ones(37), np.zeros(37)))
 
 
 def attention(clang: str, precision: str, head_dim: int, distance: Distance = Distance()) -> float:  # noqa: B008

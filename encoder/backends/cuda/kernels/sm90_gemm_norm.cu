@@ -4,8 +4,16 @@
 // Rows are whole: in one block (N = TILE_N; the two blocks of a cluster then share the weights), or in the blocks of a cluster, which share x, and send
 // each other the mean and the squares of their part of each row. The residual comes through the ring of stages, behind the last of K: it is there when the
 // products are. Sums and squares are added in one order, whatever the batch: two passes over registers, then the parts by rank.
+// KEEP_SUM (a define): what LayerNorm is taken of is written, too, as pre-norm layers want it: sum[M, N].
 #include "gemm_stages.cuh"
 
+#ifdef KEEP_SUM
+#define SUM_PARAMETER , stored* sum
+#define SUM_ARGUMENT , sum
+#else
+#define SUM_PARAMETER
+#define SUM_ARGUMENT
+#endif
 #define SLOTS 2  // stages that hold the residual
 #define SLOT_BOXES (TILE_N / 64 / SLOTS)
 #define BOX_BYTES (TILE_M * 128)  // TILE_M rows x 64 columns
@@ -144,17 +152,45 @@ __device__ __forceinline__ void write_rows(unsigned char (&box)[16 * 128], const
     }
 }
 
-__device__ __forceinline__ void consume(Shared& s, stored* out, float eps, Place place, int tiles, int k_steps, int m) {
+#ifdef KEEP_SUM
+// The same for sums, all boxes, with one address for all of them: with two results, those of each row would not fit into registers.
+__device__ __forceinline__ void write_sum(unsigned char (&box)[16 * 128], Values& d, stored* sum, int row, int m) {
+    const int width = TILE_N * CLUSTER_COLUMNS;
+    int lane = threadIdx.x & 31, left = m - row - lane / 8;
+    stored* to = sum + (long long)(row + lane / 8) * width + lane % 8 * 8;
+#pragma unroll
+    for (int at = 0; at < TILE_N / 64; ++at) {
+        __syncwarp();
+#pragma unroll
+        for (int j = 0; j < 8; j += 2) {
+            const float *a = values(d, at * 8 + j), *b = values(d, at * 8 + j + 1);
+            store_matrices(shared_address(box) + matrix_offset(0, j), pack_two(a[0], a[1]), pack_two(a[2], a[3]), pack_two(b[0], b[1]), pack_two(b[2], b[3]));
+        }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            int r = i * 4 + lane / 8;
+            if (i * 4 < left) *(int4*)(to + i * 4 * width + at * 64) = *(const int4*)(box + r * 128 + ((lane % 8 ^ (r & 7)) << 4));
+        }
+    }
+}
+#endif
+
+__device__ __forceinline__ void consume(Shared& s, stored* out, float eps, Place place, int tiles, int k_steps, int m SUM_PARAMETER) {
     int warp = threadIdx.x / 32 - 4, turn = 0;
     Ring<STAGES> ring;
     Values d;
     for (int tile = place.cluster; tile < tiles; tile += place.clusters) {
         multiply(s.stages, s.barriers, ring, d, warp / 4, k_steps);
         forget(warp);  // what follows from it is computed anew for each tile: it has no registers while the products need them
-        float sum[2], scale[2], shift[2];
+        float sums[2], scale[2], shift[2];
         float2 part[2];
-        add_residual(s, ring, d, sum, warp * 16);
-        measure(d, sum, part);
+        add_residual(s, ring, d, sums, warp * 16);
+#ifdef KEEP_SUM
+        write_sum(s.out[warp], d, sum + first_column(place), first_row(tile, place) + warp * 16, m);
+        forget(warp);
+#endif
+        measure(d, sums, part);
 #if PEERS
         merge(s, part, place.rank, warp * 16, turn++);
 #endif
@@ -187,7 +223,7 @@ __cluster_dims__(CLUSTER, 1, 1)
 #endif
 __launch_bounds__(THREADS, 1) gemm_norm(
     const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap residual,
-    const float* bias, const float* gamma, const float* beta, float eps, stored* out, int m, int k) {
+    const float* bias, const float* gamma, const float* beta, float eps, stored* out, int m, int k SUM_PARAMETER) {
     SHARED_MEMORY(memory);
     Shared& s = *reinterpret_cast<Shared*>(memory);
     const Place place;
@@ -208,5 +244,5 @@ __launch_bounds__(THREADS, 1) gemm_norm(
     }
     __syncthreads();
     if (CLUSTER > 1) cluster_sync();
-    RUN_ROLES(produce(s, &x, &weight, &residual, place, tiles, k_steps), consume(s, out, eps, place, tiles, k_steps, m));
+    RUN_ROLES(produce(s, &x, &weight, &residual, place, tiles, k_steps), consume(s, out, eps, place, tiles, k_steps, m SUM_ARGUMENT));
 }

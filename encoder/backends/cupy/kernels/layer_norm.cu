@@ -1,4 +1,4 @@
-// Embedding sum + LayerNorm, and (residual +) LayerNorm. One row of WIDTH values per 32 lanes, held in registers; two-pass variance.
+// Embedding sum (+ LayerNorm), and (residual +) LayerNorm. One row of WIDTH values per 32 lanes, held in registers; two-pass variance.
 // Memory-bound: WIDTH * sizeof(stored) read and written once per row. Block (32, 8), as many as are resident: each 32 lanes walk over rows
 // and fetch the next one while they reduce this one; gamma and beta wait in shared memory.
 #include "storage.cuh"
@@ -109,6 +109,44 @@ __device__ __forceinline__ void normalize(Row& row, const Vector& gamma, const V
     }
 }
 
+__device__ __forceinline__ void store(const Row& row, stored* out) {
+#pragma unroll
+    for (int p = 0; p < PIECES; ++p) {
+        if (column(p) >= WIDTH) continue;
+#if STEP > 1
+        *(Packed*)(out + column(p)) = pack(row.value[p]);
+#else
+        out[column(p)] = pack_float(row.value[p][0]);
+#endif
+    }
+}
+
+// word [V, WIDTH] (+ position [P, WIDTH]) (+ token_type [WIDTH]) -> out [rows, WIDTH]; after LayerNorm where there is a gamma
+extern "C" __global__ void __launch_bounds__(256) embed(
+    const int* input_ids, const int* position_ids, const stored* word, const stored* position, const stored* token_type,
+    const float* gamma, const float* beta, float eps, stored* out, int rows) {
+    __shared__ Vector scale, shift;
+    if (gamma) {
+        fill(scale, gamma);
+        fill(shift, beta);
+    }
+    __syncthreads();
+    StoredRow type;
+    if (token_type) load(type, token_type);
+    for (int r = blockIdx.x * blockDim.y + threadIdx.y; r < rows; r += gridDim.x * blockDim.y) {
+        StoredRow words, places;
+        load(words, word + (long long)input_ids[r] * WIDTH);
+        if (position) load(places, position + (long long)position_ids[r] * WIDTH);
+        Row row;
+        clear(row);
+        add(row, words);
+        if (position) add(row, places);
+        if (token_type) add(row, type);
+        if (gamma) normalize(row, scale, shift, eps, out + (long long)r * WIDTH);
+        else store(row, out + (long long)r * WIDTH);
+    }
+}
+
 // word [V, WIDTH] + position [P, WIDTH] + token_type [WIDTH], then LayerNorm -> out [rows, WIDTH]
 extern "C" __global__ void __launch_bounds__(256) embed_layer_norm(
     const int* input_ids, const int* position_ids, const stored* word, const stored* position, const stored* token_type,
@@ -152,6 +190,28 @@ extern "C" __global__ void __launch_bounds__(256) add_layer_norm(
             load(other, residual + (long long)r * WIDTH);
             add(row, other);
         }
+        normalize(row, scale, shift, eps, out + (long long)r * WIDTH);
+    }
+}
+
+// x + residual -> sum, LayerNorm(x + residual) -> out, both [rows, WIDTH]; each may be x or residual itself. What is normalised is not rounded before.
+extern "C" __global__ void __launch_bounds__(256) sum_layer_norm(
+    const stored* x, const stored* residual, const float* gamma, const float* beta, float eps, stored* sum, stored* out, int rows) {
+    __shared__ Vector scale, shift;
+    int stride = gridDim.x * blockDim.y, r = blockIdx.x * blockDim.y + threadIdx.y;
+    StoredRow next, other;
+    if (r < rows) load(next, x + (long long)r * WIDTH);
+    fill(scale, gamma);
+    fill(shift, beta);
+    __syncthreads();
+    for (; r < rows; r += stride) {
+        Row row;
+        clear(row);
+        add(row, next);
+        load(other, residual + (long long)r * WIDTH);
+        if (r + stride < rows) load(next, x + (long long)(r + stride) * WIDTH);
+        add(row, other);
+        store(row, sum + (long long)r * WIDTH);
         normalize(row, scale, shift, eps, out + (long long)r * WIDTH);
     }
 }

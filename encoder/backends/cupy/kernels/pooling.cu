@@ -1,5 +1,6 @@
 // Hidden states of each document -> one float32 row, in a fixed order over its tokens; then L2 and the Dense module on [B, .] rows.
-// Memory-bound: hidden states are read once. POOLING (a define): 0 cls, 1 mean, 2 max, 3 last.
+// Memory-bound: hidden states are read once. POOLING (a define): 0 cls, 1 mean, 2 max, 3 last,
+// 4 weightedmean, 5 mean_sqrt_len_tokens.
 #include "activation.cuh"
 
 #if WIDTH % VECTOR == 0
@@ -10,6 +11,56 @@
 #define SLICES 4  // tokens t, t+4, t+8, ... are summed by one slice of the block; the four sums are then added in order
 
 #ifdef POOLING
+// One value of a row, and what is to be added of it.
+__device__ __forceinline__ float weighed(float value, int token) { return POOLING == 4 ? value * (float)(token + 1) : value; }
+
+// The same for every kind, without the first *skip tokens of each document ("cls" and "last" take theirs all the same); 0 where nothing is left.
+extern "C" __global__ void __launch_bounds__(256) segment_pool_after(const stored* hidden, const int* cu_seqlens, const int* count, const int* skip, float* out) {
+    __shared__ float partial[SLICES][64 * STEP];
+    int sequences = *count, slice = threadIdx.y, skipped = POOLING == 0 || POOLING == 3 || !skip ? 0 : *skip;
+    for (int b = blockIdx.x; b < sequences; b += gridDim.x) {
+        int first = cu_seqlens[b], length = cu_seqlens[b + 1] - first, before = skipped < length ? skipped : length;
+        for (int start = 0; start < WIDTH; start += 64 * STEP) {
+            int c = start + threadIdx.x * STEP;
+            float value[STEP];
+            for (int i = 0; i < STEP; ++i) value[i] = POOLING == 2 ? -3.4e38f : 0.0f;
+            if (c < WIDTH) {
+                int begin = POOLING == 3 ? length - 1 : before, end = POOLING == 0 ? 1 : length;
+#pragma unroll 4
+                for (int t = begin + slice; t < end; t += SLICES) {
+                    const stored* row = hidden + (long long)(first + t) * WIDTH + c;
+                    float v[STEP];
+#if STEP > 1
+                    unpack(*(const Packed*)row, v);
+#else
+                    v[0] = unpack_float(*row);
+#endif
+#pragma unroll
+                    for (int i = 0; i < STEP; ++i) value[i] = POOLING == 2 ? fmaxf(value[i], v[i]) : value[i] + weighed(v[i], t);
+                }
+            }
+            for (int i = 0; i < STEP; ++i) partial[slice][threadIdx.x * STEP + i] = value[i];
+            __syncthreads();
+            if (slice == 0 && c < WIDTH) {
+                float left = (float)(length - before), weight = 1.0f;
+                if (POOLING == 1) weight = left;
+                if (POOLING == 4) weight = 0.5f * ((float)length * (float)(length + 1) - (float)before * (float)(before + 1));
+                if (POOLING == 5) weight = sqrtf(left);
+                for (int i = 0; i < STEP; ++i) {
+                    float x = value[i];
+                    for (int s = 1; s < SLICES; ++s) {
+                        float other = partial[s][threadIdx.x * STEP + i];
+                        x = POOLING == 2 ? fmaxf(x, other) : x + other;
+                    }
+                    out[(long long)b * WIDTH + c + i] = before == length ? 0.0f : x / weight;
+                }
+            }
+            __syncthreads();
+        }
+    }
+}
+
+#if POOLING < 4
 // hidden [T, WIDTH]; cu_seqlens [B+1]; count: B; out [B, WIDTH]. Block (64, SLICES); grid-stride over documents.
 extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hidden, const int* cu_seqlens, const int* count, float* out) {
     __shared__ float partial[SLICES][64 * STEP];
@@ -52,6 +103,21 @@ extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hid
     }
 }
 #endif
+#endif
+
+// x [B, WIDTH] float32 -> each row to mean 0 and variance 1. Block (32, rows per block); grid-stride over rows.
+extern "C" __global__ void __launch_bounds__(256) layer_norm(const float* x, const int* count, float eps, float* out) {
+    int rows = *count;
+    for (int b = blockIdx.x * blockDim.y + threadIdx.y; b < rows; b += gridDim.x * blockDim.y) {
+        const float* row = x + (long long)b * WIDTH;
+        float sum = 0.0f, squares = 0.0f;
+        for (int c = threadIdx.x; c < WIDTH; c += LANES) sum += row[c];
+        float mean = lanes_sum(sum) * (1.0f / WIDTH);
+        for (int c = threadIdx.x; c < WIDTH; c += LANES) squares = fmaf(row[c] - mean, row[c] - mean, squares);
+        float scale = 1.0f / sqrtf(lanes_sum(squares) * (1.0f / WIDTH) + eps);
+        for (int c = threadIdx.x; c < WIDTH; c += LANES) out[(long long)b * WIDTH + c] = (row[c] - mean) * scale;
+    }
+}
 
 // x [B, WIDTH] float32 -> each row / max(its norm, 1e-12). Block (32, rows per block); grid-stride over rows.
 extern "C" __global__ void __launch_bounds__(256) l2_normalize(const float* x, const int* count, float* out) {
