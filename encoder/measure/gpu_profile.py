@@ -60,11 +60,24 @@ class TimedOps(CudaOps):
     def _hopper_norm(self, weight: np.ndarray, *arguments: Any) -> Any:
         return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} norm", super()._hopper_norm(weight, *arguments))
 
+    def _hopper_sum_norm(self, weight: np.ndarray, *arguments: Any) -> Any:
+        return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} sum and norm", super()._hopper_sum_norm(weight, *arguments))
+
+    def _hopper_gated(self, gate: np.ndarray, *arguments: Any) -> Any:
+        return self._timed(f"linear 2 x {gate.shape[0]} x {gate.shape[1]} gated", super()._hopper_gated(gate, *arguments))
+
+    def _hopper_turned(self, weight: np.ndarray, *arguments: Any) -> Any:
+        return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} rotary", super()._hopper_turned(weight, *arguments))
+
+    def sum_and_layer_norm(self, *arguments: Any) -> Any:
+        return self._timed("sum and layer_norm", super().sum_and_layer_norm(*arguments))
+
     def add_layer_norm(self, *arguments: Any) -> Any:
         return self._timed("layer_norm", super().add_layer_norm(*arguments))
 
     def attention(self, num_heads: int, head_dim: int, **positions: Any) -> Any:
-        return self._timed("attention", super().attention(num_heads, head_dim, **positions))
+        kind = " ".join(["attention", *(name for name in ("rotary", "window", "bias") if positions.get(name) is not None)])
+        return self._timed(kind, super().attention(num_heads, head_dim, **positions))
 
     def segment_pool(self, kind: str) -> Any:
         return self._timed("pool", super().segment_pool(kind))

@@ -67,6 +67,11 @@ def plan_linear(ops: Ops, weights: LinearWeights) -> Linear:
     return ops.linear(np.asarray(weights.weight), weights.bias, weights.activation)
 
 
+def plan_linear_sum_norm(ops: Ops, weights: LinearWeights, norm: NormWeights) -> Callable[[Activations, Activations], tuple[Activations, Activations]]:
+    """(x [T, K], residual [T, E]) to (y, LayerNorm(y)) with y = x @ weight.T + bias + residual."""
+    return ops.linear_sum_norm(np.asarray(weights.weight), weights.bias, *norm)
+
+
 def plan_linear_norm(ops: Ops, weights: LinearWeights, norm: NormWeights) -> Callable[[Activations, Activations], Activations]:
     """(x [T, K], residual [T, E]) to LayerNorm(x @ weight.T + bias + residual)."""
     return ops.linear_norm(np.asarray(weights.weight), weights.bias, *norm)
@@ -76,11 +81,11 @@ class Attention:
     """softmax(q k^T / sqrt(D)) v inside each document, [T, E] to [T, E], without the product that follows."""
 
     def __init__(self, ops: Ops, weights: AttentionWeights) -> None:
-        self.qkv = plan_linear(ops, weights.qkv)
-        self.attend = ops.attention(weights.num_heads, weights.head_dim, rotary=weights.rotary, window=weights.window, bias=weights.bias)
+        qkv = np.asarray(weights.qkv.weight), weights.qkv.bias
+        self.attend = ops.qkv_attention(*qkv, weights.num_heads, weights.head_dim, rotary=weights.rotary, window=weights.window, bias=weights.bias)
 
     def __call__(self, x: Activations, batch: DeviceBatch) -> Activations:
-        return self.attend(self.qkv(x), batch)
+        return self.attend(x, batch)
 
 
 class MLP:
@@ -135,29 +140,32 @@ class PreNormLayers:
 
     def __init__(self, ops: Ops, blocks: Iterable[PreNormBlock], final_norm: NormWeights) -> None:
         self.layers: list[PreNormLayer] = []
-        self.norms: list[Callable[[Activations, Activations], tuple[Activations, Activations]]] = []
+        self.add_mlp: list[Callable[[Activations, Activations], tuple[Activations, Activations]]] = []
+        down: LinearWeights | None = None  # of the block before, which waits for the LayerNorm that comes next
         for block in blocks:
-            if self.layers:
+            if down is not None:
                 assert block.attention_norm is not None, "only the first layer's attention goes without a LayerNorm"
-                self.norms.append(ops.sum_and_layer_norm(*block.attention_norm))
+                self.add_mlp.append(plan_linear_sum_norm(ops, down, block.attention_norm))
             self.layers.append(PreNormLayer(ops, block))
-        self.final_norm = ops.add_layer_norm(*final_norm)
+            down = block.mlp.down
+        assert down is not None, "at least one layer"
+        self.add_last_mlp = plan_linear_norm(ops, down, final_norm)
 
     def __call__(self, x: Activations, batch: DeviceBatch) -> Activations:
         normed = x
-        for layer, next_norm in zip(self.layers, [*self.norms, None], strict=True):
-            x, normed = layer.mlp_norm(layer.output(layer.attention(normed, batch)), x)
-            change = layer.down(layer.mlp(normed))
-            if next_norm is None:
-                return self.final_norm(change, x)
-            x, normed = next_norm(change, x)
-        return normed
+        for layer, add_mlp in zip(self.layers, self.add_mlp, strict=False):
+            x, normed = add_mlp(*layer(normed, x, batch))
+        return self.add_last_mlp(*self.layers[-1](normed, x, batch))
 
 
 class PreNormLayer:
-    """The planned parts of a pre-norm layer; PreNormLayers joins them."""
+    """(LayerNorm(x), x, batch) to (mlp(LayerNorm(y)), y) with y = x + W_o attention(LayerNorm(x)); PreNormLayers joins layers."""
 
     def __init__(self, ops: Ops, block: PreNormBlock) -> None:
-        self.attention, self.output = Attention(ops, block.attention), plan_linear(ops, block.attention.output)
-        self.mlp_norm = ops.sum_and_layer_norm(*block.mlp_norm)
-        self.mlp, self.down = plan_mlp(ops, block.mlp), plan_linear(ops, block.mlp.down)
+        self.attention = Attention(ops, block.attention)
+        self.add_attention = plan_linear_sum_norm(ops, block.attention.output, block.mlp_norm)
+        self.mlp = plan_mlp(ops, block.mlp)
+
+    def __call__(self, normed: Activations, x: Activations, batch: DeviceBatch) -> tuple[Activations, Activations]:
+        x, normed = self.add_attention(self.attention(normed, batch), x)
+        return self.mlp(normed), x

@@ -104,15 +104,37 @@ class Ops(ABC):
         product, norm = self.linear(weight, bias), self.add_layer_norm(gamma, beta, eps)
         return lambda x, residual: norm(product(x), residual)
 
+    def linear_sum_norm(
+        self, weight: np.ndarray, bias: np.ndarray | None, gamma: np.ndarray, beta: np.ndarray | None, eps: float
+    ) -> Callable[[Activations, Activations], tuple[Activations, Activations]]:
+        """The same for pre-norm layers: (x, residual) to (y, LayerNorm(y)) with y = x @ weight.T + bias + residual, which is not to be read afterwards."""
+        product, norm = self.linear(weight, bias), self.sum_and_layer_norm(gamma, beta, eps)
+        return lambda x, residual: norm(product(x), residual)
+
     @abstractmethod
     def attention(
         self, num_heads: int, head_dim: int, *, rotary: Rotary | None = None, window: int | None = None, bias: np.ndarray | None = None
     ) -> Callable[[Activations, DeviceBatch], Activations]:
-        """(qkv [T, 3, H, D] as [T, 3E], batch) to [T, E]: softmax(q k^T / sqrt(D) + bias) v inside each document.
+        """(qkv [T, 3, H, D] as [T, 3E], batch) to [T, E]: softmax(q k^T / sqrt(D) + bias) v inside each document. qkv is not to be read afterwards.
 
-        rotary: queries and keys are turned first. window: a query sees the keys with |q - k| <= window only. bias: [H, 2R+1], added to the
-        scaled scores by distance: bias[h, clip(k - q, -R, R) + R].
+        rotary: queries and keys are turned first, it may be in their place. window: a query sees the keys with |q - k| <= window only.
+        bias: [H, 2R+1], added to the scaled scores by distance: bias[h, clip(k - q, -R, R) + R].
         """
+
+    def qkv_attention(
+        self,
+        weight: np.ndarray,
+        qkv_bias: np.ndarray | None,
+        num_heads: int,
+        head_dim: int,
+        *,
+        rotary: Rotary | None = None,
+        window: int | None = None,
+        bias: np.ndarray | None = None,
+    ) -> Callable[[Activations, DeviceBatch], Activations]:
+        """weight [3E, E], qkv_bias [3E] -> (x [T, E], batch) to attention(x @ weight.T + qkv_bias) [T, E]; a backend may plan parts of it as one."""
+        product, attend = self.linear(weight, qkv_bias), self.attention(num_heads, head_dim, rotary=rotary, window=window, bias=bias)
+        return lambda x, batch: attend(product(x), batch)
 
     @abstractmethod
     def segment_pool(self, kind: str) -> Callable[[Activations, DeviceBatch], Activations]:

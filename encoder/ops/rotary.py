@@ -39,6 +39,15 @@ class Rotary(NamedTuple):
         powers = np.arange(half, dtype=np.float64) / max(half - 1, 1)  # 2i / (D - 2)
         return (self.inverse_frequencies.astype(np.float64) / stretch**powers).astype(np.float32)
 
+    def frequencies_up_to(self, longest: int) -> np.ndarray:
+        """[longest - trained_positions + 1, D/2] float32: those of trained_positions tokens and of each length above, where theta depends on the length."""
+        assert self.dynamic is not None
+        trained, half = self.dynamic.trained_positions, len(self.inverse_frequencies)
+        stretches = np.array([self.dynamic.stretch(length) for length in range(trained, max(longest, trained) + 1)])
+        powers = np.arange(half, dtype=np.float64) / max(half - 1, 1)
+        table: np.ndarray = (self.inverse_frequencies.astype(np.float64) / stretches[:, None] ** powers).astype(np.float32)
+        return table
+
     def cosines_and_sines(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Two [L, D/2] float32. The angle is a product in float32, as the reference implementations round it; its cosine and sine are exact."""
         angles = np.arange(length, dtype=np.float32)[:, None] * self.frequencies(length)

@@ -85,7 +85,8 @@ def product_with_norm(clang: str, precision: str, outputs: int, *, keep_sum: boo
     x, weight, residual = numbers.normal(rows, inputs), numbers.normal(outputs, inputs, size=inputs**-0.5), numbers.normal(rows, outputs)
     (bias, gamma, beta), out = numbers.plain(3, outputs), numbers.poisoned(rows, outputs)
     total, kept = numbers.poisoned(rows, outputs), dict(KEEP_SUM=1) if keep_sum else {}
-    parameters = "TensorMap x, TensorMap weight, TensorMap residual, float* bias, float* gamma, float* beta, float eps, stored* out, int m, int k" + (", stored* sum" if keep_sum else "")
+    parameters = "TensorMap x, TensorMap weight, TensorMap residual, float* bias, float* gamma, float* beta, float eps, stored* out, int m, int k"
+    parameters += ", stored* sum" if keep_sum else ""
     shape = dict(TILE_N=tile.columns, STAGES=tile.stages, CLUSTER_ROWS=tile.cluster_rows, CLUSTER_COLUMNS=tile.blocks)
     kernel = Kernel(clang, "cuda/sm90_gemm_norm.cu", "gemm_norm", parameters, precision, **shape, **kept)
     maps = Map.of(x, rows, TILE_M // tile.blocks), Map.of(weight, outputs, tile.columns // tile.parts // tile.cluster_rows), Map.of(residual, rows, TILE_M)

@@ -51,15 +51,14 @@ def portable_cases(clang: str) -> Iterator[tuple[str, float]]:
             for tables in ("word", "word type", "word position norm", "word type norm"):
                 yield f"embed {tables} {width} {precision}", embed(clang, precision, width, tables)
             yield f"finish_linear {width} {precision}", finish_linear(clang, precision, width)
-            for kind in range(4):
-                yield f"segment_pool {kind} {width} {precision}", segment_pool(clang, precision, width, kind)
             for kind in range(6):
-                yield f"segment_pool_after {kind} {width} {precision}", segment_pool_after(clang, precision, width, kind)
+                yield f"segment_pool {kind} {width} {precision}", segment_pool(clang, precision, width, kind)
         for head_dim in (12, 64):
             yield f"turn {head_dim} {precision}", turn(clang, precision, head_dim)
             yield f"attention {head_dim} {precision}", attention(clang, precision, head_dim)
         for distance in DISTANCES:
             yield f"attention 12 {distance} {precision}", attention(clang, precision, 12, distance)
+    yield "angles_by_position", angles_by_position(clang)
     yield "angles_by_length", angles_by_length(clang)
     yield "layer_norm", row_layer_norm(clang)
     yield "l2_normalize", l2_normalize(clang)
@@ -150,6 +149,16 @@ def turn(clang: str, precision: str, head_dim: int) -> float:
     return numbers.error(out, turned(numbers.real(qkv), angles[positions], heads))
 
 
+def angles_by_position(clang: str) -> float:
+    """Up to 8,192 radians."""
+    numbers, positions = Numbers("float32", seed=7), 8192
+    frequencies, out = np.array([1.0, 0.37, 0.01, 1e-4], np.float32), numbers.poisoned(positions, 8)
+    parameters = "float* frequencies, float2* out, int positions"
+    Kernel(clang, "cupy/rotary.cu", "angles_by_position", parameters, "float32", HEAD_DIM=8)((3, 1), (256, 1), out, frequencies, out, positions)
+    angles = (np.arange(positions, dtype=np.float32)[:, None] * frequencies).astype(np.float64)
+    return numbers.error(out, np.stack([np.cos(angles), np.sin(angles)], -1).reshape(positions, 8))
+
+
 def angles_by_length(clang: str) -> float:
     """Angles of up to 2,500 turns, too."""
     numbers, trained, half = Numbers("float32", seed=5), 20, 8
@@ -174,21 +183,11 @@ def finish_linear(clang: str, precision: str, width: int) -> float:
 
 
 def segment_pool(clang: str, precision: str, width: int, kind: int) -> float:
-    """kind: 0 cls, 1 mean, 2 max, 3 last."""
-    numbers = Numbers(precision, seed=kind)
-    hidden, out = numbers.normal(ROWS, width), numbers.poisoned(len(LENGTHS), width, np.float32)
-    kernel = Kernel(clang, "cupy/pooling.cu", "segment_pool", "stored* hidden, int* bounds, int* count, float* out", precision, WIDTH=width, POOLING=kind)
-    kernel((3, 1), (64, 4), out, hidden, BOUNDS, COUNT, out)
-    documents = np.split(numbers.real(hidden), BOUNDS[1:-1])
-    return numbers.error(out, np.array([(rows[0], rows.mean(0), rows.max(0), rows[-1])[kind] for rows in documents]))
-
-
-def segment_pool_after(clang: str, precision: str, width: int, kind: int) -> float:
-    """kind: as above, 4 weightedmean, 5 mean_sqrt_len_tokens. The first document has nothing left."""
+    """kind: 0 cls, 1 mean, 2 max, 3 last, 4 weightedmean, 5 mean_sqrt_len_tokens. The first document has nothing left."""
     numbers, skip = Numbers(precision, seed=kind), 2
     hidden, out = numbers.normal(ROWS, width), numbers.poisoned(len(LENGTHS), width, np.float32)
     parameters = "stored* hidden, int* bounds, int* count, int* skip, float* out"
-    kernel = Kernel(clang, "cupy/pooling.cu", "segment_pool_after", parameters, precision, WIDTH=width, POOLING=kind)
+    kernel = Kernel(clang, "cupy/pooling.cu", "segment_pool", parameters, precision, WIDTH=width, POOLING=kind)
     kernel((3, 1), (64, 4), out, hidden, BOUNDS, COUNT, np.array([skip], np.int32), out)
 
     def pooled(rows: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from embermill.encoder.backends.cuda import sm90_gemm as hopper_gemm
 from embermill.encoder.backends.cuda.cublaslt import Gemm, Product
 from embermill.encoder.backends.cuda.ops import AttentionPlan, CudaOps
-from embermill.encoder.backends.cuda.sm90_gemm import HopperGemm, Tile
+from embermill.encoder.backends.cuda.sm90_gemm import After, HopperGemm, Tile
 from embermill.encoder.backends.cupy.ops import STORAGES
 from embermill.encoder.device import choose_device
 from embermill.encoder.pipeline.batching import pack
@@ -82,7 +82,7 @@ def ffn(ops: CudaOps, model: str, tokens: int) -> None:
         for activation in (1, 0):
             fused = HopperGemm(
                 up.data.ptr, wide.data.ptr, f, e,
-                precision=ops.precision, storage=STORAGES[ops.precision], activation=activation, multiprocessors=ops.compute_units, tile=tile,
+                precision=ops.precision, storage=STORAGES[ops.precision], after=After(activation), multiprocessors=ops.compute_units, tile=tile,
             )  # fmt: skip
             name = f"wgmma {tile.columns}/{tile.stages}/{tile.cluster} {'gelu' if activation else 'no gelu'}"
             runs[name] = pair(lambda fused=fused: fused(x.data.ptr, h.data.ptr, tokens, stream()))  # type: ignore[misc]

@@ -56,13 +56,6 @@ class After(NamedTuple):
         return dict(ROTARY_DIM=self.rotary_dim, BIAS=int(biased)) if self.rotary_dim else dict(ACTIVATION=self.activation)
 
 
-class Angles(NamedTuple):
-    """Device pointers. table: (cosine, sine) [., D/2] float32 pairs. positions: which of its rows each row of x takes, int32 [T]; None: its own."""
-
-    table: int
-    positions: int | None
-
-
 class HopperGemm:
     """out [T, N] = activation(x [T, K] @ weight[N, K]^T + bias [N]), or what `after` says; bias is float32. Addresses are device pointers.
 
@@ -83,7 +76,8 @@ class HopperGemm:
         tile: Tile | None = None,
     ) -> None:
         self.tile = tile or CHOSEN
-        if not (after.gated or after.rotary_dim) and outputs % self.tile.columns or inputs % TILE_K:
+        in_part = outputs % self.tile.columns != 0 and not (after.gated or after.rotary_dim)
+        if in_part or inputs % TILE_K:
             raise ValueError(f"gemm_wgmma: expected outputs in tiles of {self.tile.columns} and inputs in steps of {TILE_K}, got weight [{outputs}, {inputs}]")
         self.outputs, self.inputs, self.precision, self.bias, self.after = outputs, inputs, precision, bias or 0, after
         self.module = KernelModule("cuda/sm90_gemm.cu", dict(STORAGE=storage) | after.defines(bias is not None) | self.tile.defines, "sm_90a")
@@ -104,13 +98,15 @@ class HopperGemm:
     def fits_rotary(outputs: int, inputs: int, head_dim: int) -> bool:
         return head_dim in ROTARY_DIMS and outputs % 8 == 0 and inputs % TILE_K == 0
 
-    def __call__(self, x: int, out: int, rows: int, stream: int, angles: Angles | None = None) -> None:
+    def __call__(self, x: int, out: int, rows: int, stream: int, angles: tuple[int, int] | None = None) -> None:
+        """angles: (cosine, sine) pairs, [., D/2] float32, and which row of them each row of x takes, [T] int32; 0: its own."""
         x_map = tensor_map(x, rows, self.inputs, TILE_M, self.precision)
         out_map = tensor_map(out, rows, self.outputs // (2 if self.after.gated else 1), 64, self.precision)
         sizes = C.c_int(rows), C.c_int(self.tile.whole(self.outputs)), C.c_int(self.inputs)
         rotation: tuple[Any, ...] = ()
         if angles is not None:
-            rotation = C.c_uint64(angles.table), C.c_uint64(angles.positions or 0), C.c_int(self.after.turned)
+            table, positions = angles
+            rotation = C.c_uint64(table), C.c_uint64(positions), C.c_int(self.after.turned)
         launch(self.kernel, self.blocks, stream, x_map, self.weight_map, out_map, C.c_uint64(self.bias), *sizes, *rotation)
 
 

@@ -39,17 +39,30 @@ ROW_TILES = {256: RowTile(256, 4, 1), 384: RowTile(384, 3, 1), 512: RowTile(256,
 class HopperNorm:
     """out [T, E] = LayerNorm(x [T, K] @ weight[E, K]^T + bias [E] + residual [T, E]) * gamma [E] + beta [E]; all but x, weight and residual are float32.
 
-    Addresses are device pointers; `out` may be the residual's own.
+    keep_sum: what LayerNorm is taken of is written, too. Addresses are device pointers; one of the results may be in the residual's place.
     """
 
     def __init__(
-        self, weight: int, bias: int, gamma: int, beta: int, eps: float, outputs: int, inputs: int, *, precision: str, storage: int, multiprocessors: int
+        self,
+        weight: int,
+        bias: int,
+        gamma: int,
+        beta: int,
+        eps: float,
+        outputs: int,
+        inputs: int,
+        *,
+        precision: str,
+        storage: int,
+        multiprocessors: int,
+        keep_sum: bool = False,
     ) -> None:
         self.tile = ROW_TILES[outputs]
         self.outputs, self.inputs, self.precision = outputs, inputs, precision
         self.constants = C.c_uint64(bias), C.c_uint64(gamma), C.c_uint64(beta), C.c_float(eps)
         rows, columns = self.tile.cluster_rows, self.tile.blocks
         defines = dict(STORAGE=storage, TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER_ROWS=rows, CLUSTER_COLUMNS=columns)
+        defines |= {"KEEP_SUM": 1} if keep_sum else {}
         self.module = KernelModule("cuda/sm90_gemm_norm.cu", defines, "sm_90a")
         self.kernel = self.module.kernel("gemm_norm", (THREADS,), self.tile.shared_bytes)
         self.blocks = resident_blocks(self.kernel, rows * columns, multiprocessors)
@@ -60,7 +73,10 @@ class HopperNorm:
         """Whether the kernel takes these shapes."""
         return outputs in ROW_TILES and inputs % TILE_K == 0
 
-    def __call__(self, x: int, residual: int, out: int, rows: int, stream: int) -> None:
+    def __call__(self, x: int, residual: int, out: int, rows: int, stream: int, total: int | None = None) -> None:
+        """total: where the sum goes, if it is kept."""
         x_map = tensor_map(x, rows, self.inputs, TILE_M // self.tile.blocks, self.precision)
         residual_map = tensor_map(residual, rows, self.outputs, TILE_M, self.precision)
-        launch(self.kernel, self.blocks, stream, x_map, self.weight_map, residual_map, *self.constants, C.c_uint64(out), C.c_int(rows), C.c_int(self.inputs))
+        sizes = C.c_int(rows), C.c_int(self.inputs)
+        kept = () if total is None else (C.c_uint64(total),)
+        launch(self.kernel, self.blocks, stream, x_map, self.weight_map, residual_map, *self.constants, C.c_uint64(out), *sizes, *kept)

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from embermill.encoder.errors import DeviceError
 from embermill.encoder.pipeline.batching import PackedBatch
 
 DeviceArray = Any  # cupy.ndarray
+
+COUNTS = 3  # numbers of a batch that lie beside it: documents, attention tiles, tokens of the prompt that pooling leaves out
 
 
 @dataclass(frozen=True)
@@ -28,33 +29,31 @@ class BatchRoom:
     @property
     def size(self) -> int:
         """int32 values in a block: tiles first (their 16 bytes are read at once), then ids, positions, cu_seqlens, counts."""
-        return 4 * self.tiles + 2 * self.rows + self.sequences + 1 + 2
+        return 4 * self.tiles + 2 * self.rows + self.sequences + 1 + COUNTS
 
     def holds(self, batch: PackedBatch, num_tiles: int) -> bool:
         return batch.num_rows <= self.rows and batch.num_sequences <= self.sequences and num_tiles <= self.tiles
 
     def split(self, block: Any) -> tuple[Any, Any, Any, Any, Any]:
-        """tiles [n, 4], input_ids [T], position_ids [T], cu_seqlens [B+1], counts [2] of a block on the host or on the card."""
-        sizes = (4 * self.tiles, self.rows, self.rows, self.sequences + 1, 2)
+        """tiles [n, 4], input_ids [T], position_ids [T], cu_seqlens [B+1], counts [3] of a block on the host or on the GPU."""
+        sizes = (4 * self.tiles, self.rows, self.rows, self.sequences + 1, COUNTS)
         tiles, input_ids, position_ids, cu_seqlens, counts = (block[end - size : end] for end, size in zip(accumulate(sizes), sizes, strict=True))
         return tiles.reshape(-1, 4), input_ids, position_ids, cu_seqlens, counts
 
     def fill(self, block: np.ndarray, batch: PackedBatch, tiles: np.ndarray) -> None:
         """Rows past the batch's own get id 0 and position 0: they are computed, finite, and belong to no document."""
-        if batch.prompt_tokens:
-            raise DeviceError("pooling that leaves the prompt's tokens out: not available on a GPU in this version; use device='cpu'.")
         to_tiles, input_ids, position_ids, cu_seqlens, counts = self.split(block)
         to_tiles[: len(tiles)] = tiles
         for to, values in ((input_ids, batch.input_ids), (position_ids, batch.position_ids)):
             to[: batch.num_rows] = values
             to[batch.num_rows :] = 0
         cu_seqlens[: batch.num_sequences + 1] = batch.cu_seqlens
-        counts[:] = batch.num_sequences, len(tiles)
+        counts[:] = batch.num_sequences, len(tiles), batch.prompt_tokens
 
 
 @dataclass(frozen=True)
 class GpuBatch:
-    """DeviceBatch of the GPU backends. All arrays are int32 on the card; the numbers of documents and tiles are in num_sequences and num_tiles ([1] each)."""
+    """DeviceBatch of the GPU backends. All arrays are int32 on the GPU; num_sequences, num_tiles and prompt_tokens hold one number each."""
 
     room: BatchRoom
     block: DeviceArray
@@ -64,11 +63,12 @@ class GpuBatch:
     cu_seqlens: DeviceArray
     num_sequences: DeviceArray
     num_tiles: DeviceArray
+    prompt_tokens: DeviceArray
 
     @staticmethod
     def on(block: DeviceArray, room: BatchRoom) -> GpuBatch:
         tiles, input_ids, position_ids, cu_seqlens, counts = room.split(block)
-        return GpuBatch(room, block, tiles, input_ids, position_ids, cu_seqlens, counts[:1], counts[1:])
+        return GpuBatch(room, block, tiles, input_ids, position_ids, cu_seqlens, *(counts[i : i + 1] for i in range(COUNTS)))
 
 
 @dataclass(frozen=True)

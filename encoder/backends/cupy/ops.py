@@ -1,4 +1,4 @@
-"""The portable GPU backend: CuPy, its GEMM, and the kernels of kernels/portable. The same text on CUDA (sm_80 up) and ROCm; correct first.
+"""The portable GPU backend: CuPy, its GEMM, and the kernels of kernels/. The same text on CUDA (sm_80 up) and ROCm; correct first.
 
 Activations are CuPy arrays [T, N]: float32, float16, or uint16 holding bfloat16's bits (not every CuPy has that type). All arithmetic is float32.
 Products run over blocks of GEMM_ROWS rows, always the same shape, so the library always takes the same kernel and a document's bits do not
@@ -19,10 +19,12 @@ from embermill.encoder.backends.cupy.batch import BatchRoom, DeviceArray, GpuBat
 from embermill.encoder.backends.cupy.compiler import compiler_version
 from embermill.encoder.backends.cupy.kernel import Kernel, KernelModule
 from embermill.encoder.backends.cupy.memory import RESERVE_BYTES, does_not_fit, refusing, rows_that_fit
+from embermill.encoder.backends.cupy.pooled import PooledOps, activation_number, float32, vector_or_zeros
 from embermill.encoder.backends.cupy.program import GpuProgram
+from embermill.encoder.backends.cupy.rotary import RotaryAngles
 from embermill.encoder.backends.cupy.shrinking import ShrinkingProgram
-from embermill.encoder.errors import DeviceError, ModelConfigError
-from embermill.encoder.ops.base import POOLINGS, Linear, Ops, Program
+from embermill.encoder.errors import DeviceError
+from embermill.encoder.ops.base import Linear, Program
 from embermill.encoder.ops.blocks import NormWeights
 from embermill.encoder.ops.rotary import Rotary
 from embermill.encoder.pipeline.batching import PackedBatch
@@ -34,8 +36,6 @@ CONVERTED_BYTES = 256 << 20  # of a weight on the GPU in the type of its file, b
 STORAGES = {"float32": 32, "float16": 16, "bfloat16": 116}
 STORED: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(np.uint16)}
 CUDA_TYPES = {"float32": 0, "float16": 2, "bfloat16": 14}  # cudaDataType; CuPy turns them into hipBLAS's
-ACTIVATIONS = {None: 0, "gelu": 1, "gelu_new": 2, "gelu_pytorch_tanh": 2, "relu": 3, "tanh": 4, "silu": 5}
-KERNEL_POOLINGS = {"cls": 0, "mean": 1, "max": 2, "last": 3}
 COMPUTE_32F, OP_N, OP_T, DEFAULT_ALGORITHM = 68, 0, 1, -1
 ROWS_PER_BLOCK = 8
 LARGEST_HEAD = 128
@@ -53,7 +53,7 @@ def make_ops(device: DeviceFacts, precision: str) -> CupyOps:
     return CupyOps(device, precision)
 
 
-class CupyOps(Ops):
+class CupyOps(PooledOps):
     """One card at one precision; see the module's text."""
 
     name = "cupy"
@@ -71,6 +71,7 @@ class CupyOps(Ops):
         self.compute_units, self.blocks = device.compute_units, 8 * device.compute_units
         self.kernel_set = f"{self.name}: CuPy {cp.__version__}, {compiler_version()}, {self.architecture}"
         self.modules: dict[tuple[str, tuple[tuple[str, int], ...]], KernelModule] = {}
+        self.rotaries: dict[object, RotaryAngles] = {}
 
     def embed(
         self,
@@ -80,29 +81,25 @@ class CupyOps(Ops):
         norm: NormWeights | None = None,
         position_offset: int = 0,
     ) -> Callable[[GpuBatch], DeviceArray]:
-        if norm is None:
-            raise self._missing("embeddings without a LayerNorm")
-        width = word.shape[1]
-        zeros = np.zeros((1, width), np.float32)
-        places = zeros if position is None else position[position_offset:]
-        tables = [self._store(table) for table in (word, places, zeros[0] if token_type is None else token_type)]
-        scale, shift, eps = _float32(norm.gamma), _vector_or_zeros(norm.beta, width), norm.eps
-        kernel = self._module("cupy/layer_norm.cu", WIDTH=width).kernel("embed_layer_norm", (32, ROWS_PER_BLOCK))
+        width, whole = word.shape[1], position is not None and token_type is not None and norm is not None
+        places = None if position is None else position[position_offset:]
+        tables = [None if table is None else self._store(table) for table in (word, places, token_type)]
+        vectors = [None, None, 0.0] if norm is None else [float32(norm.gamma), vector_or_zeros(norm.beta, width), float(norm.eps)]
+        kernel = self._module("cupy/layer_norm.cu", WIDTH=width).kernel("embed_layer_norm" if whole else "embed", (32, ROWS_PER_BLOCK))
 
         def run(batch: GpuBatch) -> DeviceArray:
             rows = batch.room.rows
             out = self._empty(rows, width)
-            position_ids = cp.zeros(rows, np.int32) if position is None else batch.position_ids
-            kernel((self._row_blocks(kernel, rows),), batch.input_ids, position_ids, *tables, scale, shift, float(eps), out, rows)
+            kernel((self._row_blocks(kernel, rows),), batch.input_ids, batch.position_ids, *tables, *vectors, out, rows)
             return out
 
         return run
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
         outputs, inputs = weight.shape
-        stored, shift = self._store(weight), None if bias is None else _float32(bias)
+        stored, shift = self._store(weight), None if bias is None else float32(bias)
         finish = self._finish(outputs, activation)
-        needs_finish = bias is not None or ACTIVATIONS[activation] != 0
+        needs_finish = bias is not None or activation is not None
 
         def run(x: DeviceArray, residual: DeviceArray | None = None) -> DeviceArray:
             rows = len(x)
@@ -114,22 +111,26 @@ class CupyOps(Ops):
     def glu(
         self, gate: np.ndarray, up: np.ndarray, gate_bias: np.ndarray | None = None, up_bias: np.ndarray | None = None, activation: str = "silu"
     ) -> Callable[[DeviceArray], DeviceArray]:
-        if self.precision == "bfloat16":
-            raise self._missing("gated layers in bfloat16")
-        activated, factor = self.linear(gate, gate_bias, activation), self.linear(up, up_bias)
+        inner = len(gate)
+        product, shift = self.linear(np.concatenate([gate, up]), None), gate_biases(gate_bias, up_bias, inner)
+        kernel = self._module("cupy/gate.cu", WIDTH=inner, ACTIVATION=activation_number(activation)).kernel("gate", (256,))
+        bias = None if shift is None else float32(shift)
 
         def run(x: DeviceArray) -> DeviceArray:
-            y = activated(x)
-            y *= factor(x)
-            return y
+            both, out = product(x), self._empty(len(x), inner)
+            kernel((2 * self.blocks,), both, bias, out, len(x))
+            return out
 
         return run
 
     def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray | None, eps: float) -> Callable[[DeviceArray, DeviceArray | None], DeviceArray]:
-        norm = self._layer_norm(gamma, beta, eps)
+        width = len(gamma)
+        scale, shift = float32(gamma), vector_or_zeros(beta, width)
+        kernel = self._module("cupy/layer_norm.cu", WIDTH=width).kernel("add_layer_norm", (32, ROWS_PER_BLOCK))
 
         def run(x: DeviceArray, residual: DeviceArray | None = None) -> DeviceArray:
-            return norm(x, residual, x)
+            kernel((self._row_blocks(kernel, len(x)),), x, residual, scale, shift, float(eps), x, len(x))
+            return x
 
         return run
 
@@ -137,23 +138,12 @@ class CupyOps(Ops):
         self, gamma: np.ndarray, beta: np.ndarray | None, eps: float
     ) -> Callable[[DeviceArray, DeviceArray], tuple[DeviceArray, DeviceArray]]:
         width = len(gamma)
-        norm, add = self._layer_norm(gamma, beta, eps), self._finish(width, None)
+        scale, shift = float32(gamma), vector_or_zeros(beta, width)
+        kernel = self._module("cupy/layer_norm.cu", WIDTH=width).kernel("sum_layer_norm", (32, ROWS_PER_BLOCK))
 
         def run(x: DeviceArray, residual: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
-            total = add(x, None, residual, x)
-            return total, norm(total, None, self._empty(len(x), width))
-
-        return run
-
-    def _layer_norm(self, gamma: np.ndarray, beta: np.ndarray | None, eps: float) -> Callable[[DeviceArray, DeviceArray | None, DeviceArray], DeviceArray]:
-        """(x, residual, out) to LayerNorm(x + residual) in out, which may be x."""
-        width = len(gamma)
-        scale, shift = _float32(gamma), _vector_or_zeros(beta, width)
-        kernel = self._module("cupy/layer_norm.cu", WIDTH=width).kernel("add_layer_norm", (32, ROWS_PER_BLOCK))
-
-        def run(x: DeviceArray, residual: DeviceArray | None, out: DeviceArray) -> DeviceArray:
-            kernel((self._row_blocks(kernel, len(x)),), x, residual, scale, shift, float(eps), out, len(x))
-            return out
+            kernel((self._row_blocks(kernel, len(x)),), x, residual, scale, shift, float(eps), residual, x, len(x))
+            return residual, x
 
         return run
 
@@ -162,55 +152,10 @@ class CupyOps(Ops):
     ) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         if head_dim > LARGEST_HEAD:
             raise DeviceError(f"attention on this GPU backend: head dimensions up to {LARGEST_HEAD}, got {head_dim}; use device='cpu'")
-        if rotary is not None or window is not None or bias is not None:
-            raise self._missing("attention with rotary positions, a window or a bias")
-        kernel = self._module("cupy/attention.cu", HEAD_DIM=head_dim, TILE_ROWS=self.tile_rows).kernel("attention", (32, 8))
-        return self._planned_attention(kernel, num_heads, head_dim)
-
-    def segment_pool(self, kind: str) -> Callable[[DeviceArray, GpuBatch], Pooled]:
-        if kind not in POOLINGS:
-            raise ModelConfigError(f"pooling: expected one of {', '.join(POOLINGS)}, got {kind!r}")
-        if kind not in KERNEL_POOLINGS:
-            raise self._missing(f"pooling {kind}")
-
-        def run(hidden_states: DeviceArray, batch: GpuBatch) -> Pooled:
-            width = hidden_states.shape[1]
-            kernel = self._module("cupy/pooling.cu", WIDTH=width, POOLING=KERNEL_POOLINGS[kind]).kernel("segment_pool", (64, 4))
-            out = self._empty(batch.room.sequences, width, np.float32)
-            kernel((self.blocks,), hidden_states, batch.cu_seqlens, batch.num_sequences, out)
-            return Pooled(out, batch.num_sequences)
-
-        return run
-
-    def dense(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Callable[[Pooled], Pooled]:
-        outputs, inputs = weight.shape
-        table, shift = _float32(weight), None if bias is None else _float32(bias)
-        kernel = self._module("cupy/pooling.cu", WIDTH=inputs, ACTIVATION=ACTIVATIONS[activation]).kernel("dense", (32, 8))
-
-        def run(x: Pooled) -> Pooled:
-            out = self._empty(len(x.array), outputs, np.float32)
-            kernel((min(outputs, 1024), self.blocks // 8), x.array, table, shift, x.rows, out, outputs)
-            return Pooled(out, x.rows)
-
-        return run
-
-    def layer_norm(self, eps: float) -> Callable[[Pooled], Pooled]:
-        raise self._missing("LayerNorm of whole vectors")
-
-    def truncate(self, dimensions: int) -> Callable[[Pooled], Pooled]:
-        def run(x: Pooled) -> Pooled:
-            kernel = self._module("cupy/pooling.cu", WIDTH=dimensions).kernel("truncate", (32, ROWS_PER_BLOCK))
-            out = self._empty(len(x.array), dimensions, np.float32)
-            kernel((self.blocks,), x.array, x.rows, out, x.array.shape[1])
-            return Pooled(out, x.rows)
-
-        return run
-
-    def l2_normalize(self, x: Pooled) -> Pooled:
-        width = x.array.shape[1]
-        out = self._empty(len(x.array), width, np.float32)
-        self._module("cupy/pooling.cu", WIDTH=width).kernel("l2_normalize", (32, ROWS_PER_BLOCK))((self.blocks,), x.array, x.rows, out)
-        return Pooled(out, x.rows)
+        distance = distance_defines(window, bias)
+        kernel = self._module("cupy/attention.cu", HEAD_DIM=head_dim, TILE_ROWS=self.tile_rows, **distance).kernel("attention", (32, 8))
+        table = None if bias is None else float32(bias * np.log2(np.e))
+        return self._planned_attention(kernel, num_heads, head_dim, rotary, table)
 
     def to_device(self, batch: PackedBatch) -> GpuBatch:
         tiles = attention_tiles(batch, self.tile_rows)
@@ -253,18 +198,41 @@ class CupyOps(Ops):
         free, pool = int(cp.cuda.runtime.memGetInfo()[0]), cp.get_default_memory_pool()
         return min(free + pool.free_bytes(), pool.get_limit() - pool.used_bytes()) if pool.get_limit() else free + int(pool.free_bytes())
 
-    def _planned_attention(self, kernel: Kernel, num_heads: int, head_dim: int) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+    def _planned_attention(
+        self, kernel: Kernel, num_heads: int, head_dim: int, rotary: Rotary | None, bias: DeviceArray | None
+    ) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+        """bias: as this kernel reads it."""
         scale_log2, blocks = float(head_dim**-0.5 * np.log2(np.e)), self.compute_units * kernel.resident_blocks
+        turn = None if rotary is None else self._turn(rotary, num_heads)
+        more = () if bias is None else (bias,)
 
         def run(qkv: DeviceArray, batch: GpuBatch) -> DeviceArray:
+            if turn is not None:
+                turn(qkv, batch)
             out = self._empty(batch.room.rows, num_heads * head_dim)
-            kernel((blocks,), qkv, batch.tiles, batch.num_tiles, out, num_heads, scale_log2)
+            kernel((blocks,), qkv, batch.tiles, batch.num_tiles, out, num_heads, scale_log2, *more)
             return out
 
         return run
 
-    def _missing(self, what: str) -> DeviceError:
-        return DeviceError(f"{what}: not available on a GPU in this version; use device='cpu'.")
+    def _turn(self, rotary: Rotary, num_heads: int) -> Callable[[DeviceArray, GpuBatch], None]:
+        """Queries and keys of qkv [T, 3E] turned in place."""
+        angles = self._angles(rotary)
+        kernel = angles.module.kernel("turn", (256,))
+
+        def run(qkv: DeviceArray, batch: GpuBatch) -> None:
+            table, positions = angles.of(batch)
+            kernel((2 * self.blocks,), qkv, table, positions, len(qkv), num_heads)
+
+        return run
+
+    def _angles(self, rotary: Rotary) -> RotaryAngles:
+        """Layers that turn alike share their angles."""
+        key = rotary.inverse_frequencies.tobytes(), rotary.dynamic
+        if key not in self.rotaries:
+            module = self._module("cupy/rotary.cu", HEAD_DIM=2 * len(rotary.inverse_frequencies))
+            self.rotaries[key] = RotaryAngles(rotary, module, self.blocks)
+        return self.rotaries[key]
 
     def _row_blocks(self, kernel: Kernel, rows: int) -> int:
         """Blocks of the LayerNorm kernels: as many as are resident at once, or fewer where there are not enough rows."""
@@ -272,9 +240,7 @@ class CupyOps(Ops):
 
     def _finish(self, width: int, activation: str | None) -> Callable[..., DeviceArray]:
         """activation(x + bias) + residual on [T, width], by a kernel of its own."""
-        if activation not in ACTIVATIONS:
-            raise ModelConfigError(f"activation: expected one of {[name for name in ACTIVATIONS if name]}, got {activation!r}")
-        kernel = self._module("cupy/finish_linear.cu", WIDTH=width, ACTIVATION=ACTIVATIONS[activation]).kernel("finish_linear", (256,))
+        kernel = self._module("cupy/finish_linear.cu", WIDTH=width, ACTIVATION=activation_number(activation)).kernel("finish_linear", (256,))
 
         def run(x: DeviceArray, bias: DeviceArray | None, residual: DeviceArray | None, out: DeviceArray) -> DeviceArray:
             kernel((2 * self.blocks,), x, bias, residual, out, len(x))
@@ -333,9 +299,12 @@ class CupyOps(Ops):
         return self.modules[key]
 
 
-def _float32(x: np.ndarray) -> DeviceArray:
-    return cp.asarray(np.ascontiguousarray(x, np.float32))
+def distance_defines(window: int | None, bias: np.ndarray | None) -> dict[str, int]:
+    """What the attention kernels are compiled with. bias: [H, 2R+1]."""
+    return ({} if window is None else {"WINDOW": window}) | ({} if bias is None else {"BIAS_RADIUS": bias.shape[1] // 2})
 
 
-def _vector_or_zeros(vector: np.ndarray | None, width: int) -> DeviceArray:
-    return _float32(np.zeros(width, np.float32) if vector is None else vector)
+def gate_biases(gate: np.ndarray | None, up: np.ndarray | None, inner: int) -> np.ndarray | None:
+    """One vector [2F], or None where there is neither."""
+    parts = [np.zeros(inner, np.float32) if bias is None else bias for bias in (gate, up)]
+    return None if gate is None and up is None else np.concatenate(parts)

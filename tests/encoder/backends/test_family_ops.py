@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embermill.encoder.errors import DeviceError
 from embermill.encoder.models.layers import PreNormLayers, plan_block
 from embermill.encoder.ops.base import POOLINGS, Ops
 from embermill.encoder.ops.blocks import AttentionWeights, GatedMLPWeights, LinearWeights, NormWeights, PostNormBlock, PreNormBlock
@@ -18,14 +17,6 @@ __all__ = ["backend", "ops", "random"]  # fixtures
 
 REFERENCE = ReferenceOps()
 LENGTHS = [1, 2, 17, 63, 64, 65, 66, 90, 91, 92, 129, 150, 300]
-
-
-def skip_what_is_missing(plan):  # type: ignore[no-untyped-def]
-    """A backend says which operations it does not have yet."""
-    try:
-        return plan()
-    except DeviceError as refusal:
-        pytest.skip(str(refusal))
 
 
 def rotary(head_dim: int, theta: float = 100.0, dynamic: DynamicNtk | None = None) -> Rotary:
@@ -51,9 +42,8 @@ def test_attention_with_positions(ops: Ops, backend: Backend, random: np.random.
     matrix = weight(random, 3 * hidden_size, hidden_size)
     matrix[:hidden_size] *= np.float32(2.0)
     qkv = ops.linear(matrix, normal(random, 3 * hidden_size))(inputs.hidden)
-    attend = skip_what_is_missing(lambda: ops.attention(num_heads, head_dim, **arguments))
-    got = ops.to_host(attend(qkv, inputs.device_batch))
     expected = REFERENCE.attention(num_heads, head_dim, **arguments)(real(ops.to_host(qkv)), inputs.batch)
+    got = ops.to_host(ops.attention(num_heads, head_dim, **arguments)(qkv, inputs.device_batch))
     rows = token_rows(inputs.batch)
     assert_close(got[rows], expected[rows], backend, 64)
 
@@ -64,7 +54,7 @@ def test_sharp_scores_inside_a_window(ops: Ops, backend: Backend, random: np.ran
     matrix = weight(random, 144, 48)
     matrix[:48] *= np.float32(60.0)
     qkv = ops.linear(matrix, None)(inputs.hidden)
-    attend = skip_what_is_missing(lambda: ops.attention(3, 16, window=5))
+    attend = ops.attention(3, 16, window=5)
     expected = REFERENCE.attention(3, 16, window=5)(real(ops.to_host(qkv)), inputs.batch)
     rows = token_rows(inputs.batch)
     assert_close(ops.to_host(attend(qkv, inputs.device_batch))[rows], expected[rows], backend, 24 * 60)
@@ -76,7 +66,7 @@ def test_glu(ops: Ops, backend: Backend, random: np.random.Generator, activation
     inputs = Inputs(ops, random, 48)
     gate, up = weight(random, 72, 48), weight(random, 72, 48)
     biases = (normal(random, 72), normal(random, 72)) if with_bias else (None, None)
-    gated = skip_what_is_missing(lambda: ops.glu(gate, up, *biases, activation))
+    gated = ops.glu(gate, up, *biases, activation)
     expected = REFERENCE.glu(gate, up, *biases, activation)(inputs.host)
     rows = token_rows(inputs.batch)
     assert_close(ops.to_host(gated(inputs.hidden))[rows], expected[rows], backend, 24)
@@ -88,7 +78,7 @@ def test_sum_and_layer_norm(ops: Ops, backend: Backend, random: np.random.Genera
     x = ops.linear(weight(random, 48, 48), None)(inputs.hidden)
     gamma, beta = near_one(random, 48), normal(random, 48) if with_beta else None
     expected = REFERENCE.sum_and_layer_norm(gamma, beta, EPS)(real(ops.to_host(x)), inputs.host)
-    found = skip_what_is_missing(lambda: ops.sum_and_layer_norm(gamma, beta, EPS))(x, inputs.hidden)
+    found = ops.sum_and_layer_norm(gamma, beta, EPS)(x, inputs.hidden)
     rows = token_rows(inputs.batch)
     for got, wanted in zip(found, expected, strict=True):
         assert_close(ops.to_host(got)[rows], wanted[rows], backend, 16)
@@ -101,7 +91,7 @@ def test_embed_without_some_of_its_parts(ops: Ops, backend: Backend, random: np.
     norm = None if parts == "without a norm" else NormWeights(inputs.norm[0], None if parts == "without a beta" else inputs.norm[1], EPS)
     arguments = word, position if "words" != parts != "words and types" else None, token_type if "types" in parts else None, norm
     offset = 2 if parts == "words and positions" else 0
-    embed = skip_what_is_missing(lambda: ops.embed(*arguments, position_offset=offset))
+    embed = ops.embed(*arguments, position_offset=offset)
     expected = REFERENCE.embed(*arguments, position_offset=offset)(inputs.batch)
     rows = token_rows(inputs.batch)
     assert_close(ops.to_host(embed(inputs.device_batch))[rows], expected[rows], backend, 12)
@@ -112,7 +102,7 @@ def test_embed_without_some_of_its_parts(ops: Ops, backend: Backend, random: np.
 def test_every_pooling(ops: Ops, backend: Backend, random: np.random.Generator, kind: str, prompt_tokens: int) -> None:
     inputs = Inputs(ops, random, 48, [length for length in LENGTHS if length > 1])
     batch = inputs.batch._replace(prompt_tokens=prompt_tokens)
-    pool, device_batch = skip_what_is_missing(lambda: (ops.segment_pool(kind), ops.to_device(batch)))
+    pool, device_batch = ops.segment_pool(kind), ops.to_device(batch)
     float32 = Backend(backend.module, "float32", 6e-8)
     assert_close(ops.to_host(pool(inputs.hidden, device_batch)), REFERENCE.segment_pool(kind)(inputs.host, batch), float32, 300)
 
@@ -125,7 +115,7 @@ def test_dense_activations_and_layer_norm_of_vectors(ops: Ops, backend: Backend,
     dense = ops.dense(matrix, bias, activation)(pooled)
     float32 = Backend(backend.module, "float32", 6e-8)
     assert_close(ops.to_host(dense), REFERENCE.dense(matrix, bias, activation)(real(ops.to_host(pooled))), float32, 24)
-    norm = skip_what_is_missing(lambda: ops.layer_norm(1e-5))
+    norm = ops.layer_norm(1e-5)
     assert_close(ops.to_host(norm(dense)), REFERENCE.layer_norm(1e-5)(real(ops.to_host(dense))), float32, 24)
 
 
@@ -153,7 +143,7 @@ class Parts:
 def test_gated_post_norm_block(ops: Ops, backend: Backend, random: np.random.Generator, with_bias: bool) -> None:
     inputs, parts = Inputs(ops, random, 48, LENGTHS), Parts(random, with_bias)
     block = PostNormBlock(parts.attention(3, 16), parts.norm(48), parts.gated(48, 76, "silu"), parts.norm(48))
-    planned = skip_what_is_missing(lambda: plan_block(ops, block))
+    planned = plan_block(ops, block)
     rows = token_rows(inputs.batch)
     got = ops.to_host(planned(inputs.hidden, ops.to_device(inputs.batch)))
     assert_close(got[rows], plan_block(REFERENCE, block)(inputs.host, inputs.batch)[rows], backend, 96)
@@ -167,7 +157,7 @@ def test_pre_norm_layers(ops: Ops, backend: Backend, random: np.random.Generator
         for layer in range(4)
     ]
     final = parts.norm(48)
-    planned = skip_what_is_missing(lambda: PreNormLayers(ops, blocks, final))
+    planned = PreNormLayers(ops, blocks, final)
     rows = token_rows(inputs.batch)
     got = ops.to_host(planned(inputs.hidden, ops.to_device(inputs.batch)))
     assert_close(got[rows], PreNormLayers(REFERENCE, blocks, final)(inputs.host, inputs.batch)[rows], backend, 192)

@@ -12,7 +12,8 @@ import pytest
 
 ENCODER = Path(__file__).parents[3] / "encoder"
 BASE = ENCODER / "ops" / "base.py"
-OFFERED = [ENCODER / "ops" / "reference.py", *sorted((ENCODER / "backends").glob("*/ops.py"))]
+OFFERED = [ENCODER / "ops" / "reference.py", *sorted((ENCODER / "backends").glob("*/ops.py")), ENCODER / "backends" / "cupy" / "pooled.py"]
+BUILDS_UPON = {"cuda": ["cupy/ops.py", "cupy/pooled.py"], "cupy": ["cupy/pooled.py"]}
 SAME = {"DeviceArray": "Activations", "Array": "np.ndarray"}
 
 
@@ -35,7 +36,7 @@ VOCABULARY = {name: method for name, method in methods(BASE, "Ops").items() if n
 OPAQUE = {"l2_normalize", "to_device", "to_host", "program", "recognize"}  # what flows has a type of the backend's own here; the names count
 
 
-@pytest.mark.parametrize("file", OFFERED, ids=lambda file: file.parent.name)
+@pytest.mark.parametrize("file", OFFERED, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_signatures_are_those_of_the_vocabulary(file: Path) -> None:
     for name, method in methods(file, "Ops").items():
         if name in VOCABULARY and name not in OPAQUE:
@@ -48,6 +49,9 @@ def test_every_backend_has_every_operation() -> None:
     """Of its own or from the backend that it builds upon."""
     abstract = {name for name, method in VOCABULARY.items() if any(ast.unparse(line) == "abstractmethod" for line in method.decorator_list)}
     for file in OFFERED:
-        offered = set(methods(file, "Ops")) | (set(methods(file.parents[1] / "cupy" / "ops.py", "Ops")) if file.parent.name == "cuda" else set())
+        if file.stem == "pooled":
+            continue
+        files = [file, *(file.parents[1] / other for other in BUILDS_UPON.get(file.parent.name, []))]
+        offered = {name for one in files for name in methods(one, "Ops")}
         assert abstract <= offered, f"{file}: {sorted(abstract - offered)} missing"
     assert len(abstract) >= 14

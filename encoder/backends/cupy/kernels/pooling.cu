@@ -14,10 +14,11 @@
 // One value of a row, and what is to be added of it.
 __device__ __forceinline__ float weighed(float value, int token) { return POOLING == 4 ? value * (float)(token + 1) : value; }
 
-// The same for every kind, without the first *skip tokens of each document ("cls" and "last" take theirs all the same); 0 where nothing is left.
-extern "C" __global__ void __launch_bounds__(256) segment_pool_after(const stored* hidden, const int* cu_seqlens, const int* count, const int* skip, float* out) {
+// hidden [T, WIDTH]; cu_seqlens [B+1]; count: B; skip: how many tokens of each document are left out at its start ("cls" and "last" take theirs
+// all the same); out [B, WIDTH], 0 where nothing is left. Block (64, SLICES); grid-stride over documents.
+extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hidden, const int* cu_seqlens, const int* count, const int* skip, float* out) {
     __shared__ float partial[SLICES][64 * STEP];
-    int sequences = *count, slice = threadIdx.y, skipped = POOLING == 0 || POOLING == 3 || !skip ? 0 : *skip;
+    int sequences = *count, slice = threadIdx.y, skipped = POOLING == 0 || POOLING == 3 ? 0 : *skip;
     for (int b = blockIdx.x; b < sequences; b += gridDim.x) {
         int first = cu_seqlens[b], length = cu_seqlens[b + 1] - first, before = skipped < length ? skipped : length;
         for (int start = 0; start < WIDTH; start += 64 * STEP) {
@@ -50,7 +51,8 @@ extern "C" __global__ void __launch_bounds__(256) segment_pool_after(const store
                     float x = value[i];
                     for (int s = 1; s < SLICES; ++s) {
                         float other = partial[s][threadIdx.x * STEP + i];
-                        x = POOLING == 2 ? fmaxf(x, other) : x + other;
+                        if (POOLING == 2) x = fmaxf(x, other);
+                        else if (POOLING != 0 && POOLING != 3) x += other;
                     }
                     out[(long long)b * WIDTH + c + i] = before == length ? 0.0f : x / weight;
                 }
@@ -60,49 +62,6 @@ extern "C" __global__ void __launch_bounds__(256) segment_pool_after(const store
     }
 }
 
-#if POOLING < 4
-// hidden [T, WIDTH]; cu_seqlens [B+1]; count: B; out [B, WIDTH]. Block (64, SLICES); grid-stride over documents.
-extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hidden, const int* cu_seqlens, const int* count, float* out) {
-    __shared__ float partial[SLICES][64 * STEP];
-    int sequences = *count, slice = threadIdx.y;
-    for (int b = blockIdx.x; b < sequences; b += gridDim.x) {
-        int first = cu_seqlens[b], length = cu_seqlens[b + 1] - first;
-        for (int start = 0; start < WIDTH; start += 64 * STEP) {
-            int c = start + threadIdx.x * STEP;
-            float value[STEP];
-            for (int i = 0; i < STEP; ++i) value[i] = POOLING == 2 ? -3.4e38f : 0.0f;
-            if (c < WIDTH) {
-                int begin = POOLING == 3 ? length - 1 : slice, end = POOLING == 0 ? 1 : length;
-#pragma unroll 4
-                for (int t = begin; t < end; t += SLICES) {
-                    const stored* row = hidden + (long long)(first + t) * WIDTH + c;
-                    float v[STEP];
-#if STEP > 1
-                    unpack(*(const Packed*)row, v);
-#else
-                    v[0] = unpack_float(*row);
-#endif
-#pragma unroll
-                    for (int i = 0; i < STEP; ++i) value[i] = POOLING == 2 ? fmaxf(value[i], v[i]) : value[i] + v[i];
-                }
-            }
-            for (int i = 0; i < STEP; ++i) partial[slice][threadIdx.x * STEP + i] = value[i];
-            __syncthreads();
-            if (slice == 0 && c < WIDTH)
-                for (int i = 0; i < STEP; ++i) {
-                    float x = value[i];
-                    for (int s = 1; s < SLICES; ++s) {
-                        float other = partial[s][threadIdx.x * STEP + i];
-                        if (POOLING == 2) x = fmaxf(x, other);
-                        if (POOLING == 1) x += other;
-                    }
-                    out[(long long)b * WIDTH + c + i] = POOLING == 1 ? x / (float)length : x;
-                }
-            __syncthreads();
-        }
-    }
-}
-#endif
 #endif
 
 // x [B, WIDTH] float32 -> each row to mean 0 and variance 1. Block (32, rows per block); grid-stride over rows.

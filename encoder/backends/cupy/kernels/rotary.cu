@@ -63,6 +63,12 @@ __device__ __forceinline__ float2 cosine_and_sine(float angle) {
     }
 }
 
+// frequencies [D/2] -> out [positions, D/2] of (cosine, sine). Grid-stride.
+extern "C" __global__ void __launch_bounds__(256) angles_by_position(const float* frequencies, float2* out, int positions) {
+    for (int i = blockIdx.x * 256 + threadIdx.x; i < positions * HALF; i += gridDim.x * 256)
+        out[i] = cosine_and_sine((float)(i / HALF) * frequencies[i % HALF]);
+}
+
 // The angles of each row of a batch, where they depend on the document's length: frequencies [., D/2], the row for a document of L tokens being
 // max(L - trained, 0). cu_seqlens [B+1]; count: B; out [T, D/2] of (cosine, sine). Grid (documents, parts of one); rows of no document stay as they are.
 extern "C" __global__ void __launch_bounds__(256) angles_by_length(

@@ -18,7 +18,7 @@ def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
     import cupy as cp
 
     from embermill.encoder.backends.cuda.ops import CudaOps
-    from embermill.encoder.backends.cuda.sm90_gemm import HopperGemm, Tile
+    from embermill.encoder.backends.cuda.sm90_gemm import After, HopperGemm, Tile
     from embermill.encoder.backends.cupy.ops import STORAGES
 
     random, ops = fresh_random(), CudaOps(device, precision)
@@ -30,7 +30,7 @@ def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
         stored = ops.from_host(weight)
         gemm = HopperGemm(
             stored.data.ptr, bias.data.ptr, outputs, inputs,
-            precision=precision, storage=STORAGES[precision], activation=1, multiprocessors=device.compute_units, tile=Tile(*tile),
+            precision=precision, storage=STORAGES[precision], after=After(1), multiprocessors=device.compute_units, tile=Tile(*tile),
         )  # fmt: skip
         x = ops.from_host(random.standard_normal((3000, inputs), dtype=np.float32))
         seen = None
@@ -53,7 +53,7 @@ def test_a_weight_that_tiles_do_not_cover_is_refused(outputs: int, inputs: int) 
     from embermill.encoder.backends.cuda.sm90_gemm import HopperGemm, Tile
 
     with pytest.raises(ValueError, match=rf"outputs in tiles of 192 and inputs in steps of 64, got weight \[{outputs}, {inputs}\]"):
-        HopperGemm(0, 0, outputs, inputs, precision="float16", storage=16, activation=1, multiprocessors=132, tile=Tile(192, 5))
+        HopperGemm(0, 0, outputs, inputs, precision="float16", storage=16, multiprocessors=132, tile=Tile(192, 5))
 
 
 def _erf(x: np.ndarray) -> np.ndarray:

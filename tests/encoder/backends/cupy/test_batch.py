@@ -36,7 +36,7 @@ def test_tiles_cover_every_row_once_and_the_longest_come_first(lengths: list[int
 
 @given(LENGTHS, st.integers(0, 300), st.integers(0, 50))
 def test_a_block_holds_the_batch_and_filler(lengths: list[int], spare_rows: int, spare: int) -> None:
-    batch = packed(lengths)
+    batch = packed(lengths)._replace(prompt_tokens=3)
     tiles = attention_tiles(batch, 128)
     room = BatchRoom(batch.num_rows + spare_rows, batch.num_sequences + spare, len(tiles) + spare)
     assert room.holds(batch, len(tiles))
@@ -47,7 +47,7 @@ def test_a_block_holds_the_batch_and_filler(lengths: list[int], spare_rows: int,
     assert (input_ids[: batch.num_rows] == batch.input_ids).all() and not input_ids[batch.num_rows :].any()
     assert (position_ids[: batch.num_rows] == batch.position_ids).all() and not position_ids[batch.num_rows :].any()
     assert (cu_seqlens[: batch.num_sequences + 1] == batch.cu_seqlens).all()
-    assert counts.tolist() == [batch.num_sequences, len(tiles)]
+    assert counts.tolist() == [batch.num_sequences, len(tiles), 3]
 
 
 @pytest.mark.parametrize("missing", ["rows", "sequences", "tiles"])

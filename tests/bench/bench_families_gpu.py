@@ -1,0 +1,120 @@
+"""Families beside BERT: our forward pass beside the peer's on the same weights, in turns, and the attention kernels alone. One JSON line a row.
+
+    python -m tests.bench.bench_families_gpu --peer .carry [--families modernbert-base,nomic-base] [--precision float16] [--quick] [--variants]
+--peer: the folder of peers_families_gpu.py and peers_gpu.py. --quick: fewer tokens and rounds, no cosines, nothing but the rows that count.
+--variants: beside ours, each fusion taken out by itself. All families, quick: about 5 minutes; one family in full: 2 to 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.bench.bench_distance_attention import attention_rows
+from tests.bench.family_models import write_folder
+from tests.bench.gpu_forward import Ours
+
+LOADS = ("fixed128", "fixed512", "mixed", "fixed8192")
+BARS = {  # times the peer
+    "xlmr-base": (1.15, 1.15, 1.15), "xlmr-large": (1.15, 1.15, 1.15), "mpnet-base": (1.15, 1.4, 1.6),
+    "modernbert-base": (1.35, 1.35, 1.35, 1.1), "nomic-base": (1.2, 1.2, 1.2, 1.0),
+}  # fmt: skip
+BERT_OF_ITS_SHAPE = {"xlmr-base": "base", "xlmr-large": "large"}
+VARIANTS = {"no fused norm": {"fused_norm": False}, "no fused gate": {"fused_gate": False}, "no fused rotary": {"fused_rotary": False}}
+TOKENS = 33 * 65536  # whole batches of the peer's 65,536 rows and of our 135,168
+
+
+def show(**row: object) -> None:
+    print(json.dumps(row), flush=True)
+
+
+class Bench:
+    def __init__(self, args: argparse.Namespace) -> None:
+        sys.path.insert(0, args.peer)
+        import peers_families_gpu as peers
+        from peers_gpu import Workload, take_turns
+
+        self.peers, self.workload, self.take_turns, self.args = peers, Workload, take_turns, args
+        self.rounds, self.window_s = (3, 0.3) if args.quick else (5, 0.5)
+
+    def family(self, family: str) -> None:
+        precision, peers = self.args.precision, self.peers
+        hf = peers.hf_model(family)
+        peer = peers.Packed(family, precision, hf)
+        folder = write_folder(family, hf, peer.model, Path("/tmp/embermill-families") / family)
+        candidates = {"ours": Ours(str(folder), precision)}
+        if self.args.variants:
+            candidates |= {name: Ours(str(folder), precision, **options) for name, options in VARIANTS.items()}
+        if family in BERT_OF_ITS_SHAPE:
+            from tests.bench.peers_gpu import write_model
+
+            shape = BERT_OF_ITS_SHAPE[family]
+            candidates["bert"] = Ours(write_model(shape, f"/tmp/embermill-families/bert-{shape}"), precision)
+        for kind, bar in zip(LOADS, BARS[family], strict=False):
+            self.row(family, kind, bar, candidates, peer, hf)
+        if not self.args.quick:
+            timed = Ours(str(folder), precision, timed=True)
+            for kind in LOADS[: len(BARS[family])]:
+                parts = timed.families(self.workload.make(kind, 1 << 18))
+                show(family=family, load=kind, rows=parts.rows, ns_per_token={name: round(ns, 2) for name, ns in parts.ns_per_token.items()})
+
+    def row(self, family: str, kind: str, bar: float, candidates: dict[str, Ours], peer: Any, hf: Any) -> None:
+        tokens = TOKENS // (2 if self.args.quick or family == "xlmr-large" else 1)
+        work = self.workload.make(kind, tokens)
+        runs: dict[str, Any] = {name: ours.prepare(work) for name, ours in candidates.items()} | {"peer": peer.prepare(work)}
+        near = {} if self.args.quick else self.cosines(runs, work, kind, hf)
+        rates = self.take_turns(runs, work.tokens, rounds=self.rounds, window_s=self.window_s)
+        over = {name: round(rates["ours"] / rate, 4) for name, rate in rates.items() if name != "ours"}
+        mtok_s = {name: round(rate / 1e6, 3) for name, rate in rates.items()}
+        passes = over["peer"] >= bar and over.get("bert", 1.0) >= 0.99
+        show(family=family, precision=self.args.precision, load=kind, tokens=work.tokens, mtok_s=mtok_s, over=over, bar=bar, passes=passes, **near)
+
+    def cosines(self, runs: dict[str, Any], work: Any, kind: str, hf: Any) -> dict[str, Any]:
+        """Minimum and mean around the mean row: to transformers in float32 where it has the family; and of ours to the peer."""
+        ours, theirs = runs["ours"](), runs["peer"]()
+        found: dict[str, Any] = {"to_peer": [round(value, 6) for value in self.peers.cosine(ours, theirs)], "finite": bool(torch.isfinite(ours).all())}
+        if hf is not None:
+            expected = self.peers.reference(hf, work, 8 if kind == "fixed8192" else 64)
+            for name, y in (("ours_to_float32", ours), ("peer_to_float32", theirs)):
+                found[name] = [round(value, 6) for value in self.peers.cosine(y, expected)]
+        return {"cosine": found}
+
+
+def release() -> None:
+    """What the last family held, on the GPU and in torch's compiler."""
+    import cupy as cp
+
+    gc.collect()
+    torch._dynamo.reset()
+    torch.cuda.empty_cache()
+    cp.get_default_memory_pool().free_all_blocks()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", default=".carry")
+    parser.add_argument("--families", default=",".join(BARS))
+    parser.add_argument("--precision", choices=["float16", "bfloat16"], default="float16")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--variants", action="store_true")
+    parser.add_argument("--commit", default="")
+    args = parser.parse_args()
+    gpu = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout.strip()
+    show(gpu=gpu, commit=args.commit, torch=torch.__version__)
+    for row in attention_rows(args.precision):
+        show(**row)
+    bench = Bench(args)
+    for family in filter(None, args.families.split(",")):
+        bench.family(family)
+        release()
+
+
+if __name__ == "__main__":
+    main()
