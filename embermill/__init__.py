@@ -2,7 +2,8 @@
 
 encoder/   texts -> embeddings, a library of its own      jobs/   corpus -> Parquet dataset, on any number of workers
 
-Both lie at the top of the source tree; here are links to them. Importing this costs next to nothing: a name is loaded when it is first used.
+Both lie at the top of the source tree; here are links to them, and channel.py, which joins the stages of either. Importing this costs next to
+nothing: a name is loaded when it is first used.
 """
 
 from __future__ import annotations

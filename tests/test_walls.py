@@ -17,7 +17,8 @@ PACKAGES = ("encoder", "jobs")  # of embermill
 MAX_LINES, MAX_TEST_LINES = 350, 400  # tests mirror their source, and a table of cases is long without being two things
 TORCH = {"torch", "tensorflow", "jax", "transformers", "sentence_transformers"}
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-MODULES = {"embermill." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+SHARED_BY_BOTH = {"embermill.channel": ROOT / "embermill/channel.py"}  # beside the two packages
+MODULES = SHARED_BY_BOTH | {"embermill." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
 
 @cache
@@ -85,6 +86,11 @@ def importers(package: str) -> set[str]:
 
 def test_ray_is_imported_by_its_pool_and_session_alone() -> None:
     assert importers("ray") <= {"embermill.jobs.pool.ray_pool", "embermill.jobs.pool.ray_session"}
+
+
+def test_what_both_packages_share_imports_neither() -> None:
+    assert {f"embermill.{path.stem}" for path in (ROOT / "embermill").glob("*.py") if not path.stem.startswith("__")} == set(SHARED_BY_BOTH)
+    assert not [name for module in SHARED_BY_BOTH for name, _ in imports(module) if name.startswith("embermill")]
 
 
 def test_the_encoder_knows_nothing_of_the_job() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from embermill.encoder.errors import InputError
-from embermill.encoder.pipeline.stream import Piece
+from embermill.encoder.pipeline.stream import Slice
 from embermill.encoder.text.tokenizer import TokenizedTexts
 
 CHARACTERS_PER_TOKEN = 4  # of English text; only sizes depend on it
@@ -45,18 +45,18 @@ def require_whole_number(name: str, value: object) -> None:
         raise InputError(f"{name}={value!r}: expected a whole number from 1 up.")
 
 
-def cut_texts(batch: Any, window_tokens: int) -> Iterator[Piece]:
+def cut_texts(batch: Any, window_tokens: int) -> Iterator[Slice]:
     """Pieces of about `window_tokens` tokens, or TEXTS_OF_A_PIECE texts; one empty piece for an empty batch. Raises InputError for what is no text."""
     budget = window_tokens * CHARACTERS_PER_TOKEN
     piece: list[str] = []
     first, characters = 0, 0
     for text in _strings(batch):
         if piece and (characters + len(text) > budget or len(piece) >= TEXTS_OF_A_PIECE):
-            yield Piece(piece, first, len(batch), last=False)
+            yield Slice(piece, first, len(batch), last=False)
             first, characters, piece = first + len(piece), 0, []
         piece.append(text)
         characters += len(text)
-    yield Piece(piece, first, len(batch), last=True)
+    yield Slice(piece, first, len(batch), last=True)
 
 
 def _strings(batch: Any) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _strings(batch: Any) -> Iterator[str]:
             index += 1
 
 
-def cut_token_ids(ids: Any, offsets: Any, vocab_size: int, position_limit: int, window_tokens: int) -> Iterator[Piece]:
+def cut_token_ids(ids: Any, offsets: Any, vocab_size: int, position_limit: int, window_tokens: int) -> Iterator[Slice]:
     """Pieces of about `window_tokens` tokens. Raises InputError, naming the document, for ids that the model cannot take."""
     flat, bounds = _flattened(ids, offsets)
     lengths = np.diff(bounds)
@@ -89,7 +89,7 @@ def cut_token_ids(ids: Any, offsets: Any, vocab_size: int, position_limit: int, 
     while True:
         end = max(begin + 1, int(np.searchsorted(bounds, bounds[begin] + window_tokens, "right")) - 1) if begin < num_documents else begin
         tokens = TokenizedTexts(flat[bounds[begin] : bounds[end]], bounds[begin : end + 1] - bounds[begin], np.zeros(end - begin, np.int32))
-        yield Piece(tokens, begin, num_documents, last=end >= num_documents)
+        yield Slice(tokens, begin, num_documents, last=end >= num_documents)
         begin = end
         if begin >= num_documents:
             return

@@ -15,16 +15,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embermill.channel import Channel, ChannelClosed
 from embermill.encoder.ops.base import Pending, Program
 from embermill.encoder.pipeline.batching import PackedBatch
 from embermill.encoder.pipeline.busy_clock import BusyClock
-from embermill.encoder.pipeline.channel import Channel, ChannelClosed
 from embermill.encoder.pipeline.switch_interval import ShortTurns
 
 Written = Future[None]
 
 
-class _Work(NamedTuple):
+class _Submission(NamedTuple):
     batch: PackedBatch
     into: np.ndarray
     written: Written
@@ -49,9 +49,9 @@ class Runner:
     def __init__(self, program: Program, busy: BusyClock, turns: ShortTurns | None = None) -> None:
         self._program, self._busy, self._turns = program, busy, turns
         depth = max(1, program.depth)
-        self._groups: Channel[list[_Work]] = Channel(capacity=1)
+        self._groups: Channel[list[_Submission]] = Channel(capacity=1)
         self._places = threading.Semaphore(depth)
-        self._in_flight: Channel[tuple[Pending, _Work]] = Channel(capacity=depth)
+        self._in_flight: Channel[tuple[Pending, _Submission]] = Channel(capacity=depth)
         bodies = {"encoder-submit": self._submit_all, "encoder-collect": self._collect_all}
         self._threads = [threading.Thread(target=body, name=name, daemon=True) for name, body in bodies.items()]
         for thread in self._threads:
@@ -59,13 +59,13 @@ class Runner:
 
     def submit(self, batches: Sequence[PackedBatch], into: np.ndarray) -> list[Written]:
         """A future for each batch, done when its embeddings [B, E] are in into[batch.order]. Waits while another group is still waiting for its turn."""
-        group = [_Work(batch, into, Future()) for batch in batches]
+        group = [_Submission(batch, into, Future()) for batch in batches]
         if group:
             try:
                 self._groups.put(group)
             except ChannelClosed:
                 raise RuntimeError("this encoder is closed") from None
-        return [work.written for work in group]
+        return [submission.written for submission in group]
 
     def stop(self) -> None:
         """Take nothing more; what was submitted is finished, then the program is closed."""
@@ -84,20 +84,20 @@ class Runner:
         except ChannelClosed:
             self._in_flight.finish()
 
-    def _submit_group(self, group: list[_Work]) -> None:  # its own frame, so that nobody's embeddings are held while there is nothing to do
-        for work in group:
-            self._submit(work)
+    def _submit_group(self, group: list[_Submission]) -> None:  # its own frame, so that nobody's embeddings are held while there is nothing to do
+        for submission in group:
+            self._submit(submission)
 
-    def _submit(self, work: _Work) -> None:
+    def _submit(self, submission: _Submission) -> None:
         self._enter()
-        if not work.written.set_running_or_notify_cancel():
+        if not submission.written.set_running_or_notify_cancel():
             self._leave()
             return
         try:
-            pending = self._program.submit(work.batch)
+            pending = self._program.submit(submission.batch)
         except BaseException as error:  # of this batch alone; it is the caller's to handle
             pending = _Unsubmitted(error)
-        self._in_flight.put((pending, work))
+        self._in_flight.put((pending, submission))
 
     def _collect_all(self) -> None:
         try:
@@ -106,15 +106,15 @@ class Runner:
         except ChannelClosed:
             self._program.close()
 
-    def _collect(self, pending: Pending, work: _Work) -> None:
+    def _collect(self, pending: Pending, submission: _Submission) -> None:
         try:
-            work.into[work.batch.order] = pending.result()
+            submission.into[submission.batch.order] = pending.result()
         except BaseException as error:
             self._leave()
-            work.written.set_exception(error)
+            submission.written.set_exception(error)
         else:
             self._leave()
-            work.written.set_result(None)
+            submission.written.set_result(None)
 
     def _enter(self) -> None:
         self._places.acquire()

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from embermill.channel import Channel, ChannelClosed
 from embermill.encoder.pipeline.batching import pack
-from embermill.encoder.pipeline.channel import Channel, ChannelClosed
 from embermill.encoder.pipeline.runner import Runner, Written
 from embermill.encoder.pipeline.windows import Batch, Documents, EncodedBatch, Part, WaitingDocuments, Window, joined
 from embermill.encoder.text.tokenizer import TokenizedTexts
@@ -30,7 +30,7 @@ BATCHES_WAITING = 4  # finished batches that wait for the caller
 DOCUMENTS_PER_WINDOW = 16_384  # very short ones would otherwise fill a window by the million
 
 
-class Piece(NamedTuple):
+class Slice(NamedTuple):
     """Documents of one batch that are tokenised together. content: what `tokenize` takes. first: where they stand in the batch, `of` so many. last: the end."""
 
     content: Any
@@ -52,9 +52,9 @@ class Budget(NamedTuple):
     prompt_tokens: int = 0
 
 
-def encode_stream(batches: Iterable[Iterator[Piece]], tokenize: Tokenize, runner: Runner, dimension: int, budget: Budget) -> Iterator[EncodedBatch]:
+def encode_stream(batches: Iterable[Iterator[Slice]], tokenize: Tokenize, runner: Runner, dimension: int, budget: Budget) -> Iterator[EncodedBatch]:
     """One EncodedBatch for each iterator of pieces, in order. `batches` is read in a thread of ours; what it or a stage raises comes out here, in its turn."""
-    stream = _Stream(tokenize, runner, dimension, budget)
+    stream = _EncodeStream(tokenize, runner, dimension, budget)
     try:
         stream.start(batches)
         yield from iter(stream.next_batch, None)  # no name here for a batch: it is the caller's, and nobody else holds it
@@ -62,11 +62,11 @@ def encode_stream(batches: Iterable[Iterator[Piece]], tokenize: Tokenize, runner
         stream.close()
 
 
-class _Stream:
+class _EncodeStream:
     def __init__(self, tokenize: Tokenize, runner: Runner, dimension: int, budget: Budget) -> None:
         self._tokenize, self._runner, self._dimension, self._budget = tokenize, runner, dimension, budget
         self._pool = ThreadPoolExecutor(budget.tokenize_threads, thread_name_prefix="encoder-tokenize")
-        self._tokenized: Channel[tuple[Piece, Future[TokenizedTexts]] | BaseException] = Channel(capacity=budget.tokenize_threads + 2)
+        self._tokenized: Channel[tuple[Slice, Future[TokenizedTexts]] | BaseException] = Channel(capacity=budget.tokenize_threads + 2)
         self._outgoing: Channel[Batch | BaseException] = Channel(BATCHES_WAITING)
         self._current = Batch()
         self._finished: deque[Batch] = deque()  # read whole; they go to the caller when all of them is under way
@@ -75,7 +75,7 @@ class _Stream:
         self._in_flight: list[Written] = []
         self._left = False  # by the caller, before the end
 
-    def start(self, batches: Iterable[Iterator[Piece]]) -> None:
+    def start(self, batches: Iterable[Iterator[Slice]]) -> None:
         threading.Thread(target=self._read, args=(batches,), name="encoder-read", daemon=True).start()
         threading.Thread(target=self._pack, name="encoder-pack", daemon=True).start()
 
@@ -101,7 +101,7 @@ class _Stream:
         for future in self._in_flight:
             future.cancel()
 
-    def _read(self, batches: Iterable[Iterator[Piece]]) -> None:
+    def _read(self, batches: Iterable[Iterator[Slice]]) -> None:
         """First thread: cut, and hand over to the tokenising pool in order."""
         try:
             for pieces in batches:
@@ -139,7 +139,7 @@ class _Stream:
     def _linger(self) -> None:
         self._linger_until_s = time.monotonic() + LINGER_S
 
-    def _take(self, piece: Piece, tokens: TokenizedTexts) -> None:
+    def _take(self, piece: Slice, tokens: TokenizedTexts) -> None:
         batch = self._current
         batch.note(tokens)
         if not self._waiting:

@@ -84,12 +84,23 @@ def _candidates(folder: Path) -> list[Path]:
     """Weight files by name; shards that an index names belong to the index. A whole file goes before an index of the same name, as in transformers."""
     found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()]
     indexes = [path for path in found if path.name.endswith(".json")]
-    shards_of = {index: {file for file in weight_files(index) if file != index} for index in indexes}
-    stale = [index for index, shards in shards_of.items() if (whole := index.with_name(index.name.removesuffix(INDEX))) in found and whole not in shards]
+    whole_of = {index: whole for index in indexes if (whole := index.with_name(index.name.removesuffix(INDEX))) in found}
+    shards_of = {index: _shards_of(index, may_be_broken=index in whole_of) for index in indexes}
+    stale = [index for index, whole in whole_of.items() if whole not in shards_of[index]]
     for index in stale:
         log.warning("%s: left out, since %s holds all the weights; delete whichever is not wanted", index, index.name.removesuffix(INDEX))
     shards = {shard for named in shards_of.values() for shard in named}
     return [path for path in found if path not in shards and path not in stale]
+
+
+def _shards_of(index: Path, may_be_broken: bool) -> set[Path]:
+    """The files that an index names. WeightsError for one that cannot be read, unless nobody will use it."""
+    try:
+        return set(weight_files(index)) - {index}
+    except WeightsError:
+        if may_be_broken:
+            return set()
+        raise
 
 
 def _recognise(path: str) -> str:

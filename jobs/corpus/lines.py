@@ -19,7 +19,7 @@ BLOCK_BYTES = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Stream(Protocol):
+class ByteStream(Protocol):
     """Bytes of uncompressed text, in order."""
 
     def read(self, size: int, /) -> bytes: ...
@@ -74,7 +74,7 @@ class _Lent:
         pass
 
 
-def open_text(source: InputFile, compression: str | None, path: str) -> Stream:
+def open_text(source: InputFile, compression: str | None, path: str) -> ByteStream:
     return source if compression is None else Decompressed(source, compression, path)
 
 
@@ -102,7 +102,7 @@ def _after_next_line_end(source: InputFile, position: int, end: int, block_bytes
     return end
 
 
-def line_blocks(stream: Stream, position: int, end: int | None, max_line_bytes: int, block_bytes: int = BLOCK_BYTES) -> Iterator[LineBlock | LongLine]:
+def line_blocks(stream: ByteStream, position: int, end: int | None, max_line_bytes: int, block_bytes: int = BLOCK_BYTES) -> Iterator[LineBlock | LongLine]:
     """Whole lines from `position` (where a line begins and the stream stands) up to the last that begins before `end` (None: to the end of the stream)."""
     held: list[bytes] = []  # the beginning of a line that is not complete yet
     held_bytes = 0

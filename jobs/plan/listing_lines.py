@@ -11,7 +11,7 @@ import pyarrow as pa
 from embermill.jobs.corpus.csv import read_header
 from embermill.jobs.corpus.csv_records import parse_csv
 from embermill.jobs.corpus.json_values import kinds_seen, parse, type_of
-from embermill.jobs.corpus.lines import BYTE_ORDER_MARK, LineBlock, Stream, line_blocks, open_text
+from embermill.jobs.corpus.lines import BYTE_ORDER_MARK, ByteStream, LineBlock, line_blocks, open_text
 from embermill.jobs.storage import InputFile
 
 SAMPLE_BYTES = 1 << 20  # JSONL ids and kept columns take the types seen in here
@@ -66,7 +66,7 @@ def _beginning(source: InputFile, path: str, compression: str | None) -> Iterato
 class _Beginning:
     """A stream that ends after so many bytes."""
 
-    def __init__(self, stream: Stream, num_bytes: int) -> None:
+    def __init__(self, stream: ByteStream, num_bytes: int) -> None:
         self._stream, self.left = stream, num_bytes
 
     def read(self, size: int, /) -> bytes:

@@ -15,7 +15,7 @@ from embermill.jobs.shard.contents import all_finite, first_not_finite
 
 
 @dataclass(frozen=True)
-class Answer:
+class CheckedAnswer:
     """vectors: output column -> [B, dim] float32, finite. num_tokens, num_tokens_dropped: [B] int32, not negative."""
 
     vectors: dict[str, np.ndarray]
@@ -23,11 +23,11 @@ class Answer:
     num_tokens_dropped: np.ndarray
 
 
-def check_answer(embedded: Embedded, batch: RowBatch, plan: Plan, partition: Partition) -> Answer:
+def check_answer(embedded: Embedded, batch: RowBatch, plan: Plan, partition: Partition) -> CheckedAnswer:
     """Raises EngineError naming the row, or what was expected and what came."""
     vectors = {output.column: _check_vectors(embedded, output.column, (len(batch.ids), output.dim), batch, partition) for output in plan.outputs}
     num_tokens = _check_counts("num_tokens", embedded.num_tokens, batch, partition)
-    return Answer(vectors, num_tokens, _check_counts("num_tokens_dropped", embedded.num_tokens_dropped, batch, partition))
+    return CheckedAnswer(vectors, num_tokens, _check_counts("num_tokens_dropped", embedded.num_tokens_dropped, batch, partition))
 
 
 def _check_vectors(embedded: Embedded, column: str, shape: tuple[int, int], batch: RowBatch, partition: Partition) -> np.ndarray:

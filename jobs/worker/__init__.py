@@ -5,7 +5,6 @@ pipeline.py      the tasks of a queue, one stream after another; who is at fault
 stream.py        read -> embed -> write, three threads over a stream of partitions
 stream_items.py  what travels between them
 cutting.py       rows of a partition -> rows of its shards, in batches
-channel.py       a bounded queue between two threads
 task_queue.py    what there is still to do
 failures.py      what went wrong with a partition, as data
 isolation.py     which rows of a batch an engine fails on

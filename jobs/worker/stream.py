@@ -21,12 +21,12 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from embermill.channel import Channel
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.engine import Embedded, Engine
 from embermill.jobs.errors import EngineError
 from embermill.jobs.partition import Partition
 from embermill.jobs.receipt import Done, Event, Failed, Receipt, Task
-from embermill.jobs.worker.channel import Channel
 from embermill.jobs.worker.cutting import BatchLimits, ShardRows, cut
 from embermill.jobs.worker.failures import engine_failure, failure
 from embermill.jobs.worker.isolation import Isolated, embed_or_isolate, finite_rows
@@ -132,16 +132,16 @@ class Stream:
             self._clock.began(attempt.number)
             try:
                 self._read_partition(attempt)
-                self._read.put(Through(attempt))
+                self._read.offer(Through(attempt))
             except Exception as error:
-                self._read.put(Broken(attempt, failure(task, error)))
+                self._read.offer(Broken(attempt, failure(task, error)))
         self._read.finish()
 
     def _read_partition(self, attempt: Attempt) -> None:
         batches = self._clock.timed("read", self._work.read(attempt.task.partition))
         for part in cut(batches, self._work.rows_per_shard, attempt.task.skip, self._work.limits):
             item: Item = Rows(attempt, part) if isinstance(part, ShardRows) else End(attempt, part)
-            if attempt.over or not self._read.put(item):
+            if attempt.over or not self._read.offer(item):
                 break
 
     # -- the engine's thread
@@ -202,7 +202,7 @@ class Stream:
             self._held.clear()
         self._read.wake()
         for item in held:
-            self._done.put(self._embed_alone(item) if isinstance(item, Rows) and has_texts(item) else item)
+            self._done.offer(self._embed_alone(item) if isinstance(item, Rows) and has_texts(item) else item)
 
     def _embed_alone(self, item: Rows) -> Item:
         """One batch by itself. Where rows of it fail they are refused, if the task says so; else it fails as a whole."""
@@ -225,7 +225,7 @@ class Stream:
         if found.embedded is None:
             return False
         self._held.popleft()
-        self._done.put(self._answered(item, found))
+        self._done.offer(self._answered(item, found))
         self._pass_on()
         return True
 
@@ -244,7 +244,7 @@ class Stream:
     def _pass_on(self) -> None:
         """What waits for no answer of the engine goes on to the writer."""
         while self._held and not has_texts(self._held[0]):
-            self._done.put(self._held.popleft())
+            self._done.offer(self._held.popleft())
 
     def _give_back(self, unfinished: list[Attempt], cause: Exception) -> None:
         """Raise EngineFailed with what is not finished. Where all is, the engine's fault is nobody's: some answer may have been another's."""

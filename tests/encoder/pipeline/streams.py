@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from embermill.encoder.pipeline.batching import PackedBatch
-from embermill.encoder.pipeline.stream import Budget, Piece
+from embermill.encoder.pipeline.stream import Budget, Slice
 from embermill.encoder.text.tokenizer import TokenizedTexts
 
 BUDGET = Budget(max_batch_tokens=8, row_block=1, window_tokens=24, tokenize_threads=2)
@@ -47,13 +47,13 @@ def tokenize(documents: list[list[int]], first: int) -> TokenizedTexts:
     return TokenizedTexts(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.zeros(len(documents), np.int32))
 
 
-def whole(batch: list[list[int]]) -> Iterator[Piece]:
-    yield Piece(batch, 0, len(batch), last=True)
+def whole(batch: list[list[int]]) -> Iterator[Slice]:
+    yield Slice(batch, 0, len(batch), last=True)
 
 
-def in_pieces(batch: list[list[int]]) -> Iterator[Piece]:
+def in_pieces(batch: list[list[int]]) -> Iterator[Slice]:
     for first in range(0, max(1, len(batch)), 3):
-        yield Piece(batch[first : first + 3], first, len(batch), last=first + 3 >= len(batch))
+        yield Slice(batch[first : first + 3], first, len(batch), last=first + 3 >= len(batch))
 
 
 def random_batches(count: int) -> list[list[list[int]]]:

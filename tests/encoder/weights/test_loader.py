@@ -163,3 +163,42 @@ def test_large_weights_are_merged_only_for_who_asks(monkeypatch: pytest.MonkeyPa
         whole = np.asarray(weight)
         np.testing.assert_array_equal(whole, np.concatenate([parts[f"{name}.weight"] for name in "qkv"]))
         assert whole.T.flags.c_contiguous == parts["q.weight"].T.flags.c_contiguous
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+@pytest.mark.parametrize("left", ["index", "index and shards", "broken index"])
+def test_an_index_left_beside_a_whole_file_is_named_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture, left: str, shards: int) -> None:
+    """As in sentence-transformers, which takes model.safetensors where there is one."""
+    TinyBert(shards=shards, seed=1).write(tmp_path)
+    TinyBert(seed=2).write(tmp_path)
+    if left != "index and shards":
+        for shard in tmp_path.glob("model-*-of-*.safetensors"):
+            shard.unlink()
+    if left == "broken index":
+        (tmp_path / "model.safetensors.index.json").write_text("{")
+    assert find_weights(tmp_path).name == "model.safetensors"
+    assert "model.safetensors.index.json: left out, since model.safetensors holds all the weights" in caplog.text
+    expected = TinyBert(seed=2).tensors()["encoder.layer.0.output.dense.bias"].astype(np.float32)
+    np.testing.assert_array_equal(parameters(tmp_path)["encoder.layer.0.output.dense.bias"], expected)
+
+
+def test_an_index_that_names_the_whole_file_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    TinyBert(seed=2).write(tmp_path)
+    names = load_file(tmp_path / "model.safetensors")
+    write_json(tmp_path / "model.safetensors.index.json", {"weight_map": dict.fromkeys(names, "model.safetensors")})
+    assert find_weights(tmp_path).name == "model.safetensors.index.json" and not caplog.text
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["cls.predictions.bias", "cls.predictions.decoder.weight", "cls.seq_relationship.weight", "classifier.weight", "qa_outputs.bias", "linear.weight"],
+)
+def test_a_known_head_beside_the_encoder_is_named_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture, head: str) -> None:
+    bert = TinyBert(layers=1, extra={head: (3,)})
+    bert.write(tmp_path)
+    with caplog.at_level("INFO", logger="embermill.encoder"):
+        parameters(tmp_path)
+    assert "no part of the encoder" in caplog.text and head in caplog.text
+    TinyBert(layers=1, extra={head.replace("linear", "crf").replace("c", "k").replace("qa", "x"): (3,)}).write(tmp_path)
+    with pytest.raises(WeightsError, match="unexpected"):
+        parameters(tmp_path)
