@@ -44,7 +44,10 @@ def _ray_jemalloc() -> Path | None:
 
 
 def return_memory_at_once() -> None:
-    """For this process, the driver. Of use before pyarrow is loaded and threads are started; what the user has set stays."""
+    """For this process, the driver, and to its end: allocators cannot be asked what they were set to. Of use before pyarrow is loaded and threads start.
+
+    What the user has set stays.
+    """
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has read its own variable by now

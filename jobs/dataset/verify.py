@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
+from embermill.jobs.cores import usable_cores
 from embermill.jobs.dataset.agreement import commit_damage, lost_commits, manifest_damage
 from embermill.jobs.dataset.commits import CommitLog
 from embermill.jobs.dataset.completeness import gaps
@@ -32,7 +32,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 NORM_TOLERANCE = 1e-3  # of a vector that is said to have length 1
-READERS = min(4, len(os.sched_getaffinity(0)))  # files at a time; each holds some 50 MiB: buffers of its columns, and a piece of a few MiB, packed and unpacked
+READERS = min(4, usable_cores())  # files at a time; each holds some 50 MiB: buffers of its columns, and a piece of a few MiB, packed and unpacked
 
 
 def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -> VerifyReport:

@@ -16,6 +16,7 @@ from typing import Any
 import ray
 
 from embermill.jobs.config import JobConfig, WorkersConfig
+from embermill.jobs.cores import usable_cores
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.pool.placement import Node, Placement, place
 from embermill.jobs.pool.ray_home import ray_home
@@ -138,8 +139,7 @@ def private_placement(workers: WorkersConfig, planned_device: str | None = None)
 def cpus_to_give(workers: WorkersConfig) -> int:
     """CPUs that a private Ray may give out: a person who asks for more workers than cores gets them."""
     wanted = (1 if workers.count == "auto" else workers.count) * (1 if workers.cpus == "auto" else workers.cpus)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores, wanted)
+    return max(usable_cores(), wanted)
 
 
 def count_gpus() -> int:

@@ -7,6 +7,7 @@ per document, so a document's bits depend neither on its neighbours nor on the n
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -43,13 +44,17 @@ def make_ops(precision: str, threads: int) -> NumpyOps:
 
 
 class NumpyOps(Ops):
-    """float32 on the CPU. `row_block` is final once the model's linear layers are planned."""
+    """float32 on the CPU. `row_block` is final once the model's linear layers are planned.
+
+    While it or a program of it is in use, every BLAS call of this process has one thread (threads.py); closing the program gives the others back.
+    """
 
     name = "numpy"
     precision = "float32"
 
     def __init__(self, threads: int = 1, max_batch_tokens: int = BATCH_TOKENS) -> None:
-        single_threaded_blas()
+        self._give_blas_back = single_threaded_blas.hold()
+        weakref.finalize(self, self._give_blas_back)  # of ops that no program was made of
         self.threads = threads
         self.row_block = 1
         self.max_batch_tokens = max_batch_tokens
@@ -166,7 +171,7 @@ class NumpyOps(Ops):
         def run(batch: PackedBatch) -> np.ndarray:
             return self.to_host(forward(batch))
 
-        return InlineProgram(run) if self.threads == 1 else ThreadedProgram(run, self.threads)
+        return InlineProgram(run, self._give_blas_back) if self.threads == 1 else ThreadedProgram(run, self.threads, self._give_blas_back)
 
     def _keep_rows_independent(self, linear: NumpyLinear) -> None:
         """Widens `row_block` until products with this weight keep a row's bits too; without any such block every document goes alone."""

@@ -6,9 +6,9 @@ cannot depend on how many there are.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from threading import BoundedSemaphore
 
 import numpy as np
@@ -19,10 +19,35 @@ from embermill.encoder.pipeline.batching import PackedBatch
 Forward = Callable[[PackedBatch], np.ndarray]
 
 
-@cache
-def single_threaded_blas() -> None:
-    """One thread per BLAS call from now on, in this whole process: OpenBLAS keeps one number for all callers, so it is set once and left."""
-    threadpool_limits(limits=1, user_api="blas")
+class BlasThreads:
+    """One thread per BLAS call while anybody holds it, in this whole process: OpenBLAS keeps one number for all callers. Then again as many as before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._limits: threadpool_limits | None = None
+
+    def hold(self) -> Callable[[], None]:
+        """Returns what gives it back; to be called once or more often."""
+        with self._lock:
+            limits = threadpool_limits(limits=1, user_api="blas")  # each time: a library that was loaded meanwhile, or a caller, may have another number
+            if self._holders == 0:
+                self._limits = limits
+            self._holders += 1
+        held = [True]
+
+        def give_back() -> None:
+            with self._lock:
+                if held:
+                    held.clear()
+                    self._holders -= 1
+                    if self._holders == 0 and self._limits is not None:
+                        self._limits.restore_original_limits()
+
+        return give_back
+
+
+single_threaded_blas = BlasThreads()
 
 
 def blas_name() -> str:
@@ -36,8 +61,8 @@ class InlineProgram:
 
     depth = 1
 
-    def __init__(self, forward: Forward) -> None:
-        self.forward = forward
+    def __init__(self, forward: Forward, give_back: Callable[[], None]) -> None:
+        self.forward, self.give_back = forward, give_back
 
     def submit(self, batch: PackedBatch) -> Future[np.ndarray]:
         done: Future[np.ndarray] = Future()
@@ -50,14 +75,15 @@ class InlineProgram:
         return done
 
     def close(self) -> None:
-        pass
+        """The caller's BLAS threads are its own again."""
+        self.give_back()
 
 
 class ThreadedProgram:
     """`threads` workers over batches; `submit` blocks while `depth` of them wait or run."""
 
-    def __init__(self, forward: Forward, threads: int) -> None:
-        self.forward = forward
+    def __init__(self, forward: Forward, threads: int, give_back: Callable[[], None]) -> None:
+        self.forward, self.give_back = forward, give_back
         self.depth = 2 * threads
         self.places = BoundedSemaphore(self.depth)
         self.workers = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
@@ -79,3 +105,4 @@ class ThreadedProgram:
     def close(self) -> None:
         """Waits for what runs, drops what has not begun; further submits raise RuntimeError."""
         self.workers.shutdown(wait=True, cancel_futures=True)
+        self.give_back()

@@ -12,7 +12,6 @@ import pytest
 from embermill.encoder.backends.cpu import probe_cache, row_block
 from embermill.encoder.backends.cpu.probe_cache import ProbeCache, machine_cache
 from embermill.encoder.backends.cpu.row_block import WORTH_KEEPING, invariant_block
-from embermill.encoder.backends.cpu.threads import single_threaded_blas
 
 
 def test_findings_are_kept_and_merged(tmp_path: Path) -> None:
@@ -71,9 +70,9 @@ def test_knowing_the_machine_starts_no_process(monkeypatch: pytest.MonkeyPatch) 
     assert np.__version__ in probe_cache._machine()
 
 
+@pytest.mark.usefixtures("one_blas_thread")
 def test_both_layouts_of_a_weight_give_equal_bits_from_two_rows_up() -> None:
     """What lets every weight file give the same vectors, although the ops use each weight as it lies."""
-    single_threaded_blas()
     random = np.random.default_rng(1)
     for inner, columns in ((768, 2304), (768, 768), (3072, 768), (384, 1536), (37, 41)):
         weight = random.standard_normal((inner, columns), dtype=np.float32)

@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from embermill.encoder.backends.cpu import row_block
 from embermill.encoder.backends.cpu.ops import BATCH_TOKENS, NumpyOps
 from embermill.encoder.backends.cpu.row_block import CANDIDATES, invariant_block
-from embermill.encoder.backends.cpu.threads import single_threaded_blas
 from embermill.encoder.pipeline.batching import pack
 
 SHAPES = [(384, 1152), (384, 384), (384, 1536), (1536, 384), (24, 24), (37, 41), (64, 3)]
 
 
+@pytest.mark.usefixtures("one_blas_thread")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_block_found_keeps_a_row_s_bits_at_every_place_of_that_kind(shape: tuple[int, int]) -> None:
-    single_threaded_blas()
     block = invariant_block([shape], 600)
     assert block in CANDIDATES
     random = np.random.default_rng(3)
