@@ -11,33 +11,41 @@ import numpy as np
 
 from embermill.encoder.backends.cpu.ops import NumpyOps
 from embermill.encoder.backends.cpu.threads import blas_name
-from embermill.encoder.models.layers import plan_block
-from embermill.encoder.ops.base import Program
-from embermill.encoder.ops.blocks import AttentionWeights, LinearWeights, MLPWeights, NormWeights, PostNormBlock
+from embermill.encoder.models.layers import PreNormLayers, plan_block
+from embermill.encoder.ops.base import POOLINGS, Block, Program
+from embermill.encoder.ops.blocks import AttentionWeights, GatedMLPWeights, LinearWeights, MLPWeights, NormWeights, PostNormBlock, PreNormBlock
+from embermill.encoder.ops.rotary import DynamicNtk, Rotary, inverse_frequencies
 from embermill.encoder.pipeline.batching import PackedBatch, pack
 
 VOCABULARY = 211
-MODELS = [(2, 12, 60, 40), (12, 32, 1536, 20), (3, 20, 77, 40)]  # heads, head dim, intermediate size, documents
+MODELS = [  # heads, head dim, intermediate size, documents, what its layers are like
+    (2, 12, 60, 40, "bert"),
+    (12, 32, 1536, 20, "bert"),
+    (3, 20, 77, 40, "bert"),
+    (3, 20, 78, 30, "mpnet"),
+    (4, 16, 100, 30, "nomic"),
+    (3, 16, 70, 30, "modernbert"),
+]
 
 
 class Model:
-    """Two random layers with every kind of pooling, Dense and L2 behind them."""
+    """A few random layers with every kind of pooling, Dense and L2 behind them."""
 
-    def __init__(self, ops: NumpyOps, num_heads: int, head_dim: int, intermediate_size: int) -> None:
+    def __init__(self, ops: NumpyOps, num_heads: int, head_dim: int, intermediate_size: int, family: str) -> None:
         self.ops = ops
         self.random = np.random.default_rng(num_heads)
         hidden_size = num_heads * head_dim
         tables = self.matrix(VOCABULARY, hidden_size), self.matrix(512, hidden_size), self.vector(hidden_size)
         embed = ops.embed(*tables, self.norm(hidden_size))
-        layers = [plan_block(ops, self.block(num_heads, head_dim, intermediate_size)) for _ in range(2)]
-        pools = [ops.segment_pool(kind) for kind in ("cls", "mean", "max", "last")]
-        dense = ops.dense(self.matrix(50, hidden_size), self.vector(50), "tanh")
+        layers = self.layers(family, num_heads, head_dim, intermediate_size)
+        pools = [ops.segment_pool(kind) for kind in POOLINGS]
+        dense, vectors = ops.dense(self.matrix(50, hidden_size), self.vector(50), "tanh"), ops.layer_norm(1e-5)
 
         def forward(batch: PackedBatch) -> np.ndarray:
             hidden_states = embed(batch)
             for layer in layers:
                 hidden_states = layer(hidden_states, batch)
-            return np.concatenate([ops.l2_normalize(dense(pool(hidden_states, batch))) for pool in pools], axis=1)
+            return np.concatenate([ops.l2_normalize(vectors(dense(pool(hidden_states, batch)))) for pool in pools], axis=1)
 
         self.forward: Callable[[PackedBatch], np.ndarray] = forward
 
@@ -53,10 +61,29 @@ class Model:
     def linear(self, rows: int, columns: int, activation: str | None = None) -> LinearWeights:
         return LinearWeights(self.matrix(rows, columns), self.vector(rows), activation)
 
-    def block(self, num_heads: int, head_dim: int, f: int) -> PostNormBlock:
-        e = num_heads * head_dim
-        attention = AttentionWeights(self.linear(3 * e, e), self.linear(e, e), num_heads, head_dim)
+    def layers(self, family: str, heads: int, dim: int, f: int) -> list[Block]:
+        if family == "modernbert":
+            blocks = [
+                PreNormBlock(self.norm(heads * dim) if layer else None, self.attention(heads, dim, window), self.norm(heads * dim), self.gated(heads * dim, f))
+                for layer, window in enumerate((None, 9, 40))
+            ]
+            return [PreNormLayers(self.ops, blocks, self.norm(heads * dim))]
+        return [plan_block(self.ops, self.block(family, heads, dim, f)) for _ in range(2)]
+
+    def block(self, family: str, heads: int, dim: int, f: int) -> PostNormBlock:
+        e = heads * dim
+        if family == "nomic":
+            return PostNormBlock(self.attention(heads, dim, None), self.norm(e), self.gated(e, f), self.norm(e))
+        bias = self.matrix(heads, 2 * 91 + 1) if family == "mpnet" else None
+        attention = AttentionWeights(self.linear(3 * e, e), self.linear(e, e), heads, dim, bias=bias)
         return PostNormBlock(attention, self.norm(e), MLPWeights(self.linear(f, e, "gelu"), self.linear(e, f)), self.norm(e))
+
+    def attention(self, heads: int, dim: int, window: int | None) -> AttentionWeights:
+        rotary = Rotary(inverse_frequencies(1000.0, dim), DynamicNtk(2.0, 64))
+        return AttentionWeights(self.linear(3 * heads * dim, heads * dim), self.linear(heads * dim, heads * dim), heads, dim, rotary, window)
+
+    def gated(self, e: int, f: int) -> GatedMLPWeights:
+        return GatedMLPWeights(self.linear(f, e, "silu"), self.linear(f, e), self.linear(e, f))
 
 
 def vectors(program: Program, batches: Iterable[PackedBatch], count: int) -> list[bytes]:
@@ -79,10 +106,10 @@ def poisoned(batch: PackedBatch) -> PackedBatch:
     return PackedBatch(ids, positions, batch.cu_seqlens, batch.lengths, batch.order)
 
 
-def check(num_heads: int, head_dim: int, intermediate_size: int, count: int) -> None:
+def check(num_heads: int, head_dim: int, intermediate_size: int, count: int, family: str) -> None:
     """Raises AssertionError where a vector's bits depend on anything but its document."""
     ops = NumpyOps(threads=1)
-    model = Model(ops, num_heads, head_dim, intermediate_size)
+    model = Model(ops, num_heads, head_dim, intermediate_size, family)
     random = np.random.default_rng()
     lengths = np.append(random.integers(1, 150, count - 3), [1, 1, 300])
     documents = [random.integers(0, VOCABULARY, length, dtype=np.int32) for length in lengths]
@@ -100,7 +127,7 @@ def check(num_heads: int, head_dim: int, intermediate_size: int, count: int) -> 
     assert vectors(program, map(poisoned, batches(range(count), ops.max_batch_tokens)), count) == alone, "filler"
     for threads in (2, 3):
         threaded = NumpyOps(threads)
-        pool = threaded.program(Model(threaded, num_heads, head_dim, intermediate_size).forward)
+        pool = threaded.program(Model(threaded, num_heads, head_dim, intermediate_size, family).forward)
         assert vectors(pool, batches(random.permutation(count).tolist(), 480), count) == alone, f"{threads} threads"
         pool.close()
 
