@@ -34,6 +34,7 @@ KIND_DATA = "data"
 MAX_VALUES_SUMMED_UP = 16  # of one key of the provenance; more (seconds, process ids) are only counted
 
 _ROOT_NAME = re.compile(rf"{MANIFESTS}/(\d{{6}})\.json")
+_ROWS_NAME = re.compile(rf"{MANIFESTS}/\d{{6}}\.parquet")
 _SCHEMA = pa.schema([pa.field("kind", pa.string(), nullable=False), pa.field("supersedes", pa.string()), *SCHEMA])
 
 
@@ -204,7 +205,10 @@ def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
         raise UsageError(f"{folder.root}/{name}: expected manifest_format {MANIFEST_FORMAT}, got {found}: use the version that made it")
     if missing := {"totals", "fingerprint"} - root.keys():
         raise KeyError(*sorted(missing))
-    return root, str(root["shards"]["file"]), str(root["shards"]["sha256"])
+    file = str(root["shards"]["file"])
+    if not _ROWS_NAME.fullmatch(file):
+        raise ValueError(f"it names a file that is none of a manifest's: {file[:200]!r}")
+    return root, file, str(root["shards"]["sha256"])
 
 
 def _read_shards(data: bytes) -> pa.Table:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embermill.jobs.receipt import Receipt
-from embermill.jobs.shard.contents import check_schema, row_groups
+from embermill.jobs.shard.contents import Damaged, check_schema, row_groups
+from embermill.jobs.shard.footer import DATA, FILE_PATTERN, QUARANTINE
 from embermill.jobs.stored_keys import added_fields, differing_keys
 from embermill.jobs.token_lengths import Histogram, merge_lengths
 
@@ -100,7 +101,13 @@ def read_receipts(parquet: pq.ParquetFile, schema: pa.Schema = SCHEMA) -> pa.Tab
     """A whole file of receipts (schema: SCHEMA, and what else it holds); columns that came later are filled in. Damaged where it holds anything else."""
     found = set(parquet.schema_arrow.names)
     check_schema(parquet.schema_arrow, pa.schema([field for field in schema if field.name in found or field.name not in ADDED]))
-    return pa.concat_tables([schema.empty_table(), *(_filled(piece, schema) for piece in row_groups(parquet))])
+    table = pa.concat_tables([schema.empty_table(), *(_filled(piece, schema) for piece in row_groups(parquet))])
+    for column, folder in (("shard", DATA), ("quarantine", QUARANTINE)):
+        names = pc.drop_null(table.column(column))
+        foreign = names.filter(pc.invert(pc.match_substring_regex(names, f"^{folder}/{FILE_PATTERN}$")))
+        if len(foreign):
+            raise Damaged(f"it names a file that is none of a dataset's {folder}/: {foreign[0].as_py()[:200]!r}")
+    return table
 
 
 def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from embermill.jobs.cores import usable_cores
 from embermill.jobs.dataset.agreement import commit_damage, lost_commits, manifest_damage
+from embermill.jobs.dataset.bookkeeping import bookkeeping_damage
 from embermill.jobs.dataset.commits import CommitLog
 from embermill.jobs.dataset.completeness import gaps
 from embermill.jobs.dataset.duplicates import DuplicateFinder
@@ -25,7 +26,7 @@ from embermill.jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
 from embermill.jobs.shard.footer import DATA, QUARANTINE, published_name
-from embermill.jobs.shard.publishing import PublishedFile, inspect_quarantine, inspect_shard
+from embermill.jobs.shard.publishing import PublishedFile, describe_published, inspect_quarantine, inspect_shard
 from embermill.jobs.storage import Folder
 
 T = TypeVar("T")
@@ -45,6 +46,8 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
     plan, manifest, table = found.plan, found.manifest, found.receipts
     findings = Findings()
     findings.damage.extend(_metadata_damage(folder, plan, manifest))
+    known = {damage.file for damage in findings.damage.items}
+    findings.damage.extend(damage for damage in bookkeeping_damage(folder) if damage.file not in known)
     with DuplicateFinder() as finder, ThreadPoolExecutor(READERS) as readers:
         check = partial(_check_shard, folder, plan, finder)
         for done, damage in enumerate(_in_order(readers, check, enumerate(to_receipts(table))), 1):
@@ -72,7 +75,7 @@ def _in_order(readers: ThreadPoolExecutor, check: Callable[[T], R], items: Itera
 
 def _check_shard(folder: Folder, plan: Plan, finder: DuplicateFinder, numbered: tuple[int, Receipt]) -> list[Damage]:
     number, receipt = numbered
-    if receipt.partition >= len(plan.partitions) or plan.partitions[receipt.partition].id != receipt.partition_id:
+    if not 0 <= receipt.partition < len(plan.partitions) or plan.partitions[receipt.partition].id != receipt.partition_id:
         return [Damage(receipt.shard or receipt.quarantine or "", f"partition {receipt.partition} with id {receipt.partition_id} is not in the plan")]
     checks = ((receipt.shard, partial(_shard_damage, number=number, finder=finder)), (receipt.quarantine, _quarantine_damage))
     return [Damage(name, what) for name, check in checks if name is not None for what in _damage_of(check, folder, plan, receipt)]
@@ -88,6 +91,16 @@ def _damage_of(check: Callable[[Folder, Plan, Receipt], Iterator[str]], folder: 
         yield "is gone"
     except OSError as error:
         yield f"cannot be read: {error.strerror or error}"
+    except Exception as error:
+        if _is_whole(folder, receipt):
+            raise  # then it is a defect of ours
+        yield f"is not the file that its receipt describes, and cannot be decoded: {type(error).__name__}: {error}"
+
+
+def _is_whole(folder: Folder, receipt: Receipt) -> bool:
+    """Whether the files are those of the receipt, by their checksums."""
+    named = {receipt.shard: receipt.shard_sha256, receipt.quarantine: receipt.quarantine_sha256}
+    return all(name is None or describe_published(folder, name).sha256 == sha256 for name, sha256 in named.items())
 
 
 def _shard_damage(folder: Folder, plan: Plan, receipt: Receipt, *, number: int, finder: DuplicateFinder) -> Iterator[str]:

@@ -22,6 +22,7 @@ FOOTER_FORMAT = "1"
 PREFIX = "embermill."
 MAX_SEGMENTS_BYTES = 1 << 18  # a partition of 100,000 tiny files would make a footer that readers refuse; the plan holds them all
 
+FILE_PATTERN = r"part-\d{9}-\d{3,}-[0-9a-f]{8}\.parquet"
 _NAME = re.compile(r"(?P<folder>data|quarantine)/part-(?P<partition>\d{9})-(?P<ordinal>\d{3,})-(?P<id>[0-9a-f]{8})\.parquet")
 
 

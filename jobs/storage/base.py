@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from embermill.jobs.errors import DataError
+
 
 @dataclass(frozen=True)
 class FileInfo:
@@ -23,6 +25,12 @@ class FileInfo:
 
 class AlreadyExists(Exception):
     """Somebody else published that name first: look at what is there before believing it."""
+
+
+def require_inside(root: str, name: str) -> None:
+    """DataError for a name, read from some file of a dataset, that leads out of it."""
+    if not name or name.startswith("/") or "\0" in name or any(part in ("", ".", "..") for part in name.rstrip("/").split("/")):
+        raise DataError(f"{root}: a name that leads out of the dataset stands in its files: {name[:200]!r}: restore them from a copy")
 
 
 class InputFile(Protocol):

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from embermill.jobs.errors import InputChanged, Interrupted, UsageError
-from embermill.jobs.storage.base import AlreadyExists, FileInfo
+from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
+from embermill.jobs.storage.base import AlreadyExists, FileInfo, require_inside
 from embermill.jobs.storage.failures import CHANGED, disk_failure
 
 TMP = "_embermill/tmp"
@@ -41,7 +41,14 @@ class LocalFolder:
         self.root = str(Path(uri).expanduser().absolute())
 
     def _path(self, name: str) -> Path:
-        return Path(self.root, name)
+        """DataError where the name, or a link on its way, leads out of the dataset. The dataset's own folder may be a link."""
+        path = Path(self.root, name)
+        if name:
+            require_inside(self.root, name)
+            real, inside = os.path.realpath(path), os.path.realpath(self.root)
+            if not real.startswith(inside.rstrip("/") + "/"):
+                raise DataError(f"{path}: is a link that leads out of the dataset, or lies behind one: remove it, or move what it leads to here")
+        return path
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
         top = self._path(prefix.rstrip("/"))
@@ -81,6 +88,7 @@ class LocalFolder:
         return self._path(name).open("rb")
 
     def temporary(self, name: str) -> Path:
+        require_inside(self.root, name)
         folder = self._path(TMP)
         with self._told("written"):
             _make_folder(folder)

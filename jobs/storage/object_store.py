@@ -20,7 +20,7 @@ from obstore import exceptions
 from obstore.store import ObjectStore
 
 from embermill.jobs.errors import Interrupted, UsageError
-from embermill.jobs.storage.base import AlreadyExists, FileInfo
+from embermill.jobs.storage.base import AlreadyExists, FileInfo, require_inside
 from embermill.jobs.storage.object_client import asked, endpoint_of, split_url, store_for, version_of
 from embermill.jobs.storage.object_input import open_object_input
 
@@ -42,6 +42,8 @@ class ObjectFolder:
         self._scratch: Path | None = None
 
     def _key(self, name: str) -> str:
+        if name:
+            require_inside(self.root, name)
         return f"{self.prefix}/{name}".strip("/")
 
     def _url(self, name: str) -> str:

@@ -1,0 +1,95 @@
+"""Flips bits of every file of a small dataset, one at a time, and asks `verify` each time: exit 3 and the file's name, or it is a failure.
+
+    python -m tests.bench.flip_bits [--every N] [--seed S]     N: of how many bits one is flipped, 1 for all
+
+tests/jobs/test_flipped_bits.py does a sample of it. heartbeat, lease and tmp have no authority and are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.jobs import command_line
+
+LEFT_OUT = ("_embermill/heartbeat.json", "_embermill/lease/", "_embermill/tmp/")
+
+
+def make_dataset(folder: Path) -> Path:
+    """Finished, some partitions of some shards each, one row refused, and what a slower planner left."""
+    from embermill.jobs import run as run_module
+
+    (folder / "corpus").mkdir(parents=True)
+    ids = pa.array([None if row == 7 else f"r{row}" for row in range(24)], pa.string())
+    pq.write_table(pa.table({"id": ids, "text": [f"text {row}" for row in range(24)]}), folder / "corpus/a.parquet", row_group_size=8)
+    real, run_module.open_pool = run_module.open_pool, command_line.open_inline_pool  # type: ignore[attr-defined]
+    try:
+        answer = command_line.run(folder, corpus={"partition_text_bytes": 60}, output_section={"shard_bytes": 600})
+    finally:
+        run_module.open_pool = real  # type: ignore[attr-defined]
+    assert answer.code == 0, answer.errors
+    (table,) = (answer.output / "_embermill/plan/000001").glob("inputs-*")
+    other = table.read_bytes() + b"of another pyarrow"
+    table.with_name(f"inputs-{hashlib.sha256(other).hexdigest()[:32]}.parquet").write_bytes(other)
+    return answer.output
+
+
+def files_of(dataset: Path) -> list[str]:
+    names = sorted(path.relative_to(dataset).as_posix() for path in dataset.rglob("*") if path.is_file())
+    return [name for name in names if not name.startswith(LEFT_OUT)]
+
+
+def bits_of(size: int, every: int, rng: random.Random) -> Iterator[int]:
+    """Which bits of a file: one each of its first and last eight bytes, and one of `every` throughout."""
+    if every == 1:
+        yield from range(8 * size)
+        return
+    yield from (rng.randrange(64), rng.randrange(8 * size - 64, 8 * size))
+    yield from range(rng.randrange(every), 8 * size, every)
+
+
+def failures(dataset: Path, name: str, every: int, rng: random.Random) -> Iterator[str]:
+    """What `verify` answered wrongly; yields "" for a right answer."""
+    path = dataset / name
+    whole = path.read_bytes()
+    try:
+        for bit in bits_of(len(whole), every, rng):
+            path.write_bytes(whole[: bit // 8] + bytes([whole[bit // 8] ^ (1 << bit % 8)]) + whole[bit // 8 + 1 :])
+            answer = command_line.command("verify", str(dataset))
+            yield "" if answer.code == 3 and name in answer.errors else f"{name} bit {bit}: exit {answer.code}: {answer.errors[-300:]}"
+    finally:
+        path.write_bytes(whole)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=97)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rng, begin = random.Random(arguments.seed), time.monotonic()
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").exists() else None))
+    try:
+        dataset = make_dataset(folder)
+        told = {name: [*failures(dataset, name, arguments.every, rng)] for name in files_of(dataset)}
+        assert command_line.command("verify", str(dataset)).code == 0
+    finally:
+        shutil.rmtree(folder)
+    wrong = [each for answers in told.values() for each in answers if each]
+    counts = {"files": len(told), "flips": sum(map(len, told.values())), "wrong": len(wrong), "seconds": round(time.monotonic() - begin)}
+    print(json.dumps(counts | {"first": wrong[:10]}, indent=1))
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
