@@ -12,7 +12,7 @@ from embermill.encoder.text.files import CONFIG, read_object
 if TYPE_CHECKING:
     import tokenizers
 
-_CONVERT = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers writes one"
+_CONVERT = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes one, where transformers and sentencepiece are installed"
 
 
 def read_vocabulary(folder: Path, kind: TokenizerClass) -> Any:

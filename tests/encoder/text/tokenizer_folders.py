@@ -91,6 +91,10 @@ def lowercased_first(saved: dict[str, Any]) -> None:
     saved["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, saved["normalizer"]]}
 
 
+def lowercased(saved: dict[str, Any]) -> None:
+    saved["normalizer"] = {"type": "Lowercase"}
+
+
 def bert_normalizer(**flags: bool | None) -> Callable[[dict[str, Any]], None]:
     return normalizer({"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True} | flags)
 
@@ -244,7 +248,7 @@ CASES = {
     "roberta, no prefix space in the file": Case("roberta", "roberta", ROBERTA, edit=lambda saved: saved["pre_tokenizer"].update(add_prefix_space=True)),
     "roberta, mask_token": Case("roberta", "roberta", ROBERTA | {"mask_token": MASK}),
     "roberta, special tokens": Case("roberta", "roberta", ROBERTA | {"cls_token": "<mask>", "sep_token": "<pad>", "unk_token": "new_word"}),
-    "roberta, normalizer in the file": Case("roberta", "roberta", ROBERTA, edit=normalizer({"type": "Lowercase"})),
+    "roberta, normalizer in the file": Case("roberta", "roberta", ROBERTA, edit=lowercased),
     "roberta, unknown token in the file": Case("roberta", "roberta", ROBERTA, edit=model_setting(unk_token="<unk>", fuse_unk=True)),
     "roberta, Longformer": Case("roberta", "roberta", {"tokenizer_class": "LongformerTokenizerFast"}, {"added_tokens.json": {"<extra>": 700}}),
     "xlm-roberta": Case("xlm-roberta", "xlm-roberta", XLMR),
@@ -268,3 +272,8 @@ CASES = {
     "camembert, defaults": Case("xlm-roberta", "camembert", None),
     "camembert, extra tokens": Case("xlm-roberta", "camembert", CAMEMBERT | {"additional_special_tokens": ["<extra>"], "unk_token": "<pad>"}),
 }  # fmt: skip
+
+# Published folders that transformers 5 reads as another kind of tokenizer than tokenizer.json holds: there tokenizer.json counts.
+ENDS = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": MASK}
+UNNAMED = Case("xlm-roberta", "bert", ENDS | {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None, "model_max_length": 512})
+MMLW = Case("xlm-roberta", "roberta", ROBERTA | {"mask_token": MASK})
