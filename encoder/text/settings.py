@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from embermill.encoder.errors import TokenizerError
 from embermill.encoder.text.classes import BACKEND, ROLES, TokenizerClass
 from embermill.encoder.text.files import CONFIG, read_object
+from embermill.encoder.text.stored import StoredTokenizer
 
 if TYPE_CHECKING:
     import tokenizers
@@ -55,7 +56,7 @@ class TokenizerSettings(NamedTuple):
     truncation_side: str
 
 
-def resolve_settings(folder: Path, kind: TokenizerClass, stored: tokenizers.Tokenizer | None, vocabulary: Vocabulary) -> TokenizerSettings:
+def resolve_settings(folder: Path, kind: TokenizerClass, stored: StoredTokenizer | None, vocabulary: Vocabulary) -> TokenizerSettings:
     """stored: what tokenizer.json says, where there is one. vocabulary: the model alone, without added tokens.
 
     Raises TokenizerError for a value that transformers does not take either, and for a special token of every text that has no id of its own.
@@ -91,7 +92,7 @@ class Vocabulary(Protocol):
 class _Values:
     """tokenizer_config.json with what the older files beside it say merged into it."""
 
-    def __init__(self, folder: Path, stored: tokenizers.Tokenizer | None) -> None:
+    def __init__(self, folder: Path, stored: StoredTokenizer | None) -> None:
         self._folder, self._file, self._stored = folder, folder / CONFIG, stored
         self._values = read_object(self._file)
         self._refuse_unknown_files()
@@ -118,8 +119,8 @@ class _Values:
         raise TokenizerError(f"{self._file}: {key}: expected true or false, got {value!r}.")
 
     def truncation_side(self) -> str:
-        stored = self._stored.truncation if self._stored is not None else None
-        side = self._values.get("truncation_side", stored["direction"] if stored else "right")
+        truncation = self._stored.truncation if self._stored is not None else None
+        side = self._values.get("truncation_side", truncation["direction"] if truncation else "right")
         if side not in ("left", "right"):
             raise TokenizerError(f"{self._file}: truncation_side: expected left or right, got {side!r}.")
         return str(side)
@@ -156,7 +157,7 @@ class _Values:
         tokens: list[AddedToken | str] = [token for _, token in sorted(self._added.items())]
         known = {token.content for token in self._added.values()}
         if kind.name == BACKEND and self._stored is not None:
-            known |= {token.content for token in self._stored.get_added_tokens_decoder().values()}
+            known |= {token.content for token in self._stored.library.get_added_tokens_decoder().values()}
         named = [value for value in special.values() if value is not None]
         for value in [*named, *self._extra_tokens(kind)]:
             if _content(value) not in known and value not in tokens:
@@ -207,7 +208,7 @@ class _Values:
                 raise TokenizerError(f"{file}: {content}: expected a token id, got {index!r}.")
             self._added[index] = AddedToken(content, normalized=content not in special, special=content in special)
         if self._stored is not None:
-            self._added |= {index: _ours(token) for index, token in self._stored.get_added_tokens_decoder().items()}
+            self._added |= {index: _ours(token) for index, token in self._stored.library.get_added_tokens_decoder().items()}
 
     def _text_or_token(self, value: Any, key: str) -> AddedToken | str | None:
         if value is None or isinstance(value, (str, AddedToken)):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from embermill.encoder.errors import TokenizerError
-from embermill.encoder.text.building import read_tokenizer_json
+from embermill.encoder.text.stored import read_tokenizer_json
 from embermill.encoder.text.tokenizer import TokenizedTexts, input_error, size_thread_pool
 
 
@@ -20,12 +20,10 @@ class StaticTokenizer:
 
     def __init__(self, folder: Path, *, max_tokens: int, vocab_size: int, prompt: str = "", threads: int | None = None) -> None:
         size_thread_pool(threads)
-        tokenizer = read_tokenizer_json(folder)
-        if tokenizer is None:
+        stored = read_tokenizer_json(folder)
+        if stored is None:
             raise TokenizerError(f"{folder}: no tokenizer.json; texts cannot be embedded, token ids can (encode_token_ids).")
-        saved = tokenizer.truncation or {}
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        tokenizer, saved = stored.library, stored.truncation or {}
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         if largest >= vocab_size:
             raise TokenizerError(f"{folder}: the tokenizer makes ids up to {largest}, but the model's table has {vocab_size} rows: they do not match.")

@@ -13,7 +13,8 @@ import pytest
 
 from embermill.encoder.errors import TokenizerError
 from embermill.encoder.text import classes
-from embermill.encoder.text.building import read_tokenizer_json, settings_digest
+from embermill.encoder.text.digest import settings_digest
+from embermill.encoder.text.stored import read_tokenizer_json
 from embermill.encoder.text.tokenizer import Tokenizer
 from tests.encoder.text.random_folders import random_case, random_text
 from tests.encoder.text.test_golden_ids import documents
@@ -114,7 +115,7 @@ def test_where_transformers_takes_a_vocabulary_for_another_kind_tokenizer_json_c
     folder, named = write_case(tmp_path / "published", case), write_case(tmp_path / "named", case._replace(config=XLMR))
     assert our_ids(folder, TEXTS) == transformers_ids(named, TEXTS) != transformers_ids(folder, TEXTS)
     stored = read_tokenizer_json(folder)
-    assert stored is not None and our_ids(folder, TEXTS) == [encoding.ids for encoding in stored.encode_batch(TEXTS)]
+    assert stored is not None and our_ids(folder, TEXTS) == [encoding.ids for encoding in stored.library.encode_batch(TEXTS)]
     assert settings_digest(folder, lowercase=False, lowercase_in_config=False) is None
 
 
