@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embermill.encoder.models.layers import plan_block
-from embermill.encoder.ops.base import Ops
-from embermill.encoder.ops.blocks import NormWeights
+from embermill.encoder.models.layers import PreNormLayers, plan_block
+from embermill.encoder.ops.base import Block, Ops
+from embermill.encoder.ops.blocks import NormWeights, PreNormBlock
+from embermill.encoder.ops.rotary import DynamicNtk, Rotary, inverse_frequencies
 from embermill.encoder.pipeline.batching import pack
 from tests.encoder.backends.cuda.card import a_card, fresh_random
+from tests.encoder.backends.test_family_ops import Parts
 from tests.encoder.backends.test_ops import EPS, near_one, normal, post_norm_block
 
 pytestmark = pytest.mark.gpu
@@ -19,12 +21,13 @@ VOCABULARY, HEADS, HEAD_DIM, INNER = 500, 6, 64, 1536
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize("module", ["cupy", "cuda"])
-def test_bits_do_not_depend_on_the_batch(module: str, precision: str) -> None:
+@pytest.mark.parametrize("family", ["bert", "modernbert", "mpnet", "nomic"])
+def test_bits_do_not_depend_on_the_batch(module: str, precision: str, family: str) -> None:
     from importlib import import_module
 
     ops: Ops = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_card(), precision)
     random = fresh_random()
-    program = ops.program(_forward(ops, random))
+    program = ops.program(_forward(ops, random, family))
     lengths = random.integers(1, 200, 80)
     documents = [random.integers(0, VOCABULARY, n).astype(np.int32) for n in lengths]
     together = _run(program, documents, range(80), 4096)
@@ -36,11 +39,11 @@ def test_bits_do_not_depend_on_the_batch(module: str, precision: str) -> None:
     program.close()
 
 
-def _forward(ops: Ops, random: np.random.Generator):  # type: ignore[no-untyped-def]
+def _forward(ops: Ops, random: np.random.Generator, family: str):  # type: ignore[no-untyped-def]
     width = HEADS * HEAD_DIM
     tables = normal(random, VOCABULARY, width), normal(random, 256, width), normal(random, width)
     embed = ops.embed(*tables, NormWeights(near_one(random, width), normal(random, width), EPS))
-    layers = [plan_block(ops, post_norm_block(random, HEADS, HEAD_DIM, INNER)) for _ in range(2)]
+    layers = _layers(ops, random, family)
     pool = ops.segment_pool("mean")
 
     def forward(batch):  # type: ignore[no-untyped-def]
@@ -50,6 +53,25 @@ def _forward(ops: Ops, random: np.random.Generator):  # type: ignore[no-untyped-
         return ops.l2_normalize(pool(hidden_states, batch))
 
     return forward
+
+
+def _layers(ops: Ops, random: np.random.Generator, family: str) -> list[Block]:
+    """Two layers as the family has them: what they make of positions, of gates, and of norms."""
+    parts, width = Parts(random, with_bias=False), HEADS * HEAD_DIM
+    if family == "modernbert":
+        windows = [None, 64]
+        blocks = [
+            PreNormBlock(parts.norm(width) if layer else None, parts.attention(HEADS, HEAD_DIM, window), parts.norm(width), parts.gated(width, 576, "gelu"))
+            for layer, window in enumerate(windows)
+        ]
+        return [PreNormLayers(ops, blocks, parts.norm(width))]
+    block = post_norm_block(random, HEADS, HEAD_DIM, INNER)
+    if family == "mpnet":
+        block = block._replace(attention=block.attention._replace(bias=normal(random, HEADS, 183)))
+    if family == "nomic":
+        rotary = Rotary(inverse_frequencies(1000.0, HEAD_DIM), DynamicNtk(2.0, 100))
+        block = block._replace(attention=block.attention._replace(rotary=rotary), mlp=parts.gated(width, INNER, "silu"))
+    return [plan_block(ops, block) for _ in range(2)]
 
 
 def _run(program, documents, order, budget):  # type: ignore[no-untyped-def]

@@ -48,3 +48,22 @@ def test_product_with_residual_and_layer_norm(precision: str, outputs: int, inpu
     again = residual.copy()
     product(x.data.ptr, again.data.ptr, again.data.ptr, ROWS, stream)
     assert bool((again.view(cp.uint16) == out).all()), "in the residual's place it gives other bits"
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize(("outputs", "inputs"), [(256, 64), (384, 1536), (512, 128), (768, 768), (768, 1152)])
+def test_the_sum_is_kept(precision: str, outputs: int, inputs: int) -> None:
+    """In the residual's place, as pre-norm layers want it; LayerNorm is that of the kernel that does not keep it, bit for bit."""
+    device = a_card("sm_90")
+    from embermill.encoder.backends.cuda.ops import CudaOps
+
+    random, ops = fresh_random(), CudaOps(device, precision)
+    weight = ops.to_host(ops.from_host(random.standard_normal((outputs, inputs), dtype=np.float32) * np.float32(inputs**-0.5)))
+    gamma = random.standard_normal(outputs, dtype=np.float32)
+    x, residual = (random.standard_normal((5000, width), dtype=np.float32) for width in (inputs, outputs))
+    stored, before = ops.from_host(x), ops.from_host(residual)
+    normed = ops.linear_norm(weight, None, gamma, None, 1e-5)(stored, before)
+    held = ops.to_host(stored).astype(np.float64) @ weight.T + ops.to_host(before)
+    total, also = ops.linear_sum_norm(weight, None, gamma, None, 1e-5)(stored, before)
+    assert relative_error(ops.to_host(total), held) < LIMITS[precision]
+    assert ops.to_host(also).tobytes() == ops.to_host(normed).tobytes()
