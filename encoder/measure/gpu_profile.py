@@ -1,4 +1,4 @@
-"""Where the time of a forward pass on an NVIDIA card goes: by kernel family, and as a share of the ceiling that its products alone would reach."""
+"""Where the time of a forward pass on an NVIDIA GPU goes: by kernel family, and as a share of the ceiling that its products alone would reach."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TimedOps(CudaOps):
 
 
 class ShapeProfile:
-    """A model on a card: its kernel families on any documents, and its ceiling."""
+    """A model on a GPU: its kernel families on any documents, and its ceiling."""
 
     def __init__(self, description: ModelDescription, device: Device, precision: str) -> None:
         self.ops = TimedOps(device, precision)

@@ -73,7 +73,7 @@ def measure_throughput(encoder: Encoder, texts: list[str], repeats: int = 3) -> 
 class ShapeThroughput:
     """From token ids to vectors, medians over the repeats. cosine_min: see `parity`; None where it was not asked for.
 
-    chain_share: tokens_per_s over what the products alone reach on this card. ns_per_token: of each kernel family. Both None without a profile.
+    chain_share: tokens_per_s over what the products alone reach on this GPU. ns_per_token: of each kernel family. Both None without a profile.
     """
 
     shape: str
@@ -91,7 +91,7 @@ def measure_shape(
 ) -> ShapeThroughput:
     """About so many random token ids in documents of these lengths (see synthetic_lengths).
 
-    reference: a float32 encoder of the same weights. profile: of the same model, where an NVIDIA card is asked for its kernel families.
+    reference: a float32 encoder of the same weights. profile: of the same model, where an NVIDIA GPU is asked for its kernel families.
     """
     mean = 120 if lengths == "mixed" else int(lengths)
     sizes = synthetic_lengths(lengths, max(1, tokens // mean), encoder.max_tokens)

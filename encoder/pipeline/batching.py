@@ -134,7 +134,7 @@ def _pairs(heads: list[list[int]], tails: list[list[int]]) -> list[tuple[int, in
 
 
 def _pack_tightly(input_ids: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, max_batch_tokens: int) -> Iterator[PackedBatch]:
-    """Where there are no blocks: in the order in which they came, ids in place. A card takes more than a hundred thousand documents in a second."""
+    """Where there are no blocks: in the order in which they came, ids in place. A GPU takes more than a hundred thousand documents in a second."""
     first = 0
     while first < len(lengths):
         last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + max_batch_tokens, "right")) - 1)

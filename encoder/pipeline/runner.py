@@ -43,7 +43,7 @@ class _Unsubmitted:
 class Runner:
     """Runs batches through `program` in the order in which they come, `program.depth` of them in flight.
 
-    busy: counts the time that any is in flight. turns: while any is, the interpreter's threads take short ones; for a card, which waits for these threads.
+    busy: counts the time that any is in flight. turns: while any is, the interpreter's threads take short ones; for a GPU, which waits for these threads.
     """
 
     def __init__(self, program: Program, busy: BusyClock, turns: ShortTurns | None = None) -> None:

@@ -1,6 +1,6 @@
-"""Short turns of the interpreter's threads while a card is being fed.
+"""Short turns of the interpreter's threads while a GPU is being fed.
 
-A thread that wants the interpreter waits until another gives it up, up to 5 ms where nobody asks otherwise. The threads that feed a card ask some ten
+A thread that wants the interpreter waits until another gives it up, up to 5 ms where nobody asks otherwise. The threads that feed a GPU ask some ten
 times a batch, and the ones beside them make long lists of token ids: with turns of 0.5 ms text went in a tenth faster (decision 0005).
 """
 

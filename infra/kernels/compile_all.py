@@ -1,4 +1,4 @@
-"""Compiles every kernel for every card it is meant for, with no card: NVRTC for NVIDIA, clang -x hip for AMD. Prints a table; any error ends it.
+"""Compiles every kernel for every GPU it is meant for, with no GPU: NVRTC for NVIDIA, clang -x hip for AMD. Prints a table; any error ends it.
 
     python compile_all.py [--clang clang-19]
 """
@@ -89,10 +89,10 @@ def main() -> None:
         list(threads.map(lambda job: compile_kernels(*job), nvidia))
         print(f"{compiler_version()}: {len(nvidia)} compilations for {', '.join(NVIDIA)} in {time.perf_counter() - begin:.0f} s", flush=True)
         list(threads.map(check_machine_code, hopper))
-        print(f"nvdisasm: nothing between the products of {len(hopper)} Hopper kernels fences the card, empties a cache or spills", flush=True)
+        print(f"nvdisasm: nothing between the products of {len(hopper)} Hopper kernels fences the GPU, empties a cache or spills", flush=True)
         begin = time.perf_counter()
         list(threads.map(lambda job: compile_amd(clang, job), amd))
-        print(f"{clang}: {len(amd)} compilations for {', '.join(AMD)} in {time.perf_counter() - begin:.0f} s (compiled, never run on an AMD card)")
+        print(f"{clang}: {len(amd)} compilations for {', '.join(AMD)} in {time.perf_counter() - begin:.0f} s (compiled, never run on an AMD GPU)")
 
 
 if __name__ == "__main__":

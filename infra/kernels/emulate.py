@@ -1,4 +1,4 @@
-"""Runs our kernels on the CPU against NumPy in float64: what needs no card to be wrong is found without one. kernels_on_cpu.h says what is not.
+"""Runs our kernels on the CPU against NumPy in float64: what needs no GPU to be wrong is found without one. kernels_on_cpu.h says what is not.
 
     python emulate.py [--clang clang-19]
 """

@@ -1,4 +1,4 @@
-"""A kernel of ours as a function of this machine (clang, kernels_on_cpu.h), and random numbers as a card would hold them."""
+"""A kernel of ours as a function of this machine (clang, kernels_on_cpu.h), and random numbers as a GPU would hold them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Numbers:
         return self.stored(self.plain(*shape) * np.float32(size))
 
     def stored(self, x: np.ndarray) -> np.ndarray:
-        """float32 as the card stores it, rounded to nearest even."""
+        """float32 as the GPU stores it, rounded to nearest even."""
         if self.precision == "float32":
             return x
         if self.precision == "float16":

@@ -1,6 +1,6 @@
 """What a Hopper kernel's machine code must not hold between its first warpgroup product and its last.
 
-The source does not show it: a release at cluster scope is a fence over the whole card, an acquire there empties the L1 cache, and either of them, once a
+The source does not show it: a release at cluster scope is a fence over the whole GPU, an acquire there empties the L1 cache, and either of them, once a
 stage, cost a product a quarter of its speed (infra/decisions/0003-gpu-kernels.md). A register that spills costs about as much.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)", re.MULTILINE)
 PRODUCT = "HGMMA"
 FAULTS = {
-    "a fence over the whole card": re.compile(r"MEMBAR\.(ALL|SC)\.(GPU|SYS)"),
+    "a fence over the whole GPU": re.compile(r"MEMBAR\.(ALL|SC)\.(GPU|SYS)"),
     "an emptied L1 cache": re.compile(r"CCTL\.IVALL"),
     "registers in local memory": re.compile(r"(LDL|STL)\b"),
 }

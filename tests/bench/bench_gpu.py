@@ -52,10 +52,10 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=1.0, help="seconds of a turn")
     parser.add_argument("--commit", default="")
     args = parser.parse_args()
-    card = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout.strip()
+    gpu = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout.strip()
     folder = write_model(args.model, f"/tmp/{args.model}")
     ours = Ours(folder, args.precision)
-    print(json.dumps({"card": card, "commit": args.commit, "torch": torch.__version__, "kernels": ours.ops.kernel_set, "budget": ours.budget}), flush=True)
+    print(json.dumps({"gpu": gpu, "commit": args.commit, "torch": torch.__version__, "kernels": ours.ops.kernel_set, "budget": ours.budget}), flush=True)
     peers = {"varlen": Varlen(folder, args.precision)}
     if args.autotuned:
         peers["varlen-autotuned"] = Varlen(folder, args.precision, mode="max-autotune-no-cudagraphs")

@@ -1,8 +1,8 @@
-"""The whole job on one card or several: `embermill run` through Ray on the corpus of tests/bench/corpus.py, beside the bound that it should come near.
+"""The whole job on one GPU or several: `embermill run` through Ray on the corpus of tests/bench/corpus.py, beside the bound that it should come near.
 
     python -m tests.bench.gpu_job --model base --tokenizer MODEL_FOLDER                 # >= 0.85 of the forward pass's own tokens/s on those lengths
     python -m tests.bench.gpu_job --model minilm --tokenizer MODEL_FOLDER               # >= 0.85 of what `tokenizers` alone does with these rows
-    python -m tests.bench.gpu_job --model base --tokenizer MODEL_FOLDER --workers 1,auto   # several cards: ratio, UUIDs, equality of the datasets
+    python -m tests.bench.gpu_job --model base --tokenizer MODEL_FOLDER --workers 1,auto   # several GPUs: ratio, UUIDs, equality of the datasets
 Prints one JSON line for each run and one with the bound. A machine without Ray gets it as ../shared/bench/pack_ray.sh packs it.
 """
 
@@ -51,7 +51,7 @@ def run_job(folder: Path, model: Path, workers: str, partition_text_bytes: int |
 
 
 def devices(output: Path) -> dict[str, str]:
-    """Worker (host:pid) -> UUID of the card that computed its shards, from the receipts. Who sees any other number of cards than one refuses to start."""
+    """Worker (host:pid) -> UUID of the GPU that computed its shards, from the receipts. Who sees any other number of GPUs than one refuses to start."""
     from embermill.jobs.dataset.manifest import read_manifest
     from embermill.jobs.storage import open_folder
 
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/tmp/gpu-job"))
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--workers", default="1")
-    parser.add_argument("--partition-text-bytes", type=int, default=None, help="8388608 for the two-card row")
+    parser.add_argument("--partition-text-bytes", type=int, default=None, help="8388608 for the two-GPU row")
     args = parser.parse_args()
     model, corpus = args.folder / args.model, args.folder / "corpus"
     if not corpus.exists():
@@ -127,7 +127,7 @@ def main() -> None:
         first, *others = rates
         for other in others:
             found = differences(open_folder(str(args.folder / f"out-{first}")), open_folder(str(args.folder / f"out-{other}")))
-            say(row="cards", model=args.model, ratio=round(rates[other] / rates[first], 3), differences=found[:5])
+            say(row="gpus", model=args.model, ratio=round(rates[other] / rates[first], 3), differences=found[:5])
 
 
 if __name__ == "__main__":

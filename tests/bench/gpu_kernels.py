@@ -1,4 +1,4 @@
-"""Kernels one by one against what the card can do, variants in turns. For choosing tiles, algorithms and buckets; the figures go to infra/decisions.
+"""Kernels one by one against what the GPU can do, variants in turns. For choosing tiles, algorithms and buckets; the figures go to infra/decisions.
 
     python -m tests.bench.gpu_kernels ffn|attention|memory|budgets|tiles [--models minilm,base,large] [--precision float16]
 """

@@ -1,4 +1,4 @@
-"""What is promised beside speed, on one card: accuracy on real text, the same bits in any company, the time to the first vector, text in and vectors out.
+"""What is promised beside speed, on one GPU: accuracy on real text, the same bits in any company, the time to the first vector, text in and vectors out.
 
     python -m tests.bench.gpu_promises accuracy --data FOLDER          # FOLDER from tests.bench.accuracy_data
     python -m tests.bench.gpu_promises invariance --model base

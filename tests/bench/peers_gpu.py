@@ -1,11 +1,11 @@
-"""What a user would pick instead on one GPU, on the same token ids, weights and card as the candidate.
+"""What a user would pick instead on one GPU, on the same token ids, weights and GPU as the candidate.
 
 As a program (prints one JSON line per peer; needs torch >= 2.11 and transformers; torchao only for float8):
     python -m tests.bench.peers_gpu --model base --dtype bfloat16 --loads fixed128,fixed512,mixed --peers varlen,float8
 As a library, to measure a candidate and its peers in turns in one process:
     folder = write_model("base", "/tmp/base")                     # config.json, model.safetensors (F32, seeded)
     work   = Workload.make("mixed", tokens=1 << 20, seed=0)       # .lengths [B], .input_ids [T] int32, flat, no padding
-    peer   = Varlen(folder, "bfloat16"); run = peer.prepare(work) # run() -> [B, E] float32 on the card, order of work.lengths
+    peer   = Varlen(folder, "bfloat16"); run = peer.prepare(work) # run() -> [B, E] float32 on the GPU, order of work.lengths
     rates  = take_turns({"ours": ours, "peer": run}, work.tokens) # tokens/s of each, medians of alternating windows
     cosine(run(), reference(folder, work))                        # against float32 on the same ids
 Weights are random: speed does not depend on their values, but power does on the data, so activations must stay finite and unit-sized.

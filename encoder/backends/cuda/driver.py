@@ -62,8 +62,8 @@ class _Config(C.Structure):
 
 
 def resident_blocks(kernel: Kernel, cluster: int, multiprocessors: int) -> int:
-    """Blocks of a kernel with one block a multiprocessor that run at once. A cluster lies inside one of the card's GPCs, and few GPCs are of equal size:
-    clusters of four may leave some multiprocessors of a card idle, and blocks beyond those that fit would wait for a whole round."""
+    """Blocks of a kernel with one block a multiprocessor that run at once. A cluster lies inside one of the GPU's GPCs, and few GPCs are of equal size:
+    clusters of four may leave some multiprocessors of a GPU idle, and blocks beyond those that fit would wait for a whole round."""
     shape = _Attribute(CLUSTER_DIMENSION, 0, (C.c_uint * 16)(cluster, 1, 1))
     block = (*kernel.block, 1, 1)[:3]
     config = _Config((C.c_uint * 3)(multiprocessors // cluster * cluster, 1, 1), (C.c_uint * 3)(*block), kernel.shared_bytes, None, C.pointer(shape), 1)

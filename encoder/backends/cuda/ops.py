@@ -61,7 +61,7 @@ def make_ops(device: DeviceFacts, precision: str) -> CudaOps:
 
 
 class CudaOps(CupyOps):
-    """One NVIDIA card at one precision. max_batch_tokens: UNIT_ROWS for each multiprocessor unless given.
+    """One NVIDIA GPU at one precision. max_batch_tokens: UNIT_ROWS for each multiprocessor unless given.
 
     `fused_gelu`, `fused_norm`, `fused_gate`, `fused_rotary`: erf GELU, LayerNorm, gates and rotary positions inside the product where a kernel exists for it.
     """
@@ -178,7 +178,7 @@ class CudaOps(CupyOps):
         return run
 
     def _tile(self, outputs: int) -> int | None:
-        """Under the power cap of a Hopper card, tiles of 256 by 128 beat the library's favourite (192 by 192) by 1 % of a whole pass; where 256 does
+        """Under the power cap of a Hopper GPU, tiles of 256 by 128 beat the library's favourite (192 by 192) by 1 % of a whole pass; where 256 does
         not divide the outputs, they lose as much."""
         return TILE_256_128 if self.hopper and outputs % 256 == 0 else None
 

@@ -1,4 +1,4 @@
-"""A packed batch on a card: one block of int32 that goes up in one copy, and the list of attention tiles made of it.
+"""A packed batch on a GPU: one block of int32 that goes up in one copy, and the list of attention tiles made of it.
 
 What kernels need to know of a batch's size lies in it as well (`counts`), so that a captured graph serves every batch that fits.
 """
@@ -73,7 +73,7 @@ class GpuBatch:
 
 @dataclass(frozen=True)
 class Pooled:
-    """[B, N] float32 on the card. `rows`: B, also on the card ([1] int32), since a captured graph is made before it is known."""
+    """[B, N] float32 on the GPU. `rows`: B, also on the GPU ([1] int32), since a captured graph is made before it is known."""
 
     array: DeviceArray
     rows: DeviceArray

@@ -1,6 +1,6 @@
 """Kernel source + defines + architecture -> machine code, compiled at run time (NVRTC or hiprtc through CuPy) and kept in a cache on disk.
 
-Compiling needs no card and no driver: `make kernels` calls `compile_kernels` for every architecture. Loading needs one.
+Compiling needs no GPU and no driver: `make kernels` calls `compile_kernels` for every architecture. Loading needs one.
 The cache lies in $EMBERMILL_KERNEL_CACHE, else $XDG_CACHE_HOME/embermill/kernels, else ~/.cache/embermill/kernels; an entry's name is the hash of
 everything that made it, and it appears in one rename, so processes may share the folder and none ever reads half a file.
 """

@@ -54,7 +54,7 @@ def make_ops(device: DeviceFacts, precision: str) -> CupyOps:
 
 
 class CupyOps(PooledOps):
-    """One card at one precision; see the module's text."""
+    """One GPU at one precision; see the module's text."""
 
     name = "cupy"
     row_block = 1

@@ -1,4 +1,4 @@
-"""A planned forward pass on a card: batches in by pinned memory, compute on one stream, embeddings out on another; `depth` batches in flight.
+"""A planned forward pass on a GPU: batches in by pinned memory, compute on one stream, embeddings out on another; `depth` batches in flight.
 
     host -> pinned block -> (copies) block of the slot -> (compute) block of the graph -> forward -> embeddings -> (copies) pinned -> host
 
@@ -45,7 +45,7 @@ class Bucket:
 
 @dataclass
 class Slot:
-    """Buffers of one batch in flight, on the host (pinned) and on the card; they grow to the largest batch seen."""
+    """Buffers of one batch in flight, on the host (pinned) and on the GPU; they grow to the largest batch seen."""
 
     uploaded: Any = field(default_factory=lambda: cp.cuda.Event(disable_timing=True))
     computed: Any = field(default_factory=lambda: cp.cuda.Event(disable_timing=True))
@@ -209,7 +209,7 @@ class GpuProgram:
 
 
 def _halves(largest: int, smallest: int) -> list[int]:
-    """largest, half of it, ... while no smaller than `smallest`: where the largest is whole waves of a card, so are most of these."""
+    """largest, half of it, ... while no smaller than `smallest`: where the largest is whole waves of a GPU, so are most of these."""
     return [largest, *(largest >> bit for bit in range(1, largest.bit_length()) if largest >> bit >= smallest)]
 
 

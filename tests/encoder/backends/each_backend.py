@@ -1,4 +1,4 @@
-"""The backends that one test body runs over. NumPy is always there; a GPU backend is skipped where there is no card."""
+"""The backends that one test body runs over. NumPy is always there; a GPU backend is skipped where there is no GPU."""
 
 from __future__ import annotations
 

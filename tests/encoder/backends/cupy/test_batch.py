@@ -1,4 +1,4 @@
-"""The block that goes up to a card, and the attention tiles in it; no card is needed."""
+"""The block that goes up to a GPU, and the attention tiles in it; no GPU is needed."""
 
 from __future__ import annotations
 
