@@ -17,6 +17,7 @@ from embermill.encoder.models.refusals import REFUSALS
 FAMILIES = {
     "bert": "bert",
     "camembert": "roberta",
+    "distilbert": "distilbert",
     "gte": "gte",
     "modernbert": "modernbert",
     "model2vec": "static",
