@@ -104,6 +104,21 @@ def mpnet(draw: Draw, seed: int) -> Case:
     return Case("mpnet", "MPNet", settings, draw.limit, head=draw.pick("", "ForMaskedLM", "ForSequenceClassification"))
 
 
+def distilbert(draw: Draw, seed: int) -> Case:
+    settings = {
+        "dim": draw.hidden,
+        "n_layers": draw.layers,
+        "n_heads": draw.heads,
+        "hidden_dim": draw.inner,
+        "vocab_size": draw.vocab,
+        "activation": draw.pick("gelu", "gelu", "relu"),
+        "max_position_embeddings": draw.limit,
+        "sinusoidal_pos_embds": draw.pick(False, False, True),
+        "pad_token_id": 0,
+    }
+    return Case("distilbert", "DistilBert", settings, draw.limit, head=draw.pick("", "ForMaskedLM", "ForSequenceClassification", "ForQuestionAnswering"))
+
+
 def nomic_bert(draw: Draw, seed: int) -> Case:
     """Dynamic NTK in every other one; the hub's spelling (GPT-2's words) in some, both spellings in one file in others."""
     trained = draw.pick(57, 83)
@@ -191,6 +206,7 @@ FAMILIES: dict[str, Callable[[Draw, int], Case]] = {
     "xlm-roberta": roberta_like("xlm-roberta", "XLMRoberta"),
     "camembert": roberta_like("camembert", "Camembert"),
     "mpnet": mpnet,
+    "distilbert": distilbert,
     "nomic_bert": nomic_bert,
     "modernbert": modernbert,
     "gte": gte,

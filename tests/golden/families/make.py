@@ -62,6 +62,10 @@ CASES = [
     roberta_like("xlm-roberta", "XLMRoberta", 1e-5),
     roberta_like("camembert", "Camembert", 1e-5),
     Case("mpnet", "MPNet", COMMON | {"max_position_embeddings": LIMIT + 2, "pad_token_id": 1, "layer_norm_eps": 1e-5}, LIMIT),
+    Case(
+        "distilbert", "DistilBert",
+        {"dim": 16, "n_layers": 2, "n_heads": HEADS, "hidden_dim": 29, "vocab_size": 53, "max_position_embeddings": LIMIT, "pad_token_id": 0}, LIMIT,
+    ),
     nomic_bert(),
     modernbert(),
     gte(),
