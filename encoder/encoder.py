@@ -24,7 +24,7 @@ from embermill.encoder.pipeline.busy_clock import BusyClock
 from embermill.encoder.pipeline.documents import as_batch, cut_texts, cut_token_ids, each_batch, require_whole_number
 from embermill.encoder.pipeline.runner import Runner
 from embermill.encoder.pipeline.stream import Budget, Tokenize, encode_stream
-from embermill.encoder.pipeline.switch_interval import SHORT_TURNS
+from embermill.encoder.pipeline.switch_interval import SHORT_SWITCH_INTERVAL
 from embermill.encoder.pipeline.windows import EncodedBatch
 from embermill.encoder.pooling import plan_head
 from embermill.encoder.progress import progress_bar, wanted
@@ -52,8 +52,8 @@ class Encoder:
     def __init__(self, description: ModelDescription, ops: Ops, device: Device, threads: int) -> None:
         self.description, self.device, self.threads = description, device, threads
         self._ops, self._tokenize_busy, self._encode_busy = ops, BusyClock(), BusyClock()
-        turns = SHORT_TURNS if backend_of(device).tuning.short_turns else None
-        self._runner = Runner(ops.program(_plan_forward(description, ops), min(description.max_tokens, LONGEST_EXPECTED)), self._encode_busy, turns)
+        switch_interval = SHORT_SWITCH_INTERVAL if backend_of(device).tuning.short_switch_interval else None
+        self._runner = Runner(ops.program(_plan_forward(description, ops), min(description.max_tokens, LONGEST_EXPECTED)), self._encode_busy, switch_interval)
         self._loading_tokenizer = threading.Lock()
         self._tokenizers: dict[str, Tokenizer | StaticTokenizer] = {}  # by prompt
         self._threads_asked_for: int | None = threads

@@ -14,12 +14,13 @@ class Tuning(NamedTuple):
     """How the encoder feeds a device.
 
     batches_per_window: packed batches that are cut together, documents sorted to fill blocks; 1 where a device computes any mixture alike.
-    tokenize_threads: beside those that compute. short_turns: the interpreter's threads take short turns while a batch is in flight.
+    tokenize_threads: beside those that compute. short_switch_interval: the interpreter switches threads more often
+    while a batch is in flight, for a device that waits for the threads that feed it.
     """
 
     batches_per_window: int
     tokenize_threads: int
-    short_turns: bool
+    short_switch_interval: bool
 
 
 class Backend(NamedTuple):

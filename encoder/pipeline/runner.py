@@ -19,7 +19,7 @@ from embermill.channel import Channel, ChannelClosed
 from embermill.encoder.ops.base import Pending, Program
 from embermill.encoder.pipeline.batching import PackedBatch
 from embermill.encoder.pipeline.busy_clock import BusyClock
-from embermill.encoder.pipeline.switch_interval import ShortTurns
+from embermill.encoder.pipeline.switch_interval import ShortSwitchInterval
 
 Written = Future[None]
 
@@ -43,11 +43,11 @@ class _Unsubmitted:
 class Runner:
     """Runs batches through `program` in the order in which they come, `program.depth` of them in flight.
 
-    busy: counts the time that any is in flight. turns: while any is, the interpreter's threads take short ones; for a GPU, which waits for these threads.
+    busy: counts the time that any is in flight. switch_interval: held short while any is; for a GPU, which waits for these threads.
     """
 
-    def __init__(self, program: Program, busy: BusyClock, turns: ShortTurns | None = None) -> None:
-        self._program, self._busy, self._turns = program, busy, turns
+    def __init__(self, program: Program, busy: BusyClock, switch_interval: ShortSwitchInterval | None = None) -> None:
+        self._program, self._busy, self._switch_interval = program, busy, switch_interval
         depth = max(1, program.depth)
         self._groups: Channel[list[_Submission]] = Channel(capacity=1)
         self._places = threading.Semaphore(depth)
@@ -119,11 +119,11 @@ class Runner:
     def _enter(self) -> None:
         self._places.acquire()
         self._busy.enter()
-        if self._turns is not None:
-            self._turns.enter()
+        if self._switch_interval is not None:
+            self._switch_interval.enter()
 
     def _leave(self) -> None:
-        if self._turns is not None:
-            self._turns.leave()
+        if self._switch_interval is not None:
+            self._switch_interval.leave()
         self._busy.leave()
         self._places.release()

@@ -1,7 +1,7 @@
-"""Short turns of the interpreter's threads while a GPU is being fed.
+"""A short switch interval of the interpreter while a GPU is being fed (sys.setswitchinterval).
 
 A thread that wants the interpreter waits until another gives it up, up to 5 ms where nobody asks otherwise. The threads that feed a GPU ask some ten
-times a batch, and the ones beside them make long lists of token ids: with turns of 0.5 ms text went in a tenth faster (decision 0005).
+times a batch, and the ones beside them make long lists of token ids: with an interval of 0.5 ms text went in a tenth faster (decision 0005).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 import threading
 
-TURN_S = 0.0005
+INTERVAL_S = 0.0005
 
 
-class ShortTurns:
-    """Between enter and leave, however many are inside of it, turns last TURN_S; then again what they lasted before. One for the process."""
+class ShortSwitchInterval:
+    """Between enter and leave, however many are inside of it, the interval is INTERVAL_S; then again what it was before. One for the process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +24,7 @@ class ShortTurns:
         with self._lock:
             if not self._inside:
                 self._before_s = sys.getswitchinterval()
-                sys.setswitchinterval(min(TURN_S, self._before_s))
+                sys.setswitchinterval(min(INTERVAL_S, self._before_s))
             self._inside += 1
 
     def leave(self) -> None:
@@ -34,4 +34,4 @@ class ShortTurns:
                 sys.setswitchinterval(self._before_s)
 
 
-SHORT_TURNS = ShortTurns()
+SHORT_SWITCH_INTERVAL = ShortSwitchInterval()

@@ -33,7 +33,7 @@ DISTANCES = ({"WINDOW": 64}, {"BIAS_RADIUS": 91})  # ModernBERT's, MPNet's
 PORTABLE: dict[str, list[dict[str, int]]] = {
     "cupy/convert.cu": [{}],
     "cupy/layer_norm.cu": [{"WIDTH": width} for width in (37, 768)],
-    "cupy/finish_linear.cu": [{"WIDTH": 3072, "ACTIVATION": activation} for activation in (0, 1, 2)] + [{"WIDTH": 37}],
+    "cupy/epilogue.cu": [{"WIDTH": 3072, "ACTIVATION": activation} for activation in (0, 1, 2)] + [{"WIDTH": 37}],
     "cupy/gate.cu": [{"WIDTH": 1152, "ACTIVATION": activation} for activation in (1, 5)] + [{"WIDTH": 37, "ACTIVATION": 5}],
     "cupy/rotary.cu": [{"HEAD_DIM": dim} for dim in (12, 64)],
     "cupy/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)] + [{"HEAD_DIM": 64, **distance} for distance in DISTANCES],

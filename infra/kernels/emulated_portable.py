@@ -50,7 +50,7 @@ def portable_cases(clang: str) -> Iterator[tuple[str, float]]:
             yield f"gate {width} {precision}", gate(clang, precision, width)
             for tables in ("word", "word type", "word position norm", "word type norm"):
                 yield f"embed {tables} {width} {precision}", embed(clang, precision, width, tables)
-            yield f"finish_linear {width} {precision}", finish_linear(clang, precision, width)
+            yield f"epilogue {width} {precision}", epilogue(clang, precision, width)
             for kind in range(6):
                 yield f"segment_pool {kind} {width} {precision}", segment_pool(clang, precision, width, kind)
         for head_dim in (12, 64):
@@ -172,11 +172,11 @@ def angles_by_length(clang: str) -> float:
     return numbers.error(out, np.stack([np.cos(angles), np.sin(angles)], -1).reshape(ROWS, 2 * half))
 
 
-def finish_linear(clang: str, precision: str, width: int) -> float:
+def epilogue(clang: str, precision: str, width: int) -> float:
     numbers = Numbers(precision, seed=width)
     x, residual, bias, out = numbers.normal(ROWS, width), numbers.normal(ROWS, width), numbers.plain(width), numbers.poisoned(ROWS, width)
     parameters = "stored* x, float* bias, stored* residual, stored* out, int rows"
-    kernel = Kernel(clang, "cupy/finish_linear.cu", "finish_linear", parameters, precision, WIDTH=width, ACTIVATION=1)
+    kernel = Kernel(clang, "cupy/epilogue.cu", "epilogue", parameters, precision, WIDTH=width, ACTIVATION=1)
     kernel((3, 1), (256, 1), out, x, bias, residual, out, ROWS)
     shifted = numbers.real(x) + bias
     return numbers.error(out, 0.5 * shifted * (1 + erf(shifted / math.sqrt(2))) + numbers.real(residual))

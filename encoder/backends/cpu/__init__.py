@@ -22,7 +22,7 @@ def _make_ops(device: Device, precision: str, threads: int) -> Ops:
 BACKEND = Backend(
     kind="cpu",
     precisions=("float32",),
-    tuning=Tuning(batches_per_window=16, tokenize_threads=1, short_turns=False),
+    tuning=Tuning(batches_per_window=16, tokenize_threads=1, short_switch_interval=False),
     find_device=_find_device,
     runs=lambda device: True,
     make_ops=_make_ops,

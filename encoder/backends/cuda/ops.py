@@ -164,7 +164,7 @@ class CudaOps(CupyOps):
         product = Product(outputs, inputs, self.precision, inside, self.max_batch_tokens)
         gemm = Gemm(product, stored.data.ptr, None if shift is None else shift.data.ptr, self.index, tile=self._tile(outputs))
         log.info("linear [%d, %d] %s: cuBLASLt %s", outputs, inputs, activation, gemm.facts())
-        finish = self._finish(outputs, activation if inside is None else None)
+        epilogue = self._epilogue(outputs, activation if inside is None else None)
 
         def run(x: DeviceArray, residual: DeviceArray | None = None, keep: tuple[DeviceArray, DeviceArray | None] = (stored, shift)) -> DeviceArray:
             rows = len(x)
@@ -172,7 +172,7 @@ class CudaOps(CupyOps):
             in_product = residual if activation is None else None
             gemm(x.data.ptr, out.data.ptr, rows, cp.cuda.get_current_stream().ptr, None if in_product is None else in_product.data.ptr)
             if activation != inside or residual is not in_product:
-                finish(out, None, None if residual is in_product else residual, out)
+                epilogue(out, None, None if residual is in_product else residual, out)
             return out
 
         return run
@@ -187,7 +187,7 @@ class CudaOps(CupyOps):
         stored, shift = self._store(weight), float32(bias)
         gemm = self._hopper_gemm(stored, shift, After(activation_number("gelu")))
         log.info("linear [%d, %d] gelu: gemm_wgmma %s", outputs, inputs, gemm.tile)
-        add = self._finish(outputs, None)
+        add = self._epilogue(outputs, None)
 
         def run(x: DeviceArray, residual: DeviceArray | None = None, keep: tuple[DeviceArray, DeviceArray] = (stored, shift)) -> DeviceArray:
             out = self._empty(len(x), outputs)

@@ -22,7 +22,7 @@ def _make_ops(device: Device, precision: str, threads: int) -> Ops:
 BACKEND = Backend(
     kind="gpu",
     precisions=("float16", "float32", "bfloat16"),
-    tuning=Tuning(batches_per_window=1, tokenize_threads=2, short_turns=True),
+    tuning=Tuning(batches_per_window=1, tokenize_threads=2, short_switch_interval=True),
     find_device=find_device,
     runs=lambda device: True,
     make_ops=_make_ops,

@@ -98,13 +98,13 @@ class CupyOps(PooledOps):
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
         outputs, inputs = weight.shape
         stored, shift = self._store(weight), None if bias is None else float32(bias)
-        finish = self._finish(outputs, activation)
-        needs_finish = bias is not None or activation is not None
+        epilogue = self._epilogue(outputs, activation)
+        needs_epilogue = bias is not None or activation is not None
 
         def run(x: DeviceArray, residual: DeviceArray | None = None) -> DeviceArray:
             rows = len(x)
             out = self._multiply(self._padded(x, inputs), stored, rows)
-            return finish(out, shift, residual, out) if needs_finish or residual is not None else out
+            return epilogue(out, shift, residual, out) if needs_epilogue or residual is not None else out
 
         return run
 
@@ -238,9 +238,9 @@ class CupyOps(PooledOps):
         """Blocks of the LayerNorm kernels: as many as are resident at once, or fewer where there are not enough rows."""
         return min(-(-rows // ROWS_PER_BLOCK), self.compute_units * kernel.resident_blocks)
 
-    def _finish(self, width: int, activation: str | None) -> Callable[..., DeviceArray]:
+    def _epilogue(self, width: int, activation: str | None) -> Callable[..., DeviceArray]:
         """activation(x + bias) + residual on [T, width], by a kernel of its own."""
-        kernel = self._module("cupy/finish_linear.cu", WIDTH=width, ACTIVATION=activation_number(activation)).kernel("finish_linear", (256,))
+        kernel = self._module("cupy/epilogue.cu", WIDTH=width, ACTIVATION=activation_number(activation)).kernel("epilogue", (256,))
 
         def run(x: DeviceArray, bias: DeviceArray | None, residual: DeviceArray | None, out: DeviceArray) -> DeviceArray:
             kernel((2 * self.blocks,), x, bias, residual, out, len(x))

@@ -21,7 +21,7 @@ FOLDER = """
     BACKEND = Backend(
         kind="abacus",
         precisions=("float64", "float32"),
-        tuning=Tuning(batches_per_window=2, tokenize_threads=1, short_turns=False),
+        tuning=Tuning(batches_per_window=2, tokenize_threads=1, short_switch_interval=False),
         find_device=lambda: Device("abacus", "wood", "ten wires", "base_10", 1, 100),
         runs=lambda device: device.architecture == "base_10",
         make_ops=lambda device, precision, threads: ReferenceOps(),

@@ -14,7 +14,7 @@ from embermill.encoder.pipeline.batching import PackedBatch, pack
 from embermill.encoder.pipeline.busy_clock import BusyClock
 from embermill.encoder.pipeline.runner import Runner
 from embermill.encoder.pipeline.stream import encode_stream
-from embermill.encoder.pipeline.switch_interval import SHORT_TURNS, TURN_S
+from embermill.encoder.pipeline.switch_interval import INTERVAL_S, SHORT_SWITCH_INTERVAL
 from tests.encoder.pipeline.streams import BUDGET, Sum, Sums, comes_true, tokenize, whole
 
 
@@ -45,11 +45,11 @@ def waits_for(event: threading.Event) -> None:
 
 def test_turns_are_short_while_something_is_in_flight_and_only_then() -> None:
     before, seen = sys.getswitchinterval(), list[float]()
-    runner = Runner(Sums(lambda batch: seen.append(sys.getswitchinterval())), BusyClock(), SHORT_TURNS)
+    runner = Runner(Sums(lambda batch: seen.append(sys.getswitchinterval())), BusyClock(), SHORT_SWITCH_INTERVAL)
     for number in (1, 2):
         list(encode_stream([whole([[number] * 8] * 3)], tokenize, runner, 1, BUDGET))
     runner.close()
-    assert seen == pytest.approx([TURN_S] * 6)
+    assert seen == pytest.approx([INTERVAL_S] * 6)
     assert sys.getswitchinterval() == pytest.approx(before)
 
 

@@ -9,7 +9,7 @@
 #endif
 
 // x, out [rows, WIDTH]; bias [WIDTH] or null; residual [rows, WIDTH] or null
-extern "C" __global__ void __launch_bounds__(256) finish_linear(
+extern "C" __global__ void __launch_bounds__(256) epilogue(
     const stored* x, const float* bias, const stored* residual, stored* out, int rows) {
     long long pieces = (long long)rows * (WIDTH / STEP), stride = (long long)gridDim.x * blockDim.x;
     for (long long p = (long long)blockIdx.x * blockDim.x + threadIdx.x; p < pieces; p += stride) {
