@@ -30,7 +30,7 @@ def main() -> None:
     table = pq.read_table(corpus, columns=["title", "body"])
     texts = [f"{title}\n{body}" for title, body in zip(table["title"].to_pylist(), table["body"].to_pylist(), strict=True)]
     with Encoder.from_pretrained(SOURCE, device="cpu") as encoder:
-        tokens = encoder._tokenize(texts, 0)
+        tokens = encoder.description.open_tokenizer().tokenize(texts)
         vectors = encoder.encode_token_ids(tokens.input_ids, tokens.offsets)
     np.savez(folder / "documents.npz", input_ids=tokens.input_ids, offsets=tokens.offsets, vectors=vectors)
     print(len(texts), "documents,", len(tokens.input_ids), "tokens")

@@ -103,7 +103,7 @@ def main() -> None:
         for contestant in contestants:
             contestant.take_turn()
     with Encoder.from_pretrained(args.model_dir, device="cpu", threads=1) as encoder:
-        tokens = int(encoder._tokenize(read_texts(args.texts), 0).num_tokens.sum())
+        tokens = int(encoder.description.open_tokenizer().tokenize(read_texts(args.texts)).num_tokens.sum())
     report(contestants, tokens)
 
 

@@ -109,7 +109,7 @@ def attention(ops: CudaOps, model: str, tokens: int) -> None:
         for name, attend in attends.items():
             runs[kind, name] = graph_of(lambda b=device_batch, attend=attend: attend(qkv[: b.room.rows], b), 20)  # type: ignore[misc]
         flops[kind], rows[kind] = 4.0 * float((batch.lengths.astype(np.float64) ** 2).sum()) * e, batch.num_rows
-    for (kind, name), rate in take_turns(runs, 20, rounds=3, window_s=0.1).items():  # type: ignore[arg-type]
+    for (kind, name), rate in take_turns(runs, 20, rounds=3, window_s=0.1).items():  # type: ignore[arg-type, str-unpack]
         us = 1e6 / rate
         rates = f"{flops[kind] / us / 1e6:6.0f} TFLOP/s  {rows[kind] * e * 8 / us / 1e6:5.2f} TB/s"
         print(f"attention {model} {ops.precision} {kind:9s} {name:8s} {us:8.1f} us  {rates}", flush=True)

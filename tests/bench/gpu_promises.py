@@ -146,7 +146,7 @@ def text(model: str, tokenizer: Path, corpus: str, limit: int) -> None:
     tokens = count_tokens(peer, texts)
     with Encoder.from_pretrained(folder, device="gpu", precision="float16") as encoder:
         few = len(texts) // 8
-        tokenized = encoder._tokenize(texts, 0)
+        tokenized = encoder.description.open_tokenizer().tokenize(texts)
 
         def ours() -> float:
             begin = time.perf_counter()

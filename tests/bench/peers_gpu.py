@@ -215,7 +215,7 @@ def cosine(candidate: torch.Tensor, expected: torch.Tensor) -> tuple[float, floa
 
 def take_turns(runs: dict[str, Run], tokens: int, rounds: int = 5, window_s: float = 1.0) -> dict[str, float]:
     """Tokens/s of each run: every run in turn for a window, `rounds` times, all at the same temperature and power; medians."""
-    repeats, seconds = {}, {name: [] for name in runs}
+    repeats, seconds = {}, {name: [] for name in runs}  # type: ignore[var-annotated]
     for name, run in runs.items():
         run()
         torch.cuda.synchronize()
@@ -248,7 +248,7 @@ def main() -> None:
     peers = {name: PEERS[name](folder, args.dtype) for name in args.peers.split(",")}
     for kind in args.loads.split(","):
         work = Workload.make(kind, args.tokens)
-        runs = {name: peer.prepare(work) for name, peer in peers.items()}
+        runs = {name: peer.prepare(work) for name, peer in peers.items()}  # type: ignore[attr-defined]
         expected = reference(folder, work)
         accuracy = {name: cosine(run(), expected) for name, run in runs.items()}
         for name, rate in take_turns(runs, work.tokens).items():

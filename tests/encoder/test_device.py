@@ -41,7 +41,7 @@ def install_cupy(monkeypatch: pytest.MonkeyPatch, *, count: int = 1, hip: bool =
     runtime = SimpleNamespace(getDeviceCount=device_count, getDeviceProperties=lambda index: properties, is_hip=hip)
     cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime, Device=lambda: SimpleNamespace(id=0)), __spec__=SimpleNamespace(name="cupy"))
     monkeypatch.setitem(sys.modules, "cupy", cupy)  # type: ignore[arg-type]
-    monkeypatch.setattr(gpu.ctypes, "CDLL", Driver)
+    monkeypatch.setattr(gpu.ctypes, "CDLL", Driver)  # type: ignore[attr-defined]
 
 
 def test_the_cpu() -> None:
@@ -95,6 +95,6 @@ def test_precisions_that_do_not_exist(wanted: str, kind: str) -> None:
 
 @pytest.mark.parametrize(("content", "cores"), [("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 8), ("", 8), ("nonsense here", 8)])
 def test_a_containers_limit(monkeypatch: pytest.MonkeyPatch, content: str, cores: int) -> None:
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda pid: set(range(8)))  # type: ignore[attr-defined]
     monkeypatch.setattr(Path, "read_text", lambda path: content if path.name == "cpu.max" else (_ for _ in ()).throw(FileNotFoundError()))
     assert usable_threads() == cores

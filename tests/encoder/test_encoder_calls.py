@@ -143,7 +143,8 @@ def test_habits_that_have_no_meaning_here_say_what_to_write(encoder: Encoder, ha
 
 
 def test_habits_that_ask_for_what_is_done_anyway(encoder: Encoder) -> None:
-    habits = {"convert_to_numpy": True, "convert_to_tensor": False, "output_value": "sentence_embedding", "precision": "float32", "device": None}
+    habits: dict[str, Any] = {"convert_to_numpy": True, "convert_to_tensor": False, "output_value": "sentence_embedding", "device": None}
+    habits["precision"] = "float32"
     np.testing.assert_array_equal(encoder.encode(TEXTS, **habits), encoder.encode(TEXTS))
     with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
         encoder.encode(TEXTS, batchsize=3)

@@ -68,7 +68,7 @@ def azure_server() -> Iterator[Azurite]:
     if script is None:
         missing = "Azurite is not installed: infra/install_services.sh installs it"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    with run_azurite(script) as server, in_environment(server.environment):
+    with run_azurite(script) as server, in_environment(server.environment):  # type: ignore[arg-type]
         server.create_container(BUCKET)
         yield server
 

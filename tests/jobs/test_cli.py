@@ -22,7 +22,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def install(answer: Any) -> None:
         command = Command("stub", "a stub", lambda parser: None, answer, lambda found: f"found {found['found']}")
-        monkeypatch.setattr(cli.job, "COMMANDS", (command,))
+        monkeypatch.setattr(cli.job, "COMMANDS", (command,))  # type: ignore[attr-defined]
 
     return install
 

@@ -164,7 +164,7 @@ def test_an_edit_while_it_is_read_is_found_before_the_manifest(corpus: Path, tmp
     config = configured(tmp_path, str(corpus), "out")
     from embermill.jobs import run as run_module
 
-    check = run_module.require_same_inputs
+    check = run_module.require_same_inputs  # type: ignore[attr-defined]
 
     def edited_meanwhile(*arguments: Any, **options: Any) -> None:
         edit_in_place(corpus, text_of(1), "other texts 1234"[: len(text_of(1))])

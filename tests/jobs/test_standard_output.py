@@ -31,7 +31,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 raise error
             return {"found": "x" * size}
 
-        monkeypatch.setattr(cli.job, "COMMANDS", (Command("stub", "a stub", lambda parser: None, answer, lambda found: str(found["found"])),))
+        monkeypatch.setattr(cli.job, "COMMANDS", (Command("stub", "a stub", lambda parser: None, answer, lambda found: str(found["found"])),))  # type: ignore[attr-defined]
 
     return install
 

@@ -71,7 +71,7 @@ def test_a_footer_without_a_later_key_is_this_plans(monkeypatch: pytest.MonkeyPa
     footer = make_footer(plan, plan.partitions[0], 0, rows_out=3, rows_quarantined=0, last=True)
     later = dataclasses.replace(plan, fingerprint=plan.fingerprint | {"model.rounding": "nearest"})
     assert _mismatch(footer, later) == "it was made with other settings: model.rounding: unset -> nearest"
-    monkeypatch.setitem(changes.FINGERPRINT_IF_ABSENT, "model.rounding", "nearest")
+    monkeypatch.setitem(changes.FINGERPRINT_IF_ABSENT, "model.rounding", "nearest")  # type: ignore[attr-defined]
     assert _mismatch(footer, later) is None
     assert _mismatch(footer, dataclasses.replace(plan, fingerprint=plan.fingerprint | {"model.rounding": "up"}))
 

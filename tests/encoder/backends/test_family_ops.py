@@ -42,8 +42,8 @@ def test_attention_with_positions(ops: Ops, backend: Backend, random: np.random.
     matrix = weight(random, 3 * hidden_size, hidden_size)
     matrix[:hidden_size] *= np.float32(2.0)
     qkv = ops.linear(matrix, normal(random, 3 * hidden_size))(inputs.hidden)
-    expected = REFERENCE.attention(num_heads, head_dim, **arguments)(real(ops.to_host(qkv)), inputs.batch)
-    got = ops.to_host(ops.attention(num_heads, head_dim, **arguments)(qkv, inputs.device_batch))
+    expected = REFERENCE.attention(num_heads, head_dim, **arguments)(real(ops.to_host(qkv)), inputs.batch)  # type: ignore[arg-type]
+    got = ops.to_host(ops.attention(num_heads, head_dim, **arguments)(qkv, inputs.device_batch))  # type: ignore[arg-type]
     rows = token_rows(inputs.batch)
     assert_close(got[rows], expected[rows], backend, 64)
 
@@ -66,8 +66,8 @@ def test_glu(ops: Ops, backend: Backend, random: np.random.Generator, activation
     inputs = Inputs(ops, random, 48)
     gate, up = weight(random, 72, 48), weight(random, 72, 48)
     biases = (normal(random, 72), normal(random, 72)) if with_bias else (None, None)
-    gated = ops.glu(gate, up, *biases, activation)
-    expected = REFERENCE.glu(gate, up, *biases, activation)(inputs.host)
+    gated = ops.glu(gate, up, *biases, activation)  # type: ignore[call-arg]
+    expected = REFERENCE.glu(gate, up, *biases, activation)(inputs.host)  # type: ignore[call-arg]
     rows = token_rows(inputs.batch)
     assert_close(ops.to_host(gated(inputs.hidden))[rows], expected[rows], backend, 24)
 

@@ -53,7 +53,7 @@ class Inputs:
         self.random = random
         self.tables = [normal(random, VOCABULARY, hidden_size), normal(random, POSITIONS, hidden_size), normal(random, hidden_size)]
         self.norm = near_one(random, hidden_size), normal(random, hidden_size) * np.float32(0.1)
-        embed = ops.embed(*self.tables, NormWeights(*self.norm, EPS))
+        embed = ops.embed(*self.tables, NormWeights(*self.norm, EPS))  # type: ignore[arg-type, call-arg]
         ops.linear(normal(random, hidden_size, hidden_size), None)  # a backend knows its row block once it has seen a weight
         self.batch = random_batch(random, lengths or LENGTHS, VOCABULARY, ops.row_block)
         self.device_batch = ops.to_device(self.batch)
@@ -271,7 +271,7 @@ def test_post_norm_block(
 
 def test_program_gives_every_batch_its_own_result(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
     inputs = Inputs(ops, random, 48)
-    embed, pool = ops.embed(*inputs.tables, NormWeights(*inputs.norm, EPS)), ops.segment_pool("mean")
+    embed, pool = ops.embed(*inputs.tables, NormWeights(*inputs.norm, EPS)), ops.segment_pool("mean")  # type: ignore[arg-type, call-arg]
     layer = plan_block(ops, post_norm_block(random, 3, 16, 96))
     program = ops.program(lambda batch: pool(layer(embed(batch), batch), batch))
     batches = [random_batch(random, random.integers(1, 60, random.integers(1, 9)).tolist(), VOCABULARY, ops.row_block) for _ in range(12)]

@@ -49,7 +49,7 @@ def test_any_length_unless_tokenizer_json_truncates(tmp_path: Path) -> None:
     np.testing.assert_allclose(batch.embeddings[0], table[[READ, A]].mean(axis=0), atol=1e-5)
     write_static_embedding(tmp_path / "short", truncation=3)
     for options in ({}, {"max_tokens": 100}):
-        with Encoder.from_pretrained(str(tmp_path / "short"), device="cpu", **options) as encoder:
+        with Encoder.from_pretrained(str(tmp_path / "short"), device="cpu", **options) as encoder:  # type: ignore[arg-type]
             (batch,) = encoder.encode_stream([[text]])
         assert batch.num_tokens.tolist() == [3] and batch.num_tokens_dropped.tolist() == [5997]
         np.testing.assert_allclose(batch.embeddings[0], table[[READ, A, READ]].mean(axis=0), atol=1e-6)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 from embermill.encoder.errors import WeightsError
 from embermill.encoder.weights import open_weights

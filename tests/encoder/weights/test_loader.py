@@ -21,7 +21,7 @@ from tests.encoder.tiny_bert import TinyBert, write_json
 
 def parameters(folder: Path) -> Parameters:
     config = read_model_config(folder).transformer
-    return match_parameters(open_weights(find_weights(folder)), bert_module.name_table(config))
+    return match_parameters(open_weights(find_weights(folder)), bert_module.name_table(config))  # type: ignore[arg-type]
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

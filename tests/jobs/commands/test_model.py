@@ -85,4 +85,4 @@ def test_vectors_that_are_not_finite_are_refused_as_a_run_refuses_them(capsys: p
     weights["embeddings.word_embeddings.weight"][5:] = np.nan
     save_file(weights, model / "model.safetensors")
     said = answer(capsys, "encode", str(model), "--device", "cpu", "--text", "", "--text", "zip file", code=3)
-    assert "text 2 of 2: the model gave nan in 30 of 30 places" in said["error"]["message"]
+    assert "text 2 of 2: the model gave nan in 30 of 30 places" in said["error"]["message"]  # type: ignore[index]

@@ -73,7 +73,7 @@ class Found:
 
 def read(segments: Segment | Iterable[Segment], rows: RowSchema, **bounds: int) -> Found:
     (partition,) = pack([Piece(one, 0) for one in ([segments] if isinstance(segments, Segment) else segments)], 1 << 60)
-    batches = list(read_rows(partition, rows, **bounds))
+    batches = list(read_rows(partition, rows, **bounds))  # type: ignore[arg-type]
     found: dict[int, tuple[Any, str]] = {}
     kept: list[tuple[Any, ...]] = []
     refused: list[Refusal] = []

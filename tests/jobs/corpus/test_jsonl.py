@@ -140,7 +140,7 @@ def test_good_lines_go_through_arrow(found: list[bytes]) -> None:
     data = b"".join(line + b"\n" for line in found)
     reader = jsonl._BlockReader(TYPED, "file")
     block = LineBlock(data, 0)
-    assert reader._fast(block, *jsonl.bounds(block)) is not None
+    assert reader._fast(block, *jsonl.bounds(block)) is not None  # type: ignore[attr-defined]
     assert outcome(data, TYPED, fast=True) == outcome(data, TYPED, fast=False)
 
 

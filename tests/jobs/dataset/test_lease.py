@@ -15,7 +15,7 @@ import pytest
 from embermill.jobs.dataset.lease import LEASE, Contender, Lease, Waiting, hold_lease, newest_token
 from embermill.jobs.dataset.liveness import is_running, this_process
 from embermill.jobs.errors import AnotherRun
-from embermill.jobs.storage import FileInfo, Folder, LocalFolder, open_folder
+from embermill.jobs.storage import FileInfo, Folder, LocalFolder, open_folder  # type: ignore[attr-defined]
 
 ELSEWHERE = {"host": "elsewhere", "pid": 7, "scope": "another boot", "started": "1"}
 

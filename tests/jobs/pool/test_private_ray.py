@@ -62,12 +62,12 @@ def home(driver: subprocess.Popen[bytes]) -> Path:
 
 def ports(driver: subprocess.Popen[bytes], home: Path) -> dict[int, tuple[str, str]]:
     """Port -> (process, address) of every listening socket of the session."""
-    found = {}
+    found: dict[str, object] = {}
     for pid in [driver.pid, *marked(str(home))]:
         process = psutil.Process(pid)
         listening = [each.laddr for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
         found |= {address.port: (process.name(), address.ip) for address in listening}
-    return found
+    return found  # type: ignore[return-value]
 
 
 def test_its_folder_is_this_users_alone(home: Path) -> None:

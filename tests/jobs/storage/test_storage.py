@@ -132,28 +132,28 @@ class TestLocalFolder:
 
 class TestObjectFolder:
     def test_a_lost_answer_to_our_own_put_is_a_success(self, s3_folder_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        put = object_store.obstore.put
+        put = object_store.obstore.put  # type: ignore[attr-defined]
 
         def put_and_lose_the_answer(*arguments: Any, **options: Any) -> None:
             put(*arguments, **options)
-            raise object_store.exceptions.AlreadyExistsError("412")
+            raise object_store.exceptions.AlreadyExistsError("412")  # type: ignore[attr-defined]
 
-        monkeypatch.setattr(object_store.obstore, "put", put_and_lose_the_answer)
+        monkeypatch.setattr(object_store.obstore, "put", put_and_lose_the_answer)  # type: ignore[attr-defined]
         folder = open_folder(s3_folder_url)
         folder.create("a", b"1")
         assert folder.read("a") == b"1"
 
     def test_a_conflict_while_nothing_stands_there_is_tried_again(self, s3_folder_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        put, answers = object_store.obstore.put, [True, True]
-        monkeypatch.setattr(object_store.time, "sleep", lambda _: None)
+        put, answers = object_store.obstore.put, [True, True]  # type: ignore[attr-defined]
+        monkeypatch.setattr(object_store.time, "sleep", lambda _: None)  # type: ignore[attr-defined]
 
         def conflict_twice(*arguments: Any, **options: Any) -> Any:
             if answers:
                 answers.pop()
-                raise object_store.exceptions.AlreadyExistsError("409")
+                raise object_store.exceptions.AlreadyExistsError("409")  # type: ignore[attr-defined]
             return put(*arguments, **options)
 
-        monkeypatch.setattr(object_store.obstore, "put", conflict_twice)
+        monkeypatch.setattr(object_store.obstore, "put", conflict_twice)  # type: ignore[attr-defined]
         folder = open_folder(s3_folder_url)
         folder.create("a", b"1")
         assert folder.read("a") == b"1"
@@ -163,7 +163,7 @@ class TestObjectFolder:
 
     def test_time_out_grows_with_the_size(self) -> None:
         stores = [object_client.store_for("s3", "bucket", size) for size in (0, 10_000_000, 256_000_000)]
-        timeouts = [store.client_options["timeout"] for store in stores]
+        timeouts = [store.client_options["timeout"] for store in stores]  # type: ignore[index, union-attr]
         assert timeouts == ["60s", "60s", "1920s"]
 
     def test_messages_hold_no_endpoint_and_no_secret(self, s3_server: str) -> None:

@@ -70,6 +70,6 @@ def test_split_and_what_it_makes_belong_together(texts: list[str | None], at: in
 
 
 def test_small_batches_are_put_together_and_large_ones_cut() -> None:
-    batches = build([["aa"]] * 10 + [["bb"] * 10], 1)
+    batches = build([["aa"]] * 10 + [["bb"] * 10], 1)  # type: ignore[arg-type]
     sizes = [len(part.batch.texts) for part in cut(batches, 100, (), BatchLimits(8, 1000)) if isinstance(part, ShardRows)]
     assert sizes == [8, 8, 4]

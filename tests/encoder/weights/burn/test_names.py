@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file

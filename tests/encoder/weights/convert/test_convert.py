@@ -331,7 +331,7 @@ def test_what_cannot_be_read_back_is_not_kept(tmp_path: Path, monkeypatch: pytes
     """The comparison is real: a writer that errs leaves nothing behind."""
     import embermill.encoder.weights.burn.burnpack_writer as writer
 
-    honest = writer.raw_bytes
+    honest = writer.raw_bytes  # type: ignore[attr-defined]
     monkeypatch.setattr(writer, "raw_bytes", lambda array: bytes([honest(array)[0] ^ 1]) + bytes(honest(array)[1:]))
     with pytest.raises(WeightsError, match="differs from what was read"):
         convert(BERT / BERTS[0] / "bert.mpk", tmp_path / "x.bpk")

@@ -30,7 +30,7 @@ def entry(dtype: str, shape: list[int], start: int, end: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, ml_dtypes.bfloat16, np.int64, np.int32, np.int8, np.uint8, np.bool_])
 def test_reads_what_the_library_writes(tmp_path: Path, dtype: type) -> None:
-    tensors = {"b": np.arange(6).reshape(2, 3).astype(dtype), "a": np.array(1).astype(dtype), "empty": np.zeros((0, 4), dtype)}
+    tensors: dict[str, np.ndarray] = {"b": np.arange(6).reshape(2, 3).astype(dtype), "a": np.array(1).astype(dtype), "empty": np.zeros((0, 4), dtype)}
     save_file(tensors, tmp_path / "t.safetensors", metadata={"producer": "us"})
     source = open_weights(tmp_path / "t.safetensors")
     assert source.format == "safetensors" and source.metadata == {"producer": "us"}
