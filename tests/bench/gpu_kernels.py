@@ -52,7 +52,7 @@ def ffn(ops: CudaOps, model: str, tokens: int) -> None:
         down *= 0.05
     x, h, y = unit_normal(ops, tokens, e), unit_normal(ops, tokens, f), unit_normal(ops, tokens, e)
     wide = cp.random.standard_normal(f, dtype=cp.float32)
-    finish = ops._finish(f, "gelu")
+    finish = ops._epilogue(f, "gelu")
     second = Gemm(Product(e, f, ops.precision, None, tokens), down.data.ptr, bias_down.data.ptr, 0)
     runs: dict[str, Callable[[], object]] = {}
 
@@ -118,7 +118,7 @@ def attention(ops: CudaOps, model: str, tokens: int) -> None:
 def memory(ops: CudaOps, model: str, tokens: int) -> None:
     e, f = SHAPES[model]["hidden_size"], SHAPES[model]["intermediate_size"]
     gamma = np.ones(e, np.float32)
-    norm, finish = ops.add_layer_norm(gamma, gamma, 1e-12), ops._finish(f, "gelu")
+    norm, finish = ops.add_layer_norm(gamma, gamma, 1e-12), ops._epilogue(f, "gelu")
     x, h = unit_normal(ops, tokens, e), unit_normal(ops, tokens, f)
     runs = {"layer_norm": graph_of(lambda: norm(x, None, x), 20), "gelu": graph_of(lambda: finish(h, None, None, h), 20)}  # type: ignore[call-arg]
     for name, rate in take_turns(runs, 20, rounds=3, window_s=0.2).items():  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from tests.encoder.invariance import MODELS, check
 
 
 @pytest.mark.parametrize("shape", MODELS, ids=str)
-def test_on_this_processor(shape: tuple[int, int, int, int]) -> None:
+def test_on_this_processor(shape: tuple[int, int, int, int, str]) -> None:
     check(*shape)
 
 

@@ -63,8 +63,8 @@ def test_gated_product(precision: str, inner: int, inputs: int, activation: str,
     biases = tuple(random.standard_normal(inner, dtype=np.float32) if with_bias else None for _ in range(2))
     x = ops.from_host(random.standard_normal((3000, inputs), dtype=np.float32))
     gate, up = (ops.to_host(ops.from_host(part)) for part in (gate, up))
-    gated = ops.glu(gate, up, *biases, activation)
-    expected = ReferenceOps().glu(gate, up, *biases, activation)(ops.to_host(x).astype(np.float64))
+    gated = ops.glu(gate, up, *biases, activation)  # type: ignore[call-arg, arg-type]
+    expected = ReferenceOps().glu(gate, up, *biases, activation)(ops.to_host(x).astype(np.float64))  # type: ignore[call-arg, arg-type]
     seen = None
     for rows in (1, 64, 127, 256, 2999):
         _poison()
