@@ -36,6 +36,16 @@ def check_config(source: WeightSource, num_layers: int, config_file: Path) -> No
         raise WeightsError(f"{config_file} belongs to another model: {', '.join(wrong)}", file=source.path)
 
 
+def model_type_in(config_file: Path) -> str | None:
+    """What config.json calls the family; None where there is none, or it does not say."""
+    try:
+        config = json.loads(config_file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
 def _sizes(source: WeightSource) -> dict[str, int]:
     """config.json's name of each size -> what the first matrix that shows it says."""
     matrices = {name: letters for name, letters in bert.shape_letters(1).items() if len(letters) == 2}

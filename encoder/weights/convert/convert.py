@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embermill.encoder.errors import EncoderError, WeightsError, refused_files
+from embermill.encoder.models import FAMILIES
 from embermill.encoder.weights import NAME_FILE, find_weights, open_weights
 from embermill.encoder.weights.burn.names import burn_names, find_architecture, find_burn_architecture, hugging_face_names
 from embermill.encoder.weights.convert.atomic_output import file_to_be, folder_to_be, require_replaceable
-from embermill.encoder.weights.convert.bert_shapes import check_config, check_shapes
+from embermill.encoder.weights.convert.bert_shapes import check_config, check_shapes, model_type_in
 from embermill.encoder.weights.convert.plan import ConversionPlan, plan_conversion
 from embermill.encoder.weights.dtypes import raw_bytes
 from embermill.encoder.weights.model_folder import copy_model_folder, transformer_folder
@@ -77,8 +78,8 @@ def convert(
     _check_arguments(format, mapping, precision, align)
     weights = find_weights(transformer_folder(src), advice=NAME_FILE) if src.is_dir() else src
     source = open_weights(weights)
-    plan = _planned(source, format, mapping, precision, align or 1)
     config = weights.parent / "config.json"
+    plan = _planned(source, format, mapping, precision, align or 1, config)
     if config.is_file():
         check_config(plan.canonical, plan.num_layers, config)
     if into_folder:
@@ -120,14 +121,25 @@ def _check_arguments(format: str, mapping: str | None, precision: str | None, al
         raise EncoderError(f"align={align} is for mpk: {why[format]}.")
 
 
-def _planned(source: WeightSource, format: str, mapping: str | None, precision: str | None, alignment: int) -> ConversionPlan:
+def _planned(source: WeightSource, format: str, mapping: str | None, precision: str | None, alignment: int, config: Path) -> ConversionPlan:
     architecture = find_architecture(source)
+    if architecture is None and source.format == "safetensors":
+        raise _no_layout(source, config)
     canonical = under_canonical_names(source)
-    if architecture is None:
-        raise WeightsError("no BERT found: expected Hugging Face names such as encoder.layer.0.attention.self.query.weight", file=source.path)
+    assert architecture is not None, "a Burn file without a BERT has been refused"
     plan = plan_conversion(canonical, architecture, format, mapping or architecture.mapping, precision, alignment)
     check_shapes(canonical, list(dict.fromkeys(plan.names.values())), plan.num_layers)
     return plan
+
+
+def _no_layout(source: WeightSource, config: Path) -> WeightsError:
+    """By the name of the family, where config.json tells it."""
+    kind = model_type_in(config)
+    if kind in FAMILIES:
+        problem = f"a {kind} model; Burn has modules for BERT and RoBERTa alone, so there is nothing to convert it to. Its SafeTensors file is read as it is"
+    else:
+        problem = "no BERT found: expected Hugging Face names such as encoder.layer.0.attention.self.query.weight"
+    return WeightsError(problem, file=source.path)
 
 
 def under_canonical_names(source: WeightSource) -> WeightSource:
