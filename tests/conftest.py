@@ -24,7 +24,7 @@ SHARED = Path(__file__).parents[2] / "shared"  # beside the clone: real Burn, an
 MAY_SKIP = ("../shared is not here", "this processor cannot run")
 
 
-def card() -> str | None:
+def gpu() -> str | None:
     """Why no GPU test can run here, or None."""
     if importlib.util.find_spec("cupy") is None:
         return "cupy is not installed"
@@ -48,7 +48,7 @@ def shared() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for marker, missing in (("gpu", card), ("reference", torch), ("shared", shared)):
+    for marker, missing in (("gpu", gpu), ("reference", torch), ("shared", shared)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := missing()):
             for item in marked:
