@@ -95,6 +95,32 @@ def test_folders_that_name_another_class(converted: Path, tmp_path: Path, config
     assert settings_digest(folder, lowercase=False, lowercase_in_config=False) is None
 
 
+@pytest.mark.parametrize("model_name", ["paraphrase-multilingual-MiniLM-L12-v2", "mmlw"])
+def test_the_table_of_the_readme(converted: Path, tmp_path: Path, model_name: str) -> None:
+    if model_name == "mmlw":
+        folder = folder_of(tmp_path, converted, {**ROBERTA, "mask_token": MASK}, "roberta")
+    else:
+        folder = folder_of(tmp_path, converted, {**ENDS, "do_lower_case": True}, "bert")
+    rows = [row for row in readme_table() if row[0].startswith(model_name)]
+    texts = [row[1] for row in rows]
+    assert len(texts) == 3
+    for row, theirs, ours in zip(rows, transformers_ids(folder, texts), our_ids(folder, texts), strict=True):
+        begin, _, end = row[2].removesuffix(f" ({len(theirs)} ids)").partition(" … ")
+        shown = " ".join(map(str, theirs))
+        assert shown == begin or (end and shown.startswith(f"{begin} ") and shown.endswith(f" {end}")), shown
+        assert row[3] == " ".join(map(str, ours))
+
+
+def readme_table() -> Iterator[list[str]]:
+    """Rows of four columns of the README's table of ids, the model's name in each."""
+    model = ""
+    for line in (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8").split("\n## Tokenizers\n")[1].split("\n## ")[0].splitlines():
+        if line.startswith("| "):
+            row = [cell.strip() for cell in line.strip("|").split("|")]
+            model = row[0] or model
+            yield [model, *row[1:]]
+
+
 def test_ids_are_those_of_sentencepiece_plus_one(converted: Path, model: bytes, texts: list[str], vocabulary: RealVocabulary) -> None:
     """<unk> is 3 here and 0 there; <s> and </s> surround a text. Of several ways to cut a text that score the same, such as in a row of dashes, it may choose
     another; and it composes a letter that has several accents."""

