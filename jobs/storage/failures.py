@@ -29,12 +29,17 @@ _FOR_A_PERSON = {
 _STATUS = re.compile(r"status code: (\d{3})")
 NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _MAY_PASS = {408, 409, 425, 429}  # of the answers 4xx: a time-out, a conflict, too early, too many requests
+BROKEN = re.compile(r"response body error|decoding response body|IncompleteBody")
 _METADATA_SERVICE = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")  # whom a client without credentials asks for some
 CHANGED = (
     "run again: where all that is committed of it still reads the same, the job resumes with what is there now; "
     "else put it back, finish the dataset with what is there now (`embermill redrive OUTPUT`), or embed the corpus as it is now into another output.uri"
 )
 CREDENTIALS = "check the credentials in the environment"
+
+
+class CutShort(Interrupted):
+    """A connection that broke while a request or an answer was on its way: obstore repeats what was refused, not that."""
 
 
 def disk_failure(error: OSError, what: str) -> JobError:
@@ -58,7 +63,7 @@ def store_failure(error: Exception, url: str) -> JobError:
         return UsageError(f"{url}: the store refuses access: {reason}: {CREDENTIALS}")
     if _is_refusal(text):
         return UsageError(f"{url}: the store refuses the request: {reason}: check bucket, region and endpoint, and {CREDENTIALS}")
-    return Interrupted(f"{url}: {reason}")
+    return (CutShort if BROKEN.search(text) else Interrupted)(f"{url}: {reason}")
 
 
 def _is_refusal(text: str) -> bool:

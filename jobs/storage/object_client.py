@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -13,7 +15,9 @@ from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from embermill.jobs.errors import UsageError
-from embermill.jobs.storage.failures import NO_BUCKET, reason_of, store_failure
+from embermill.jobs.storage.failures import NO_BUCKET, CutShort, reason_of, store_failure
+
+log = logging.getLogger(__name__)
 
 SCHEMES: dict[str, Callable[..., ObjectStore]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _CLIENT_ENVIRONMENT = {
@@ -23,6 +27,7 @@ _CLIENT_ENVIRONMENT = {
 }
 MAX_RETRIES = 8  # of one request that the store answered with a time-out, a 5xx or "slow down", over minutes
 SLOWEST_BYTES_PER_S = 256 * 1024
+CUT_TRIES = 6  # of a request whose connection broke in the middle
 
 T = TypeVar("T")
 
@@ -67,8 +72,21 @@ def _store(scheme: str, bucket: str, timeout_s: int, allow_http: str, _endpoint:
         raise UsageError(f"{scheme}://{bucket}: cannot be opened: {reason_of(error)}") from None
 
 
-def asked(url: str, call: Callable[[], T]) -> T:
-    """Run one request; errors that retrying did not help become ours. FileNotFoundError and conditions pass through."""
+def asked(url: str, call: Callable[[], T], tries: int = CUT_TRIES) -> T:
+    """Run one request; errors that retrying did not help become ours. FileNotFoundError and conditions pass through.
+
+    tries: where the connection breaks in the middle; 1 for what must not be done twice.
+    """
+    for tried in range(1, tries):
+        try:
+            return _asked_once(url, call)
+        except CutShort as error:
+            log.debug("%s: again", error)
+            time.sleep(min(2.0, 0.05 * 3**tried))
+    return _asked_once(url, call)
+
+
+def _asked_once(url: str, call: Callable[[], T]) -> T:
     try:
         return call()
     except (exceptions.AlreadyExistsError, exceptions.PreconditionError):

@@ -93,10 +93,7 @@ class ObjectInput(io.RawIOBase):
         end = min(self.size, start + length)
         options: Any = {"range": (start, end)} | ({"if_match": self.version} if self.version.startswith(('"', "W/")) else {})
         try:
-            found = asked(self.url, lambda: obstore.get(store_for(self.scheme, self.bucket, end - start), self.key, options=options))
-            if version_of(found.meta) != self.version or found.meta["size"] != self.size:
-                raise InputChanged(self._changed())
-            data = asked(self.url, lambda: memoryview(found.bytes()))
+            data = asked(self.url, lambda: self._fetch_once(options, end - start))
         except FileNotFoundError:
             raise InputChanged(self._vanished()) from None
         except exceptions.PreconditionError:  # which is also what Azure may answer where there is none
@@ -104,6 +101,13 @@ class ObjectInput(io.RawIOBase):
         if len(data) != end - start:
             raise Interrupted(f"{self.url}: asked for bytes {start} to {end}, got {len(data)} of them")
         return data
+
+    def _fetch_once(self, options: Any, length: int) -> memoryview:
+        """Answer and body together: a body that is cut off is asked for anew."""
+        found = obstore.get(store_for(self.scheme, self.bucket, length), self.key, options=options)
+        if version_of(found.meta) != self.version or found.meta["size"] != self.size:
+            raise InputChanged(self._changed())
+        return memoryview(found.bytes())
 
     def _is_there(self) -> bool:
         try:

@@ -21,7 +21,8 @@ from obstore.store import ObjectStore
 
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.storage.base import AlreadyExists, FileInfo, require_inside
-from embermill.jobs.storage.object_client import asked, endpoint_of, split_url, store_for, version_of
+from embermill.jobs.storage.failures import CutShort
+from embermill.jobs.storage.object_client import CUT_TRIES, asked, endpoint_of, split_url, store_for, version_of
 from embermill.jobs.storage.object_input import open_object_input
 
 ATTEMPT = "embermillattempt"  # metadata of what we put: tells our own first try from another writer's when a retried put meets "already exists"
@@ -30,6 +31,7 @@ PROBE = "_embermill/tmp/probe"
 HADOOP_MARKER = "_$folder$"
 MARKER_TYPES = ("application/x-directory", "httpd/unix-directory")
 LOOKING_AT_ONCE = 16
+LISTED_AT_ONCE = 1000
 
 
 class ObjectFolder:
@@ -100,9 +102,14 @@ class ObjectFolder:
                 asked(
                     self._url(name),
                     lambda: obstore.put(self._store(size), self._key(name), data, mode="create", use_multipart=False, attributes={ATTEMPT: attempt}),
+                    tries=1,
                 )
                 return
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+                standing = self._attempt(name)
+            except CutShort:  # whether it arrived is to be seen
+                if tried == CONFLICT_TRIES - 1:
+                    raise
                 standing = self._attempt(name)
             if standing == attempt:
                 return
@@ -150,15 +157,32 @@ def list_objects(scheme: str, bucket: str, prefix: str) -> Iterator[tuple[str, F
     """(key, info) of every object below a prefix, in the store's order, without the markers that programs leave for folders."""
     url = f"{scheme}://{bucket}"
     store = store_for(scheme, bucket)
-    chunks = asked(f"{url}/{prefix}", lambda: obstore.list(store, prefix or None, chunk_size=1000))
     with ThreadPoolExecutor(LOOKING_AT_ONCE, thread_name_prefix="markers") as threads:
-        while chunk := asked(f"{url}/{prefix}", lambda: next(chunks, None)):
+        for chunk in _pages(store, url, prefix):
             found = {meta["path"]: meta for meta in chunk if not _is_hadoop_marker(meta["path"])}
             empty = [key for key, meta in found.items() if meta["size"] == 0]
             markers = {key for key, is_marker in zip(empty, threads.map(partial(_is_marker, store, url), empty), strict=True) if is_marker}
             for key, meta in found.items():
                 if key not in markers:
                     yield key, FileInfo(f"{url}/{key}", meta["size"], version_of(meta))
+
+
+def _pages(store: ObjectStore, url: str, prefix: str) -> Iterator[list[Any]]:
+    """The listing page by page; where a page's answer is cut off, it is listed again from the last key on."""
+    last: str | None = None
+    cut = 0
+    while True:
+        chunks = obstore.list(store, prefix or None, offset=last, chunk_size=LISTED_AT_ONCE)
+        try:
+            while chunk := asked(f"{url}/{prefix}", partial(next, chunks, None), tries=1):
+                yield [*chunk]
+                last, cut = chunk[-1]["path"], 0
+            return
+        except CutShort:
+            cut += 1
+            if cut == CUT_TRIES:
+                raise
+            time.sleep(min(2.0, 0.05 * 3**cut))
 
 
 def _is_hadoop_marker(key: str) -> bool:

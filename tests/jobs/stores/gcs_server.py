@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _list(self, bucket: str) -> None:
         query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query, keep_blank_values=True).items()}
         assert query.get("list-type") == "2" and "delimiter" not in query, query
-        after, size = query.get("continuation-token", ""), min(PAGE, int(query.get("max-keys", PAGE)))
+        after, size = query.get("continuation-token", query.get("start-after", "")), min(PAGE, int(query.get("max-keys", PAGE)))
         with self.server.buckets.lock:
             standing = sorted(self.server.buckets.objects[bucket].items())
         found = [(key, stored) for key, stored in standing if key.startswith(query.get("prefix", "")) and key > after]
