@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from itertools import combinations
@@ -82,6 +83,16 @@ def test_which_prompt_a_query_and_a_document_have(tmp_path: Path, prompts: dict[
     write_sentence_transformers(tiny.write(tmp_path / "model"), tiny.hidden, prompts=prompts)
     both = Both(tmp_path / "model")
     both.require_equal(method, TEXTS)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"prompt": ""}, {"prompt": "of the "}, {"prompt_name": "passage", "truncate_dim": 4}], ids=str)
+@pytest.mark.parametrize("method", ["encode", "encode_query"])
+def test_prompts_that_are_left_out_of_pooling(tmp_path: Path, method: str, keywords: dict[str, Any]) -> None:
+    tiny = TinyBert(seed=8, layers=1)
+    folder = write_sentence_transformers(tiny.write(tmp_path / "model"), tiny.hidden, prompts=PROMPTS, default_prompt="title")
+    pooling = json.loads((folder / "1_Pooling/config.json").read_text())
+    write_json(folder / "1_Pooling/config.json", pooling | {"include_prompt": False})
+    Both(folder).require_equal(method, TEXTS, **keywords)
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot", "euclidean", "manhattan", None])
