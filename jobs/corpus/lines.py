@@ -17,6 +17,8 @@ from embermill.jobs.storage import InputFile
 
 BLOCK_BYTES = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MAX_RATIO = 2000  # of text to its compressed bytes: gzip cannot reach it, and only bombs do with zstd
+FREE_BYTES = 256 << 20  # that much may come of a few bytes
 
 
 class ByteStream(Protocol):
@@ -46,20 +48,25 @@ class DamagedStream(DataError):
 
 
 class Decompressed:
-    """gzip or zstd, several members too. Raises DamagedStream where the data end early or do not fit their sums."""
+    """gzip or zstd, several members too. Raises DamagedStream where the data end early, do not fit their sums or expand beyond all measure."""
 
     def __init__(self, source: InputFile, compression: str, path: str) -> None:
         self._source, self._path = source, path
         self._stream = pa.CompressedInputStream(pa.PythonFile(_Lent(source), mode="r"), compression)
+        self._left = max(FREE_BYTES, MAX_RATIO * source.size)
 
     def read(self, size: int, /) -> bytes:
         try:
-            return self._stream.read(size)  # type: ignore[no-any-return]
+            data: bytes = self._stream.read(size)
         except (OSError, pa.ArrowException) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             self._source.check()
             raise DamagedStream(f"{self._path}: cannot be decompressed: {error}") from None
+        self._left -= len(data)
+        if self._left < 0:
+            raise DamagedStream(f"{self._path}: expands to more than {MAX_RATIO} times its {self._source.size} bytes: expected text; unpack it first if it is")
+        return data
 
 
 class _Lent:

@@ -20,13 +20,15 @@ from embermill.jobs.storage import InputFile, is_url
 
 LOCAL_BUFFER_BYTES = 1 << 20
 REMOTE_BUFFER_BYTES = 8 << 20
+MAX_RATIO = 2000  # of a column chunk's pages to its bytes in the file
+MAX_CHUNK_BYTES = 4 << 30  # a chunk up to this size may be of any ratio
 
 
 def open_parquet(source: InputFile, path: str, int96_unit: str | None = None) -> pq.ParquetFile:
     """Streams column chunks through a buffer each instead of loading them whole. int96_unit: of INT96 timestamps. DataError for what is not Parquet."""
     buffer_bytes = REMOTE_BUFFER_BYTES if is_url(path) else LOCAL_BUFFER_BYTES
     try:
-        return pq.ParquetFile(
+        file = pq.ParquetFile(
             source, buffer_size=buffer_bytes, pre_buffer=False, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit
         )
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -34,6 +36,19 @@ def open_parquet(source: InputFile, path: str, int96_unit: str | None = None) ->
             raise
         source.check()
         raise DataError(f"{path}: not a readable Parquet file: {first_line(error)}") from None
+    _require_possible(file, source.size, path)
+    return file
+
+
+def _require_possible(file: pq.ParquetFile, size: int, path: str) -> None:
+    """DataError for a footer that promises what its file cannot hold: who made it so wants memory of whoever reads it."""
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        if group.num_rows < 0 or group.total_byte_size > max(MAX_CHUNK_BYTES, MAX_RATIO * size):
+            raise DataError(
+                f"{path}: its footer says that row group {number} holds {group.num_rows} rows in {group.total_byte_size} bytes, of a file of {size} bytes: "
+                f"expected at most {MAX_RATIO} times the file's bytes"
+            )
 
 
 def is_system_error(error: BaseException) -> bool:

@@ -36,6 +36,9 @@ def split_url(url: str) -> tuple[str, str, str]:
     """URL -> scheme, bucket, key. Keys are taken literally: no percent decoding. UsageError for an unknown scheme, or a key that no client can address."""
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
+    if "@" in bucket:
+        where = f"{scheme}://…@{rest.partition('/')[0].rpartition('@')[2]}"
+        raise UsageError(f"{where}: credentials do not belong in a URL: put them in the environment, for example AWS_ACCESS_KEY_ID")
     if scheme not in SCHEMES or not bucket:
         raise UsageError(f"{url}: expected a local path, or {', '.join(f'{known}://bucket/path' for known in SCHEMES)}")
     key = key.removesuffix("/")
