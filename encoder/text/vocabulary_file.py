@@ -26,8 +26,8 @@ def read_vocabulary(folder: Path, kind: TokenizerClass) -> Any:
     for name in ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model"):
         if (folder / name).is_file():
             raise TokenizerError(f"{folder / name}: a SentencePiece model is not read here; expected a tokenizer.json beside it. {_CONVERT}.")
-    wanted = {"WordPiece": "no vocab.txt", "BPE": "no vocab.json with merges.txt"}.get(kind.model, "nothing to make one from")
-    raise TokenizerError(f"{folder}: no tokenizer.json and {wanted}; texts cannot be embedded, token ids can (encode_token_ids).")
+    wanted = {"WordPiece": " and no vocab.txt", "BPE": " and no vocab.json with merges.txt"}.get(kind.model, f", which {kind.name} is read from. {_CONVERT}")
+    raise TokenizerError(f"{folder}: no tokenizer.json{wanted}; texts cannot be embedded, token ids can (encode_token_ids).")
 
 
 def _read(read: Any, *files: Path) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from embermill.encoder import sources
 from embermill.encoder.errors import InputError, TokenizerError
 from embermill.encoder.text.tokenizer import Tokenizer
 from tests.encoder.text.tokenizer_folders import BERT, FAST, ROBERTA, TEXTS, XLMR, Case, added, model_setting, write_case
@@ -35,6 +37,10 @@ REFUSED = {
     ),
     "SentencePiece": (Case("xlm-roberta", "xlm-roberta", XLMR, vocabulary="sentencepiece.bpe.model"), r"expected a tokenizer\.json beside it"),
     "SentencePiece, class unsaid": (Case("xlm-roberta", "camembert", None, vocabulary="sentencepiece.bpe.model"), r"expected a tokenizer\.json beside it"),
+    "nothing, SentencePiece": (
+        Case("bert", "xlm-roberta", None, vocabulary="vocab.txt"),
+        r"no tokenizer\.json, which XLMRobertaTokenizer is read from\. AutoTokenizer\.from_pretrained",
+    ),
     "a class that has no vocab.txt": (Case("bert", "roberta", ROBERTA, vocabulary="vocab.txt"), r"no tokenizer\.json and no vocab\.json with merges\.txt"),
     "vocab.txt for PreTrainedTokenizerFast": (Case("bert", "bert", FAST, vocabulary="vocab.txt"), r"no tokenizer\.json.*expected a tokenizer_class"),
     "flags": (Case("bert", "bert", BERT | {"do_lower_case": "yes"}), "do_lower_case: expected true or false, got 'yes'"),
@@ -79,6 +85,13 @@ def test_the_advice_for_a_class_of_its_own(tmp_path: Path, tokenizer_class: str)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
     ids = Tokenizer(tmp_path, max_tokens=100, vocab_size=1000).tokenize(TEXTS).input_ids.tolist()
     assert ids == open_case(tmp_path / "fast", Case("bert", "bert", FAST)).tokenize(TEXTS).input_ids.tolist()
+
+
+def test_what_a_tokenizer_is_read_from_is_fetched_with_a_model() -> None:
+    files = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json", "vocab.txt", "vocab.json", "merges.txt"]
+    files += [f"sentence_{kind}_config.json" for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")]
+    for weights in (None, "model.safetensors"):
+        assert [file for file in files if not any(fnmatch(file, pattern) for pattern in sources._wanted(weights))] == []
 
 
 def test_a_token_beyond_the_models_vocabulary_is_refused_where_a_text_holds_it(tmp_path: Path) -> None:
