@@ -66,6 +66,16 @@ def resume(plan: Plan, commits: CommitLog, config: CorpusConfig, *, limited: boo
     return Resumed(replace(pointed, superseded=pointed.superseded + left_out), _as_error(others, commits.folder.root))
 
 
+def point_at_what_is_there(plan: Plan, config: CorpusConfig) -> Plan:
+    """The plan over the files as they are now, whatever is in them: for who compares what is read with a receipt's digest. What is gone stays as planned."""
+    try:
+        now = {info.path: info for _, info in list_corpus(config)}
+    except JobError:
+        return plan
+    changed = {path: now[path] for entry in plan.listing if (path := str(entry["path"])) in now and differs(entry, now[path])}
+    return _pointed_at(plan, changed) if changed and plan.holds_input_digests else plan
+
+
 def require_same_inputs(plan: Plan, commits: CommitLog, *, limited: bool) -> None:
     """Before the manifest: files of this machine that changed while they were read, their size and time set back, are read again. InputChanged.
 

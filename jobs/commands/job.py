@@ -92,6 +92,19 @@ def verify(arguments: argparse.Namespace) -> Answer:
         return read_again(open_folder(arguments.output), advance).to_json()
 
 
+def _add_repair_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_output_argument(parser)
+    example = "override one key that may change, for example --set workers.device=cpu; may be given several times"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=example)
+
+
+def repair(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.repair import repair as make_whole
+
+    with progress_bar("looking at every file") as advance:
+        return make_whole(arguments.output, arguments.overrides, advance).to_json()
+
+
 COMMANDS = (
     Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
     Command("plan", "what a run would do, or go on with: files, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
@@ -100,5 +113,6 @@ COMMANDS = (
         _add_redrive_arguments, redrive, report.show_run,
     ),
     Command("status", "how far a dataset is", _add_output_argument, status, report.show_status),
+    Command("repair", "make again what `verify` finds damaged or missing", _add_repair_arguments, repair, report.show_repair),
     Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, report.show_verify),
 )

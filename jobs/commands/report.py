@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.wording import describe_refusal, several
 
+MAX_NAMED = 20
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
 UNKNOWN_TIME = "unknown: give --tokens-per-s (`embermill bench` measures it)"
 
@@ -131,6 +132,20 @@ def show_status(answer: Answer) -> str:
         eta = f", {show_seconds(beat['eta_s'])} left" if beat.get("eta_s") else ""
         rows.append(("now", f"{beat['tokens_per_s']:,.0f} tokens/s on {beat['host']}{eta}, {answer['heartbeat_age_s']:.0f} s ago"))
     return f"{answer['root']}\n" + table(rows)
+
+
+def show_repair(answer: Answer) -> str:
+    """What is whole again."""
+    if not answer["repaired"] and answer["manifest"] is None:
+        return f"{answer['root']}: nothing is damaged or missing"
+    lines = [f"{answer['root']}: {several(len(answer['repaired']), 'file')} made whole:", *(f"  {name}" for name in answer["repaired"][:MAX_NAMED])]
+    if len(answer["repaired"]) > MAX_NAMED:
+        lines.append(f"  … and {len(answer['repaired']) - MAX_NAMED} more")
+    if answer["replaced"]:
+        lines.append(f"{several(len(answer['replaced']), 'file')} of these hold other bits than before (another device or version), and have new receipts")
+    if answer["manifest"] is not None:
+        lines.append(f"published {answer['manifest']}")
+    return "\n".join(lines)
 
 
 def show_verify(answer: Answer) -> str:

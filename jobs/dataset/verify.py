@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
+from embermill.jobs import remedies
 from embermill.jobs.cores import usable_cores
 from embermill.jobs.dataset.agreement import commit_damage, lost_commits, manifest_damage
 from embermill.jobs.dataset.bookkeeping import bookkeeping_damage
@@ -22,6 +23,7 @@ from embermill.jobs.dataset.manifest import Manifest, named_files
 from embermill.jobs.dataset.receipt_table import sum_receipts, to_receipts
 from embermill.jobs.dataset.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
 from embermill.jobs.errors import DataError, MetadataDamaged
+from embermill.jobs.plan.copies import missing_plan_files
 from embermill.jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
@@ -165,6 +167,8 @@ def _metadata_damage(folder: Folder, plan: Plan, manifest: Manifest | None) -> I
     """What is wrong beside shards and quarantine; plan and manifest were read and are whole by themselves."""
     if not folder.exists(FORMAT):
         yield Damage(FORMAT, "is gone", FORMAT_REMEDY)
+    for name in missing_plan_files(folder):
+        yield Damage(name, "is gone", remedies.REPAIR)
     if manifest is None:
         return
     if foreign := [*manifest_damage(folder, plan, manifest)]:

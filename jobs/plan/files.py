@@ -27,6 +27,8 @@ from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import MetadataDamaged, UsageError
 from embermill.jobs.partition import PLAN_FORMAT, Partition, Segment
+from embermill.jobs.plan.copies import KEY as COPIES_KEY
+from embermill.jobs.plan.copies import PLANS, write_copy
 from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.stored_keys import stored_form
@@ -34,7 +36,6 @@ from embermill.jobs.stored_keys import stored_form
 FORMAT_VERSION = 1
 FORMAT = "_embermill/format.json"
 FORMAT_REMEDY = f'Write {{"format_version": {FORMAT_VERSION}}} into it'
-PLANS = "_embermill/plan"
 ROOT = f"{PLANS}/000001/root.json"
 _ROOT_NAME = re.compile(rf"{PLANS}/(\d{{6}})/root\.json")
 SEGMENTS, INPUTS = "segments", "inputs"
@@ -132,6 +133,7 @@ def _write(folder: Folder, plan: Plan, generation: int) -> None:
     except AlreadyExists:
         if folder.read(f"{base}/root.json") != root:
             raise
+    write_copy(folder, f"{base}/root.json", root)
 
 
 def _newest_generation(folder: Folder) -> int:
@@ -253,6 +255,7 @@ def _create_table(folder: Folder, base: str, kind: str, rows: list[dict[str, Any
     except AlreadyExists:
         if folder.read(f"{base}/{file}") != data:
             raise _damaged(folder, f"{base}/{file}", "is damaged: its content is not what it is named by") from None
+    write_copy(folder, f"{base}/{file}", data)
     return {"file": file, "sha256": sha256}
 
 
@@ -309,6 +312,7 @@ def _root(plan: Plan) -> dict[str, Any]:
             "text_bytes": sum(partition.text_bytes for partition in plan.partitions),
         },
         "holds_input_digests": plan.holds_input_digests,
+        COPIES_KEY: True,
     } | ({"superseded": plan.superseded} if plan.superseded else {})
 
 

@@ -96,6 +96,10 @@ class Folder(Protocol):
         """Overwrite: only for files of no authority (heartbeat.json)."""
         ...
 
+    def restore(self, temporary: Path, name: str) -> None:
+        """Put a closed local file in the place of a damaged or missing one, durably, and remove the temporary. For `repair` alone, which has checked it."""
+        ...
+
     def remove(self, name: str) -> None:
         """Remove it, if it is there."""
         ...

@@ -116,6 +116,14 @@ class LocalFolder:
             self._path(name).parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(self._path(name))
 
+    def restore(self, temporary: Path, name: str) -> None:
+        target = self._path(name)
+        with self._told("written"):
+            _make_folder(target.parent)
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent)
+
     def remove(self, name: str) -> None:
         with self._told("written"):
             self._path(name).unlink(missing_ok=True)

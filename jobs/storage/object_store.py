@@ -148,6 +148,11 @@ class ObjectFolder:
     def replace(self, name: str, data: bytes) -> None:
         asked(self._url(name), lambda: obstore.put(self._store(len(data)), self._key(name), data, use_multipart=False))
 
+    def restore(self, temporary: Path, name: str) -> None:
+        size = temporary.stat().st_size
+        asked(self._url(name), lambda: obstore.put(self._store(size), self._key(name), temporary, use_multipart=False))
+        temporary.unlink(missing_ok=True)
+
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             asked(self._url(name), lambda: obstore.delete(self._store(), self._key(name)))

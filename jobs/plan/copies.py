@@ -1,0 +1,75 @@
+"""A second copy of each file of a plan, in `copies/` beside it: no corpus, commit or shard could tell what a damaged plan said.
+
+Every file of a plan is known to be whole by itself: root.json by its checksum, the others by the hash in their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator
+
+from embermill.jobs.seal import broken_seal, read_json
+from embermill.jobs.storage import AlreadyExists, Folder
+
+PLANS = "_embermill/plan"
+COPIES = "copies"
+KEY = "copies"  # of a root: whether there are any, which plans from before have not
+_NAME = re.compile(rf"({PLANS}/\d{{6}})/(?:({COPIES})/)?(root\.json|(?:segments|inputs)-([0-9a-f]{{32}})\.parquet)")
+
+
+def copy_of(name: str) -> str:
+    """Where the copy of a plan's file is; of a copy, where the file is."""
+    folder, _, file = name.rpartition("/")
+    return f"{folder.removesuffix(f'/{COPIES}')}/{file}" if folder.endswith(f"/{COPIES}") else f"{folder}/{COPIES}/{file}"
+
+
+def write_copy(folder: Folder, name: str, data: bytes) -> None:
+    with contextlib.suppress(AlreadyExists):  # ours, or that of a run that planned the same at the same time
+        folder.create(copy_of(name), data)
+
+
+def missing_plan_files(folder: Folder) -> list[str]:
+    """Of every plan's files and their copies, those of older generations too."""
+    return [name for name in _expected(folder) if not folder.exists(name)]
+
+
+def restore_plan(folder: Folder) -> Iterator[str]:
+    """Put each damaged or missing file back from its whole twin; their names. For the holder of the lease."""
+    for name in _expected(folder):
+        if not _is_whole(folder, name) and _is_whole(folder, copy_of(name)):
+            temporary = folder.temporary(name)
+            temporary.write_bytes(folder.read(copy_of(name)))
+            folder.restore(temporary, name)
+            yield name
+
+
+def _expected(folder: Folder) -> list[str]:
+    """All that stand there, and those that should: the twins of a plan that has copies, and the files that its root names."""
+    standing = {name for name, _ in folder.list(PLANS) if _NAME.fullmatch(name)}
+    expected = set(standing)
+    for base in {match[1] for name in standing if (match := _NAME.fullmatch(name))}:
+        root = _root(folder, f"{base}/root.json") or _root(folder, copy_of(f"{base}/root.json"))
+        if root is None or not root.get(KEY):
+            continue
+        named = [f"{base}/root.json", *(f"{base}/{root[kind]['file']}" for kind in ("segments", "inputs"))]
+        expected |= {*named, *map(copy_of, named)}
+    return sorted(expected)
+
+
+def _root(folder: Folder, name: str) -> dict[str, dict[str, str]] | None:
+    try:
+        return read_json(folder.read(name), ())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+
+
+def _is_whole(folder: Folder, name: str) -> bool:
+    try:
+        data = folder.read(name)
+    except FileNotFoundError:
+        return False
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    return not broken_seal(data) if match[4] is None else hashlib.sha256(data).hexdigest().startswith(match[4])
