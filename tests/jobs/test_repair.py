@@ -65,7 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
-def settings(folder: Path) -> dict[str, dict[str, Any]]:
+def settings(folder: Path) -> dict[str, Any]:
     return {
         "model": {"engine": "python:tests.jobs.test_repair:OtherEngine"},
         "corpus": {"files": [str(folder / "corpus/a.jsonl")], "partition_text_bytes": 600},
