@@ -176,6 +176,20 @@ def require_one_name(seen: list[dict[str, Any]], homes: set[Path], own: Path | N
             assert place is not None and Path(file).is_relative_to(place), (name, file)
 
 
+def test_a_module_under_two_names_would_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "probe.py").write_text(PROBE)
+    load = (
+        "import importlib.util, json, sys, embermill.jobs.wording as wording;"
+        "spec = importlib.util.spec_from_file_location('jobs.wording', wording.__file__);"
+        "sys.modules['jobs.wording'] = importlib.util.module_from_spec(spec); spec.loader.exec_module(sys.modules['jobs.wording']);"
+        f"sys.path.append({str(tmp_path)!r}); import probe; print(json.dumps(probe.seen()))"
+    )
+    seen = json.loads(subprocess.run([sys.executable, "-c", load], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout)
+    assert list(seen["twice"].values()) == [["embermill.jobs.wording", "jobs.wording"]]
+    with pytest.raises(AssertionError):
+        require_one_name([seen], {ROOT / "embermill"})
+
+
 def in_current_folder(script: str) -> tuple[str, ...]:
     """`python -c` has the working directory first on its path, as `python -m embermill` has."""
     return ("-c", script)
