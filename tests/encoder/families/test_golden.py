@@ -7,12 +7,21 @@ import json
 import numpy as np
 import pytest
 
+from embermill.encoder.ops.reference import ReferenceOps
 from tests.encoder.families.golden import FAMILIES, GOLDEN, TOLERANCE, embed, read_golden, worst
+from tests.encoder.families.planned import embeddings
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_vectors_of_transformers(family: str) -> None:
     assert worst(family, GOLDEN / family) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_specification_gives_them_to_the_last_bits(family: str) -> None:
+    golden = read_golden(family)
+    for pooling, vectors in golden.vectors.items():
+        assert np.abs(embeddings(GOLDEN / family, golden.documents, ReferenceOps(), pooling) - vectors).max() <= 3e-7
 
 
 @pytest.mark.parametrize("family", FAMILIES)
