@@ -30,8 +30,15 @@ def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> No
         _require_same(plan, config)
 
 
-def require_exclusive(folder: Folder) -> None:
-    """UsageError where the storage overwrites a file that it was told to create: two runs, or a late worker, could not be kept apart there."""
+def require_exclusive(folder: Folder, *, accepted: bool = False) -> None:
+    """UsageError where the storage overwrites a file that it was told to create: two runs, or a late worker, could not be kept apart there.
+
+    accepted: the configuration takes the weaker promise; it is told.
+    """
+    if accepted:
+        what = "names are looked up before they are written; never have more than one run at work on"
+        log.warning("output.on_unconditional_puts: accept: %s %s", what, folder.root)
+        return
     if not folder.creates_only_if_absent():
         raise UsageError(
             f"output.uri: {folder.root}: the store at {folder.describe_endpoint()} overwrites an object although it is told not to (If-None-Match: *), "

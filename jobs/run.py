@@ -84,7 +84,7 @@ def run(
         require_events_file(events)
     if plan is not None and finished and is_settled(folder, plan, commits := CommitLog(folder)):
         return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts)
-    require_exclusive(folder)
+    require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
         job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limit is not None)
         return replace(job.conclude(job.embed_rest(files, progress or open_display(), amend)), prompts=prompts)
