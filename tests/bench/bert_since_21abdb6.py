@@ -23,7 +23,11 @@ import numpy as np
 from embermill.encoder import Encoder
 from embermill.encoder.measure.random_model import SHAPES, VOCAB_SIZE, write_random_model
 
-LOADS = {"128": lambda random, n: np.full(n, 128), "512": lambda random, n: np.full(n, 512), "mixed": lambda random, n: random.integers(8, 300, n)}
+LOADS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "128": lambda random, count: np.full(count, 128),
+    "512": lambda random, count: np.full(count, 512),
+    "mixed": lambda random, count: random.integers(8, 300, count),
+}
 TOKENS = {"cpu": 1 << 13, "gpu": 1 << 22}
 
 
