@@ -105,6 +105,12 @@ def repair(arguments: argparse.Namespace) -> Answer:
         return make_whole(arguments.output, arguments.overrides, advance).to_json()
 
 
+def gc(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.garbage import collect
+
+    return collect(arguments.output).to_json()
+
+
 COMMANDS = (
     Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
     Command("plan", "what a run would do, or go on with: files, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
@@ -114,5 +120,6 @@ COMMANDS = (
     ),
     Command("status", "how far a dataset is", _add_output_argument, status, report.show_status),
     Command("repair", "make again what `verify` finds damaged or missing", _add_repair_arguments, repair, report.show_repair),
+    Command("gc", "remove what killed runs left, once it is a day old", _add_output_argument, gc, report.show_gc),
     Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, report.show_verify),
 )

@@ -148,6 +148,12 @@ def show_repair(answer: Answer) -> str:
     return "\n".join(lines)
 
 
+def show_gc(answer: Answer) -> str:
+    """What is gone."""
+    scratch = f", and {several(len(answer['scratch']), 'folder')} of dead processes on this machine" if answer["scratch"] else ""
+    return f"{answer['root']}: removed {several(len(answer['removed']), 'file')}, {show_bytes(answer['bytes'])}{scratch}"
+
+
 def show_verify(answer: Answer) -> str:
     """What was read again and found good; damage is an error and comes another way."""
     shards = several(answer["shards"], "shard")

@@ -15,6 +15,10 @@ from embermill.jobs.storage import AlreadyExists, Folder
 
 PLANS = "_embermill/plan"
 COPIES = "copies"
+ROOT_KEYS = frozenset(  # of a root from before there were checksums
+    {"plan_format", "fingerprint", "config", "rows", "outputs", "schema", "schema_arrow", "rows_per_shard", "device_kind", "precision"}
+    | {"id_stability", "totals", "segments", "inputs"}
+)
 KEY = "copies"  # of a root: whether there are any, which plans from before have not
 _NAME = re.compile(rf"({PLANS}/\d{{6}})/(?:({COPIES})/)?(root\.json|(?:segments|inputs)-([0-9a-f]{{32}})\.parquet)")
 
@@ -33,6 +37,16 @@ def write_copy(folder: Folder, name: str, data: bytes) -> None:
 def missing_plan_files(folder: Folder) -> list[str]:
     """Of every plan's files and their copies, those of older generations too."""
     return [name for name in _expected(folder) if not folder.exists(name)]
+
+
+def named_by_roots(folder: Folder) -> frozenset[str]:
+    """All files that a root, or its copy, names, and their copies."""
+    bases = {match[1] for name, _ in folder.list(PLANS) if (match := _NAME.fullmatch(name))} | {f"{PLANS}/000001"}
+    named: set[str] = set()
+    for base in bases:
+        for root in (_root(folder, f"{base}/root.json"), _root(folder, copy_of(f"{base}/root.json"))):
+            named |= {f"{base}/{root[kind]['file']}" for kind in ("segments", "inputs")} if root is not None else set()
+    return frozenset(named | {copy_of(name) for name in named})
 
 
 def restore_plan(folder: Folder) -> Iterator[str]:
@@ -60,7 +74,7 @@ def _expected(folder: Folder) -> list[str]:
 
 def _root(folder: Folder, name: str) -> dict[str, dict[str, str]] | None:
     try:
-        return read_json(folder.read(name), ())
+        return read_json(folder.read(name), ROOT_KEYS)
     except (FileNotFoundError, ValueError, RecursionError):
         return None
 

@@ -28,7 +28,7 @@ from embermill.jobs.engine import Output
 from embermill.jobs.errors import MetadataDamaged, UsageError
 from embermill.jobs.partition import PLAN_FORMAT, Partition, Segment
 from embermill.jobs.plan.copies import KEY as COPIES_KEY
-from embermill.jobs.plan.copies import PLANS, write_copy
+from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, write_copy
 from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.stored_keys import stored_form
@@ -42,10 +42,6 @@ SEGMENTS, INPUTS = "segments", "inputs"
 TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.parquet")  # older plans name them without the hash
 HASH_DIGITS = 32
 FORMAT_KEYS_BEFORE_CHECKSUMS = frozenset({"format_version", "name", "created"})
-ROOT_KEYS_BEFORE_CHECKSUMS = frozenset(
-    {"plan_format", "fingerprint", "config", "rows", "outputs", "schema", "schema_arrow", "rows_per_shard", "device_kind", "precision"}
-    | {"id_stability", "totals", "segments", "inputs"}
-)
 AFTER_THE_PLAN = ("_embermill/commits/", "_embermill/manifests/")
 SEGMENT_SCHEMA = pa.schema(
     [
@@ -146,7 +142,7 @@ def read_superseded(folder: Folder) -> frozenset[int]:
         return frozenset()
     name = f"{PLANS}/{generation:06d}/root.json"
     try:
-        return numbers_in(tuple(pair) for pair in read_json(folder.read(name), ROOT_KEYS_BEFORE_CHECKSUMS)["superseded"])
+        return numbers_in(tuple(pair) for pair in read_json(folder.read(name), ROOT_KEYS)["superseded"])
     except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(folder, name, f"is damaged: {error}") from None
 
@@ -157,7 +153,7 @@ def read_plan(folder: Folder) -> Plan | None:
     base = f"{PLANS}/{_newest_generation(folder):06d}"
     name = f"{base}/root.json"
     try:
-        root = read_json(folder.read(name), ROOT_KEYS_BEFORE_CHECKSUMS)
+        root = read_json(folder.read(name), ROOT_KEYS)
     except FileNotFoundError:
         _require_nothing_planned(folder)
         return None

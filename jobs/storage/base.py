@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -14,6 +14,7 @@ from embermill.jobs.errors import DataError
 class FileInfo:
     """One file as it was listed. path: absolute path or URL. version: mtime in ns (local) or etag (object store); "" for one that could not be looked at.
 
+    modified_s: when it was last written, in seconds since 1970; 0 where that is not known.
     identity: what a program that sets a time back cannot set, CTIME_NS:INODE of a local file; "" of an object, whose etag says enough.
     """
 
@@ -21,6 +22,7 @@ class FileInfo:
     size: int
     version: str
     identity: str = ""
+    modified_s: float = field(default=0.0, compare=False)
 
 
 class AlreadyExists(Exception):

@@ -27,7 +27,7 @@ _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 def file_info(path: Path) -> FileInfo:
     """FileNotFoundError, PermissionError, ...: as Path.stat."""
     status = path.stat()
-    return FileInfo(str(path), status.st_size, str(status.st_mtime_ns), identity_of(status))
+    return FileInfo(str(path), status.st_size, str(status.st_mtime_ns), identity_of(status), status.st_mtime)
 
 
 def identity_of(status: os.stat_result) -> str:

@@ -169,7 +169,7 @@ def list_objects(scheme: str, bucket: str, prefix: str) -> Iterator[tuple[str, F
             markers = {key for key, is_marker in zip(empty, threads.map(partial(_is_marker, store, url), empty), strict=True) if is_marker}
             for key, meta in found.items():
                 if key not in markers:
-                    yield key, FileInfo(f"{url}/{key}", meta["size"], version_of(meta))
+                    yield key, FileInfo(f"{url}/{key}", meta["size"], version_of(meta), modified_s=meta["last_modified"].timestamp())
 
 
 def _pages(store: ObjectStore, url: str, prefix: str) -> Iterator[list[Any]]:

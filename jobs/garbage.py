@@ -1,0 +1,125 @@
+"""`embermill gc`: what killed runs left behind, in a dataset and in this machine's folder for temporary files. Nothing that is younger than a day.
+
+What no reader goes by and no run would take up again: attempts that were never published, files that were set aside, halves of plans and manifests that
+another run was faster with, and, once there is a manifest, shards that it does not name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embermill.jobs.dataset.inventory import list_inventory
+from embermill.jobs.dataset.lease import LEASE, hold_lease, newest_token
+from embermill.jobs.dataset.liveness import is_gone
+from embermill.jobs.dataset.manifest import MANIFESTS, named_files
+from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.copies import PLANS, named_by_roots
+from embermill.jobs.shard.adoption import SET_ASIDE
+from embermill.jobs.shard.footer import DATA, QUARANTINE, parse_name
+from embermill.jobs.storage import FileInfo, Folder, open_folder
+
+MIN_AGE_S = 24 * 3600.0
+TMP = "_embermill/tmp"
+SCRATCH = "embermill-"  # how our folders in the machine's own begin
+OWNER = "owner.json"  # in one of them: the process that made it
+
+
+@dataclass
+class Collected:
+    """removed: names within the dataset; bytes: of all of them. scratch: folders of this machine."""
+
+    root: str
+    removed: list[str] = field(default_factory=list)
+    bytes: int = 0
+    scratch: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def collect(uri: str, now_s: float | None = None) -> Collected:
+    """Under the lease. now_s: the time, in seconds since 1970. UsageError where there is no dataset, MetadataDamaged for one whose inventory is damaged."""
+    now_s = time.time() if now_s is None else now_s
+    folder = open_folder(uri)
+    if next(iter(folder.list("_embermill")), None) is None:
+        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill): expected the output.uri of an `embermill run`")
+    found = Collected(folder.root)
+    with hold_lease(folder, purpose="gc"):
+        for name, info in [*_orphans(folder)]:
+            if 0 < info.modified_s <= now_s - MIN_AGE_S:
+                folder.remove(name)
+                found.removed.append(name)
+                found.bytes += info.size
+    for path in list_scratch(Path(tempfile.gettempdir()), now_s):
+        shutil.rmtree(path, ignore_errors=True)
+        found.scratch.append(str(path))
+    return found
+
+
+def _orphans(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
+    """Whatever their age. Files that no writer of ours names are somebody else's, and stay."""
+    for prefix in (TMP, SET_ASIDE):
+        yield from folder.list(prefix)
+    yield from _of_older_leases(folder)
+    yield from _never_named(folder)
+    inventory = list_inventory(folder)
+    if inventory.manifest is None:
+        return  # the next run takes up what stands there
+    named = named_files(inventory.receipts)
+    for prefix in (DATA, QUARANTINE):
+        yield from ((name, info) for name, info in folder.list(prefix) if name not in named and parse_name(name) is not None)
+
+
+def _of_older_leases(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
+    newest = f"{newest_token(folder) - 1:09d}"  # ours, and the one before it, stay
+    return ((name, info) for name, info in folder.list(LEASE) if name.removeprefix(f"{LEASE}/")[:9] < newest)
+
+
+def _never_named(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
+    """Tables of a plan that no root names, and of a manifest whose root was never published."""
+    named = named_by_roots(folder)
+    yield from ((name, info) for name, info in folder.list(PLANS) if name.endswith(".parquet") and name not in named)
+    manifests = dict(folder.list(MANIFESTS))
+    yield from ((name, info) for name, info in manifests.items() if name.endswith(".parquet") and name.removesuffix(".parquet") + ".json" not in manifests)
+
+
+def list_scratch(where: Path, now_s: float) -> list[Path]:
+    """Folders of ours there that are a day old and whose process is gone: by what they say of it, else while no other process of ours runs at all."""
+    found = []
+    for path in sorted(where.glob(f"{SCRATCH}*")):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            old = status.st_mtime <= now_s - MIN_AGE_S
+            if path.is_dir() and not path.is_symlink() and status.st_uid == os.getuid() and old and _is_left(path):
+                found.append(path)
+    return found
+
+
+def _is_left(path: Path) -> bool:
+    try:
+        owner = json.loads((path / OWNER).read_text())
+    except (OSError, ValueError):
+        return not _others_run()
+    return isinstance(owner, dict) and is_gone(owner)
+
+
+def _others_run() -> bool:
+    """Whether another process of this user looks like one of ours, or like a Ray worker that may be; where that cannot be told, it is taken for granted."""
+    if not Path("/proc/self/cmdline").exists():
+        return True
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            mine = process.stat().st_uid == os.getuid() and int(process.name) not in (os.getpid(), os.getppid())
+            if mine and (b"embermill" in command or b"ray::" in command):
+                return True
+    return False
