@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 UNASSIGNED = "\U0010fffd"  # a character that no vocabulary has
+UNKNOWN = UNASSIGNED + " " + "\N{CYRILLIC LETTER MULTIOCULAR O}" * 201  # and a word that none spells, where a normaliser removes that one
 
 
 class OpenTokenizer(NamedTuple):
@@ -40,6 +41,7 @@ def build_tokenizer(folder: Path, stored: StoredTokenizer | None, *, lowercase: 
     """
     kind = choose_class(folder)
     if stored is not None and kind.model not in ("", stored.model):
+        _require_unknown_token(folder, stored.library)
         return OpenTokenizer(_lowercased(stored.library, lowercase), None, truncation_side(folder))
     if kind.name == BACKEND and stored is None:
         raise TokenizerError(
@@ -53,7 +55,16 @@ def build_tokenizer(folder: Path, stored: StoredTokenizer | None, *, lowercase: 
     library.encode_special_tokens = settings.split_special_tokens
     if settings.ends is not None:
         library.post_processor = _surround(library, settings.ends)
+    _require_unknown_token(folder, library)
     return OpenTokenizer(_lowercased(library, lowercase), settings, settings.truncation_side)
+
+
+def _require_unknown_token(folder: Path, tokenizer: tokenizers.Tokenizer) -> None:
+    """Or the library would raise in the middle of a corpus."""
+    try:
+        tokenizer.encode(UNKNOWN)
+    except Exception as error:  # the library raises plain Exception
+        raise TokenizerError(f"{folder}: the tokenizer has no token for what it does not know ({error}); expected its unk_token in the vocabulary.") from error
 
 
 def _build(folder: Path, kind: TokenizerClass, settings: TokenizerSettings, model: Any, stored: StoredTokenizer | None) -> tokenizers.Tokenizer:

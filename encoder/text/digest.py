@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embermill.encoder.text.building import UNASSIGNED, OpenTokenizer, build_tokenizer, lowercases, steps
+from embermill.encoder.text.building import UNKNOWN, OpenTokenizer, build_tokenizer, lowercases, steps
 from embermill.encoder.text.files import tokenizer_files, truncation_side
 from embermill.encoder.text.stored import read_tokenizer_json
 from embermill.encoder.text.vocabulary_file import earlier_word_piece
@@ -47,14 +47,12 @@ def _behaviour(tokenizer: tokenizers.Tokenizer, side: str, *, lowercase: bool = 
     normalizer = [_explicit(step) for step in steps(tokenizer.normalizer)]
     if lowercase and not lowercases(tokenizer.normalizer):
         normalizer.insert(0, {"type": "Lowercase"})
-    ends = tokenizer.encode("a")
     added = {index: _flags(token, bool(normalizer), tokenizer.encode_special_tokens) for index, token in tokenizer.get_added_tokens_decoder().items()}
     return {
         "model": _model_settings(tokenizer.model),
         "normalizer": normalizer,
         "pre_tokenizer": [{key: value for key, value in step.items() if key != "trim_offsets"} for step in steps(tokenizer.pre_tokenizer)],
-        "special": [(index, kind) for index, (kind, special) in enumerate(zip(ends.ids, ends.special_tokens_mask, strict=True)) if special],
-        "unknown": tokenizer.encode(UNASSIGNED, add_special_tokens=False).ids,
+        "unknown": _ids_of_the_unknown(tokenizer),
         "added": added,
         "split_special_tokens": tokenizer.encode_special_tokens,
         "truncation_side": side,
@@ -77,3 +75,11 @@ def _flags(token: tokenizers.AddedToken, normalizes: bool, special_matters: bool
 def _model_settings(model: Any) -> dict[str, Any]:
     names = "unk_token", "max_input_chars_per_word", "continuing_subword_prefix", "end_of_word_suffix", "dropout", "fuse_unk", "byte_fallback", "ignore_merges"
     return {name: getattr(model, name, None) or None for name in names}
+
+
+def _ids_of_the_unknown(tokenizer: tokenizers.Tokenizer) -> list[int] | None:
+    """With the special tokens around them; None where the library raises, because it has no token for what it does not know."""
+    try:
+        return tokenizer.encode(UNKNOWN).ids
+    except Exception:  # the library raises plain Exception
+        return None

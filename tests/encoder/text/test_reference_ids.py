@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import random
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embermill.encoder.description import describe
 from embermill.encoder.errors import TokenizerError
 from embermill.encoder.text import classes
 from embermill.encoder.text.digest import settings_digest
@@ -21,6 +21,7 @@ from embermill.encoder.text.tokenizer import Tokenizer
 from tests.encoder.text.random_folders import random_case, random_text
 from tests.encoder.text.test_golden_ids import documents
 from tests.encoder.text.tokenizer_folders import CASES, MMLW, TEXTS, UNNAMED, XLMR, Case, write_case
+from tests.encoder.tiny_bert import TinyBert, write_json, write_sentence_transformers
 
 pytestmark = pytest.mark.reference
 
@@ -89,7 +90,7 @@ def test_random_folders(tmp_path: Path, seed: int) -> None:
     assert ours == transformers_ids(folder, texts, max_tokens)
 
 
-def sentence_transformers_ids(folder: Path, texts: list[str], settings: dict[str, Any], file: str = "sentence_bert_config.json") -> list[list[int]]:
+def sentence_transformers_ids(folder: Path, texts: list[str], settings: dict[str, Any]) -> list[list[int]]:
     """As its Transformer module makes them, with a model too small to matter."""
     import torch
     from sentence_transformers.sentence_transformer.modules import Transformer
@@ -98,7 +99,7 @@ def sentence_transformers_ids(folder: Path, texts: list[str], settings: dict[str
     torch.manual_seed(0)
     small = BertConfig(vocab_size=1000, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4, max_position_embeddings=512)
     BertModel(small).save_pretrained(str(folder))
-    (folder / file).write_text(json.dumps(settings))
+    write_json(folder / "sentence_bert_config.json", settings)
     features = Transformer.load(str(folder)).preprocess(texts)
     return [row[mask.bool()].tolist() for row, mask in zip(features["input_ids"], features["attention_mask"], strict=True)]
 
@@ -109,6 +110,24 @@ def test_sentence_transformers(tmp_path: Path, name: str, lowercase: bool) -> No
     folder = write_case(tmp_path, CASES[name])
     theirs = sentence_transformers_ids(folder, TEXTS, {"max_seq_length": 40, "do_lower_case": lowercase})
     assert documents(Tokenizer(folder, max_tokens=40, vocab_size=1000, lowercase=lowercase), TEXTS) == theirs
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])
+def test_settings_of_the_transformer_by_any_name(tmp_path: Path, kind: str) -> None:
+    """Limit and lowercasing, as sentence-transformers reads them."""
+    from sentence_transformers import SentenceTransformer
+
+    bert = TinyBert()
+    folder = write_sentence_transformers(bert.write(tmp_path), bert.hidden)
+    (folder / "sentence_bert_config.json").unlink()
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "do_lower_case": False})
+    write_json(folder / f"sentence_{kind}_config.json", {"max_seq_length": 17, "do_lower_case": True})
+    theirs, ours = SentenceTransformer(str(folder), device="cpu"), describe(folder)
+    assert ours.max_tokens == theirs.max_seq_length == 17
+    features = theirs[0].preprocess(TEXTS)
+    ids = [row[mask.bool()].tolist() for row, mask in zip(features["input_ids"], features["attention_mask"], strict=True)]
+    tokens = ours.open_tokenizer().tokenize(TEXTS)
+    assert [row.tolist() for row in np.split(tokens.input_ids, tokens.offsets[1:-1])] == ids
 
 
 def test_real_folders() -> None:

@@ -65,6 +65,7 @@ REFUSED = {
         Case("bert", "bert", BERT, {"special_tokens_map.json": {"cls_token": {"content": "[CLS]", "lstrip": "no"}}}),
         r"special_tokens_map\.json: cls_token: expected flags that are true or false",
     ),
+    "no unknown token": (Case("bert", "bert", FAST, edit=model_setting(unk_token="[NEW]")), r"has no token for what it does not know .*expected its unk_token"),
     "BPE with suffixes": (Case("roberta", "roberta", ROBERTA, edit=model_setting(end_of_word_suffix="</w>")), "BPE with continuing_subword_prefix or end"),
     "damaged vocab.json": (Case("roberta", "roberta", ROBERTA, {"vocab.json": {"a": "b"}}, vocabulary="vocab.json"), "not a vocabulary"),
 }

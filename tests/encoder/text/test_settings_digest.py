@@ -11,7 +11,20 @@ from embermill.encoder.text.building import open_tokenizer
 from embermill.encoder.text.digest import settings_digest
 from embermill.encoder.text.stored import read_tokenizer_json
 from embermill.encoder.text.vocabulary_file import earlier_word_piece
-from tests.encoder.text.tokenizer_folders import BERT, CASES, FAST, TEXTS, Case, cut_on_the_left, token, write_case
+from tests.encoder.text.tokenizer_folders import (
+    BERT,
+    CASES,
+    FAST,
+    ROBERTA,
+    TEXTS,
+    XLMR,
+    Case,
+    bert_normalizer,
+    cut_on_the_left,
+    pre_tokenizer,
+    token,
+    write_case,
+)
 from tests.encoder.tiny_bert import TinyBert, write_json, write_sentence_transformers
 
 # The texts show no difference here, and yet there is one that a text could show: a special token that is never made, added tokens that no text holds.
@@ -61,6 +74,28 @@ FROZEN = [
     "a8682696bb30ee220e55141ec2d3cdb120e76a15f6a3c7efb522d6ba4e433b62",
     "08842cdc18ffd41e9aef616c300d41221557f369d02250f3f8d45d89879c4e95",
 ]
+
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused1]", "[unused2]"]
+OLD_METASPACE = {
+    "type": "Sequence",
+    "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True, "str_rep": "▁"}],
+}
+ALL_ADDED = {str(index): token(content) for index, content in enumerate(SPECIAL)}
+BERT_PROCESSING = {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
+SAME = {
+    "an older Metaspace": Case("xlm-roberta", "bert", XLMR, edit=pre_tokenizer(OLD_METASPACE)),
+    "BertProcessing": Case("bert", "bert", BERT, edit=lambda saved: saved.update(post_processor=BERT_PROCESSING)),
+    "accents spelled out": Case("bert", "bert", BERT, edit=bert_normalizer(strip_accents=True)),
+    "tokens listed twice": Case("bert", "bert", BERT | {"added_tokens_decoder": ALL_ADDED}, {"special_tokens_map.json": {"cls_token": "[CLS]"}}),
+    "tokens normalised where nothing is": Case("roberta", "roberta", ROBERTA | {"added_tokens_decoder": {"0": token("<s>", normalized=True)}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_the_same_said_in_another_way(tmp_path: Path, name: str) -> None:
+    """Published folders are of such forms: they keep their fingerprints."""
+    assert digest(tmp_path, SAME[name]) is None
 
 
 def test_lowercasing_for_sentence_transformers(tmp_path: Path) -> None:
