@@ -2,7 +2,7 @@
 
 scores [H, L, L] = q k^T / sqrt(D); weights = exp(scores); context = weights v / sums of weights. The usual subtraction of each row's largest score
 is left out where no score comes near the limits of exp in float32: it would change nothing but cost two passes.
-With a window a document is cut into bands of queries, each with the keys that it can see.
+With a window, and where it is very long, a document is cut into bands of queries, each with the keys that it can see.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SCORES_BYTES = 280_000
 """The scores of as many heads as this holds are worked on together: they stay in the L2 cache between the products and exp."""
 BAND_ROWS = 128
 """Queries of one band of a windowed document."""
+LONG_DOCUMENT, LONG_BAND_ROWS = 4096, 512
+"""Tokens above which a document without a window is cut into bands too, of so many queries: all scores of a head at once would take 256 MB at 8,192."""
 
 
 class NumpyAttention:
@@ -93,12 +95,13 @@ class NumpyAttention:
 
     def _bands(self, length: int) -> Iterator[tuple[slice, slice]]:
         """Queries and the keys that they may see: all of a document at once, or a band of queries at a time."""
-        if self.window is None or length <= max(BAND_ROWS, self.window + 1):
-            yield slice(0, length), slice(0, length)
-            return
-        for first in range(0, length, BAND_ROWS):
-            last = min(length, first + BAND_ROWS)
-            yield slice(first, last), slice(max(0, first - self.window), min(length, last + self.window))
+        reach = length if self.window is None else self.window
+        band, whole = (LONG_BAND_ROWS, LONG_DOCUMENT) if self.window is None else (BAND_ROWS, max(BAND_ROWS, reach + 1))
+        if length <= whole:
+            band = length
+        for first in range(0, length, band):
+            last = min(length, first + band)
+            yield slice(first, last), slice(max(0, first - reach), min(length, last + reach))
 
     def _outside(self, rows: slice, columns: slice) -> np.ndarray | None:
         """[queries, keys]: True where the distance is more than the window; None where it nowhere is."""
