@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.commits import CommitLog, pending
+from embermill.jobs.dataset.findings import FINDINGS, look_at_rows
 from embermill.jobs.dataset.first_quarantined import first_quarantined
 from embermill.jobs.dataset.lease import Lease, hold_lease
 from embermill.jobs.dataset.manifest import publish_manifest, read_manifest
@@ -28,7 +32,7 @@ from embermill.jobs.driver.summary import Effort, Summary, summarise
 from embermill.jobs.driver.verdict import failures_as_error, require_few_quarantined
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.files import Plan, ensure_format, read_plan, write_plan
-from embermill.jobs.plan.listing import SurveyedFile
+from embermill.jobs.plan.listing import SurveyedFile, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.base import Died, Pool
 from embermill.jobs.pool.nodes import Nodes
@@ -159,9 +163,14 @@ class _Job:
         if self._lease is not None:
             self._lease.require_held()
             remove_superseded(self._folder, plan)
-        manifest = publish_manifest(self._folder, plan, self._commits)
+        manifest = publish_manifest(self._folder, plan, self._commits, lambda receipts: self._find(plan, receipts))
         effort = replace(self._effort, seconds=time.monotonic() - self._begin_s)
         return summarise(self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision)
+
+    def _find(self, plan: Plan, receipts: pa.Table) -> dict[str, Any]:
+        """What is said in the manifest beside the account."""
+        gone, changed = (0, 0) if self._limited else lost_and_changed(plan.listing, self._config.corpus)
+        return {FINDINGS: replace(look_at_rows(self._folder, plan, receipts), files_gone=gone, files_changed=changed).to_json()}
 
     def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
         plan = make_plan(self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files)

@@ -29,9 +29,28 @@ def show_run(answer: Answer) -> str:
         ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')} too long for the model"),
         ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
+        *_show_findings(answer["findings"]),
         *_show_prompts(answer["prompts"]),
     ]
     return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
+
+
+def _show_findings(found: Answer | None) -> list[tuple[str, str]]:
+    """What somebody should know of; nothing where all is as one would expect."""
+    if found is None:
+        return []
+    said = []
+    if found["duplicate_ids"] is None:
+        said.append("duplicate ids and empty texts were not looked for in so many rows (`embermill verify` does)")
+    elif found["duplicate_ids"]:
+        said.append(f"{several(found['duplicate_ids'], 'id')} that several rows have (`embermill verify` names them)")
+    if found["empty_texts"]:
+        said.append(f"{several(found['empty_texts'], 'empty text')} embedded like any other")
+    if found["files_changed"]:
+        said.append(f"{several(found['files_changed'], 'corpus file')} changed since the dataset was planned, which holds what was there then")
+    if found["files_gone"]:
+        said.append(f"{several(found['files_gone'], 'corpus file')} gone since then")
+    return [("found", "; ".join(said))] if said else []
 
 
 def _show_prompts(prompts: Answer | None) -> list[tuple[str, str]]:
@@ -126,7 +145,11 @@ def show_status(answer: Answer) -> str:
         ("rows", _show_rows(answer)),
         ("tokens", f"{answer['tokens']:,}"),
         ("made on", f"a {answer['device_kind'].upper()} in {answer['precision']}"),
+        *_show_findings(answer["findings"]),
     ]
+    if answer["missing_files"]:
+        names = ", ".join(answer["missing"][:3]) + (", …" if answer["missing_files"] > 3 else "")
+        rows.append(("missing", f"{several(answer['missing_files'], 'file')}, gone or of another size: {names}: run `embermill repair {answer['root']}`"))
     beat = answer["heartbeat"]
     if answer["state"] == "running" and beat:
         eta = f", {show_seconds(beat['eta_s'])} left" if beat.get("eta_s") else ""

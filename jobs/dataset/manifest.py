@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -56,8 +57,10 @@ class Manifest:
         return sum_receipts(self.shards)
 
 
-def publish_manifest(folder: Folder, plan: Plan, log: CommitLog) -> Manifest:
+def publish_manifest(folder: Folder, plan: Plan, log: CommitLog, find: Callable[[pa.Table], dict[str, Any]] | None = None) -> Manifest:
     """Check the account of the whole plan and publish it; where the newest manifest says the same already, that one is returned.
+
+    find: what else is to be said in it, of these receipts.
 
     Raises Interrupted where something is left to do or another run publishes too, DataError where a committed file is gone or has another size,
     or where data/ holds a Parquet file that no commit names (a plain glob would read it).
@@ -72,7 +75,7 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog) -> Manifest:
     newest = read_manifest(folder)
     if newest is not None and _say_the_same(newest.shards, table):
         return newest
-    return _publish(folder, plan, table)
+    return _publish(folder, plan, table, {} if find is None else find(table))
 
 
 def _say_the_same(left: pa.Table, right: pa.Table) -> bool:
@@ -114,12 +117,12 @@ def length_percentiles(lengths: Histogram) -> dict[str, int]:
     return {"p50": percentile(lengths, 0.5), "p90": percentile(lengths, 0.9), "p99": percentile(lengths, 0.99), "max": percentile(lengths, 1.0)}
 
 
-def _publish(folder: Folder, plan: Plan, table: pa.Table) -> Manifest:
+def _publish(folder: Folder, plan: Plan, table: pa.Table, found: dict[str, Any]) -> Manifest:
     kinds = pa.array([KIND_DATA] * table.num_rows, pa.string())
     rows = pa.Table.from_arrays([kinds, pa.nulls(table.num_rows, pa.string()), *table.columns], schema=_SCHEMA)
     data = sealed_parquet(rows)
     number, name = _claim_number(folder, data)
-    root = _describe(plan, table) | {"shards": {"file": name, "rows": rows.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+    root = _describe(plan, table) | found | {"shards": {"file": name, "rows": rows.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
     root_name = f"{MANIFESTS}/{number:06d}.json"
     try:
         folder.create(root_name, sealed_json(root))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+
+from embermill.jobs.dataset.findings import FINDINGS
 from embermill.jobs.dataset.inventory import read_inventory
 from embermill.jobs.dataset.liveness import is_gone
-from embermill.jobs.dataset.manifest import length_percentiles
+from embermill.jobs.dataset.manifest import length_percentiles, named_files
 from embermill.jobs.dataset.receipt_table import Totals, sum_lengths, sum_receipts
+from embermill.jobs.shard.footer import DATA, QUARANTINE
 from embermill.jobs.storage import Folder
 
 HEARTBEAT = "_embermill/heartbeat.json"
+MAX_LISTED = 20  # of the files that are missing
 SILENT_AFTER_S = 30.0  # a run beats every few seconds
 
 
@@ -22,6 +28,7 @@ class Status:
     """state: "planned" (nothing committed), "running" (a run beats), "unfinished" (none does; run again to go on), "finished" (the manifest is there).
 
     totals: of what is committed. text_bytes, text_bytes_left: what the partitions were packed by. token_lengths: percentiles in tokens.
+    findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
     """
 
@@ -41,6 +48,9 @@ class Status:
     id_stability: str
     heartbeat: dict[str, Any] | None
     heartbeat_age_s: float | None
+    findings: dict[str, Any] | None
+    missing_files: int
+    missing: list[str]
 
     def to_json(self) -> dict[str, Any]:
         fields = {name: value for name, value in asdict(self).items() if name != "totals"}
@@ -53,6 +63,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
     plan, manifest, table = found.plan, found.manifest, found.receipts
     left = [task.partition for task in found.left]
     heartbeat, age_s = _read_heartbeat(folder, now)
+    missing = [*_missing(folder, table)]
     return Status(
         root=folder.root,
         state=_state(manifest is not None, table.num_rows, heartbeat, age_s),
@@ -70,7 +81,16 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         id_stability=plan.id_stability,
         heartbeat=heartbeat,
         heartbeat_age_s=age_s,
+        findings=None if manifest is None else manifest.root.get(FINDINGS),
+        missing_files=len(missing),
+        missing=missing[:MAX_LISTED],
     )
+
+
+def _missing(folder: Folder, table: pa.Table) -> Iterator[str]:
+    """Files that should be there and are not, or have another size: their names and sizes are listed, none is read."""
+    standing = {name: info.size for prefix in (DATA, QUARANTINE) for name, info in folder.list(prefix)}
+    return (name for name, size in named_files(table).items() if standing.get(name) != size)
 
 
 def _state(finished: bool, receipts: int, heartbeat: dict[str, Any] | None, age_s: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from embermill.jobs.dataset.findings import FINDINGS
 from embermill.jobs.dataset.manifest import Manifest, length_percentiles
 from embermill.jobs.dataset.receipt_table import sum_lengths
 from embermill.jobs.engine import Prompts
@@ -19,7 +20,8 @@ class Summary:
 
     This run: committed_before (shards that a commit named, or that were adopted, when it began), rows_embedded, tokens_embedded, seconds (all of it),
     seconds_embedding (first document read to last commit), rows_per_s and tokens_per_s over seconds_embedding, stage_shares of the workers' busy time,
-    bound, device, workers. prompts: what is put before documents and queries, None where the engine does not say.
+    bound, device, workers. findings: as dataset.findings has them, None in a dataset finished before there were any.
+    prompts: what is put before documents and queries, None where the engine does not say.
     """
 
     output: str
@@ -48,6 +50,7 @@ class Summary:
     device: str
     precision: str
     workers: int
+    findings: dict[str, Any] | None = None
     prompts: Prompts | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -101,4 +104,5 @@ def summarise(
         device=device,
         precision=precision,
         workers=effort.workers,
+        findings=manifest.root.get(FINDINGS),
     )

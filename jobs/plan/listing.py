@@ -106,6 +106,16 @@ def changes_since(listing: tuple[dict[str, object], ...], config: CorpusConfig) 
     return CorpusChanges(appeared, [path for path, info in now.items() if path in planned and differs(planned[path] | {"identity": None}, info)])
 
 
+def lost_and_changed(listing: Sequence[Mapping[str, object]], config: CorpusConfig) -> tuple[int, int]:
+    """(files that are gone, files that are not as planned). Where the corpus cannot be listed nothing is known, and (0, 0)."""
+    try:
+        now = {info.path: info for _, info in list_corpus(config)}
+    except JobError:
+        return 0, 0
+    planned = {str(entry["path"]): entry for entry in listing}
+    return len(planned.keys() - now.keys()), sum(differs(entry, now[path]) for path, entry in planned.items() if path in now)
+
+
 def differs(entry: Mapping[str, object], info: FileInfo) -> bool:
     """Whether a file is not what the plan has listed; plans from before files had an identity say nothing of it."""
     return (entry["size"], entry["version"]) != (info.size, info.version) or (entry.get("identity") or info.identity) != info.identity

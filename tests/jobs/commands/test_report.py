@@ -55,7 +55,7 @@ def test_the_summary_says_what_this_run_did() -> None:
         "output": "out", "rows_in": 10, "rows_out": 10, "rows_quarantined": 0, "tokens": 1234, "tokens_dropped": 5, "rows_truncated": 1, "shards": 1,
         "output_bytes": 1000, "token_lengths": {"p50": 1, "p90": 2, "p99": 3, "max": 4}, "committed_before": 2, "rows_embedded": 4, "seconds": 61.0,
         "seconds_embedding": 2.0, "rows_per_s": 2.0, "tokens_per_s": 617.0, "stage_shares": {"read": 0.25, "encode": 0.75}, "bound": "encoder",
-        "workers": 1, "device": "cpu", "precision": "float32", "first_quarantined": None, "prompts": None,
+        "workers": 1, "device": "cpu", "precision": "float32", "first_quarantined": None, "prompts": None, "findings": None,
     }  # fmt: skip
     words = report.show_run(answer)
     assert "4 rows in 1 min 1 s on 1 worker (cpu, float32); 2 shards had been committed before" in words
