@@ -169,7 +169,8 @@ class _Job:
 
     def _find(self, plan: Plan, receipts: pa.Table) -> dict[str, Any]:
         """What is said in the manifest beside the account."""
-        gone, changed = (0, 0) if self._limited else lost_and_changed(plan.listing, self._config.corpus)
+        planned = read_plan(self._folder) or plan  # as it is written: ours may point to files as they are now
+        gone, changed = (0, 0) if self._limited else lost_and_changed(planned.listing, self._config.corpus)
         return {FINDINGS: replace(look_at_rows(self._folder, plan, receipts), files_gone=gone, files_changed=changed).to_json()}
 
     def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
