@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -43,6 +44,7 @@ class ShrinkingProgram:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
+                traceback.clear_frames(error.__traceback__)  # the arrays of the pass that failed
                 if part is released_for:  # alone, with nothing else of ours on the device
                     raise does_not_fit(f"a document of {part.num_rows:,} tokens", part.num_rows * self.program.bytes_per_row, self._free_bytes()) from error
                 self._make_room(part)

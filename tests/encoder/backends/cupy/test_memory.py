@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -129,6 +130,30 @@ def test_it_shrinks_once_and_stays_small() -> None:
     assert program.limit == 225 and gpu.sizes[1:] == [220, 220, 10, 220, 220, 10] and gpu.released == 2
     program.submit(batch)
     assert gpu.released == 2
+
+
+def test_what_the_failed_pass_held_is_given_up_before_memory_is_released() -> None:
+    """An exception's traceback keeps the arrays of every frame: without care they would still be there when the pool is freed."""
+    kept: list[weakref.ref[np.ndarray]] = []
+
+    class Holding(SmallGpu):
+        def submit(self, batch: PackedBatch) -> SmallGpu.Result:
+            if batch.num_rows > self.rows():
+                self.compute(batch)
+            return super().submit(batch)
+
+        def compute(self, batch: PackedBatch) -> None:
+            activations = np.zeros(batch.num_rows)
+            kept.append(weakref.ref(activations))
+            raise MemoryError
+
+        def release(self) -> None:
+            assert kept and all(reference() is None for reference in kept)
+            super().release()
+
+    gpu = Holding(lambda: 100)
+    ShrinkingProgram(gpu, 200, lambda: 0).submit(documents([50] * 4))
+    assert gpu.released == 1 and gpu.sizes == [100, 100]
 
 
 def test_other_failures_are_not_taken_for_it() -> None:
