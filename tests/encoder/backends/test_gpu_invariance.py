@@ -10,7 +10,7 @@ from embermill.encoder.ops.base import Block, Ops
 from embermill.encoder.ops.blocks import NormWeights, PreNormBlock
 from embermill.encoder.ops.rotary import DynamicNtk, Rotary, inverse_frequencies
 from embermill.encoder.pipeline.batching import pack
-from tests.encoder.backends.cuda.card import a_card, fresh_random
+from tests.encoder.backends.cuda.a_gpu import a_gpu, fresh_random
 from tests.encoder.backends.test_family_ops import Parts
 from tests.encoder.backends.test_ops import EPS, near_one, normal, post_norm_block
 
@@ -25,7 +25,7 @@ VOCABULARY, HEADS, HEAD_DIM, INNER = 500, 6, 64, 1536
 def test_bits_do_not_depend_on_the_batch(module: str, precision: str, family: str) -> None:
     from importlib import import_module
 
-    ops: Ops = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_card(), precision)
+    ops: Ops = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_gpu(), precision)
     random = fresh_random()
     program = ops.program(_forward(ops, random, family))
     lengths = random.integers(1, 200, 80)

@@ -10,7 +10,7 @@ import pytest
 
 from embermill.encoder.backends.cupy.shrinking import ShrinkingProgram
 from embermill.encoder.errors import DeviceError
-from tests.encoder.backends.cuda.card import a_card, fresh_random
+from tests.encoder.backends.cuda.a_gpu import a_gpu, fresh_random
 from tests.encoder.backends.test_gpu_invariance import VOCABULARY, _forward, _run
 
 pytestmark = pytest.mark.gpu
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.gpu
 @pytest.mark.parametrize("module", ["cupy", "cuda"])
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
 def test_a_pool_that_runs_out_in_mid_run_halves_the_batches(module: str, family: str) -> None:
-    ops: Any = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_card(), "float16")
+    ops: Any = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_gpu(), "float16")
     random = fresh_random()
     program = ops.program(_forward(ops, random, family))
     assert isinstance(program, ShrinkingProgram)
@@ -40,7 +40,7 @@ def test_a_pool_that_runs_out_in_mid_run_halves_the_batches(module: str, family:
 
 @pytest.mark.parametrize("module", ["cupy", "cuda"])
 def test_a_model_of_more_bytes_than_there_are_is_refused_before_it_is_read(module: str) -> None:
-    ops: Any = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_card(), "float16")
+    ops: Any = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_gpu(), "float16")
     with pytest.raises(DeviceError, match="a model of 1,000,000,000,000 weights in float16 needs about 2,000,134,217,728 bytes"):
         ops.require_room(10**12)
     ops.require_room(1000)
@@ -48,7 +48,7 @@ def test_a_model_of_more_bytes_than_there_are_is_refused_before_it_is_read(modul
 
 def test_a_row_takes_what_was_measured() -> None:
     """Twice the rows take twice the memory: what the budget rests on."""
-    ops: Any = import_module("embermill.encoder.backends.cuda.ops").make_ops(a_card(), "float16")
+    ops: Any = import_module("embermill.encoder.backends.cuda.ops").make_ops(a_gpu(), "float16")
     program = ops.program(_forward(ops, fresh_random(), "bert")).program
     small, large = program.measure(1024, 64), program.measure(16_384, 64)
     assert small == pytest.approx(large, rel=0.15)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embermill.encoder.ops.base import Ops
-from tests.encoder.backends.cuda.card import a_card
+from tests.encoder.backends.cuda.a_gpu import a_gpu
 from tests.encoder.families.golden import FAMILIES, GOLDEN, read_golden
 from tests.encoder.families.planned import embeddings
 
@@ -22,7 +22,7 @@ LEAST_COSINE = {"float16": 0.9999, "bfloat16": 0.995}  # of tiny models, whose f
 
 
 def make_ops(module: str, precision: str) -> Ops:
-    ops: Ops = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_card(), precision)
+    ops: Ops = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_gpu(), precision)
     return ops
 
 

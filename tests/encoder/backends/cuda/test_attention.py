@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from embermill.encoder.pipeline.batching import pack
-from tests.encoder.backends.cuda.card import a_card, fresh_random, relative_error
+from tests.encoder.backends.cuda.a_gpu import a_gpu, fresh_random, relative_error
 
 pytestmark = pytest.mark.gpu
 
@@ -20,7 +20,7 @@ LENGTHS = {"short": [1, 2, 15, 16, 17, 63, 64, 65], "128": [128] * 40, "to 512":
 @pytest.mark.parametrize("head_dim", [32, 64, 128])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_same_as_portable(precision: str, head_dim: int, lengths: list[int]) -> None:
-    device = a_card()
+    device = a_gpu()
     from embermill.encoder.backends.cuda.ops import CudaOps
     from embermill.encoder.backends.cupy.ops import CupyOps
 
@@ -49,7 +49,7 @@ DISTANCES = [(window, 64), (window, 10), (window, 200), (bias, 91), (bias, 90), 
 @pytest.mark.parametrize(("kind", "radius"), DISTANCES, ids=[f"{kind.__name__} {radius}" for kind, radius in DISTANCES])
 def test_windows_and_biases(kernel: str, head_dim: int, kind: Callable[..., dict[str, Any]], radius: int) -> None:
     """attention_mma, too, where Hopper's own kernel is the chosen one."""
-    device = a_card()
+    device = a_gpu()
     from embermill.encoder.backends.cuda.ops import MMA, CudaOps
     from embermill.encoder.backends.cupy.ops import CupyOps
 
@@ -71,7 +71,7 @@ NEIGHBOURS = {"whole": {}, "window": {"window": 64}, "bias": {"bias": np.linspac
 @pytest.mark.parametrize("distance", NEIGHBOURS.values(), ids=NEIGHBOURS)
 @pytest.mark.parametrize("head_dim", [32, 64, 128])
 def test_bits_of_a_document_do_not_depend_on_its_neighbours(head_dim: int, distance: dict[str, Any]) -> None:
-    device = a_card()
+    device = a_gpu()
     from embermill.encoder.backends.cuda.ops import CudaOps
 
     random, ops, num_heads = fresh_random(), CudaOps(device, "float16"), 2

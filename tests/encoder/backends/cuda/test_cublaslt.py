@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.encoder.backends.cuda.card import LIMITS, a_card, fresh_random, relative_error
+from tests.encoder.backends.cuda.a_gpu import LIMITS, a_gpu, fresh_random, relative_error
 
 pytestmark = pytest.mark.gpu
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize(("outputs", "inputs"), [(2304, 768), (768, 3072), (1152, 384), (384, 1536), (4096, 1024), (1024, 4096)])
 def test_product_with_bias_and_residual(precision: str, outputs: int, inputs: int) -> None:
-    device = a_card()
+    device = a_gpu()
     import cupy as cp
 
     from embermill.encoder.backends.cuda.cublaslt import Gemm, Product

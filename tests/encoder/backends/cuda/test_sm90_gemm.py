@@ -7,7 +7,7 @@ import pytest
 
 from embermill.encoder.ops.rotary import DynamicNtk, Rotary, inverse_frequencies
 from embermill.encoder.pipeline.batching import pack
-from tests.encoder.backends.cuda.card import LIMITS, a_card, fresh_random, relative_error
+from tests.encoder.backends.cuda.a_gpu import LIMITS, a_gpu, fresh_random, relative_error
 
 TILES = [(256, 4, 2), (256, 4, 1), (128, 6, 2), (192, 5, 2)]
 
@@ -16,7 +16,7 @@ TILES = [(256, 4, 2), (256, 4, 1), (128, 6, 2), (192, 5, 2)]
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize("tile", TILES, ids=str)
 def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
-    device = a_card("sm_90")
+    device = a_gpu("sm_90")
     import cupy as cp
 
     from embermill.encoder.backends.cuda.ops import CudaOps
@@ -54,7 +54,7 @@ def test_product_with_gelu(precision: str, tile: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize(("inner", "inputs", "activation", "with_bias"), [(1152, 768, "gelu", False), (3072, 768, "silu", False), (200, 128, "gelu_new", True)])
 def test_gated_product(precision: str, inner: int, inputs: int, activation: str, with_bias: bool) -> None:
-    device = a_card("sm_90")
+    device = a_gpu("sm_90")
     from embermill.encoder.backends.cuda.ops import CudaOps
     from embermill.encoder.ops.reference import ReferenceOps
 
@@ -79,7 +79,7 @@ def test_gated_product(precision: str, inner: int, inputs: int, activation: str,
 @pytest.mark.parametrize("dynamic", [None, DynamicNtk(2.0, 100)], ids=["fixed", "dynamic"])
 @pytest.mark.parametrize(("num_heads", "head_dim", "with_bias"), [(12, 64, False), (5, 64, True), (12, 32, False), (6, 128, False)])
 def test_queries_and_keys_turned_inside_the_product(precision: str, dynamic: DynamicNtk | None, num_heads: int, head_dim: int, with_bias: bool) -> None:
-    device = a_card("sm_90")
+    device = a_gpu("sm_90")
     from embermill.encoder.backends.cuda.ops import CudaOps
     from embermill.encoder.ops.reference import rotate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.encoder.backends.cuda.card import LIMITS, a_card, fresh_random, relative_error
+from tests.encoder.backends.cuda.a_gpu import LIMITS, a_gpu, fresh_random, relative_error
 
 pytestmark = pytest.mark.gpu
 
@@ -15,7 +15,7 @@ ROWS = 40000  # more tiles than blocks: several rounds of each
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize(("outputs", "inputs"), [(256, 64), (384, 384), (384, 1536), (512, 128), (768, 64), (768, 768), (768, 3072)])
 def test_product_with_residual_and_layer_norm(precision: str, outputs: int, inputs: int) -> None:
-    device = a_card("sm_90")
+    device = a_gpu("sm_90")
     import cupy as cp
 
     from embermill.encoder.backends.cuda.ops import CudaOps
@@ -54,7 +54,7 @@ def test_product_with_residual_and_layer_norm(precision: str, outputs: int, inpu
 @pytest.mark.parametrize(("outputs", "inputs"), [(256, 64), (384, 1536), (512, 128), (768, 768), (768, 1152)])
 def test_the_sum_is_kept(precision: str, outputs: int, inputs: int) -> None:
     """In the residual's place, as pre-norm layers want it; LayerNorm is that of the kernel that does not keep it, bit for bit."""
-    device = a_card("sm_90")
+    device = a_gpu("sm_90")
     from embermill.encoder.backends.cuda.ops import CudaOps
 
     random, ops = fresh_random(), CudaOps(device, precision)

@@ -1,4 +1,4 @@
-"""A card for the tests of kernels and GPU backends, or a skip."""
+"""A GPU for the tests of kernels and GPU backends, or a skip."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from embermill.encoder.errors import DeviceError
 LIMITS = {"float16": 2e-3, "bfloat16": 1.2e-2}  # of ||got - expected|| / ||expected|| for one product whose result is stored in 16 bits
 
 
-def a_card(architecture: str = "") -> Device:
-    """The current card; skips where there is none, or none of this architecture."""
+def a_gpu(architecture: str = "") -> Device:
+    """The current GPU; skips where there is none, or none of this architecture."""
     if find_spec("cupy") is None:
         pytest.skip("cupy is not here")
     try:
