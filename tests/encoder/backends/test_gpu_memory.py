@@ -25,14 +25,15 @@ def test_a_pool_that_runs_out_in_mid_run_halves_the_batches(module: str, family:
     assert isinstance(program, ShrinkingProgram)
     documents = [random.integers(0, VOCABULARY, n).astype(np.int32) for n in random.integers(1, 200, 400)]
     free = _run(program, documents, range(400), 32_768)
-    pool, limit = program.program.pool, program.limit
-    program.program.release()
-    pool.set_limit(size=int(9000 * program.program.bytes_per_row))
+    inner: Any = program.program
+    pool, limit = inner.pool, program.limit
+    inner.release()
+    pool.set_limit(size=int(9000 * inner.bytes_per_row))
     tight = _run(program, documents, range(400), 32_768)
     assert program.limit < min(limit, 32_768)
     assert all(tight[i].tobytes() == free[i].tobytes() for i in range(400))
     pool.set_limit(size=1 << 16)
-    program.program.release()
+    inner.release()
     with pytest.raises(DeviceError, match=r"out of GPU memory: a document of 150 tokens needs about [\d,]+ bytes, and [\d,]+ are free"):
         _run(program, [np.zeros(150, np.int32)], [0], 4096)
     program.close()
