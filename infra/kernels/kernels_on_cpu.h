@@ -25,9 +25,24 @@
 
 typedef unsigned int bits32;
 typedef long long int64;
-struct float2 { float x, y; };
-struct float4 { float x, y, z, w; };
-struct alignas(16) int4 { int x, y, z, w; };
+
+// Vectors whose copies look at each member: only so does the sanitizer see an address that a card would fault on.
+struct alignas(8) float2 {
+    float x, y;
+    float2() = default;
+    float2(float x, float y) : x(x), y(y) {}
+    float2(const float2& o) : x(o.x), y(o.y) {}
+    float2& operator=(const float2& o) { x = o.x, y = o.y; return *this; }
+};
+template <class T> struct alignas(16) Four {
+    T x, y, z, w;
+    Four() = default;
+    Four(T x, T y, T z, T w) : x(x), y(y), z(z), w(w) {}
+    Four(const Four& o) : x(o.x), y(o.y), z(o.z), w(o.w) {}
+    Four& operator=(const Four& o) { x = o.x, y = o.y, z = o.z, w = o.w; return *this; }
+};
+typedef Four<float> float4;
+typedef Four<int> int4;
 struct Three { int x, y, z; };
 
 static const int WARP = 32, MOST_BLOCKS = 8, STACK_BYTES = 256 << 10, SHARED_BYTES = 227 << 10;

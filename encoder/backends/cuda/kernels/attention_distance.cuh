@@ -20,8 +20,8 @@ template <int N, int SIZE> __device__ __forceinline__ void hide_distant(float (&
 #define BIAS_ARGUMENT bias
 // A head's biases by distance, from -BIAS_REACH on, divided by the scale of the scores; twice, the second time one place earlier, so that two
 // neighbours can be read at once from any distance. Where a block is so far from its rows that it has one bias for all, it is read nearer by.
-#define BIAS_REACH (BIAS_RADIUS + 80)
-#define BIAS_LINE ((2 * BIAS_REACH + 3) / 4 * 4)
+#define BIAS_REACH ((BIAS_RADIUS + 81) / 2 * 2)  // even, as are the places of pairs
+#define BIAS_LINE (2 * BIAS_REACH)
 #define BIAS_FLOATS (2 * BIAS_LINE)  // tables are [H, BIAS_FLOATS]
 #define BIAS_NEAREST (-(BIAS_RADIUS + 64) / 2 * 2)
 #define BIAS_FARTHEST ((BIAS_RADIUS + 17) / 2 * 2)
