@@ -1,14 +1,13 @@
 """Families beside BERT: our forward pass beside the peer's on the same weights, in turns, and the attention kernels alone. One JSON line a row.
 
     python -m tests.bench.bench_families_gpu --peer .carry [--families modernbert-base,nomic-base] [--precision float16] [--quick] [--variants]
---peer: the folder of peers_families_gpu.py and peers_gpu.py. --quick: fewer tokens and rounds, no cosines, nothing but the rows that count.
---variants: beside ours, each fusion taken out by itself. All families, quick: about 5 minutes; one family in full: 2 to 3.
+Each family in a process of its own; with --families "", the attention kernels only. --peer: the folder of peers_families_gpu.py and peers_gpu.py.
+--quick: fewer tokens and rounds, no cosines, nothing but the rows that count. --variants: beside ours, each fusion taken out by itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import subprocess
 import sys
@@ -87,16 +86,6 @@ class Bench:
         return {"cosine": found}
 
 
-def release() -> None:
-    """What the last family held, on the GPU and in torch's compiler."""
-    import cupy as cp
-
-    gc.collect()
-    torch._dynamo.reset()
-    torch.cuda.empty_cache()
-    cp.get_default_memory_pool().free_all_blocks()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", default=".carry")
@@ -106,14 +95,18 @@ def main() -> None:
     parser.add_argument("--variants", action="store_true")
     parser.add_argument("--commit", default="")
     args = parser.parse_args()
+    families = list(filter(None, args.families.split(",")))
+    if len(families) > 1:  # a fault of one must not be that of the next
+        for only in ("", *families):
+            subprocess.run([sys.executable, "-m", "tests.bench.bench_families_gpu", *sys.argv[1:], "--families", only], check=False)
+        return
     gpu = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout.strip()
     show(gpu=gpu, commit=args.commit, torch=torch.__version__)
-    for row in attention_rows(args.precision):
-        show(**row)
-    bench = Bench(args)
-    for family in filter(None, args.families.split(",")):
-        bench.family(family)
-        release()
+    for family in families:
+        Bench(args).family(family)
+    if not families:
+        for row in attention_rows(args.precision):
+            show(**row)
 
 
 if __name__ == "__main__":

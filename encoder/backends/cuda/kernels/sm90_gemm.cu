@@ -74,18 +74,27 @@ __device__ __forceinline__ void add_bias(float* v, const float* bias, int column
 #endif
 
 #if ROTARY_DIM
-// The angles of this lane's two rows, those of its own columns first.
-struct Angles {
-    const float4* of[2];
+// The angles of this lane's two rows, those of its own columns: two neighbouring ones in each quad. They are fetched before the product begins; those
+// of 128 wide heads, which do not fit into registers beside it, when they are needed.
+#define HELD (ROTARY_DIM <= 64)
 
-    __device__ __forceinline__ Angles(const Rotation& rotation, int row) {
+struct Angles {
+    const float4* from[2];
+    float4 held[HELD ? ROTARY_DIM / 16 : 1][2];
+
+    __device__ __forceinline__ Angles(const Rotation& rotation, int row, bool needed) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             int r = row + half * 8;
-            long long at = r >= rotation.rows ? 0 : rotation.positions ? __ldg(rotation.positions + r) : r;
-            of[half] = (const float4*)(rotation.angles + at * (ROTARY_DIM / 2)) + (threadIdx.x & 3);
+            long long at = !needed || r >= rotation.rows ? 0 : rotation.positions ? __ldg(rotation.positions + r) : r;
+            from[half] = (const float4*)(rotation.angles + at * (ROTARY_DIM / 2)) + (threadIdx.x & 3);
+#pragma unroll
+            for (int j = 0; HELD && j < ROTARY_DIM / 16; ++j)
+                if (needed) held[j][half] = __ldg(from[half] + j * 4);
         }
     }
+
+    __device__ __forceinline__ float4 of(int j, int half) const { return HELD ? held[HELD ? j : 0][half] : __ldg(from[half] + j * 4); }
 };
 
 // Turns the heads in 8 * COUNT columns from tile `first` on: column i of a head together with i + ROTARY_DIM / 2.
@@ -95,7 +104,7 @@ template <int COUNT> __device__ __forceinline__ void turn(Values& d, int first, 
     for (int j = 0; j < ROTARY_DIM / 16; ++j)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            float4 angle = __ldg(angles.of[half] + j * 4);  // of two neighbouring columns
+            float4 angle = angles.of(j, half);
 #pragma unroll
             for (int head = 0; head < COUNT * 8 / ROTARY_DIM; ++head) {
                 if (column + head * ROTARY_DIM >= turned) continue;
@@ -135,7 +144,7 @@ __device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const f
     for (int tile = place.cluster; tile < tiles.rows * tiles.columns; tile += place.clusters) {
         int row = tiles.row(tile, place.rank) + group * 64, column = tiles.column(tile);
 #if ROTARY_DIM
-        const Angles angles(rotation, row + threadIdx.x / 32 % 4 * 16 + (lane >> 2));
+        const Angles angles(rotation, row + threadIdx.x / 32 % 4 * 16 + (lane >> 2), column < rotation.turned);
 #endif
         multiply(s.stages, s.barriers, ring, d, group, tiles.k_steps);
 #pragma unroll
