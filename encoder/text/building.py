@@ -64,7 +64,7 @@ def _require_unknown_token(folder: Path, tokenizer: tokenizers.Tokenizer) -> Non
     try:
         tokenizer.encode(UNKNOWN)
     except Exception as error:  # the library raises plain Exception
-        raise TokenizerError(f"{folder}: the tokenizer has no token for what it does not know ({error}); expected its unk_token in the vocabulary.") from error
+        raise TokenizerError(f"{folder}: the tokenizer has no token for unknown words ({error}); expected its unk_token in the vocabulary.") from error
 
 
 def _build(folder: Path, kind: TokenizerClass, settings: TokenizerSettings, model: Any, stored: StoredTokenizer | None) -> tokenizers.Tokenizer:

@@ -69,7 +69,7 @@ _REGISTERED = {
 }
 _ALWAYS_AS_STORED = {"modernbert"}  # whatever class the folder names
 
-# Classes of transformers whose code we have not: what they make of a text cannot be told from the folder alone.
+# Classes of transformers that are not followed here: their ids come from code of their own.
 _REFUSED_NAMES = (
     "Albert", "Barthez", "Bartpho", "Basic", "BertGeneration", "BertJapanese", "Bertweet", "BigBird", "BioGpt", "BlenderbotSmall", "Blenderbot",
     "ByT5", "CLIP", "CTRL", "Canine", "Character", "Clvp", "CodeGen", "CodeLlama", "Cohere", "ConvBert", "CpmAnt", "Cpm", "DPRContextEncoder",

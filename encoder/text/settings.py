@@ -66,11 +66,11 @@ def resolve_settings(folder: Path, kind: TokenizerClass, stored: StoredTokenizer
     word_piece, rebuilt = kind.model == "WordPiece", kind.name != BACKEND
     unknown = values.required(special, "unk_token") if word_piece or kind.name == "CamembertTokenizer" else None
     if unknown is not None and vocabulary.token_to_id(unknown) is None:
-        raise TokenizerError(f"{folder}: the special token {unknown} (unk_token) is not in the vocabulary, so unknown words have no id.")
+        raise TokenizerError(f"{folder}: unk_token {unknown!r} is not in the vocabulary, so unknown words have no id; set it in {CONFIG} to one of its tokens.")
     ends = (values.required(special, kind.ends[0]), values.required(special, kind.ends[1])) if rebuilt else None
     if missing := [token for token in ends or () if vocabulary.token_to_id(token) is None and not values.has_id(token)]:
-        raise TokenizerError(f"{folder}: the special tokens {', '.join(missing)} are not in the vocabulary, but each text has them; expected tokens of the "
-                             f"model in {' and '.join(kind.ends)} of {CONFIG}.")  # fmt: skip
+        raise TokenizerError(f"{folder}: {kind.name} puts {' and '.join(missing)} around every text, but the vocabulary has no such token; set "
+                             f"{' and '.join(kind.ends)} in {CONFIG} to tokens of the vocabulary.")  # fmt: skip
     return TokenizerSettings(
         kind.name,
         values.flag("do_lower_case", True) if word_piece else None,

@@ -126,7 +126,7 @@ def test_a_prompt_that_is_not_text(folder: Path) -> None:
 
 def test_a_vocabulary_without_special_tokens(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("a\nb\n[UNK]\n")
-    with pytest.raises(TokenizerError, match=r"\[CLS\], \[SEP\] are not in the vocabulary"):
+    with pytest.raises(TokenizerError, match=r"puts \[CLS\] and \[SEP\] around every text, but the vocabulary has no such token"):
         make(tmp_path)
 
 
