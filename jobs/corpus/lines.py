@@ -5,9 +5,10 @@ A line belongs to the range in which its first byte lies, so any cut of a file i
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from embermill.jobs.errors import DataError
 from embermill.jobs.storage import InputFile
 
 BLOCK_BYTES = 1 << 20
+COMPRESSED_BYTES = 256 << 10  # read at a time
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_RATIO = 2000  # of text to its compressed bytes: gzip cannot reach it, and only bombs do with zstd
 FREE_BYTES = 256 << 20  # that much may come of a few bytes
@@ -52,13 +54,14 @@ class Decompressed:
 
     def __init__(self, source: InputFile, compression: str, path: str) -> None:
         self._source, self._path = source, path
-        self._stream = pa.CompressedInputStream(pa.PythonFile(_Lent(source), mode="r"), compression)
+        packed = pa.PythonFile(_Lent(source), mode="r")
+        self._stream: ByteStream = _Gunzipped(source) if compression == "gzip" else pa.CompressedInputStream(packed, compression)
         self._left = max(FREE_BYTES, MAX_RATIO * source.size)
 
     def read(self, size: int, /) -> bytes:
         try:
             data: bytes = self._stream.read(size)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             self._source.check()
@@ -67,6 +70,40 @@ class Decompressed:
         if self._left < 0:
             raise DamagedStream(f"{self._path}: expands to more than {MAX_RATIO} times its {self._source.size} bytes: expected text; unpack it first if it is")
         return data
+
+
+class _Gunzipped:
+    """gzip, member after member, and zeros after the last one, with which tapes and block devices pad a file: gzip itself passes over those."""
+
+    def __init__(self, source: InputFile) -> None:
+        self._source = source
+        self._member: Any = None  # that is being read
+        self._data = b""  # read, and not decompressed yet
+
+    def read(self, size: int, /) -> bytes:
+        while self._member is not None or self._begin_member():
+            if not self._data:
+                self._data = self._source.read(COMPRESSED_BYTES)
+                if not self._data:
+                    raise EOFError("the data end within a gzip member")
+            found: bytes = self._member.decompress(self._data, size)
+            self._data = self._member.unconsumed_tail
+            if self._member.eof:
+                self._data, self._member = self._member.unused_data, None
+            if found:
+                return found
+        return b""
+
+    def _begin_member(self) -> bool:
+        """False at the end of the file, zeros after the last member left out."""
+        first = self._source.tell() == 0
+        while not (self._data if first else self._data.lstrip(b"\0")):
+            self._data = self._source.read(COMPRESSED_BYTES)
+            if not self._data:
+                return False
+        self._data = self._data if first else self._data.lstrip(b"\0")
+        self._member = zlib.decompressobj(wbits=31)
+        return True
 
 
 class _Lent:
