@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from embermill.encoder.errors import ModelConfigError
-from embermill.encoder.models.layers import plan_block
+from embermill.encoder.models.layers import PostNormLayer, plan_block
 from embermill.encoder.ops.base import Activations, Ops
 from embermill.encoder.ops.blocks import AttentionWeights, LinearWeights, MLPWeights, NormWeights, PostNormBlock
 from embermill.encoder.ops.reference import ReferenceOps
@@ -267,6 +268,17 @@ def test_post_norm_block(
     got = ops.to_host(plan_block(ops, block)(inputs.hidden, inputs.device_batch))
     rows = token_rows(inputs.batch)
     assert_close(got[rows], plan_block(ReferenceOps(), block)(inputs.host, inputs.batch)[rows], backend, 48)
+
+
+def test_a_block_that_is_not_recognized_runs_from_its_parts(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
+    class Fused(NamedTuple):
+        block: PostNormBlock
+
+    inputs, block = Inputs(ops, random, 48), post_norm_block(random, 3, 16, 100)
+    assert ops.recognize(Fused(block)) is None and ops.recognize(None) is None
+    got = ops.to_host(PostNormLayer(ops, block)(inputs.hidden, ops.to_device(inputs.batch)))
+    rows = token_rows(inputs.batch)
+    assert_close(got[rows], PostNormLayer(ReferenceOps(), block)(inputs.host, inputs.batch)[rows], backend, 48)
 
 
 def test_program_gives_every_batch_its_own_result(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
