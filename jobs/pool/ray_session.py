@@ -80,17 +80,18 @@ class RaySession:
         empty = home / "empty"
         empty.mkdir()
         self._cleanup.callback(ray.shutdown)
-        ray.init(
-            address="local",
-            _temp_dir=str(home / "r"),  # Ray lets everybody write to it: `home` lets nobody in
-            num_cpus=cpus_to_give(self._config.workers),
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=log.isEnabledFor(logging.DEBUG),
-            logging_level=logging.ERROR,
-            configure_logging=False,
-            runtime_env={"working_dir": str(empty)},  # else the current folder is put before ours on the workers' path
-        )
+        with _slow_start():
+            ray.init(
+                address="local",
+                _temp_dir=str(home / "r"),  # Ray lets everybody write to it: `home` lets nobody in
+                num_cpus=cpus_to_give(self._config.workers),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=log.isEnabledFor(logging.DEBUG),
+                logging_level=logging.ERROR,
+                configure_logging=False,
+                runtime_env={"working_dir": str(empty)},  # else the current folder is put before ours on the workers' path
+            )
 
     def _join(self, address: str) -> None:
         require_listener(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
@@ -114,6 +115,17 @@ class RaySession:
             raise UsageError(f"ray.address: {address}{named}: Ray does not take it: {_first_line(error)}; expected HOST:PORT of its head") from error
         except ray.exceptions.RaySystemError as error:
             raise Interrupted(f"ray.address: {address}: the cluster did not answer: {_first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _slow_start() -> Iterator[None]:
+    """Ray raises a plain Exception where its processes do not come up in time, as on a machine that is overloaded: that passes. Interrupted."""
+    try:
+        yield
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        raise Interrupted(f"the Ray that this job starts on this machine did not come up in time: {_first_line(error)}") from error
 
 
 @contextlib.contextmanager
