@@ -15,7 +15,7 @@ from embermill.jobs.engine import Embedded
 from tests.jobs.word_engines import WordEngine
 
 LINE_KINDS = (
-    "null_id", "null_text", "invalid_utf8", "unparsable_line", "column_type", "text_too_long", "text_over_limit",
+    "null_id", "null_text", "invalid_utf8", "unparsable_line", "column_type", "text_too_long", "text_over_limit", "encoder_failed",
 )  # fmt: skip
 FILE_KINDS = ("corrupt_row_group", "unreadable_file")
 KINDS = (*LINE_KINDS, *FILE_KINDS)
