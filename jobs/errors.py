@@ -1,7 +1,7 @@
 """What can go wrong in a job, and the exit code that each outcome gives.
 
     JobError
-    |-- UsageError          exit 2   a person's to mend: usage, configuration, model, device, credentials, permission, room; a dataset made with other settings
+    |-- UsageError          exit 2   for a person to fix: usage, configuration, model, device, credentials, permission, room; a dataset made with other settings
     |-- DataError           exit 3   bad data: unreadable or changed input, too much quarantine, damage found by verify
     |   |-- MetadataDamaged          a file of the dataset's own, with what helps against it
     |   |-- InputChanged             a file that changed or vanished after planning
@@ -26,7 +26,7 @@ class JobError(Exception):
 
 
 class UsageError(JobError):
-    """What only a person can mend, by another call, another configuration, credentials, permission or room; running again as it is would not help."""
+    """What only a person can fix, by another call, another configuration, credentials, permission or room; running again as it is would not help."""
 
     exit_code = EXIT_USAGE
 
@@ -75,7 +75,7 @@ class Interrupted(JobError):
 def model_errors() -> Iterator[None]:
     """The encoder's errors as the job's, so that each has its exit code, whichever command opens the model.
 
-    A model belongs to the call or to the configuration that names it. Whatever is wrong with it, damage to its files included, is a person's to mend,
+    A model belongs to the call or to the configuration that names it. Whatever is wrong with it, damage to its files included, is for a person to fix,
     by fetching it again or by naming another: UsageError. Bad data are the texts that come to it.
     """
     from embermill.encoder.errors import EncoderError, InputError

@@ -65,7 +65,7 @@ def _ask(model: ModelConfig, search_path: Sequence[str], question: str, *argumen
 
 @contextlib.contextmanager
 def _engine_errors(name: str, what: str) -> Iterator[None]:
-    """Whatever an engine of somebody's own raises is theirs to mend; of ours it is a defect."""
+    """Whatever an engine of somebody's own raises is for them to fix; of ours it is a defect."""
     try:
         yield
     except JobError:

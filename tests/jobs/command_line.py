@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 
@@ -63,3 +64,14 @@ def run(folder: Path, *, engine: str | None = "WordEngine", output: str = "out",
     config = folder / f"{output}.yaml"
     config.write_text(yaml.safe_dump(settings))
     return command(name, str(config), output=folder / output)
+
+
+def make_dataset(folder: Path) -> Path:
+    """A small finished dataset with a refused row, of a corpus beside it, made in this process."""
+    (folder / "corpus").mkdir(parents=True)
+    lines = [json.dumps({"id": str(row), "text": f"text {row}"}) for row in range(20)]
+    (folder / "corpus/a.jsonl").write_text("\n".join([*lines, "{"]) + "\n")
+    with mock.patch("embermill.jobs.run.open_pool", open_inline_pool):
+        answer = run(folder, corpus={"files": [str(folder / "corpus/a.jsonl")], "partition_text_bytes": 200})
+    assert answer.code == 0, answer.errors
+    return answer.output

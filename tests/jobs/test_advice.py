@@ -1,0 +1,163 @@
+"""Advice that a message gives is followed to the letter, and helps. Damaged metadata has its own table (test_damage.py), declared types theirs
+(test_column_types.py).
+
+A case makes something go wrong, names the words that advise, and does what they say; then the same command ends well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.jobs.command_line import Answer
+
+Embed = Callable[..., Answer]
+Command = Callable[..., Answer]
+Do = Callable[[Path], Any]
+
+
+def parquet(folder: Path, name: str = "a", **columns: Any) -> None:
+    (folder / "corpus").mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns or {"id": ["a", "b"], "text": ["x", "y"]}), folder / f"corpus/{name}.parquet")
+
+
+def lines(folder: Path, *rows: Any, name: str = "a.jsonl") -> None:
+    (folder / "corpus").mkdir(exist_ok=True)
+    (folder / "corpus" / name).write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+
+
+@dataclass(frozen=True)
+class Case:
+    """words: the advice. prepare: what goes wrong. then: what the words say, in the folder; settings then: in the configuration (`output` of another one)."""
+
+    words: str
+    prepare: Do
+    settings: dict[str, Any] = field(default_factory=dict)
+    then: Do = lambda folder: None
+    then_settings: dict[str, Any] = field(default_factory=dict)
+    code: int = 2
+    redrive: bool = False
+
+
+ONE_GOOD = {"id": "a", "text": "x"}
+JSONL = {"files": ["{here}/corpus/*.jsonl"]}
+CASES = {
+    "no such file": Case("matches no file", lambda here: (here / "corpus").mkdir(), then=parquet),
+    "unknown ending": Case(
+        "set corpus.format", lambda here: lines(here, ONE_GOOD, name="a.tsv"), {"corpus": {"files": ["{here}/corpus"]}},
+        then_settings={"corpus": {"files": ["{here}/corpus"], "format": "jsonl"}},
+    ),
+    "unknown ending, by a glob": Case(
+        "name the files by a glob", lambda here: (lines(here, ONE_GOOD), lines(here, "x", name="a.tsv")), {"corpus": {"files": ["{here}/corpus"]}},
+        then_settings={"corpus": JSONL},
+    ),
+    "a kept column that collides": Case(
+        "keep_columns: [{embedding: source_embedding}]", lambda here: parquet(here, id=["a"], text=["x"], embedding=["e"]),
+        {"corpus": {"keep_columns": ["embedding"]}}, then_settings={"corpus": {"keep_columns": [{"embedding": "source_embedding"}]}},
+    ),
+    "no such column": Case(
+        "the columns there are: id, body", lambda here: parquet(here, id=["a"], body=["x"]), then_settings={"corpus": {"text_columns": ["body"]}}
+    ),
+    "equal names": Case(
+        "or name one folder that holds both",
+        lambda here: [(here / part).mkdir(parents=True) or pq.write_table(pa.table({"text": ["x"]}), here / part / "x.parquet") for part in ("in/a", "in/b")],
+        {"corpus": {"files": ["{here}/in/a", "{here}/in/b"]}}, then_settings={"corpus": {"files": ["{here}/in"]}},
+    ),
+    "ids that are fractions": Case(
+        "expected a string or an integer: name another column", lambda here: parquet(here, id=[1.5], key=["k"], text=["x"]),
+        then_settings={"corpus": {"id_column": "key"}},
+    ),
+    "an unreadable file": Case(
+        "fix or remove them, or set corpus.on_bad_file: quarantine",
+        lambda here: (parquet(here), (here / "corpus/b.parquet").write_bytes(b"PAR1")), then_settings={"corpus": {"on_bad_file": "quarantine"}}, code=3,
+    ),
+    "an unreadable file, removed": Case(
+        "fix or remove them", lambda here: (parquet(here), (here / "corpus/b.parquet").write_bytes(b"PAR1")),
+        then=lambda here: (here / "corpus/b.parquet").unlink(), code=3,
+    ),
+    "another type": Case(
+        "set corpus.on_schema_drift to cast or null", lambda here: (parquet(here), parquet(here, "b", id=[1], text=["z"])),
+        then_settings={"corpus": {"on_schema_drift": "cast"}}, code=3,
+    ),
+    "too much quarantined, with a higher limit": Case(
+        "run again with corpus.max_quarantined: 2 or more", lambda here: lines(here, ONE_GOOD, "{", "{"), {"corpus": JSONL | {"max_quarantined": 0}},
+        then_settings={"corpus": JSONL | {"max_quarantined": 2}}, code=3,
+    ),
+    "too much quarantined, corrected": Case(
+        "fix the corpus and run `embermill redrive", lambda here: lines(here, ONE_GOOD, "{"), {"corpus": JSONL | {"max_quarantined": 0}},
+        then=lambda here: lines(here, ONE_GOOD, {"id": "b", "text": "y"}), code=3, redrive=True,
+    ),
+    "other settings": Case(
+        "Set them back, or choose another output.uri", lambda here: parquet(here), {"corpus": {"text_separator": " "}}, then_settings={"output": "another"}
+    ),
+    "the corpus is a dataset": Case(
+        "to embed that dataset itself, name its data/*.parquet", lambda here: parquet(here), {"corpus": {"files": ["{here}/made"]}},
+        then_settings={"corpus": {"files": ["{here}/made/data/*.parquet"], "text_columns": ["text_hash"]}},
+    ),
+    "the output lies within the corpus": Case(
+        "put it elsewhere, or name the corpus more narrowly", lambda here: parquet(here), {"corpus": {"files": ["{here}"]}, "output": "out"},
+        then_settings={"corpus": {"files": ["{here}/corpus"]}},
+    ),
+}  # fmt: skip
+
+
+def _filled(value: Any, here: Path) -> Any:
+    if isinstance(value, str):
+        return value.replace("{here}", str(here))
+    if isinstance(value, dict):
+        return {key: _filled(each, here) for key, each in value.items()}
+    return [_filled(each, here) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_advised_helps(embed: Embed, command: Command, tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    case.prepare(tmp_path)
+    if name in ("other settings", "the corpus is a dataset"):
+        made = embed(output="made")
+        assert made.code == 0, made.errors
+        if name == "other settings":
+            shutil.move(tmp_path / "made", tmp_path / "out")
+    answer = embed(**_filled(case.settings, tmp_path))
+    assert answer.code == case.code and case.words in answer.errors, answer.errors
+    case.then(tmp_path)
+    settings = case.settings if not case.then_settings else case.then_settings
+    helped = command("redrive", str(answer.output)) if case.redrive else embed(**_filled(settings, tmp_path))
+    assert helped.code == 0, helped.errors
+
+
+def test_a_lost_shard_is_told_with_what_helps(embed: Embed, command: Command, tmp_path: Path) -> None:
+    parquet(tmp_path)
+    output = embed().output
+    (shard,) = (output / "data").iterdir()
+    shard.unlink()
+    for answer in (embed(), command("verify", str(output))):
+        assert answer.code == 3 and "`embermill repair` does it for you" in answer.errors
+    assert command("repair", str(output)).code == 0
+    assert embed().code == 0 and command("verify", str(output)).code == 0
+
+
+def test_a_file_that_changed_is_told_with_what_helps(embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines(tmp_path, *({"id": str(row), "text": f"text {row}"} for row in range(20)))
+    with monkeypatch.context() as stopped, contextlib.suppress(KeyboardInterrupt):
+        stopped.setattr("embermill.jobs.run.publish_manifest", _interrupted)
+        embed(corpus=_filled(JSONL, tmp_path))
+    lines(tmp_path, *({"id": str(row), "text": f"other {row}"} for row in range(20)))
+    answer = embed(corpus=_filled(JSONL, tmp_path))
+    assert answer.code == 3 and f"run `embermill redrive {tmp_path / 'out'}` to finish this dataset" in answer.errors
+    assert "embed the corpus as it is now into another output.uri" in answer.errors
+    assert embed(corpus=_filled(JSONL, tmp_path), output="another").code == 0
+    assert command("redrive", str(tmp_path / "out")).code == 0 and command("verify", str(tmp_path / "out")).code == 0
+
+
+def _interrupted(*arguments: object) -> None:
+    raise KeyboardInterrupt
