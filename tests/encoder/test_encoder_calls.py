@@ -42,7 +42,11 @@ def test_one_text_is_one_vector(encoder: Encoder) -> None:
     np.testing.assert_array_equal(encoder.encode(TEXTS[0], truncate_dim=3, normalize_embeddings=True).shape, (3,))
 
 
-@pytest.mark.parametrize("given", [tuple(TEXTS), (text for text in TEXTS), dict.fromkeys(TEXTS).keys(), np.array(TEXTS), pa.array(TEXTS), iter(TEXTS)], ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize(
+    "given",
+    [tuple(TEXTS), (text for text in TEXTS), dict.fromkeys(TEXTS).keys(), np.array(TEXTS), pa.array(TEXTS), iter(TEXTS)],
+    ids=lambda given: type(given).__name__,
+)
 def test_any_iterable(encoder: Encoder, given: Any) -> None:
     np.testing.assert_array_equal(encoder.encode(given), encoder.encode(TEXTS))
 
