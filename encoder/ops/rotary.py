@@ -55,5 +55,10 @@ class Rotary(NamedTuple):
 
 
 def inverse_frequencies(theta: float, head_dim: int) -> np.ndarray:
-    """theta^(-2i/D) for i below D/2: [D/2] float32."""
-    return (float(theta) ** -(np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)).astype(np.float32)
+    """theta^(-2i/D) for i below D/2: [D/2] float32, each step rounded as the implementations do that models were trained with.
+
+    At position 8,192 the last bit of a frequency is felt in the third digit of an angle.
+    """
+    powers = (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)).astype(np.float64)
+    inverse: np.ndarray = np.float32(1) / (float(theta) ** powers).astype(np.float32)
+    return inverse
