@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import pytest
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.verify import verify
 from embermill.jobs.errors import UsageError
+from embermill.jobs.garbage import collect
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
-from tests.jobs.command_line import open_inline_pool
+from tests.jobs.command_line import command, open_inline_pool
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +55,32 @@ def test_corpus_and_dataset_on_a_store(tmp_path: Path, s3_folder_url: str, put_o
     verify(open_folder(remote.output.uri))
     with pytest.raises(UsageError, match="partition_text_bytes: 700 -> 70"):
         run(remote.model_copy(update={"corpus": remote.corpus.model_copy(update={"partition_text_bytes": 70})}))
+
+
+def test_redrive_repair_and_gc_on_a_store(tmp_path: Path, s3_folder_url: str, put_object: Callable[[str, bytes], None]) -> None:
+    lines = [json.dumps({"id": str(row), "text": f"text {row}"}) for row in range(60)]
+    put_object(f"{s3_folder_url}/corpus/a.jsonl", "\n".join([*lines[:30], "{", *lines[30:]]).encode())
+    out = f"{s3_folder_url}/out"
+    (tmp_path / "job.yaml").write_text(
+        json.dumps(
+            {
+                "model": {"engine": "python:tests.jobs.engines:PlainEngine"},
+                "corpus": {"files": [f"{s3_folder_url}/corpus"], "partition_text_bytes": 300, "max_quarantined": 0},
+                "output": {"uri": out},
+            }
+        )
+    )
+    assert command("run", str(tmp_path / "job.yaml")).code == 3
+    put_object(f"{s3_folder_url}/corpus/a.jsonl", "\n".join(lines).encode())
+    redriven = command("redrive", out)
+    assert (redriven.code, redriven["rows_out"]) == (0, 60), redriven.errors
+    name, *_ = (name for name, _ in open_folder(out).list("data"))
+    put_object(f"{out}/{name}", b"damaged")
+    assert command("verify", out).code == 3
+    repaired = command("repair", out)
+    assert repaired.code == 0 and repaired["repaired"] == [name], repaired.errors
+    assert command("verify", out).code == 0
+    put_object(f"{out}/data/part-000000999-000-01234567.parquet", b"left")
+    assert command("gc", out)["removed"] == [], "it is younger than a day"
+    assert collect(out, now_s=time.time() + 2 * 86400).removed.count("data/part-000000999-000-01234567.parquet") == 1
+    assert command("verify", out).code == 0 and len(rows_of(out)) == 60
