@@ -8,7 +8,10 @@ INSTALL := PYTHON='$(PYTHON)' infra/install.sh
 LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt
 
 .NOTPARALLEL:
-.PHONY: help demo test test-reference check ci kernels clean
+SEEDS ?= 100000
+FIRST ?= 0
+
+.PHONY: simulate help demo test test-reference check ci kernels clean
 
 help:
 	@echo 'make demo            embed the documentation of the Python standard library, verify it, and search it'
@@ -16,6 +19,7 @@ help:
 	@echo 'make test-reference  the same vectors as sentence-transformers and transformers (brings a CPU build of torch)'
 	@echo 'make check           ruff, mypy, and the walls between the packages'
 	@echo 'make ci              check, test and test-reference'
+	@echo 'make simulate        100,000 seeds of the driver under its simulator, on every core (SEEDS=… FIRST=…)'
 	@echo 'make kernels         compile every GPU kernel, and run the portable ones and those for Hopper on the CPU'
 	@echo 'make clean           remove the environments and what the demo made'
 
@@ -35,6 +39,9 @@ check: $(VENV)/.tests
 	$(VENV)/bin/python -m pytest -q tests/test_walls.py
 
 ci: check test test-reference
+
+simulate: $(VENV)/.tests
+	$(VENV)/bin/python -m tests.jobs.simulation $(SEEDS) $(FIRST)
 
 kernels:
 	PYTHON='$(PYTHON)' infra/kernels/compile.sh

@@ -23,8 +23,9 @@ from embermill.jobs.dataset.taking_stock import is_settled, take_stock
 from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.driver.decisions import Driver
 from embermill.jobs.driver.display import Display, open_display
+from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.heartbeat import Heartbeat
-from embermill.jobs.driver.ledger import Ledger, require_events_file
+from embermill.jobs.driver.ledger import Ledger
 from embermill.jobs.driver.loop import drive, stopped_by_signals
 from embermill.jobs.driver.progress import Meter
 from embermill.jobs.driver.signs_of_life import SignsOfLife
@@ -34,9 +35,9 @@ from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.files import Plan, ensure_format, read_plan, write_plan
 from embermill.jobs.plan.listing import SurveyedFile, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
-from embermill.jobs.pool.base import Died, Pool
+from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import Nodes
-from embermill.jobs.pool.opening import Heard, await_first, open_pool
+from embermill.jobs.pool.opening import Heard, OpenPool, await_first, open_pool
 from embermill.jobs.preflight import (
     find_prompts,
     look_ahead,
@@ -83,9 +84,7 @@ def run(
         report_changes(plan, config, finished=finished)
     files = look_ahead(config, limit).files if plan is None else ()
     prompts = find_prompts(config, plan)
-    events = None if events_file is None else Path(events_file)
-    if events is not None:
-        require_events_file(events)
+    events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     if plan is not None and finished and is_settled(folder, plan, commits := CommitLog(folder)):
         return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts)
     require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
@@ -98,10 +97,10 @@ class _Job:
     """One run: what it found when it began, and what it adds. lease: None where nothing is to be written."""
 
     def __init__(
-        self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events_file: Path | None, *, limited: bool = False
+        self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events: EventsFile | None, *, limited: bool = False
     ) -> None:
         self._limited = limited
-        self._config, self._folder, self._commits, self._lease, self._begin_s, self._events_file = config, folder, commits, lease, begin_s, events_file
+        self._config, self._folder, self._commits, self._lease, self._begin_s, self._events = config, folder, commits, lease, begin_s, events
         self._effort = _effort_before(commits)
 
     def embed_rest(self, files: tuple[SurveyedFile, ...], display: Display, amend: Amend | None = None) -> Plan:
@@ -137,7 +136,7 @@ class _Job:
             if plan is None:
                 plan = self._write_plan(files, ready)
                 self._take_stock(plan)  # shards stand there already where the plan was lost and is made again
-            self._drive(plan, opened.pool, workers, heard, nodes, display, stop)
+            self._drive(plan, opened, workers, heard, nodes, display, stop)
         require_same_inputs(plan, self._commits, limited=self._limited)
         return plan
 
@@ -154,9 +153,13 @@ class _Job:
             self._commits.fence()
         take_stock(self._folder, plan, self._commits)
         self._effort = _effort_before(self._commits)
+        if self._events is not None:
+            self._events.catch_up(self._commits.receipts())
 
     def conclude(self, plan: Plan) -> Summary:
         """Judge what was refused, publish the manifest last."""
+        if self._events is not None and self._lease is None:
+            self._events.catch_up(self._commits.receipts())
         totals, limit = sum_receipts(self._commits.table()), self._config.corpus.max_quarantined
         first = first_quarantined(self._folder, self._commits.table())
         require_few_quarantined(self._folder.root, totals, limit, first, published=lambda: read_manifest(self._folder) is not None)
@@ -185,14 +188,14 @@ class _Job:
             return other
         return plan
 
-    def _drive(self, plan: Plan, pool: Pool, workers: int, heard: Heard, nodes: Nodes, display: Display, stop: threading.Event) -> None:
+    def _drive(self, plan: Plan, opened: OpenPool, workers: int, heard: Heard, nodes: Nodes, display: Display, stop: threading.Event) -> None:
         died = sum(isinstance(event, Died) for _, event in heard)
         meter = Meter(plan.current, self._commits.receipts())
-        ledger = Ledger(self._commits, events_file=self._events_file, told=meter.committed)
+        ledger = Ledger(self._commits, events=self._events, told=meter.committed)
         driver = Driver(
             plan.current,
             self._commits.receipts(),
-            workers=workers,
+            workers=max(workers, opened.placement.count),  # more than there are partitions where one of them is to be looked at twice
             starting=workers,
             queued=DEVICE_TUNING[plan.device_kind].queued_per_worker,
             stall_s=self._config.workers.partition_stall_s,
@@ -212,7 +215,7 @@ class _Job:
         log.info("%s on %s (%s, %s)", several(len(driver.remaining), "partition"), where, plan.device_kind, plan.precision)
         try:
             with display:
-                failures = drive(driver, pool, ledger, meter, signs=signs, heard=heard, tick=tick, stop=stop)
+                failures = drive(driver, opened.pool, ledger, meter, signs=signs, heard=heard, tick=tick, stop=stop)
         finally:
             embedding_s = (ledger.last_commit_s or 0.0) - (meter.began_s or 0.0)
             self._effort = replace(

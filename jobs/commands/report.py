@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.wording import describe_refusal, several
 
 MAX_NAMED = 20
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
+SILENT_SHOWN = 8  # workers, the most silent ones first
 UNKNOWN_TIME = "unknown: give --tokens-per-s (`embermill bench` measures it)"
 
 
@@ -154,7 +156,18 @@ def show_status(answer: Answer) -> str:
     if answer["state"] == "running" and beat:
         eta = f", {show_seconds(beat['eta_s'])} left" if beat.get("eta_s") else ""
         rows.append(("now", f"{beat['tokens_per_s']:,.0f} tokens/s on {beat['host']}{eta}, {answer['heartbeat_age_s']:.0f} s ago"))
+        rows += _show_signs_of_life(beat, answer["heartbeat_age_s"])
     return f"{answer['root']}\n" + table(rows)
+
+
+def _show_signs_of_life(beat: dict[str, Any], age_s: float) -> list[tuple[str, str]]:
+    """How long ago the last commit was, and each worker was last heard of: the most silent ones."""
+    rows = [("last commit", f"{beat['commit_age_s'] + age_s:.0f} s ago" if beat.get("commit_age_s") is not None else "none yet in this run")]
+    for signs in beat.get("signs_of_life", [])[:SILENT_SHOWN]:
+        moved_s = signs["progress_age_s"]
+        work = "no work yet" if moved_s is None else f"partition {signs['partition']} moved on {moved_s + age_s:.0f} s ago"
+        rows.append((f"worker {signs['worker']}", f"on {signs['where']}, heard of {signs['silent_s'] + age_s:.0f} s ago, {work}"))
+    return rows
 
 
 def show_repair(answer: Answer) -> str:

@@ -82,6 +82,8 @@ class CommitLog:
 
         Raises DataError where a receipt of a worker contradicts itself or one that is committed, AnotherRun where another driver commits here.
         """
+        if not receipts:
+            return []
         table = to_table(receipts)
         return [receipts[row] for row in self.append_table(table)]
 
@@ -130,7 +132,9 @@ class CommitLog:
         return AnotherRun(f"{self.folder.root}: a run that was taken over commits here as fast as this one looks: end it first")
 
     def _take(self, name: str, table: pa.Table) -> None:
-        """Keep what a commit that was found says. Raises MetadataDamaged."""
+        """Keep what a commit that was found says. Raises MetadataDamaged, and AnotherRun where a later holder of the lease has written it."""
+        if self.token and _token_of(table) > self.token:
+            raise AnotherRun(f"{self.folder.root}/{name} was written by another run, which has taken over this dataset: this one stops")
         try:
             self._keep(table.take(pa.array(self._new_rows(table), pa.int64())), name)
         except ContradictsCommit as error:
@@ -212,6 +216,16 @@ def _name_of(number: int) -> str:
 
 def _number_of(name: str) -> int:
     return int(name[-17:-8])
+
+
+def last_token(folder: Folder) -> int:
+    """The fencing token in the last commit; 0 where there is none, or none that can be read."""
+    names = [name for name, _ in folder.list(COMMITS) if _NAME.fullmatch(name)]
+    try:
+        with open_parquet(io.BytesIO(folder.read(names[-1]))) as parquet:
+            return _token_of(parquet.schema_arrow.empty_table())
+    except (IndexError, FileNotFoundError, Damaged):
+        return 0
 
 
 def _token_of(table: pa.Table) -> int:

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from embermill.jobs.dataset.commits import last_token
 from embermill.jobs.dataset.liveness import is_gone, is_running, this_process
 from embermill.jobs.errors import AnotherRun, JobError
 from embermill.jobs.storage import AlreadyExists, Folder
@@ -93,17 +94,20 @@ class Lease:
 
 
 class Contender:
-    """A run that wants the lease. It acts when `attempt` is called, and knows the time from its caller alone."""
+    """A run that wants the lease. It acts when `attempt` is called, and knows the time from its caller alone.
 
-    def __init__(self, folder: Folder, lease_s: float, purpose: str) -> None:
-        self._folder = folder
+    after: a token that was used, as a commit says, whatever became of the claims: a person may have removed their folder.
+    """
+
+    def __init__(self, folder: Folder, lease_s: float, purpose: str, after: int = 0) -> None:
+        self._folder, self._after = folder, after
         self._claim: dict[str, Any] = {"run": uuid.uuid4().hex, "purpose": purpose, "lease_s": lease_s} | this_process()
         self._watched = (0, b"", 0.0)  # token, its last renewal, when that was first seen
 
     def attempt(self, now_s: float) -> Lease | Waiting:
         """The lease, or for whom to wait. AnotherRun where its holder is alive."""
         while True:  # each round meets a later token than the one before
-            token = newest_token(self._folder)
+            token = max(newest_token(self._folder), self._after)
             holder = _read(self._folder, _claimed(token)) if token else None
             took_over = token > 0 and not self._folder.exists(_released(token))
             if took_over and holder is not None and (waiting := self._judge(token, holder, now_s)) is not None:
@@ -151,7 +155,7 @@ def hold_lease(
 
     show: is told, every SHOW_EVERY_S, for whom it waits and how long still. Raises AnotherRun (exit 4).
     """
-    lease = _wait(Contender(folder, lease_s, purpose), show)
+    lease = _wait(Contender(folder, lease_s, purpose, last_token(folder)), show)
     through = threading.Event()
     renewing = threading.Thread(target=_keep, args=(lease, through, lease_s / RENEWALS), name="lease", daemon=True)
     renewing.start()

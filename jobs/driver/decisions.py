@@ -106,7 +106,7 @@ class Driver:
                 seat = self._seats[worker]
                 words = f"{seat.describe()} made no progress for {self._stall_s:g} s (workers.partition_stall_s) and is replaced"
                 actions += [Stop(worker), *self._died(worker, Died(words, "stalled", seat.ready.host, seat.ready.node))]
-        return actions if self._finished else actions + self._next()
+        return actions if self._finished else actions + self._replacements() + self._next()
 
     # -- what workers say
 
@@ -250,8 +250,12 @@ class Driver:
         return work.verdict(self._others(work))
 
     def _others(self, work: Work) -> bool:
-        """Whether there are workers, or will be, that it has not failed on."""
-        return self._starting > 0 or not work.failed_on.issuperset(self._seats)
+        """Whether there are workers, or may be, that it has not failed on."""
+        return self._starting > 0 or not work.failed_on.issuperset(self._seats) or self._wants_another(work)
+
+    def _wants_another(self, work: Work) -> bool:
+        """Whether a further worker is to be started so that another one looks at it."""
+        return len(work.failures) > 0 and len(work.failed_on) < 2 and self._workers > len(self._seats) and work.failed_on.issuperset(self._seats)
 
     def _give_up(self, work: Work, failed: Failed) -> None:
         self._load.give_up(work, failed)
@@ -261,8 +265,9 @@ class Driver:
     # -- who does what next
 
     def _replacements(self) -> list[Action]:
-        """As many workers as are wanted, where there is something for them to do."""
-        missing = max(0, min(self._workers, len(self._load)) - self._starting - len(self._seats))
+        """As many workers as are wanted, where there is something for them to do. Looks at all that was begun, so it is asked where that may have changed."""
+        doubts = any(map(self._wants_another, self._load.begun))
+        missing = max(0, min(self._workers, len(self._load) + doubts) - self._starting - len(self._seats))
         self._starting += missing
         return [Start(frozenset(self._nodes.barred))] * missing
 
@@ -275,7 +280,7 @@ class Driver:
         """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
         seat, actions = self._seats[worker], list[Action]()
         share = max(1, len(self._load) // max(1, len(self._seats) + self._starting))  # else the first to be ready would take all of a small job
-        trusted = not seat.doubtful or all(other.doubtful for other in self._seats.values())
+        trusted = not seat.doubtful or not (self._starting or any(not other.doubtful for other in self._seats.values()))
         while len(seat.queue) < min(self._queued, share) and not self._holds_suspect(seat):
             work = self._load.take(not seat.queue, lambda work: self._fits(worker, work, trusted))
             if work is None and not seat.queue and trusted:

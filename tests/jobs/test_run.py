@@ -201,6 +201,11 @@ def test_events_hold_a_line_for_each_committed_shard(configure: Configure, tmp_p
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert len(events) == summary.shards and sum(event["rows_out"] for event in events) == ROWS
     assert {event["shard"] for event in events} == {f"data/{path.name}" for path in Path(config.output.uri).glob("data/*")}
+    (tmp_path / "events.jsonl").write_text(json.dumps(events[0]) + "\n" + json.dumps(events[1])[:-9])
+    run(config, events_file=tmp_path / "events.jsonl")
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert len(lines) == len(events) + 1, "what the file lacks is told at the next start; the torn line stays as it is"
+    assert {event["shard"] for line in lines if line.endswith("}") for event in [json.loads(line)]} == {event["shard"] for event in events}
     with pytest.raises(UsageError, match="--events"):
         run(configure(name="other"), events_file=tmp_path / "no/such/folder/events.jsonl")
 
@@ -223,6 +228,17 @@ def test_poison_is_named_after_three_attempts_and_the_rest_is_committed(
     assert len(rows_of(config)) == ROWS
     where = [record.message for record in caplog.records if "Traceback" in record.message]
     assert len(where) == 1 and 'raise RuntimeError("poison")' in where[0], "whoever wrote the engine is shown the line that failed, once"
+
+
+def test_events_of_shards_that_were_adopted_are_told(configure: Configure, tmp_path: Path) -> None:
+    config = configure()
+    shards = run(config).shards
+    for name in ("commits", "manifests"):
+        for path in (Path(config.output.uri) / "_embermill" / name).iterdir():
+            path.unlink()
+    summary = run(config, events_file=tmp_path / "events.jsonl")
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert summary.rows_embedded == 0 and len(events) == shards and all(event["adopted"] for event in events)
 
 
 def test_the_heartbeat_says_how_far_it_is(configure: Configure) -> None:

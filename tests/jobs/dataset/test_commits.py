@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embermill.jobs.dataset.commits import COMMITS, CommitLog, pending
+from embermill.jobs.dataset.commits import COMMITS, CommitLog, last_token, pending
 from embermill.jobs.dataset.receipt_table import sum_lengths, sum_receipts, to_receipts, to_table
 from embermill.jobs.errors import AnotherRun, DataError
 from embermill.jobs.receipt import Receipt
@@ -129,6 +129,15 @@ def test_a_holder_that_was_taken_over_commits_no_more(tmp_path: Path) -> None:
         old.append([receipt(1)])
     new.append([receipt(2)])
     assert CommitLog(folder).committed == {(0, 0), (2, 0)}
+
+
+def test_a_holder_that_looks_only_after_it_was_taken_over_commits_nothing(tmp_path: Path) -> None:
+    """It was stopped between taking the lease and reading the log. Found by the simulator, seed 318."""
+    folder = open_folder(str(tmp_path))
+    CommitLog(folder, token=2).fence()
+    with pytest.raises(AnotherRun, match="which has taken over this dataset"):
+        CommitLog(folder, token=1)
+    assert last_token(folder) == 2 and CommitLog(folder).committed == frozenset()
 
 
 def test_a_commit_of_an_earlier_holder_that_comes_late_counts(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from embermill.jobs.dataset.commits import CommitLog
 from embermill.jobs.dataset.lease import LEASE, Contender, Lease, Waiting, hold_lease, newest_token
 from embermill.jobs.dataset.liveness import is_running, this_process
 from embermill.jobs.errors import AnotherRun
@@ -157,3 +158,11 @@ def test_the_wait_is_shown_and_renewals_are_seen(tmp_path: Path) -> None:
             while not folder.exists(name) or json.loads(folder.read(name))["beat"] < beat:
                 pass
         assert is_running(json.loads(folder.read(name)))
+
+
+def test_claims_that_were_removed_do_not_begin_anew(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    CommitLog(folder, token=5).fence()
+    with hold_lease(folder) as lease:
+        assert (lease.token, lease.took_over) == (6, True)
+        CommitLog(folder, lease.token).fence()

@@ -1,0 +1,81 @@
+"""`--events FILE`: one JSON line for each shard that is committed, at least once, for whoever follows a job with a program.
+
+A line is written after the commit it tells of. A run that is killed in between leaves a commit without a line, and shards of a killed run are adopted
+without anybody having told of them: so each run begins by writing what the file lacks. A reader takes a repeated line (same output, partition and ordinal)
+for the same shard; a last line that is torn is ended and told again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from embermill.jobs.errors import UsageError
+from embermill.jobs.receipt import Receipt
+
+FIELDS = ("partition", "ordinal", "shard", "quarantine", "rows_in", "rows_out", "rows_quarantined", "tokens", "tokens_dropped", "shard_bytes", "adopted")
+ORDINALS = 1 << 32
+
+
+class EventsFile:
+    """path: appended to, and made where there is none. output: the dataset's root, which each line names. UsageError where it cannot be written."""
+
+    def __init__(self, path: Path, output: str) -> None:
+        self._path, self._output = path, output
+        try:
+            path.open("a").close()
+        except OSError as error:
+            raise UsageError(f"--events {path}: cannot be written: {error.strerror}: name a file in a folder that is there") from None
+
+    def append(self, receipts: Iterable[Receipt]) -> None:
+        self._write(json.dumps(self._describe(receipt)) for receipt in receipts)
+
+    def catch_up(self, receipts: Iterable[Receipt]) -> None:
+        """Tell of those that no line tells of yet."""
+        told = self._told()
+        self._write(json.dumps(self._describe(receipt)) for receipt in receipts if receipt.partition * ORDINALS + receipt.ordinal not in told)
+
+    def _describe(self, receipt: Receipt) -> dict[str, object]:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return {"event": "committed", "time": time, "output": self._output} | {name: getattr(receipt, name) for name in FIELDS}
+
+    def _told(self) -> set[int]:
+        """Shards of this dataset that a line tells of, a number each."""
+        told = set[int]()
+        if not self._path.is_file():
+            return told
+        try:
+            with self._path.open(encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    try:
+                        event = json.loads(line)
+                        if event["event"] == "committed" and event["output"] == self._output:
+                            told.add(event["partition"] * ORDINALS + event["ordinal"])
+                    except (ValueError, KeyError, TypeError):
+                        continue
+        except PermissionError:  # it may be written and not read: all is told again
+            return told
+        return told
+
+    def _write(self, lines: Iterator[str]) -> None:
+        try:
+            with self._path.open("a+" if self._path.is_file() else "a", encoding="utf-8") as file:  # a pipe cannot be looked at
+                torn = _is_torn(file)
+                file.writelines(("\n" if torn and number == 0 else "") + line + "\n" for number, line in enumerate(lines))
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> UsageError:
+        advice = "make room there or name another file, and run again to resume from what is committed"
+        return UsageError(f"--events {self._path}: cannot be written: {error.strerror or error}: {advice}")
+
+
+def _is_torn(file: TextIO) -> bool:
+    """Whether it ends in the middle of a line. A file that has no end (a pipe) does not."""
+    if not file.seekable() or file.tell() == 0:
+        return False
+    file.buffer.seek(-1, 2)
+    return file.buffer.read(1) != b"\n"

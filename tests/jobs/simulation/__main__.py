@@ -1,0 +1,40 @@
+"""python -m tests.jobs.simulation [SEEDS] [FIRST]: that many seeds, on every core. A seed that fails is printed with the end of its trace."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from tests.jobs.simulation.simulator import make, simulate
+
+BLOCK = 100
+
+
+def failure_of(seed: int) -> str | None:
+    """What went wrong, and the moments before it; None where nothing did."""
+    simulation = make(seed)
+    try:
+        simulate(simulation)
+    except Exception as error:
+        return f"seed {seed}: {type(error).__name__}: {error}\n" + "\n".join(simulation.trace)
+    return None
+
+
+def failures_of(first: int) -> list[str]:
+    return [found for seed in range(first, first + BLOCK) if (found := failure_of(seed)) is not None]
+
+
+def main(seeds: int, first: int) -> int:
+    begin_s, cores = time.monotonic(), len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(cores) as processes:
+        failures = [found for block in processes.map(failures_of, range(first, first + seeds, BLOCK)) for found in block]
+    for found in failures[:5]:
+        print(found, file=sys.stderr)
+    print(f"{seeds} seeds from {first} on {cores} cores in {time.monotonic() - begin_s:.0f} s: {len(failures)} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, int(sys.argv[2]) if len(sys.argv) > 2 else 0))

@@ -1,0 +1,48 @@
+"""A sample of the simulator's seeds, the seeds that once failed, and the guards without which it must fail. All seeds: python -m tests.jobs.simulation."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.jobs.simulation.__main__ import failure_of
+from tests.jobs.simulation.guards import GUARDS
+from tests.jobs.simulation.simulator import make, simulate
+
+SAMPLE = int(os.environ.get("EMBERMILL_SIMULATION_SEEDS", "60"))
+FOUND = {
+    9: "a partition whose receipt was lost waited for a worker that nobody started",
+    59: "a partition that failed on both workers fitted neither",
+    76: "what two broken workers agree on is taken for bad data: as it is meant",
+    318: "a run that was stopped before it read the log committed after it was taken over",
+    358: "a broken worker got everything while its one colleague was being replaced",
+    5308: "the last partition was judged by the one worker that was started for it",
+    10006: "a partition that failed on a worker waited for one of a node that was barred",
+}
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_complete_exclusive_and_never_stuck_whatever_happens(block: int) -> None:
+    for seed in range(block * SAMPLE // 6, (block + 1) * SAMPLE // 6):
+        assert (found := failure_of(seed)) is None, found
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_what_once_failed_does_so_no_more(seed: int) -> None:
+    assert (found := failure_of(seed)) is None, found
+
+
+def test_a_seed_tells_the_same_story_twice() -> None:
+    stories = []
+    for _ in range(2):
+        simulation = make(35)
+        simulate(simulation)
+        stories.append((list(simulation.trace), simulation.store.created))
+    assert stories[0] == stories[1] and len(stories[0][0]) > 5
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_without_any_one_of_its_guards_the_driver_fails(guard: str) -> None:
+    with GUARDS[guard][0]():
+        assert any(failure_of(seed) for seed in GUARDS[guard][1]), f"nothing notices that {guard!r} is gone"
