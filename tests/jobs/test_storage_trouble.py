@@ -145,14 +145,14 @@ mount -t tmpfs -o size=200k none {disk}
 mount -o remount,size=100m {disk}
 ({runs} 2> {tmp_path}/read-only; echo read-only $?) & run=$!
 before=$(ls {disk}/out/_embermill/commits | wc -l)
-until [ $(ls {disk}/out/_embermill/commits | wc -l) -gt $before ]; do sleep 0.02; done
+while kill -0 $run && [ $(ls {disk}/out/_embermill/commits | wc -l) -le $before ]; do sleep 0.02; done
 mount -o remount,ro {disk} || echo busy
 wait $run
 mount -o remount,rw {disk}
 {runs} 2> {tmp_path}/resumed > /dev/null; echo resumed $?
 cp -r {disk}/out {tmp_path}/out
 """
-    done = subprocess.run([*own_mounts(), "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run([*own_mounts(), "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     codes = dict(line.split() for line in done.stdout.splitlines() if line.startswith(("full", "read-only", "resumed")))
     told = {name: (tmp_path / name).read_text() for name in ("full", "read-only", "resumed")}
     assert codes["full"] == "2" and "No space left on device" in told["full"] and "make room" in told["full"], (codes, told["full"], done.stderr)
