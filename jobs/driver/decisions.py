@@ -105,7 +105,7 @@ class Driver:
             if not self._finished:
                 seat = self._seats[worker]
                 words = f"{seat.describe()} made no progress for {self._stall_s:g} s (workers.partition_stall_s) and is replaced"
-                actions += [Stop(worker), *self._died(worker, Died(words, "stalled", seat.ready.host, seat.ready.node))]
+                actions += [Stop(worker), Say(words), *self._died(worker, Died(words, "stalled", seat.ready.host, seat.ready.node))]
         return actions if self._finished else actions + self._replacements() + self._next()
 
     # -- what workers say
