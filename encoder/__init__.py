@@ -6,7 +6,7 @@ text/          texts -> token ids: tokenizer, prompt, limits
 pipeline/      documents -> windows -> packed batches and back in the caller's order; the stages overlap
 models/, pooling                 the forward pass, written over ops/ (the vocabulary), which each of backends/ offers
 weights/, parameters             every format behind one face, and every tensor of a model accounted for
-habits, similarity, progress     what users of sentence-transformers expect of an encoder, and what to write where it is another word here
+migration, similarity, progress     what users of sentence-transformers expect of an encoder, and what to write where it is another word here
 measure/       how fast it is here
 
 Importing this costs next to nothing: each name is loaded when it is first used.

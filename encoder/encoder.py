@@ -16,7 +16,7 @@ from embermill.encoder.backends import backend_of, get_ops
 from embermill.encoder.description import ModelDescription, ModelOptions, Reopening, describe, reopen
 from embermill.encoder.device import Device, choose_device, resolve_precision, usable_threads
 from embermill.encoder.errors import DeviceError, InputError
-from embermill.encoder.habits import missing_attribute, require_no_habits
+from embermill.encoder.migration import missing_attribute, refuse_unsupported_keywords
 from embermill.encoder.models import family_of
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.parameters import open_parameters
@@ -146,7 +146,7 @@ class Encoder:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         show_progress_bar: bool | None = None,
-        **habits: Any,
+        **unsupported: Any,
     ) -> np.ndarray:
         """texts: B strings in any iterable, an Arrow array among them. Returns [B, E] float32, in their order; [E] for one string alone.
 
@@ -157,7 +157,7 @@ class Encoder:
 
         Raises InputError, naming the text, for what is not text, and where another of sentence-transformers' keywords has no meaning here.
         """
-        require_no_habits(habits)
+        refuse_unsupported_keywords(unsupported)
         require_whole_number("batch_size", batch_size)
         require_whole_number("truncate_dim", truncate_dim)
         given, is_one = as_batch(texts)

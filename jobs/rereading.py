@@ -37,7 +37,7 @@ ADVICE = (
 
 
 class Resumed(NamedTuple):
-    """plan: what can be gone on with, pointing to the files that are there now. changed: what is to be said of the rest; its partitions are left out."""
+    """plan: what can be resumed, pointing to the files that are there now. changed: what is to be said of the rest; its partitions are left out."""
 
     plan: Plan
     changed: InputChanged | None
@@ -100,7 +100,7 @@ def _as_error(others: Mapping[str, str], root: str) -> InputChanged | None:
 
 
 def _read_otherwise(plan: Plan, commits: CommitLog, changed: Mapping[str, FileInfo], limited: bool) -> dict[str, str]:
-    """Path -> what is wrong, of the changed files that cannot be gone on with."""
+    """Path -> what is wrong, of the changed files with which the job cannot resume."""
     entries = [entry for entry in plan.listing if entry["path"] in changed]
     others = {str(entry["path"]): what for entry in entries if (what := _lost_rows(entry, changed[str(entry["path"])], limited))}
     committed, pointed = _committed(commits), _pointed_at(plan, changed)

@@ -69,7 +69,7 @@ def run(
     progress: Display | None = None,
     amend: Amend | None = None,
 ) -> Summary:
-    """Embed the corpus, or go on with it; a finished dataset is left as it is.
+    """Embed the corpus, or resume; a finished dataset is left as it is.
 
     limit: only the first rows, into a dataset of their own. events_file: gets a JSON line for each committed shard. progress: where to show it.
     Raises UsageError, DataError, AnotherRun or Interrupted; what is committed by then stays.

@@ -22,7 +22,7 @@ from embermill.encoder.weights.loader import NameTable, Parameters
 
 TRAINED_POSITIONS = 2048
 TRUNCATION_NORM_EPS = 1e-5
-"""nomic-embed-text-v1.5 was trained to be cut behind a LayerNorm of the whole vector. Its card says so; no file in its folder does."""
+"""nomic-embed-text-v1.5 was trained to be cut behind a LayerNorm of the whole vector. Its model card says so; no file in its folder does."""
 _GATES = {"swiglu": "silu", "geglu": "gelu"}
 
 _EMBEDDINGS = {

@@ -112,8 +112,8 @@ def gc(arguments: argparse.Namespace) -> Answer:
 
 
 COMMANDS = (
-    Command("run", "embed a corpus, or go on with it; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
-    Command("plan", "what a run would do, or go on with: files, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
+    Command("run", "embed a corpus, or resume; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
+    Command("plan", "what a run would do: files, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
     Command(
         "redrive", "read refused rows and changed files of an unfinished dataset again, and finish it; good rows keep their vectors",
         _add_redrive_arguments, redrive, report.show_run,

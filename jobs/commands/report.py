@@ -109,7 +109,7 @@ def _show_outlook(answer: Answer) -> str:
     actions = {
         "nothing": f"nothing: it is finished, {done}",
         "finish": f"publish the manifest: {done}",
-        "go_on": f"go on with {left:,} of {several(answer['partitions'], 'partition')}, as they were planned",
+        "go_on": f"resume: {left:,} of {several(answer['partitions'], 'partition')}, as they were planned",
     }
     rows = [("run", actions[answer["action"]]), ("holds", f"{answer['rows']:,} rows, {answer['tokens']:,} tokens"), *_show_prompts(answer["prompts"])]
     if left:

@@ -1,4 +1,4 @@
-"""CSV records (RFC 4180), each with its place in the text. What does not parse is refused by its first line, and reading goes on with the next one.
+"""CSV records (RFC 4180), each with its place in the text. What does not parse is refused by its first line, and reading continues with the next one.
 
 Lines are parsed many at a time; the record at which that ends (damaged, or not complete yet) is read alone, and then many again.
 """

@@ -15,7 +15,7 @@ from embermill.jobs.engine import Prompts
 class Summary:
     """The dataset: rows_*, documents, tokens, tokens_dropped, shards, output_bytes, token_lengths (percentiles).
 
-    devices: how many shards each card (UUID) or processor computed; of more than 16 only their number, under "".
+    devices: how many shards each GPU (UUID) or processor computed; of more than 16 only their number, under "".
     first_quarantined: the first entry of the quarantine, None where nothing was refused or it cannot be read.
 
     This run: committed_before (shards that a commit named, or that were adopted, when it began), rows_embedded, tokens_embedded, seconds (all of it),

@@ -1,4 +1,4 @@
-"""Which configuration keys differ between a dataset's plan and a job that would go on with it: any that would make other rows or vectors is refused."""
+"""Which configuration keys differ between a dataset's plan and a job that would resume it: any that would make other rows or vectors is refused."""
 
 from __future__ import annotations
 

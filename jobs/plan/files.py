@@ -199,7 +199,7 @@ def _row_schema(stored: dict[str, Any]) -> RowSchema:
 
 
 def require_place(folder: Folder) -> None:
-    """UsageError where no dataset can be begun or gone on with: another program's files, another version's format, a place that cannot be written."""
+    """UsageError where no dataset can be begun or resumed: another program's files, another version's format, a place that cannot be written."""
     if not _has_our_format(folder) and any(True for _ in folder.list("data")):
         raise UsageError(f"{folder.root}: holds a folder data/ that no dataset of ours made: choose another output.uri")
     folder.require_writable()

@@ -54,7 +54,7 @@ def _device(wanted: str, gpus: float, joined: bool, planned: str | None, gpu_lib
             "add GPU nodes (ray start --num-gpus), or say workers.device: cpu"
         )
     if wanted == "gpu" and gpus < 1:
-        raise UsageError("workers.device: gpu: Ray finds no GPU here: expected a card that nvidia-smi or rocm-smi shows, or workers.device: cpu")
+        raise UsageError("workers.device: gpu: Ray finds no GPU here: expected a GPU that nvidia-smi or rocm-smi shows, or workers.device: cpu")
     device = ("gpu" if gpus >= 1 and (joined or gpu_library) else "cpu") if wanted == "auto" else wanted
     if planned is not None and device != planned:
         begun = f"this dataset was begun on a {planned.upper()}, whose vectors differ in their last bits"

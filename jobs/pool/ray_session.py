@@ -164,7 +164,7 @@ def count_gpus() -> int:
     manager = counted("GPU")
     try:
         there, visible = manager.get_current_node_num_accelerators(), manager.get_current_process_visible_accelerator_ids()
-    except RuntimeError as error:  # an AMD card that is hidden by the wrong variable
+    except RuntimeError as error:  # an AMD GPU that is hidden by the wrong variable
         raise UsageError(f"workers.device: Ray does not count the GPUs of this machine: {_first_line(error)}") from error
     return int(there if visible is None else min(there, len(visible)))
 
@@ -176,7 +176,7 @@ def _count_cupy_devices() -> int:
 
     try:
         return int(cupy.cuda.runtime.getDeviceCount())
-    except cupy.cuda.runtime.CUDARuntimeError:  # no driver, or no card
+    except cupy.cuda.runtime.CUDARuntimeError:  # no driver, or no GPU
         return 0
 
 

@@ -57,7 +57,7 @@ def inspect_quarantine(folder: Folder, plan: Plan, partition: Partition, ordinal
 def publish_shard(folder: Folder, plan: Plan, partition: Partition, temporary: Path, written: ShardContents) -> tuple[PublishedFile, ShardContents, bool]:
     """(the file that stands, what is in it, whether it was there before). written: what is in the temporary file, footer included.
 
-    Other bytes than ours are taken where footer, ids and text hashes are the same: then the vectors came from another card or library version.
+    Other bytes than ours are taken where footer, ids and text hashes are the same: then the vectors came from another GPU or library version.
     """
     assert written.footer is not None
     name, ordinal = published_name(DATA, partition, written.footer.ordinal), written.footer.ordinal

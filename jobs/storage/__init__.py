@@ -9,7 +9,7 @@ AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, .
     object_input.py   ranged reads of an object that are conditional on what was planned
     object_client.py  addresses, clients and time-outs, errors
     inputs.py         corpus entries (file, folder, glob) -> files
-    failures.py       what an error of either means: for a person to mend, or worth running again
+    failures.py       what an error of either means: for a person to fix, or worth running again
 """
 
 from __future__ import annotations

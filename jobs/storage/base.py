@@ -52,7 +52,7 @@ class InputFile(Protocol):
 class Folder(Protocol):
     """A dataset's root. `root` is an absolute path or a URL. Names inside are relative and "/"-separated.
 
-    What the storage refuses is a UsageError where only a person can mend it, else Interrupted (failures.py).
+    What the storage refuses is a UsageError where only a person can fix it, else Interrupted (failures.py).
     """
 
     root: str

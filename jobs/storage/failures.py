@@ -1,4 +1,4 @@
-"""What a failure of the storage means: something that only a person can mend (UsageError), or something that passes (Interrupted: run again)."""
+"""What a failure of the storage means: something that only a person can fix (UsageError), or something that passes (Interrupted: run again)."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Worker:
 
 
 def require_one_device(environment: Mapping[str, str]) -> str:
-    """The one device that Ray has given to this worker. UsageError where it is none or several: two workers would share a card, or one would see all."""
+    """The one device that Ray has given to this worker. UsageError where it is none or several: two workers would share a GPU, or one would see all."""
     for name in VISIBLE_DEVICES:
         if name in environment:
             devices = [device for device in environment[name].split(",") if device.strip()]

@@ -29,7 +29,7 @@ READERS = ("status", "search", "verify")
 
 @pytest.fixture
 def run(embed: Run, tmp_path: Path) -> Run:
-    """run(output="out") makes, or goes on with, a dataset of three partitions, one row refused; name="plan" plans it."""
+    """run(output="out") makes, or resumes, a dataset of three partitions, one row refused; name="plan" plans it."""
     (tmp_path / "corpus").mkdir()
     for name in "abc":
         ids = pa.array([f"{name}{row}" if name + str(row) != "b1" else None for row in range(5)], pa.string())

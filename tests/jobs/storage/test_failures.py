@@ -1,4 +1,4 @@
-"""What an error of the storage means: for a person to mend, or worth running again."""
+"""What an error of the storage means: for a person to fix, or worth running again."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ _ATTRIBUTES = {
 }
 
 
-def require_no_habits(keywords: Mapping[str, Any]) -> None:
+def refuse_unsupported_keywords(keywords: Mapping[str, Any]) -> None:
     """Of `encode`: the keywords of sentence-transformers that are not ours. InputError where one asks for something else than what is done."""
     for name, value in keywords.items():
         if name == "precision":
