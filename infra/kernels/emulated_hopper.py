@@ -96,7 +96,7 @@ def product_with_norm(clang: str, precision: str, outputs: int, *, keep_sum: boo
 
 
 def attention(clang: str, precision: str, head_dim: int, distance: Distance = Distance()) -> float:  # noqa: B008
-    numbers, heads, threads = Numbers(precision, seed=head_dim), 3, 640
+    numbers, heads, threads = Numbers(precision, seed=head_dim), 2 if distance.radius == 91 else 3, 640  # with two, a crew keeps its head, and its biases
     qkv, out, tiles = attention_case(numbers, LENGTHS, heads, head_dim, query_rows=128)
     bias = distance.bias(numbers, heads)
     parameters = "bits16* qkv, int4* tiles, int* count, bits16* out, int num_heads, float scale_log2" + (", float* bias" if bias is not None else "")

@@ -35,15 +35,11 @@ __device__ __forceinline__ void copy_bias(float* to, const float* tables, int he
 template <int N> __device__ __forceinline__ void start_scores(float* score, const float* bias, int distance) {
     int lane = threadIdx.x & 31, row = lane >> 2;
     int near = distance < BIAS_NEAREST ? BIAS_NEAREST : distance > BIAS_FARTHEST ? BIAS_FARTHEST : distance;
-    const float2* at = (const float2*)(bias + BIAS_REACH + near + (lane & 3) * 2 - row + (row & 1) * (BIAS_LINE - 1));
+    bits32 at = shared_address(bias + BIAS_REACH + near + (lane & 3) * 2 - row + (row & 1) * (BIAS_LINE - 1));
 #pragma unroll
     for (int n = 0; n < N / 8; ++n)
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            float2 two = at[4 * (n - half)];
-            score[4 * n + 2 * half] = two.x;
-            score[4 * n + 2 * half + 1] = two.y;
-        }
+        for (int half = 0; half < 2; ++half) load_two(score[4 * n + 2 * half], score[4 * n + 2 * half + 1], at + (n - half) * 32);
 }
 #else
 #define BIAS_PARAMETER

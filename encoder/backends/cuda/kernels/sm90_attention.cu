@@ -73,7 +73,7 @@ __device__ __forceinline__ void produce(Shared& s, Walk walk, const bits16* qkv,
             if (key == first) {
                 copy.rows<ROWS>(s.queries[slots.stage], document, stride, tile.query, tile.length);
 #ifdef BIAS_RADIUS
-                copy_bias(s.bias[slots.stage], bias, tile.head);
+                if (walk.item < 2 * walk.stride || walk.stride % num_heads) copy_bias(s.bias[slots.stage], bias, tile.head);  // else it is the same head's
 #endif
                 if (threadIdx.x % COPIERS == 0) s.tiles[slots.stage] = tile;
             }
@@ -98,16 +98,10 @@ __device__ __forceinline__ void release(unsigned long long& barrier) {
     if ((threadIdx.x & 31) == 0) barrier_arrive(shared_address(&barrier));
 }
 
-#ifdef BIAS_RADIUS
-#define SCORES_START 1  // with what is in their registers
-#else
-#define SCORES_START 0
-#endif
-
-template <int N> __device__ __forceinline__ void score_keys(float (&score)[N / 2], bits32 queries, const bits16* keys) {
+template <int N> __device__ __forceinline__ void score_keys(float (&score)[N / 2], bits32 queries, const bits16* keys, int accumulate) {
     unsigned long long q = rows_descriptor(queries), k = rows_descriptor(shared_address(keys));
 #pragma unroll
-    for (int step = 0; step < HEAD_DIM / 16; ++step) multiply_tile(score, q + step * 2, k + step * 2, SCORES_START || step);
+    for (int step = 0; step < HEAD_DIM / 16; ++step) multiply_tile(score, q + step * 2, k + step * 2, accumulate | step);
     wgmma_commit();
 }
 
@@ -118,11 +112,18 @@ template <int N> __device__ __forceinline__ void sum_values(Rows& rows, const bi
     wgmma_commit();
 }
 
+// The scores of one block; where there are biases, the product is added to them.
+template <int N> __device__ __forceinline__ void start_product(float (&score)[N / 2], bits32 queries, const bits16* keys, int distance, const float* bias) {
 #ifdef BIAS_RADIUS
-#define START_SCORES start_scores<N>(score, bias, distance);
+    start_scores<N>(score, bias, distance);
+    wgmma_fence();
+    score_keys<N>(score, queries, keys, 1);
 #else
-#define START_SCORES
+    wgmma_fence();
+    score_keys<N>(score, queries, keys, 0);
 #endif
+}
+
 #ifdef WINDOW
 #define HIDE_DISTANT hide_distant<N>(score, distance);
 #else
@@ -140,9 +141,7 @@ template <int N> __device__ __forceinline__ void attend(
     Shared& s, Ring<STAGES>& ring, Rows& rows, bits32 queries, int left, int distance, const float* bias, float scale_log2) {
     float score[N / 2], keep[2];
     bits32 p[N / 16][4];
-    START_SCORES
-    wgmma_fence();
-    score_keys<N>(score, queries, s.keys[ring.stage]);
+    start_product<N>(score, queries, s.keys[ring.stage], distance, bias);
     wgmma_wait<0>();
     hold(score);
     rows.clear();
@@ -154,10 +153,8 @@ template <int N> __device__ __forceinline__ void attend(
     while (N == KEYS && left > KEYS) {
         left -= KEYS;
         distance += KEYS;
-        START_SCORES
         barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
-        wgmma_fence();
-        score_keys<N>(score, queries, s.keys[ring.stage]);
+        start_product<N>(score, queries, s.keys[ring.stage], distance, bias);
         sum_values<N>(rows, p, s.values[stage]);
         wgmma_wait<1>();
         hold(score);

@@ -110,8 +110,8 @@ __device__ __forceinline__ void measure(Values& d, const float (&sum)[2], float2
 }
 
 #if PEERS
-// The parts of all blocks of the cluster, by rank, become those of whole rows.
-__device__ __forceinline__ void merge(Shared& s, float2 (&part)[2], int rank, int first_row, int turn) {
+// The parts of all blocks of the cluster, by rank, become those of whole rows. meanwhile: what to do while the peers' are on their way.
+template <class Work> __device__ __forceinline__ void merge(Shared& s, float2 (&part)[2], int rank, int first_row, int turn, Work meanwhile) {
     int lane = threadIdx.x & 31, row = first_row + (lane >> 2), slot = turn & 1;
     bits32 full = shared_address(&s.parts_full[slot][first_row / 64]);
     if ((threadIdx.x & 127) == 0) barrier_expect(full, PEERS * 64 * (int)sizeof(float2));
@@ -121,6 +121,7 @@ __device__ __forceinline__ void merge(Shared& s, float2 (&part)[2], int rank, in
 #pragma unroll
         for (int step = 1; step <= PEERS; ++step) send(to, mine, full, (rank + step) % CLUSTER_COLUMNS);
     }
+    meanwhile();
     barrier_wait(full, turn >> 1 & 1);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -186,13 +187,16 @@ __device__ __forceinline__ void consume(Shared& s, stored* out, float eps, Place
         float sums[2], scale[2], shift[2];
         float2 part[2];
         add_residual(s, ring, d, sums, warp * 16);
-#ifdef KEEP_SUM
-        write_sum(s.out[warp], d, sum + first_column(place), first_row(tile, place) + warp * 16, m);
-        forget(warp);
-#endif
         measure(d, sums, part);
+        auto keep = [&] {
+#ifdef KEEP_SUM
+            write_sum(s.out[warp], d, sum + first_column(place), first_row(tile, place) + warp * 16, m);
+#endif
+        };
 #if PEERS
-        merge(s, part, place.rank, warp * 16, turn++);
+        merge(s, part, place.rank, warp * 16, turn++, keep);
+#else
+        keep();
 #endif
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
