@@ -1,6 +1,6 @@
 """Families beside BERT: our forward pass beside the peer's on the same weights, in turns, and the attention kernels alone. One JSON line a row.
 
-    python -m tests.bench.bench_families_gpu --peer .carry [--families modernbert-base,nomic-base] [--precision float16] [--quick] [--variants]
+    python -m tests.bench.bench_families_gpu --peer .carry [--families modernbert-base,nomic-base] [--loads mixed] [--precision float16] [--quick] [--variants]
 Each family in a process of its own; with --families "", the attention kernels only. --peer: the folder of peers_families_gpu.py and peers_gpu.py.
 --quick: fewer tokens and rounds, no cosines, nothing but the rows that count. --variants: beside ours, each fusion taken out by itself.
 """
@@ -57,7 +57,8 @@ class Bench:
             shape = BERT_OF_ITS_SHAPE[family]
             candidates["bert"] = Ours(write_model(shape, f"/tmp/embermill-families/bert-{shape}"), precision)
         for kind, bar in zip(LOADS, BARS[family], strict=False):
-            self.row(family, kind, bar, candidates, peer, hf)
+            if kind in self.args.loads.split(","):
+                self.row(family, kind, bar, candidates, peer, hf)
         if not self.args.quick:
             timed = Ours(str(folder), precision, timed=True)
             for kind in LOADS[: len(BARS[family])]:
@@ -90,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", default=".carry")
     parser.add_argument("--families", default=",".join(BARS))
+    parser.add_argument("--loads", default=",".join(LOADS))
     parser.add_argument("--precision", choices=["float16", "bfloat16"], default="float16")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--variants", action="store_true")
