@@ -34,12 +34,12 @@ PORTABLE: dict[str, list[dict[str, int]]] = {
     "cupy/convert.cu": [{}],
     "cupy/layer_norm.cu": [{"WIDTH": width} for width in (37, 768)],
     "cupy/epilogue.cu": [{"WIDTH": 3072, "ACTIVATION": activation} for activation in (0, 1, 2)] + [{"WIDTH": 37}],
-    "cupy/gate.cu": [{"WIDTH": 1152, "ACTIVATION": activation} for activation in (1, 5)] + [{"WIDTH": 37, "ACTIVATION": 5}],
+    "cupy/gate.cu": [{"WIDTH": 1152, "ACTIVATION": 1}, {"WIDTH": 37, "ACTIVATION": 5}],
     "cupy/rotary.cu": [{"HEAD_DIM": dim} for dim in (12, 64)],
-    "cupy/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)] + [{"HEAD_DIM": 64, **distance} for distance in DISTANCES],
+    "cupy/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)] + [{"HEAD_DIM": 64, **DISTANCES[0], **DISTANCES[1]}],
     "cupy/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(6)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
 }
-TENSOR_CORES = {"cuda/sm80_attention.cu": [{"HEAD_DIM": dim, **distance} for dim in (32, 64, 128) for distance in ({}, *DISTANCES)]}
+TENSOR_CORES = {"cuda/sm80_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)] + [{"HEAD_DIM": 64, **distance} for distance in DISTANCES]}
 HOPPER = {
     "cuda/sm90_attention.cu": [{"HEAD_DIM": dim, **distance} for dim in (32, 64) for distance in ({}, *DISTANCES)],
     "cuda/sm90_gemm.cu": [{"ACTIVATION": 1, **tile.defines} for tile in (Tile(), Tile(cluster=1), Tile(192, 5), Tile(128, 6))]
