@@ -23,7 +23,7 @@ from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.dataset.agreement import commit_damage, manifest_damage, missing
 from embermill.jobs.dataset.bookkeeping import bookkeeping_damage
 from embermill.jobs.dataset.commits import REPLACES, CommitLog, digest_of, pending
-from embermill.jobs.dataset.lease import hold_lease
+from embermill.jobs.dataset.lease import Lease, hold_lease
 from embermill.jobs.dataset.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest
 from embermill.jobs.driver.verdict import failures_as_error
 from embermill.jobs.engine.loading import load_engine
@@ -75,7 +75,7 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
         if plan is None:
             raise UsageError(f"{folder.root}: there is no plan here to repair by: run the same job again")
         was_finished = _repair_manifest(folder, plan, repairs)
-        commits = _repair_commits(folder, plan, lease.token, repairs)
+        commits = _repair_commits(folder, plan, lease, repairs)
         _set_aside_what_counts_no_more(folder, repairs)
         damaged = list(_damaged(folder, commits, on_shard))
         if damaged:
@@ -123,13 +123,14 @@ def _repair_manifest(folder: Folder, plan: Plan, repairs: Repairs) -> bool:
     return True
 
 
-def _repair_commits(folder: Folder, plan: Plan, token: int, repairs: Repairs) -> CommitLog:
+def _repair_commits(folder: Folder, plan: Plan, lease: Lease, repairs: Repairs) -> CommitLog:
     """The log without what is damaged in it, and with what the manifest or the shards themselves say was lost."""
     manifest = read_manifest(folder)
     while (damage := _commit_problem(folder, manifest)) is not None:
         set_aside(folder, damage.file)
         repairs.repaired.append(damage.file)
-    commits = CommitLog(folder, token)
+    commits = CommitLog(folder, lease.token)
+    lease.fence(commits)
     if manifest is not None and commits.append_table(missing(commits, manifest)):
         log.info("commits: written anew from %s", manifest.name)
     commits.append([*adopt_uncommitted(folder, plan, commits.committed)])

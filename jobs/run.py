@@ -149,8 +149,8 @@ class _Job:
 
     def _take_stock(self, plan: Plan) -> None:
         """Bring the commits to what is true, and remember what was there when this run began."""
-        if self._lease is not None and self._lease.took_over:
-            self._commits.fence()
+        if self._lease is not None:
+            self._lease.fence(self._commits)
         take_stock(self._folder, plan, self._commits)
         self._effort = _effort_before(self._commits)
         if self._events is not None:

@@ -54,6 +54,7 @@ class CommitLog:
         self._files: list[str] = []  # of the tables
         self._places: dict[tuple[int, int], tuple[int, int]] = {}  # (partition, ordinal) -> (table, row in it)
         self._number = 0
+        self.newest_token = 0  # of the commits that are known
         self._superseded = read_superseded(folder)
         names = [name for name, _ in folder.list(COMMITS) if _NAME.fullmatch(name)]
         with ThreadPoolExecutor(READERS) as readers:
@@ -96,7 +97,7 @@ class CommitLog:
         raise self._outrun()
 
     def fence(self) -> None:
-        """End the log of a holder that was taken over: the number that it would commit under next is taken, by a commit without receipts.
+        """End the log of earlier holders (lease.Lease.fence says when): the number that they would commit under next is taken, by a commit without receipts.
 
         Commits are numbered one after another and created only if absent, so the older holder's next one, delayed on its way or not, meets this one and its
         driver stops; or it was there first: then it counts, and the number after it is taken.
@@ -115,6 +116,7 @@ class CommitLog:
                 self._catch_up(name)
                 return False
         self._number += 1
+        self.newest_token = self.token
         self._keep(table, name)
         return True
 
@@ -143,6 +145,7 @@ class CommitLog:
         except DataError as error:
             raise self._damaged(name, f"cannot be right: {error}") from None
         self._number = max(self._number, _number_of(name))
+        self.newest_token = max(self.newest_token, _token_of(table))
 
     def _read(self, name: str) -> pa.Table:
         data = self.folder.read(name)

@@ -11,7 +11,7 @@ and its number is the fencing token:
     its process on this host runs, or it renews     AnotherRun, exit 4
     neither                                         waited for until nothing was renewed for the holder's lease_s, on our own monotonic clock: the clocks
                                                     of two hosts are never compared
-A holder that was taken over finds the next number taken (`require_held`), and its next commit meets the new holder's (commits.CommitLog.fence).
+A holder that was taken over finds the next number taken (`require_held`), and its next commit meets a later holder's (`Lease.fence`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from embermill.jobs.dataset.commits import last_token
+from embermill.jobs.dataset.commits import CommitLog, last_token
 from embermill.jobs.dataset.liveness import is_gone, is_running, this_process
 from embermill.jobs.errors import AnotherRun, JobError
 from embermill.jobs.storage import AlreadyExists, Folder
@@ -80,6 +80,16 @@ class Lease:
         """AnotherRun where a renewal has found a later token. Costs nothing."""
         if self._lost is not None:
             raise self._lost
+
+    def fence(self, commits: CommitLog) -> None:
+        """End the log for every earlier holder that has not released the lease: one that is silent may live, and would commit when it wakes.
+
+        A commit of a holder stops all before it. So those count that claimed the lease since, and that one itself: who took over from a silent holder may
+        have died before it came here.
+        """
+        earlier = range(self.token - 1, max(commits.newest_token, 1) - 1, -1)
+        if any(not self.folder.exists(_released(token)) for token in earlier):
+            commits.fence()
 
     def release(self) -> None:
         """The next run need not wait. Where that cannot be written it waits until the lease ends."""

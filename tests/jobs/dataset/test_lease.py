@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.commits import CommitLog, last_token
 from embermill.jobs.dataset.lease import LEASE, Contender, Lease, Waiting, hold_lease, newest_token
 from embermill.jobs.dataset.liveness import is_running, this_process
 from embermill.jobs.errors import AnotherRun
 from embermill.jobs.storage import FileInfo, Folder, LocalFolder, open_folder  # type: ignore[attr-defined]
+from tests.jobs.fakes import receipt
 
 ELSEWHERE = {"host": "elsewhere", "pid": 7, "scope": "another boot", "started": "1"}
 
@@ -158,6 +159,35 @@ def test_the_wait_is_shown_and_renewals_are_seen(tmp_path: Path) -> None:
             while not folder.exists(name) or json.loads(folder.read(name))["beat"] < beat:
                 pass
         assert is_running(json.loads(folder.read(name)))
+
+
+def test_a_silent_holder_is_fenced_by_a_later_one_where_the_one_between_was_not_able_to(tmp_path: Path) -> None:
+    """Token 2 took over and died before it ended the log of token 1, and released the lease: token 3 takes over from nobody. The simulator's seed 207."""
+    folder = open_folder(str(tmp_path))
+    claim(folder, 1, ELSEWHERE, lease_s=0.01)
+    silent = CommitLog(folder, token=1)
+    silent.append([receipt(0)])
+    with hold_lease(folder) as second:
+        assert second.took_over
+    with hold_lease(folder) as third:
+        assert (third.token, third.took_over) == (3, False)
+        third.fence(log := CommitLog(folder, third.token))
+    assert log.newest_token == 3
+    with pytest.raises(AnotherRun, match="which has taken over this dataset"):
+        silent.append([receipt(1)])
+
+
+@pytest.mark.parametrize("committed_by", [2, 3])
+def test_nobody_is_fenced_where_each_has_released_the_lease_or_a_later_commit_stands(tmp_path: Path, committed_by: int) -> None:
+    folder = open_folder(str(tmp_path))
+    claim(folder, 1, ELSEWHERE, lease_s=0.01)
+    for token in (2, 3):
+        with hold_lease(folder) as lease:
+            if token == committed_by:
+                CommitLog(folder, token).append([receipt(0)])
+    with hold_lease(folder) as lease:
+        lease.fence(CommitLog(folder, lease.token))
+    assert last_token(folder) == committed_by, "no commit without receipts was added"
 
 
 def test_claims_that_were_removed_do_not_begin_anew(tmp_path: Path) -> None:

@@ -99,8 +99,7 @@ class Run:
         yield
         log = CommitLog(self.folder, found.token)
         yield
-        if found.took_over:
-            log.fence()
+        found.fence(log)
         self.simulation.driving[found.token] = self
         self.simulation.world.torn.clear()
         adopted = [made for key, made in self.simulation.world.published.items() if key not in log.committed and not self.simulation.store.mishap()]

@@ -15,6 +15,7 @@ FOUND = {
     9: "a partition whose receipt was lost waited for a worker that nobody started",
     59: "a partition that failed on both workers fitted neither",
     76: "what two broken workers agree on is taken for bad data: as it is meant",
+    207: "a run died between taking over and ending the log of a silent one, and the next one found its lease released",
     318: "a run that was stopped before it read the log committed after it was taken over",
     358: "a broken worker got everything while its one colleague was being replaced",
     5308: "the last partition was judged by the one worker that was started for it",
