@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embermill.encoder.ops.base import POOLINGS
+from embermill.encoder.ops.reference import pool
 from infra.kernels.emulator import STORAGES, Kernel, Numbers
 
 
@@ -183,20 +185,14 @@ def epilogue(clang: str, precision: str, width: int) -> float:
 
 
 def segment_pool(clang: str, precision: str, width: int, kind: int) -> float:
-    """kind: 0 cls, 1 mean, 2 max, 3 last, 4 weightedmean, 5 mean_sqrt_len_tokens. The first document has nothing left."""
+    """kind: a number of pooling.cu's POOLING. The first document has nothing left."""
     numbers, skip = Numbers(precision, seed=kind), 2
     hidden, out = numbers.normal(ROWS, width), numbers.poisoned(len(LENGTHS), width, np.float32)
     parameters = "stored* hidden, int* bounds, int* count, int* skip, float* out"
     kernel = Kernel(clang, "cupy/pooling.cu", "segment_pool", parameters, precision, WIDTH=width, POOLING=kind)
     kernel((3, 1), (64, 4), out, hidden, BOUNDS, COUNT, np.array([skip], np.int32), out)
 
-    def pooled(rows: np.ndarray) -> np.ndarray:
-        left, places = rows[skip:], np.arange(1, len(rows) + 1)[skip:, None]
-        if kind in (0, 3) or not len(left):
-            return np.asarray({0: rows[0], 3: rows[-1]}.get(kind, np.zeros(width)))
-        return np.asarray((None, left.mean(0), left.max(0), None, (left * places).sum(0) / places.sum(), left.sum(0) / len(left) ** 0.5)[kind])
-
-    return numbers.error(out, np.array([pooled(rows) for rows in np.split(numbers.real(hidden), BOUNDS[1:-1])]))
+    return numbers.error(out, np.array([pool(rows, POOLINGS[kind], skip) for rows in np.split(numbers.real(hidden), BOUNDS[1:-1])]))
 
 
 def row_layer_norm(clang: str) -> float:

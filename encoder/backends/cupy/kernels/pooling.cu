@@ -14,19 +14,19 @@
 // One value of a row, and what is to be added of it.
 __device__ __forceinline__ float weighed(float value, int token) { return POOLING == 4 ? value * (float)(token + 1) : value; }
 
-// hidden [T, WIDTH]; cu_seqlens [B+1]; count: B; skip: how many tokens of each document are left out at its start ("cls" and "last" take theirs
-// all the same); out [B, WIDTH], 0 where nothing is left. Block (64, SLICES); grid-stride over documents.
+// hidden [T, WIDTH]; cu_seqlens [B+1]; count: B; skip: how many tokens of each document are left out at its start ("cls" takes the first
+// of the others, or the first where there are no others; "last" takes the last all the same); out [B, WIDTH], 0 where nothing is left. Block (64, SLICES); grid-stride over documents.
 extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hidden, const int* cu_seqlens, const int* count, const int* skip, float* out) {
     __shared__ float partial[SLICES][64 * STEP];
-    int sequences = *count, slice = threadIdx.y, skipped = POOLING == 0 || POOLING == 3 ? 0 : *skip;
+    int sequences = *count, slice = threadIdx.y, skipped = POOLING == 3 ? 0 : *skip;
     for (int b = blockIdx.x; b < sequences; b += gridDim.x) {
-        int first = cu_seqlens[b], length = cu_seqlens[b + 1] - first, before = skipped < length ? skipped : length;
+        int first = cu_seqlens[b], length = cu_seqlens[b + 1] - first, before = skipped < length ? skipped : POOLING == 0 ? 0 : length;
         for (int start = 0; start < WIDTH; start += 64 * STEP) {
             int c = start + threadIdx.x * STEP;
             float value[STEP];
             for (int i = 0; i < STEP; ++i) value[i] = POOLING == 2 ? -3.4e38f : 0.0f;
             if (c < WIDTH) {
-                int begin = POOLING == 3 ? length - 1 : before, end = POOLING == 0 ? 1 : length;
+                int begin = POOLING == 3 ? length - 1 : before, end = POOLING == 0 ? before + 1 : length;
 #pragma unroll 4
                 for (int t = begin + slice; t < end; t += SLICES) {
                     const stored* row = hidden + (long long)(first + t) * WIDTH + c;
