@@ -14,8 +14,9 @@
 // One value of a row, and what is to be added of it.
 __device__ __forceinline__ float weighed(float value, int token) { return POOLING == 4 ? value * (float)(token + 1) : value; }
 
-// hidden [T, WIDTH]; cu_seqlens [B+1]; count: B; skip: how many tokens of each document are left out at its start ("cls" takes the first
-// of the others, or the first where there are no others; "last" takes the last all the same); out [B, WIDTH], 0 where nothing is left. Block (64, SLICES); grid-stride over documents.
+// hidden [T, WIDTH]; cu_seqlens [B+1]; count: B; skip: how many tokens of each document are left out at its start ("cls" takes the first of the
+// others, or the first where there are no others; "last" takes the last all the same); out [B, WIDTH], 0 where nothing is left.
+// Block (64, SLICES); grid-stride over documents.
 extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hidden, const int* cu_seqlens, const int* count, const int* skip, float* out) {
     __shared__ float partial[SLICES][64 * STEP];
     int sequences = *count, slice = threadIdx.y, skipped = POOLING == 3 ? 0 : *skip;
