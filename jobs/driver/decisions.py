@@ -279,6 +279,8 @@ class Driver:
     def _fill(self, worker: int) -> list[Action]:
         """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
         seat, actions = self._seats[worker], list[Action]()
+        if len(seat.queue) >= self._queued:
+            return actions
         share = max(1, len(self._load) // max(1, len(self._seats) + self._starting))  # else the first to be ready would take all of a small job
         trusted = not seat.doubtful or not (self._starting or any(not other.doubtful for other in self._seats.values()))
         while len(seat.queue) < min(self._queued, share) and not self._holds_suspect(seat):

@@ -1,4 +1,4 @@
-"""python -m tests.jobs.simulation [SEEDS] [FIRST]: that many seeds, on every core. A seed that fails is printed with the end of its trace."""
+"""python -m tests.jobs.simulation [SEEDS] [FIRST]: that many seeds, on every core. A seed that fails is printed with the end of its shortest trace."""
 
 from __future__ import annotations
 
@@ -7,19 +7,9 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.jobs.simulation.simulator import make, simulate
+from tests.jobs.simulation.shrinking import failure_of
 
 BLOCK = 100
-
-
-def failure_of(seed: int) -> str | None:
-    """What went wrong, and the moments before it; None where nothing did."""
-    simulation = make(seed)
-    try:
-        simulate(simulation)
-    except Exception as error:
-        return f"seed {seed}: {type(error).__name__}: {error}\n" + "\n".join(simulation.trace)
-    return None
 
 
 def failures_of(first: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
@@ -15,14 +14,14 @@ import pyarrow as pa
 from embermill.jobs.dataset import commits, lease
 from embermill.jobs.dataset.commits import COMMITS, CommitLog
 from embermill.jobs.dataset.lease import Contender, Lease, Waiting
-from embermill.jobs.dataset.receipt_table import to_receipts
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
 from embermill.jobs.driver.decisions import Driver
 from embermill.jobs.driver.ledger import Ledger
 from embermill.jobs.errors import AnotherRun, Interrupted, UsageError
 from embermill.jobs.receipt import Failed, Progress, Receipt
 from tests.jobs.fakes import partition
-from tests.jobs.simulation.store import MemoryFolder, Store
+from tests.jobs.simulation.rows import IN_PLACE_OF_ARROW, Rows
+from tests.jobs.simulation.store import Faults, MemoryFolder, Store
 from tests.jobs.simulation.workers import SimulatedPool, World
 
 LEASE_S = 20.0
@@ -41,10 +40,26 @@ class Simulation:
     queued: int
     now_s: float = 0.0
     driving: dict[int, Run] = field(default_factory=dict)  # token -> the run that drives with it, fence included
-    trace: deque[str] = field(default_factory=lambda: deque(maxlen=60))
+    told: deque[tuple[float, str, tuple[object, ...]]] = field(default_factory=lambda: deque(maxlen=200))
 
-    def tell(self, words: str) -> None:
-        self.trace.append(f"{self.now_s:8.1f} {words}")
+    def __post_init__(self) -> None:
+        self.faults.tell = self.tell
+
+    @property
+    def faults(self) -> Faults:
+        return self.store.faults
+
+    @property
+    def calm(self) -> bool:
+        return not (self.world.trouble or self.store.trouble)
+
+    def tell(self, words: str, *about: object) -> None:
+        """Put into words when somebody asks for the trace."""
+        self.told.append((self.now_s, words, about))
+
+    @property
+    def trace(self) -> list[str]:
+        return [f"{now_s:8.1f} {words.format(*(str(one)[:120] for one in about))}" for now_s, words, about in self.told]
 
 
 class Run:
@@ -56,6 +71,10 @@ class Run:
         self.jump_s = 0.0
         self.alive, self.outcome = True, ""
         self.began_s, self.renewed_s, self.wakes_s = simulation.now_s, simulation.now_s, 0.0
+        self.began_calm = simulation.calm  # what it met is then the workers' doing alone
+        self.kinds = [kind for _, kind in simulation.world.places]
+        self.rests = self.began_calm and not simulation.world.killers and "silent" not in self.kinds
+        self.judges_broken = self.began_calm and self.kinds.count("broken") == 1 and "healthy" in self.kinds
         self.failures: tuple[Failed, ...] = ()
         self.lease: Lease | None = None
         self.pool = SimulatedPool(simulation.world)
@@ -80,12 +99,12 @@ class Run:
 
     def kill(self) -> None:
         self.alive, self.outcome = False, "killed"
-        self.simulation.tell(f"{self.name} is killed")
+        self.simulation.tell("{} is killed", self.name)
         self.steps.close()
 
     def _end(self, outcome: str) -> None:
         self.alive, self.outcome = False, outcome
-        self.simulation.tell(f"{self.name} ends: {outcome}")
+        self.simulation.tell("{} ends: {}", self.name, outcome)
         if self.lease is not None:
             self.lease.release()
 
@@ -109,7 +128,7 @@ class Run:
 
     def _took(self, taken: Lease) -> None:
         """Whoever held the lease before was through, or dead, or silent for so long as a lease lasts."""
-        self.simulation.tell(f"{self.name} holds token {taken.token}{' (took over)' if taken.took_over else ''}")
+        self.simulation.tell("{} holds token {}{}", self.name, taken.token, " (took over)" if taken.took_over else "")
         before = self.simulation.driving.get(taken.token - 1)
         if before is not None and taken.took_over and before.alive:
             silent_s = self.simulation.now_s - before.renewed_s
@@ -129,7 +148,7 @@ class Run:
         while self.finished is None:
             for worker, event in list(self.pool.events(self.clock_s)):
                 if not isinstance(event, Progress):
-                    sim.tell(f"{self.name} hears of worker {worker}: {str(event)[:110]}")
+                    sim.tell("{} hears of worker {}: {}", self.name, worker, event)
                 self._do(ledger, self.driver.handle(worker, event, self.clock_s))
             self._do(ledger, self.driver.tick(self.clock_s))
             self._check(began_s)
@@ -148,11 +167,9 @@ class Run:
         assert len(pool.workers) <= sim.workers, "more workers than were asked for"
         if self.finished is None:
             assert pool.late or pool.refused or any(worker.busy for worker in pool.workers.values()), "stuck: nobody has anything to do"
-            assert sim.world.trouble or sim.store.trouble or sim.now_s - began_s < LONGEST_S, "the job does not end"
-        kinds = [kind for _, kind in sim.world.places]
-        healthy = "healthy" in kinds and kinds.count("broken") == 1
-        for worker in pool.workers.values():
-            if worker.kind == "broken" and healthy and not sim.world.trouble:
+            assert not self.began_calm or sim.now_s - began_s < LONGEST_S, "the job does not end"
+        for worker in pool.workers.values() if self.judges_broken else ():
+            if worker.kind == "broken":
                 limit = 3 + sim.queued + len(sim.world.poison) + len(sim.world.killers)
                 assert worker.failed <= limit or sim.workers == 1 or not self._others(worker), "a broken worker gets one partition after another"
 
@@ -164,9 +181,7 @@ class Run:
             match action:
                 case Start(avoid):
                     self.pool.start_worker(avoid)
-                    sim = self.simulation
-                    calm = not (sim.world.trouble or sim.world.killers) and all(kind != "silent" for _, kind in sim.world.places)
-                    assert self.pool.started <= (sim.workers + 9 if calm else 4000), "workers are replaced for ever"
+                    assert self.pool.started <= (self.simulation.workers + 9 if self.rests else 4000), "workers are replaced for ever"
                 case Stop(worker):
                     self.pool.stop_worker(worker)
                 case Submit(worker, task):
@@ -180,7 +195,7 @@ class Run:
                     self.committed.add(key)
                     ledger.commit(made)
                 case Say(message):
-                    self.simulation.tell(f"{self.name} says: {message[:120]}")
+                    self.simulation.tell("{} says: {}", self.name, message)
                 case Finish():
                     self.finished = action
                 case Abort(error):
@@ -207,18 +222,17 @@ def check_log(simulation: Simulation) -> set[tuple[int, int]]:
 _TABLES: dict[bytes, pa.Table] = {}
 
 
-def encode_commit(table: pa.Table) -> bytes:
+def encode_commit(table: pa.Table | Rows) -> bytes:
     """In place of Parquet, which takes most of the time of a simulation otherwise: the same table gives the same bytes."""
     token = int((table.schema.metadata or {}).get(commits.TOKEN, b"0"))
-    keys = [table.column(name).to_pylist() for name in ("partition", "ordinal", "shard_sha256", "rows_in")]
-    data = json.dumps([token, *keys]).encode()
+    data = repr([token, *((made.partition, made.ordinal, made.shard_sha256, made.rows_in) for made in commits.to_receipts(table))]).encode()
     _TABLES[data] = table.replace_schema_metadata({commits.TOKEN: str(token)})
     return data
 
 
 def decode_commit(data: bytes) -> tuple[int, list[Receipt]]:
     table = _TABLES[data]
-    return int(table.schema.metadata[commits.TOKEN]), list(to_receipts(table))
+    return int(table.schema.metadata[commits.TOKEN]), list(commits.to_receipts(table))
 
 
 class _Serial:
@@ -235,7 +249,7 @@ class _Serial:
 
 
 @contextlib.contextmanager
-def surroundings(simulation: Simulation, runs: Mapping[str, Run], current: list[Run]) -> Iterator[None]:
+def surroundings(simulation: Simulation, runs: Mapping[str, Run], current: list[Run], *, arrow: bool) -> Iterator[None]:
     """What the modules ask the machine for: which process this is and whether another one runs; Parquet; threads."""
 
     def gone(process: Mapping[str, object]) -> bool:
@@ -246,7 +260,7 @@ def surroundings(simulation: Simulation, runs: Mapping[str, Run], current: list[
         other = runs.get(str(process.get("pid")))
         return other is not None and other.host == current[0].host and other.alive
 
-    def read(log: CommitLog, name: str) -> pa.Table:
+    def read(log: CommitLog, name: str) -> pa.Table | Rows:
         return _TABLES[log.folder.read(name)]
 
     _TABLES.clear()
@@ -257,6 +271,7 @@ def surroundings(simulation: Simulation, runs: Mapping[str, Run], current: list[
         (commits, "sealed_parquet", encode_commit),
         (commits, "ThreadPoolExecutor", _Serial),
         (CommitLog, "_read", read),
+        *((commits, name, value) for name, value in IN_PLACE_OF_ARROW.items() if not arrow),
     )
     with contextlib.ExitStack() as stack:
         for place, name, value in replacements:
@@ -264,8 +279,10 @@ def surroundings(simulation: Simulation, runs: Mapping[str, Run], current: list[
         yield
 
 
-def make(seed: int) -> Simulation:
+def make(seed: int, left_out: frozenset[int] = frozenset()) -> Simulation:
+    """The world of that seed. left_out: faults that do not happen in it."""
     rng = random.Random(seed)
+    faults = Faults(rng, left_out)
     number = rng.choice((0, 1, 1, 2, 2, 3, 3, 4, 5, 8, 12))
     shards = {n: [(rows := rng.randint(0, 9), rng.randint(0, rows)) for _ in range(rng.choice((1, 1, 1, 2, 3)))] for n in range(number)}
     bad = [n for n in shards if rng.random() < 0.08]
@@ -279,22 +296,22 @@ def make(seed: int) -> Simulation:
     if not any(kind == "healthy" for _, kind in places):
         places.append(("node-0", "healthy"))
     rng.shuffle(places)
-    world = World(rng, shards, set(bad) - killers, killers, places, trouble)
-    return Simulation(seed, Store(rng, rng.choice((0.0, 0.0, 0.03, 0.1))), world, min(len(places), rng.randint(1, 5)), rng.choice((1, 2, 4)))
+    world = World(rng, faults, shards, set(bad) - killers, killers, places, trouble)
+    return Simulation(seed, Store(rng, faults, rng.choice((0.0, 0.0, 0.03, 0.1))), world, min(len(places), rng.randint(1, 5)), rng.choice((1, 2, 4)))
 
 
-def simulate(simulation: Simulation) -> None:
-    """Runs one after another, and beside one another, until the dataset is finished; with every run of bad luck coming to an end."""
+def simulate(simulation: Simulation, *, arrow: bool = False) -> None:
+    """Runs one after another, and beside one another, until the dataset is finished; all bad luck ends at some time. arrow: with Arrow's tables."""
     sim, rng, world = simulation, simulation.world.rng, simulation.world
     runs: dict[str, Run] = {}
     current: list[Run] = []
-    with surroundings(sim, runs, current):
+    with surroundings(sim, runs, current, arrow=arrow):
+        calm, alive = sim.calm, list[Run]()
         for turn in range(40_000):
-            if turn == 3000 or len(runs) > 12:
+            if not calm and (turn >= 3000 or len(runs) > 12):
                 world.trouble = sim.store.trouble = 0.0
-            alive = [run for run in runs.values() if run.alive]
-            calm = not (world.trouble or sim.store.trouble)
-            if not alive or (len(alive) < 2 and not calm and rng.random() < 0.03):
+                calm = True
+            if not alive or (len(alive) < 2 and not calm and sim.faults.strikes(0.03, "one more run")):
                 run = runs[f"run-{len(runs)}"] = Run(sim, f"run-{len(runs)}", rng.choice(("here", "there")))
                 alive.append(run)
             awake = [run for run in alive if run.wakes_s <= sim.now_s]
@@ -304,32 +321,33 @@ def simulate(simulation: Simulation) -> None:
                 continue
             run = rng.choice(awake)
             current[:] = [run]
-            if not calm and rng.random() < 0.004:
+            if not calm and sim.faults.strikes(0.004, "SIGKILL"):
                 run.kill()
-            elif not calm and rng.random() < 0.01:
+            elif not calm and sim.faults.strikes(0.01, "SIGSTOP"):
                 run.wakes_s = sim.now_s + rng.choice((5.0, 30.0, 100.0))  # SIGSTOP, and SIGCONT later
-                sim.tell(f"{run.name} is stopped until {run.wakes_s:.0f}")
-            elif not calm and rng.random() < 0.003:
+                sim.tell("{} is stopped until {}", run.name, f"{run.wakes_s:.1f}")
+            elif not calm and sim.faults.strikes(0.003, "clock"):
                 run.jump_s += rng.choice((5.0, 30.0))
             else:
-                tokens, before = set(sim.driving), len(sim.store.created)
+                newest, before = max(sim.driving, default=0), len(sim.store.created)
                 run.step()
-                _check_fence(sim, run, sim.store.created[before:], tokens)
-            silent = any(kind == "silent" for _, kind in world.places)
-            if not (world.trouble or sim.store.trouble or world.killers or world.torn or silent or turn >= 3000):
-                assert "exit" not in run.outcome, f"nothing is wrong but some workers, and a run ends: {run.outcome}"
-            if not run.alive and run.outcome == "finished" and _is_done(sim, run):
+                if len(sim.store.created) > before:
+                    _check_fence(run, sim.store.created[before:], newest)
+            if run.alive:
+                continue
+            alive.remove(run)
+            assert "exit" not in run.outcome or not run.rests, f"nothing is wrong but some workers, and a run ends: {run.outcome}"
+            if run.outcome == "finished" and _is_done(sim, run):
                 return
-            if not run.alive and run.outcome.startswith("exit 2"):
+            if run.outcome.startswith("exit 2"):
                 _check_given_up_for_good(sim, run)
                 return
         raise AssertionError("no run ever finished")
 
-def _check_fence(sim: Simulation, run: Run, created: list[str], tokens: set[int]) -> None:
-    """Once a run drives that took over, nobody who held the lease before it commits."""
+def _check_fence(run: Run, created: list[str], newest: int) -> None:
+    """Once a run drives that took over, nobody who held the lease before it commits. newest: token that drove before this step."""
     if run.lease is not None and any(name.startswith(COMMITS) for name in created):
-        later = [token for token in tokens if token > run.lease.token]
-        assert not later, f"{run.name} commits with token {run.lease.token} while token {later[0]} drives"
+        assert newest <= run.lease.token, f"{run.name} commits with token {run.lease.token} while token {newest} drives"
 
 
 def _is_done(sim: Simulation, run: Run) -> bool:
@@ -338,9 +356,9 @@ def _is_done(sim: Simulation, run: Run) -> bool:
     given_up = {failed.partition: failed.kind for failed in run.failures}
     if any(kind in ("storage", "defect") for kind in given_up.values()):
         return False
-    kinds = [kind for _, kind in world.places]
+    kinds = run.kinds
     sound = kinds.count("healthy") + kinds.count("slow")
-    if not world.trouble and not sim.store.trouble and sim.workers > 1 and sound > 1 and kinds.count("broken") < 2 and not kinds.count("silent"):
+    if run.began_calm and sim.workers > 1 and sound > 1 and kinds.count("broken") < 2 and not kinds.count("silent"):
         assert set(given_up) <= world.poison | world.killers, f"{sorted(given_up)} given up, though nothing is wrong with some of them"
     for number, shards in world.shards.items():
         if number not in given_up:

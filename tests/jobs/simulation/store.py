@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -13,11 +13,32 @@ from embermill.jobs.errors import Interrupted
 from embermill.jobs.storage import AlreadyExists, FileInfo
 
 
+class Faults:
+    """All that goes wrong by chance, numbered from 1 as it comes. left_out: numbers of those that do not happen, to find out which ones matter."""
+
+    def __init__(self, rng: random.Random, left_out: frozenset[int] = frozenset()) -> None:
+        self._random, self._left_out = rng.random, left_out
+        self.count = 0
+        self.happened: list[int] = []
+        self.tell: Callable[..., None] = lambda words, *about: None
+
+    def strikes(self, chance: float, what: str) -> bool:
+        if self._random() >= chance:
+            return False
+        self.count += 1
+        if self.count in self._left_out:
+            return False
+        self.happened.append(self.count)
+        self.tell("fault {}: {}", self.count, what)
+        return True
+
+
 @dataclass
 class Store:
     """What stands, and what is on its way. trouble: chance of each mishap at each request."""
 
     rng: random.Random
+    faults: Faults
     trouble: float = 0.0
     files: dict[str, bytes] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)  # created lately: a listing may not show them yet
@@ -25,7 +46,7 @@ class Store:
     created: list[str] = field(default_factory=list)
 
     def mishap(self) -> bool:
-        return self.trouble > 0 and self.rng.random() < self.trouble
+        return self.trouble > 0 and self.faults.strikes(self.trouble, "storage")
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         if name in self.files:

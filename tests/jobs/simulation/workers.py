@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Receipt, Task
 from tests.jobs.fakes import ready, receipt
+from tests.jobs.simulation.store import Faults
 
 Key = tuple[int, int]
 STEP_S = 0.5
@@ -24,6 +25,7 @@ class World:
     """
 
     rng: random.Random
+    faults: Faults
     shards: dict[int, list[tuple[int, int]]]
     poison: set[int]
     killers: set[int]
@@ -33,7 +35,7 @@ class World:
     torn: set[Key] = field(default_factory=set)
 
     def chance(self, factor: float = 1.0) -> bool:
-        return self.trouble > 0 and self.rng.random() < self.trouble * factor
+        return self.trouble > 0 and self.faults.strikes(self.trouble * factor, "a worker, its storage or its messages")
 
     def publish(self, number: int, ordinal: int) -> Receipt:
         """Create-if-absent; OSError for a store in trouble, a 409 that stands for nothing included."""
