@@ -8,9 +8,9 @@ from unittest import mock
 
 import pyarrow as pa
 
+from embermill.jobs.dataset import commits
 from embermill.jobs.dataset.commits import CommitLog
 from embermill.jobs.dataset.lease import Contender
-from embermill.jobs.dataset.receipt_table import shard_keys
 from embermill.jobs.driver.decisions import Driver
 from embermill.jobs.driver.staff import Seat
 from embermill.jobs.driver.workload import MAX_ATTEMPTS, Work, Workload
@@ -25,7 +25,7 @@ def _overwrites(self: MemoryFolder, name: str, data: bytes) -> None:
 
 
 def _every_row(self: CommitLog, table: pa.Table) -> list[int]:
-    return list(range(len(shard_keys(table))))
+    return list(range(len(commits.shard_keys(table))))  # type: ignore[attr-defined]  # Arrow's tables or those in their place
 
 
 def _whatever_attempt(self: Driver, worker: int, number: int, attempt: int) -> bool:

@@ -24,7 +24,7 @@ class Rows:
         return Rows()
 
     def replace_schema_metadata(self, metadata: Mapping[bytes, str] | None) -> Rows:
-        return Rows(self.receipts, metadata and {key: value.encode() for key, value in metadata.items()})
+        return Rows(self.receipts, {key: value.encode() for key, value in (metadata or {}).items()})
 
     def take(self, rows: Iterable[int]) -> Rows:
         return Rows([self.receipts[row] for row in rows], self.metadata)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from embermill.jobs.dataset import commits, lease
 from embermill.jobs.dataset.commits import COMMITS, CommitLog
 from embermill.jobs.dataset.lease import Contender, Lease, Waiting
+from embermill.jobs.dataset.receipt_table import to_receipts
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
 from embermill.jobs.driver.decisions import Driver
 from embermill.jobs.driver.ledger import Ledger
@@ -219,20 +220,24 @@ def check_log(simulation: Simulation) -> set[tuple[int, int]]:
     return seen
 
 
+def receipts_of(table: pa.Table | Rows) -> list[Receipt]:
+    return list(table.receipts if isinstance(table, Rows) else to_receipts(table))
+
+
 _TABLES: dict[bytes, pa.Table] = {}
 
 
 def encode_commit(table: pa.Table | Rows) -> bytes:
     """In place of Parquet, which takes most of the time of a simulation otherwise: the same table gives the same bytes."""
     token = int((table.schema.metadata or {}).get(commits.TOKEN, b"0"))
-    data = repr([token, *((made.partition, made.ordinal, made.shard_sha256, made.rows_in) for made in commits.to_receipts(table))]).encode()
+    data = repr([token, *((made.partition, made.ordinal, made.shard_sha256, made.rows_in) for made in receipts_of(table))]).encode()
     _TABLES[data] = table.replace_schema_metadata({commits.TOKEN: str(token)})
     return data
 
 
 def decode_commit(data: bytes) -> tuple[int, list[Receipt]]:
     table = _TABLES[data]
-    return int(table.schema.metadata[commits.TOKEN]), list(commits.to_receipts(table))
+    return int(table.schema.metadata[commits.TOKEN]), receipts_of(table)
 
 
 class _Serial:
