@@ -203,14 +203,16 @@ class LocalInput(io.FileIO):
     def __init__(self, path: str, size: int, version: str) -> None:
         super().__init__(path, "rb")
         self.path, self.size, self.version = path, size, version
-        self._identity = identity_of(os.fstat(self.fileno()))
+        status = os.fstat(self.fileno())
+        self._identity, self._links = identity_of(status), status.st_nlink
 
     def check(self) -> None:
         status = os.fstat(self.fileno())
         if (status.st_size, str(status.st_mtime_ns)) != (self.size, self.version):
             found = f"expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes of mtime {status.st_mtime_ns} ns"
             raise InputChanged(f"{self.path}: changed after planning: {found}: {CHANGED}")
-        if identity_of(status) != self._identity:
+        lost_a_name = status.st_nlink < self._links  # which sets ctime, too: another file took the name, and what is read here stays as it was
+        if identity_of(status) != self._identity and not lost_a_name:
             raise Interrupted(f"{self.path}: was touched while it was read, its size and time are the same")
 
 

@@ -17,7 +17,8 @@ from tests.jobs.plan.plans import job, lines, planned, table
 
 def plan_files(folder: Folder, kind: str) -> list[str]:
     found = [name.removeprefix("_embermill/") for name, _ in folder.list("_embermill/plan/000001") if re.search(rf"/{kind}-[0-9a-f]{{32}}\.parquet$", name)]
-    assert len(found) == 1
+    (copy, found_at) = found
+    assert copy == found_at.replace("plan/000001/", "plan/000001/copies/"), "the copy from which the table can be repaired"
     return found
 
 
@@ -39,7 +40,8 @@ class TestWritten:
         assert read_plan(folder) == plan and len(plan.partitions) > 1
         write_plan(folder, plan)
         names = [name.removeprefix("_embermill/") for name, _ in folder.list()]
-        assert names == ["format.json", *plan_files(folder, "inputs"), "plan/000001/root.json", *plan_files(folder, "segments")]
+        roots = ["plan/000001/copies/root.json", "plan/000001/root.json"]
+        assert names == sorted(["format.json", *roots, *plan_files(folder, "inputs"), *plan_files(folder, "segments")])
         assert json.loads(folder.read("_embermill/format.json"))["format_version"] == 1
 
     def test_another_plan_does_not_replace_it(self, plan: Plan, uri: str, tmp_path: Path) -> None:
