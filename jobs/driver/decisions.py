@@ -196,8 +196,6 @@ class Driver:
         queue = seat.queue if seat else {}
         if seat is None and died.kind == "usage":
             self._workers -= 1  # another one would refuse too; those that work continue
-        elif not queue:
-            self._idle_deaths += 1
         for place, number in enumerate(queue):
             self._orphaned(worker, number, died, suspect=place == 0 or died.kind != "stalled")
         said, barred = list[Action](), None
@@ -205,8 +203,12 @@ class Driver:
             known = died.node in self._nodes.barred
             barred = self._nodes.died(died, frozenset(queue))
             said = [Say(f"{barred}: this node gets no more workers")] if barred and not known else []
-        if not barred and died.kind != "usage" and self._idle_deaths >= SAME_DEATHS * max(1, self._workers):
-            return self._abort(Interrupted(f"{self._idle_deaths} workers were lost one after another with nothing to do; the last one: {died.error}"))
+            if said:
+                self._idle_deaths = 0  # they were the node's fault, and it gets no more workers
+        if not queue and not barred and died.kind != "usage":
+            self._idle_deaths += 1
+            if self._idle_deaths >= SAME_DEATHS * max(1, self._workers):
+                return self._abort(Interrupted(f"{self._idle_deaths} workers were lost one after another with nothing to do; the last one: {died.error}"))
         return said + self._continue_unless_over(died.error)
 
     def _continue_unless_over(self, words: str) -> list[Action]:
@@ -279,7 +281,7 @@ class Driver:
     def _fill(self, worker: int) -> list[Action]:
         """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
         seat, actions = self._seats[worker], list[Action]()
-        if len(seat.queue) >= self._queued:
+        if seat.queue and (len(seat.queue) >= self._queued or not self._load.waits):
             return actions
         share = max(1, len(self._load) // max(1, len(self._seats) + self._starting))  # else the first to be ready would take all of a small job
         trusted = not seat.doubtful or not (self._starting or any(not other.doubtful for other in self._seats.values()))

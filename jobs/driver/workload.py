@@ -70,6 +70,11 @@ class Workload:
         return self._partitions
 
     @property
+    def waits(self) -> bool:
+        """Whether any partition may be there to take: one that waits may be complete meanwhile."""
+        return bool(self._waiting or self._suspects)
+
+    @property
     def begun(self) -> Collection[Work]:
         """Those that were begun and are open."""
         return self._begun.values()

@@ -75,7 +75,7 @@ class Run:
         self.began_calm = simulation.calm  # what it met is then the workers' doing alone
         self.kinds = [kind for _, kind in simulation.world.places]
         self.rests = self.began_calm and not simulation.world.killers and "silent" not in self.kinds
-        self.judges_broken = self.began_calm and self.kinds.count("broken") == 1 and "healthy" in self.kinds
+        self.judges_broken = self.began_calm and "silent" not in self.kinds and self.kinds.count("broken") == 1 and "healthy" in self.kinds
         self.failures: tuple[Failed, ...] = ()
         self.lease: Lease | None = None
         self.pool = SimulatedPool(simulation.world)
@@ -147,21 +147,30 @@ class Run:
         self._do(ledger, self.driver.start())
         next_renewal_s = self.clock_s
         while self.finished is None:
-            for worker, event in list(self.pool.events(self.clock_s)):
+            clock_s = self.clock_s
+            for worker, event in list(self.pool.events(clock_s)):
                 if not isinstance(event, Progress):
                     sim.tell("{} hears of worker {}: {}", self.name, worker, event)
-                self._do(ledger, self.driver.handle(worker, event, self.clock_s))
-            self._do(ledger, self.driver.tick(self.clock_s))
+                self._do(ledger, self.driver.handle(worker, event, clock_s))
+            self._do(ledger, self.driver.tick(clock_s))
             self._check(began_s)
-            ledger.flush_if_due(self.clock_s)
-            if self.clock_s >= next_renewal_s:
-                held.renew()
-                self.renewed_s, next_renewal_s = sim.now_s, self.clock_s + LEASE_S / lease.RENEWALS
+            ledger.flush_if_due(clock_s)
+            if clock_s >= next_renewal_s:
+                self._renew(held)
+                next_renewal_s = clock_s + LEASE_S / lease.RENEWALS
             held.require_not_lost()
             yield
         ledger.flush(self.clock_s)
         held.require_held()
         self.failures = self.finished.failures
+
+    def _renew(self, held: Lease) -> None:
+        """A renewal that did not reach the store is no sign of life."""
+        name, files = f"{lease.LEASE}/{held.token:09d}.renewed.json", self.simulation.store.files
+        before = files.get(name)
+        held.renew()
+        if files.get(name) != before:
+            self.renewed_s = self.simulation.now_s
 
     def _check(self, began_s: float) -> None:
         sim, pool = self.simulation, self.pool
@@ -307,7 +316,7 @@ def make(seed: int, left_out: frozenset[int] = frozenset()) -> Simulation:
 
 def simulate(simulation: Simulation, *, arrow: bool = False) -> None:
     """Runs one after another, and beside one another, until the dataset is finished; all bad luck ends at some time. arrow: with Arrow's tables."""
-    sim, rng, world = simulation, simulation.world.rng, simulation.world
+    sim, rng, world, faults = simulation, simulation.world.rng, simulation.world, simulation.faults
     runs: dict[str, Run] = {}
     current: list[Run] = []
     with surroundings(sim, runs, current, arrow=arrow):
@@ -316,7 +325,7 @@ def simulate(simulation: Simulation, *, arrow: bool = False) -> None:
             if not calm and (turn >= 3000 or len(runs) > 12):
                 world.trouble = sim.store.trouble = 0.0
                 calm = True
-            if not alive or (len(alive) < 2 and not calm and sim.faults.strikes(0.03, "one more run")):
+            if not alive or (len(alive) < 2 and not calm and faults.strikes(0.03, "one more run")):
                 run = runs[f"run-{len(runs)}"] = Run(sim, f"run-{len(runs)}", rng.choice(("here", "there")))
                 alive.append(run)
             awake = [run for run in alive if run.wakes_s <= sim.now_s]
@@ -326,12 +335,12 @@ def simulate(simulation: Simulation, *, arrow: bool = False) -> None:
                 continue
             run = rng.choice(awake)
             current[:] = [run]
-            if not calm and sim.faults.strikes(0.004, "SIGKILL"):
+            if not calm and faults.strikes(0.004, "SIGKILL"):
                 run.kill()
-            elif not calm and sim.faults.strikes(0.01, "SIGSTOP"):
+            elif not calm and faults.strikes(0.01, "SIGSTOP"):
                 run.wakes_s = sim.now_s + rng.choice((5.0, 30.0, 100.0))  # SIGSTOP, and SIGCONT later
                 sim.tell("{} is stopped until {}", run.name, f"{run.wakes_s:.1f}")
-            elif not calm and sim.faults.strikes(0.003, "clock"):
+            elif not calm and faults.strikes(0.003, "clock"):
                 run.jump_s += rng.choice((5.0, 30.0))
             else:
                 newest, before = max(sim.driving, default=0), len(sim.store.created)
@@ -363,7 +372,8 @@ def _is_done(sim: Simulation, run: Run) -> bool:
         return False
     kinds = run.kinds
     sound = kinds.count("healthy") + kinds.count("slow")
-    if run.began_calm and sim.workers > 1 and sound > 1 and kinds.count("broken") < 2 and not kinds.count("silent"):
+    replaced_by_broken = world.killers and "broken" in kinds  # the one that takes a dead worker's place, when a broken one was retired, may be the broken one
+    if run.began_calm and not replaced_by_broken and sim.workers > 1 and sound > 1 and kinds.count("broken") < 2 and not kinds.count("silent"):
         assert set(given_up) <= world.poison | world.killers, f"{sorted(given_up)} given up, though nothing is wrong with some of them"
     for number, shards in world.shards.items():
         if number not in given_up:

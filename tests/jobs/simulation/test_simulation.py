@@ -20,7 +20,11 @@ FOUND = {
     318: "a run that was stopped before it read the log committed after it was taken over",
     358: "a broken worker got everything while its one colleague was being replaced",
     5308: "the last partition was judged by the one worker that was started for it",
+    929: "a run that began in trouble was judged as if it had not",
     10006: "a partition that failed on a worker waited for one of a node that was barred",
+    16239: "a broken worker whose colleagues are all silent gets more: as it is meant",
+    17726: "a renewal that did not reach the store was taken for one",
+    21606: "deaths on a node that was barred since ended every run with 33, for ever",
 }
 
 
