@@ -218,6 +218,22 @@ def test_the_other_nodes_carry_on_without_one_whose_workers_die() -> None:
     assert start.avoid == {"bad"}
 
 
+def test_deaths_on_a_node_that_is_barred_since_do_not_end_the_run() -> None:
+    """They were the node's fault. Once, the next death ended the run with 33, and every run after it in the same way. The simulator's seed 21606."""
+    driver = started(3, workers=2)
+    driver.handle(0, ready(node="good"))
+    for worker in (1, 2, 3):
+        driver.handle(worker, Died("killed by 9", node="bad"))
+    driver.handle(4, Died("no other node has room", "usage"))
+    actions = driver.handle(0, Died("killed by 9", node="good"))
+    assert [type(action) for action in actions] == [Start]
+    driver.handle(5, ready(node="good"))
+    for worker, error in ((5, "a"), (6, "b"), (7, "c"), (8, "d")):
+        driver.handle(worker, ready(node="good"))
+        actions = driver.handle(worker, Died(error, node="good"))
+        assert not any(isinstance(action, Abort) for action in actions), "each had work in hand: that may be the cause"
+
+
 def test_deaths_of_different_ways_or_with_a_receipt_between_bar_no_node() -> None:
     driver = started(9, workers=2)
     driver.handle(0, ready())
