@@ -12,7 +12,7 @@ from embermill.jobs.dataset.receipt_table import shard_keys, sum_receipts, to_re
 from embermill.jobs.dataset.taking_stock import require_agreement
 from embermill.jobs.driver.progress import TOKENS_PER_BYTE
 from embermill.jobs.driver.verdict import require_few_quarantined
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.files import Plan, numbers_in
 from embermill.jobs.shard.adoption import list_uncommitted
 from embermill.jobs.storage import Folder
 
@@ -54,7 +54,7 @@ def describe_rest(folder: Folder, plan: Plan, max_quarantined: float, tokens_per
     totals = sum_receipts(receipts)
     if not left:
         require_few_quarantined(folder.root, totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
-        check_files(folder, receipts)
+        check_files(folder, receipts, numbers_in(plan.superseded))
     text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.current, [task.partition for task in left]))
     done = text_bytes - bytes_left
     tokens_left = round(bytes_left * (totals.tokens / done if done and totals.tokens else TOKENS_PER_BYTE))

@@ -53,8 +53,7 @@ def redrive(uri: str, overrides: Sequence[str] = (), *, events_file: str | Path 
 def _require_unfinished(folder: Folder) -> None:
     if read_manifest(folder) is not None:
         raise UsageError(
-            f"{folder.root}: this dataset is finished, and what is published stays as it is until there is `embermill sync`: "
-            "embed the corpus as it is now into another output.uri"
+            f"{folder.root}: this dataset is finished, and what is published stays as it is: embed the corpus as it is now into another output.uri"
         )
 
 

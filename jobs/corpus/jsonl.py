@@ -142,9 +142,13 @@ class _BlockReader:
 
     def _mistyped(self, value: Any, name: str, kind: pa.DataType) -> str:
         found = f"{_seen(value)} {_shown(value)} does not fit {kind} without loss"
-        if name in self.schema.text_columns:
-            return f"{found}: fix the line, or set corpus.on_schema_drift: cast to embed it as JSON writes it"
-        return f"{found}: fix the line, or {declaration(name, _wider(value, kind))}"
+        as_json = "corpus.on_schema_drift: cast, which takes it as JSON writes it (in a new dataset)"
+        if pa.types.is_string(kind):
+            return f"{found}: fix the line, or set {as_json}"
+        wider = _wider(value, kind)
+        if wider is None:
+            return f"{found}: fix the line, or set corpus.types: {{{name}: string}} and {as_json}"
+        return f"{found}: fix the line, or {declaration(name, wider)}"
 
     def _raw(self, values: list[list[Any]], faults: dict[int, Fault], first_byte: np.ndarray) -> RawRows:
         arrays = [pa.array(held, kind) for held, (_, kind) in zip(values, self.uses, strict=True)]
@@ -167,11 +171,11 @@ def _holds(kind: pa.DataType, is_wanted: Callable[[pa.DataType], bool]) -> bool:
     return is_wanted(kind) or any(_holds(each, is_wanted) for each in inner)
 
 
-def _wider(value: Any, kind: pa.DataType) -> str:
-    """A type to declare that would hold this value too, where one does; else a text, which the file must then have as one."""
+def _wider(value: Any, kind: pa.DataType) -> str | None:
+    """A type to declare that would hold this value and the others, too; None where only texts would."""
     if pa.types.is_integer(kind) and isinstance(value, int | float) and not isinstance(value, bool):
         return "float64" if isinstance(value, float) else "int64"
-    return "string"
+    return None
 
 
 def _shown(value: Any) -> str:

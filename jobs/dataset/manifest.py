@@ -20,7 +20,7 @@ from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, Usage
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.seal import broken_seal, read_json, sealed_json, sealed_parquet
 from embermill.jobs.shard.contents import Damaged, open_parquet
-from embermill.jobs.shard.footer import DATA, QUARANTINE
+from embermill.jobs.shard.footer import DATA, QUARANTINE, parse_name
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.token_lengths import Histogram, percentile
 from embermill.jobs.wording import several
@@ -89,18 +89,26 @@ def read_manifest(folder: Folder) -> Manifest | None:
     return _read(folder, max(numbers)) if numbers else None
 
 
-def check_files(folder: Folder, table: pa.Table) -> None:
-    """What stands in data/ and quarantine/ is what the receipts name, by name and size."""
+def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = frozenset()) -> None:
+    """What stands in data/ and quarantine/ is what the receipts name, by name and size.
+
+    superseded: partitions whose files may still stand there, since the next run removes them.
+    """
     standing = {name: info.size for prefix in (DATA, QUARANTINE) for name, info in folder.list(prefix)}
     named = named_files(table)
     for name, size in named.items():
         if standing.get(name) != size:
             found = "is gone" if name not in standing else f"has {standing[name]} bytes"
             raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. `embermill verify` says what else is damaged. {remedies.SHARD}.")
-    strays = [name for name in standing if name not in named and name.endswith(".parquet")]
+    strays = [name for name in standing if name not in named and name.endswith(".parquet") and not _is_of(name, superseded)]
     if strays:
         more = f" and {several(len(strays) - 1, 'more file')}" if len(strays) > 1 else ""
         raise DataError(f"{folder.root}/{strays[0]}{more}: named by no commit: move what is not ours out of data/ and quarantine/, and run again")
+
+
+def _is_of(name: str, partitions: frozenset[int]) -> bool:
+    parsed = parse_name(name)
+    return parsed is not None and parsed[1] in partitions
 
 
 def named_files(table: pa.Table) -> dict[str, int]:

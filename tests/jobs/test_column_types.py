@@ -50,6 +50,18 @@ class TestJsonLines:
         assert (answer.code, answer["rows_quarantined"]) == (0, 0)
         assert [row["score"] for row in rows_of(answer.output)[-2:]] == [0.5, 2.0]
 
+    def test_a_text_among_numbers_is_refused_and_what_the_message_advises_keeps_every_row(self, embed: Embed, tmp_path: Path) -> None:
+        path = tmp_path / "corpus/a.jsonl"
+        beyond_the_sample(path, {"id": "late", "text": "y", "score": "high"}, {"id": 3.5, "text": "z", "score": 0.46}, before={"score": 0.5})
+        corpus: dict[str, Any] = {"files": [str(path)], "keep_columns": ["score"]}
+        answer = embed(corpus=corpus)
+        refused = rows_of(answer.output, "quarantine")
+        assert "set corpus.types: {score: string} and corpus.on_schema_drift: cast" in refused[0]["error"]
+        assert "set corpus.on_schema_drift: cast" in refused[1]["error"], "the id's type is string already"
+        answer = embed(corpus=corpus | {"types": {"score": "string"}, "on_schema_drift": "cast"}, output="as-advised")
+        assert (answer.code, answer["rows_quarantined"]) == (0, 0)
+        assert [(row["id"], row["score"]) for row in rows_of(answer.output)[-2:]] == [("late", "high"), ("3.5", "0.46")]
+
     @pytest.mark.parametrize("drift", ["fail", "cast", "null"])
     def test_a_string_id_after_integers_stops_nothing(self, embed: Embed, tmp_path: Path, drift: str) -> None:
         path = tmp_path / "corpus/a.jsonl"

@@ -113,6 +113,22 @@ class TestChangedFiles:
         whole = embed(corpus=corpus, output="whole")
         assert poison.dataset_rows(answer.output) == poison.dataset_rows(whole.output)
 
+    def test_killed_before_its_manifest_plan_says_that_a_run_would_finish(
+        self, embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "corpus").mkdir()
+        path = tmp_path / "corpus/a.jsonl"
+        path.write_text('{"id": "a", "text": "x"}\n{\n')
+        corpus = {"files": [str(path)], "max_quarantined": 0}
+        assert embed(corpus=corpus).code == 3
+        path.write_text('{"id": "a", "text": "x"}\n{"id": "b", "text": "y"}\n')
+        with monkeypatch.context() as patched:
+            patched.setattr("embermill.jobs.run.remove_superseded", _raise_keyboard_interrupt)
+            assert command("redrive", str(tmp_path / "out")).code == 33
+        planned = embed(name="plan", corpus=corpus)
+        assert (planned.code, planned["action"]) == (0, "finish"), planned.errors
+        assert embed(corpus=corpus)["rows_out"] == 2
+
     def test_twice(self, embed: Embed, command: Command, tmp_path: Path) -> None:
         (tmp_path / "corpus").mkdir()
         path = tmp_path / "corpus/a.jsonl"

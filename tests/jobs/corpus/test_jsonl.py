@@ -221,7 +221,8 @@ class TestDrift:
         found = read(segment(path, "jsonl", kind="bytes"), schema(id_type=pa.int64(), kept={"k": pa.int64()}))
         assert (found.ids, found.kept, found.reasons) == ([1], [(1,)], ["column_type"] * 3)
         assert found.refused[1].error == (
-            "column 'k': string \"three\" does not fit int64 without loss: fix the line, or declare corpus.types: {k: string} (in a new dataset)"
+            "column 'k': string \"three\" does not fit int64 without loss: fix the line, or set corpus.types: {k: string} and "
+            "corpus.on_schema_drift: cast, which takes it as JSON writes it (in a new dataset)"
         )
         assert "double 2.5 does not fit int64 without loss: fix the line, or declare corpus.types: {k: float64}" in found.refused[2].error
 
