@@ -268,6 +268,8 @@ class Driver:
 
     def _replacements(self) -> list[Action]:
         """As many workers as are wanted, where there is something for them to do. Looks at all that was begun, so it is asked where that may have changed."""
+        if self._starting + len(self._seats) >= self._workers:
+            return []
         doubts = any(map(self._wants_another, self._load.begun))
         missing = max(0, min(self._workers, len(self._load) + doubts) - self._starting - len(self._seats))
         self._starting += missing
