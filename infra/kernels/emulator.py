@@ -52,7 +52,7 @@ class Kernel:
         text = '#include "kernels_on_cpu.h"\n' + _text(kernel_file(f"cupy/{STORAGE}"), set()) + _text(kernel_file(source), {STORAGE}) + entry
         options = [f"-D{key}={value}" for key, value in {"STORAGE": STORAGES[precision], **defines}.items()]
         options += ["-std=c++17", "-O2", "-w", "-shared", "-fPIC", f"-I{Path(__file__).parent}"]
-        options += ["-fsanitize=alignment", "-fsanitize-trap=alignment"]  # a card faults there, this machine would not
+        options += ["-fsanitize=alignment", "-fsanitize-trap=alignment"]  # a GPU faults there, this machine would not
         options += ["-Wl,-Bsymbolic"]  # one kernel is called as a function of libc is
         with tempfile.NamedTemporaryFile(suffix=".so") as library:
             subprocess.run([clang, "-x", "c++", *options, "-", "-o", library.name, "-lm"], input=text, text=True, check=True)
