@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embermill.jobs.dataset.inventory import list_inventory
-from embermill.jobs.dataset.lease import LEASE, hold_lease, newest_token
-from embermill.jobs.dataset.liveness import is_gone
-from embermill.jobs.dataset.manifest import MANIFESTS, named_files
+from embermill.jobs.dataset.metadata.inventory import list_inventory
+from embermill.jobs.dataset.metadata.lease import LEASE, hold_lease, newest_token
+from embermill.jobs.dataset.metadata.liveness import is_gone
+from embermill.jobs.dataset.metadata.manifest import MANIFESTS, named_files
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.copies import PLANS, named_by_roots
 from embermill.jobs.shard.adoption import SET_ASIDE

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from embermill.jobs.config import JobConfig, config_from_keys
-from embermill.jobs.dataset.commits import CommitLog
-from embermill.jobs.dataset.manifest import read_manifest
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.driver.summary import Summary
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition

@@ -20,12 +20,12 @@ from typing import Any
 from embermill.jobs.config import JobConfig, config_from_keys
 from embermill.jobs.cores import usable_cores
 from embermill.jobs.corpus.reading import read_rows
-from embermill.jobs.dataset.agreement import commit_damage, manifest_damage, missing
-from embermill.jobs.dataset.bookkeeping import bookkeeping_damage
-from embermill.jobs.dataset.commits import REPLACES, CommitLog, digest_of, pending
-from embermill.jobs.dataset.lease import Lease, hold_lease
-from embermill.jobs.dataset.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest
-from embermill.jobs.driver.verdict import failures_as_error
+from embermill.jobs.dataset.metadata.commits import REPLACES, CommitLog, digest_of, pending
+from embermill.jobs.dataset.metadata.consistency import commit_damage, manifest_damage, missing
+from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
+from embermill.jobs.dataset.metadata.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest
+from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
+from embermill.jobs.driver.outcome import failures_as_error
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import DataError, MetadataDamaged, UsageError
 from embermill.jobs.plan.changes import require_unchanged

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from embermill.jobs.config import CorpusConfig
 from embermill.jobs.corpus.parquet import open_parquet
 from embermill.jobs.corpus.reading import read_rows
-from embermill.jobs.dataset.commits import CommitLog
+from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.errors import DataError, InputChanged, JobError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan

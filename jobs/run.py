@@ -13,24 +13,24 @@ from typing import Any
 import pyarrow as pa
 
 from embermill.jobs.config import JobConfig
-from embermill.jobs.dataset.commits import CommitLog, pending
-from embermill.jobs.dataset.findings import FINDINGS, look_at_rows
-from embermill.jobs.dataset.first_quarantined import first_quarantined
-from embermill.jobs.dataset.lease import Lease, hold_lease
-from embermill.jobs.dataset.manifest import publish_manifest, read_manifest
-from embermill.jobs.dataset.receipt_table import sum_receipts
-from embermill.jobs.dataset.taking_stock import is_settled, take_stock
+from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
+from embermill.jobs.dataset.metadata.manifest import publish_manifest, read_manifest
+from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
+from embermill.jobs.dataset.metadata.reconcile import is_settled, reconcile
+from embermill.jobs.dataset.views.findings import FINDINGS, look_at_rows
+from embermill.jobs.dataset.views.first_quarantined import first_quarantined
 from embermill.jobs.device_tuning import DEVICE_TUNING
-from embermill.jobs.driver.decisions import Driver
+from embermill.jobs.driver.commit_buffer import CommitBuffer
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.heartbeat import Heartbeat
-from embermill.jobs.driver.ledger import Ledger
 from embermill.jobs.driver.loop import drive, stopped_by_signals
+from embermill.jobs.driver.outcome import failures_as_error, require_few_quarantined
 from embermill.jobs.driver.progress import Meter
+from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.driver.summary import Effort, Summary, summarise
-from embermill.jobs.driver.verdict import failures_as_error, require_few_quarantined
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.files import Plan, ensure_format, read_plan, write_plan
 from embermill.jobs.plan.listing import SurveyedFile, lost_and_changed
@@ -109,7 +109,7 @@ class _Job:
         if plan is not None:  # also where another run has written it since we first looked
             require_possible(plan, self._config, self._folder)
             ensure_format(self._folder)
-            self._take_stock(plan)
+            self._reconcile(plan)
             if amend is not None:
                 plan = self._amended(plan, amend)
             return self._resume(plan, display)
@@ -135,7 +135,7 @@ class _Job:
             heard, ready = await_first(opened.pool, workers, stop, nodes)
             if plan is None:
                 plan = self._write_plan(files, ready)
-                self._take_stock(plan)  # shards stand there already where the plan was lost and is made again
+                self._reconcile(plan)  # shards stand there already where the plan was lost and is made again
             self._drive(plan, opened, workers, heard, nodes, display, stop)
         require_same_inputs(plan, self._commits, limited=self._limited)
         return plan
@@ -147,11 +147,11 @@ class _Job:
             self._effort = _effort_before(self._commits)
         return amended
 
-    def _take_stock(self, plan: Plan) -> None:
+    def _reconcile(self, plan: Plan) -> None:
         """Bring the commits to what is true, and remember what was there when this run began."""
         if self._lease is not None:
             self._lease.fence(self._commits)
-        take_stock(self._folder, plan, self._commits)
+        reconcile(self._folder, plan, self._commits)
         self._effort = _effort_before(self._commits)
         if self._events is not None:
             self._events.catch_up(self._commits.receipts())
@@ -191,8 +191,8 @@ class _Job:
     def _drive(self, plan: Plan, opened: OpenPool, workers: int, heard: Heard, nodes: Nodes, display: Display, stop: threading.Event) -> None:
         died = sum(isinstance(event, Died) for _, event in heard)
         meter = Meter(plan.current, self._commits.receipts())
-        ledger = Ledger(self._commits, events=self._events, told=meter.committed)
-        driver = Driver(
+        commit_buffer = CommitBuffer(self._commits, events=self._events, told=meter.committed)
+        driver = Scheduler(
             plan.current,
             self._commits.receipts(),
             workers=max(workers, opened.placement.count),  # more than there are partitions where one of them is to be looked at twice
@@ -203,7 +203,7 @@ class _Job:
             nodes=nodes,
         )
         signs = SignsOfLife()
-        heartbeat = Heartbeat(self._folder, meter, signs, lambda: ledger.last_commit_s)
+        heartbeat = Heartbeat(self._folder, meter, signs, lambda: commit_buffer.last_commit_s)
 
         def tick(now_s: float) -> None:
             if self._lease is not None:
@@ -215,9 +215,9 @@ class _Job:
         log.info("%s on %s (%s, %s)", several(len(driver.remaining), "partition"), where, plan.device_kind, plan.precision)
         try:
             with display:
-                failures = drive(driver, opened.pool, ledger, meter, signs=signs, heard=heard, tick=tick, stop=stop)
+                failures = drive(driver, opened.pool, commit_buffer, meter, signs=signs, heard=heard, tick=tick, stop=stop)
         finally:
-            embedding_s = (ledger.last_commit_s or 0.0) - (meter.began_s or 0.0)
+            embedding_s = (commit_buffer.last_commit_s or 0.0) - (meter.began_s or 0.0)
             self._effort = replace(
                 self._effort, seconds_embedding=max(embedding_s, 0.0), stage_shares=meter.stage_shares, bound=meter.bound, workers=workers
             )

@@ -50,11 +50,11 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
-    from embermill.jobs.dataset.manifest import read_manifest
-    from embermill.jobs.outlook import describe_rest
+    from embermill.jobs.dataset.metadata.manifest import read_manifest
     from embermill.jobs.plan.files import read_plan
     from embermill.jobs.plan.forecast import forecast
     from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, require_possible, resolve_device
+    from embermill.jobs.remaining_work import describe_remaining_work
     from embermill.jobs.storage import open_folder
 
     config = load_config(arguments.config, arguments.overrides)
@@ -65,7 +65,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
     where = {"ray_address": config.ray.address, "output": folder.root, "prompts": None if prompts is None else asdict(prompts)}
     if existing is not None:
         report_changes(existing, config, finished=read_manifest(folder) is not None)
-        rest = describe_rest(folder, existing, config.corpus.max_quarantined, arguments.tokens_per_s)
+        rest = describe_remaining_work(folder, existing, config.corpus.max_quarantined, arguments.tokens_per_s)
         if rest.partitions_left:
             resolve_device(config, existing.device_kind)
         return rest.to_json() | where
@@ -78,14 +78,14 @@ def _add_output_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def status(arguments: argparse.Namespace) -> Answer:
-    from embermill.jobs.dataset.status import status as look
+    from embermill.jobs.dataset.views.status import status as look
     from embermill.jobs.storage import open_folder
 
     return look(open_folder(arguments.output)).to_json()
 
 
 def verify(arguments: argparse.Namespace) -> Answer:
-    from embermill.jobs.dataset.verify import verify as read_again
+    from embermill.jobs.dataset.views.verify import verify as read_again
     from embermill.jobs.storage import open_folder
 
     with progress_bar("reading every shard again") as advance:

@@ -106,7 +106,7 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search(arguments: argparse.Namespace) -> Answer:
-    from embermill.jobs.dataset.search import open_dataset, search_dataset
+    from embermill.jobs.dataset.views.search import open_dataset, search_dataset
     from embermill.jobs.engine.loading import engine_prompts
 
     dataset = open_dataset(arguments.output, model_source=arguments.model)

@@ -81,7 +81,7 @@ def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
 def show_plan(answer: Answer) -> str:
     """What a run would do."""
     if answer["action"] != "begin":
-        return _show_outlook(answer)
+        return _show_remaining_work(answer)
     about = "" if answer["rows_exact"] else "about "
     unreadable = f"; {answer['unreadable_files']:,} cannot be read" if answer["unreadable_files"] else ""
     rows = [
@@ -103,7 +103,7 @@ def _show_cluster(answer: Answer) -> list[tuple[str, str]]:
     return [("cluster", f"ray.address: {answer['ray_address']} is joined by a run alone: whether it is there, with which GPUs and CPUs, is seen then")]
 
 
-def _show_outlook(answer: Answer) -> str:
+def _show_remaining_work(answer: Answer) -> str:
     """What it would do at a dataset that stands."""
     left, done = answer["partitions_left"], f"{answer['partitions_done']:,} of {several(answer['partitions'], 'partition')} done"
     actions = {

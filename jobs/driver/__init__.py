@@ -1,8 +1,8 @@
 """One run's driver. Events come in from the pool; tasks go out to it, and receipts into the commit log.
 
-decisions.py   Driver: events in, actions out; pure
+scheduler.py   Scheduler: events in, actions out; pure
 loop.py        what carries the actions out, with a pool, a commit log and a clock
-ledger.py      receipts on their way into the commit log
+commit_buffer.py  receipts on their way into the commit log
 progress.py    speed, shares, ETA                display.py   shown to a person       heartbeat.py   left for `status`
-verdict.py     what the end of a run comes to    summary.py   the run in numbers
+outcome.py     what the end of a run comes to    summary.py   the run in numbers
 """

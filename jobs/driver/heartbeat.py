@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from embermill.jobs.dataset.liveness import this_process
+from embermill.jobs.dataset.metadata.liveness import this_process
 from embermill.jobs.driver.progress import Meter
 from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.storage import Folder

@@ -1,4 +1,4 @@
-"""The driver's hands: what decisions.py decides is done here, with a pool, a commit log and a clock."""
+"""The driver's hands: what scheduler.py decides is done here, with a pool, a commit log and a clock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
-from embermill.jobs.driver.decisions import Driver
-from embermill.jobs.driver.ledger import Ledger
+from embermill.jobs.driver.commit_buffer import CommitBuffer
 from embermill.jobs.driver.progress import Meter
+from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died, Pool
@@ -23,9 +23,9 @@ LOOK_EVERY_S = 0.5
 
 
 def drive(
-    driver: Driver,
+    driver: Scheduler,
     pool: Pool,
-    ledger: Ledger,
+    commit_buffer: CommitBuffer,
     meter: Meter,
     *,
     signs: SignsOfLife | None = None,
@@ -38,7 +38,7 @@ def drive(
     signs: takes down when each worker was heard of. heard: events that came before.
     tick: called about twice a second. stop: end here, in order; raises Interrupted.
     """
-    loop = _Loop(driver, pool, ledger, meter, signs or SignsOfLife())
+    loop = _Loop(driver, pool, commit_buffer, meter, signs or SignsOfLife())
     try:
         loop.do(driver.start())
         for worker, event in heard:
@@ -50,16 +50,16 @@ def drive(
                 loop.hear(worker, event)
             now = time.monotonic()
             loop.do(driver.tick(now))
-            ledger.flush_if_due(now)
+            commit_buffer.flush_if_due(now)
             tick(now)
         return loop.outcome
     finally:
-        ledger.flush(time.monotonic())
+        commit_buffer.flush(time.monotonic())
 
 
 class _Loop:
-    def __init__(self, driver: Driver, pool: Pool, ledger: Ledger, meter: Meter, signs: SignsOfLife) -> None:
-        self._driver, self._pool, self._ledger, self._meter, self._signs = driver, pool, ledger, meter, signs
+    def __init__(self, driver: Scheduler, pool: Pool, commit_buffer: CommitBuffer, meter: Meter, signs: SignsOfLife) -> None:
+        self._driver, self._pool, self._commit_buffer, self._meter, self._signs = driver, pool, commit_buffer, meter, signs
         self._working: dict[int, Ready] = {}
         self._warned: set[str] = set()
         self.outcome: tuple[Failed, ...] | None = None
@@ -120,7 +120,7 @@ class _Loop:
                     self._meter.given_back(task.partition.number)
                     self._pool.submit(worker, task)
                 case Commit(receipt):
-                    self._ledger.commit(receipt)
+                    self._commit_buffer.commit(receipt)
                 case Finish(failures):
                     self.outcome = failures
                 case Abort(error):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from embermill.jobs.dataset.findings import FINDINGS
-from embermill.jobs.dataset.manifest import Manifest, length_percentiles
-from embermill.jobs.dataset.receipt_table import sum_lengths
+from embermill.jobs.dataset.metadata.manifest import Manifest, length_percentiles
+from embermill.jobs.dataset.metadata.receipt_table import sum_lengths
+from embermill.jobs.dataset.views.findings import FINDINGS
 from embermill.jobs.engine import Prompts
 
 

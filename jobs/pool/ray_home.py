@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from embermill.jobs.dataset.liveness import this_process
+from embermill.jobs.dataset.metadata.liveness import this_process
 from embermill.jobs.errors import UsageError
 from embermill.jobs.pool import reaper
 

@@ -52,7 +52,7 @@ def run_job(folder: Path, model: Path, workers: str, partition_text_bytes: int |
 
 def devices(output: Path) -> dict[str, str]:
     """Worker (host:pid) -> UUID of the GPU that computed its shards, from the receipts. Who sees any other number of GPUs than one refuses to start."""
-    from embermill.jobs.dataset.manifest import read_manifest
+    from embermill.jobs.dataset.metadata.manifest import read_manifest
     from embermill.jobs.storage import open_folder
 
     manifest = read_manifest(open_folder(str(output)))
@@ -121,7 +121,7 @@ def main() -> None:
         over = round(rates[workers] / bound, 3)
         say(row="job", model=args.model, workers=workers, over_bound=over, devices=devices(args.folder / f"out-{workers}"), summary=answer)
     if len(rates) > 1:
-        from embermill.jobs.dataset.equality import differences
+        from embermill.jobs.dataset.views.compare import differences
         from embermill.jobs.storage import open_folder
 
         first, *others = rates

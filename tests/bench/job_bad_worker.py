@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from embermill.jobs.dataset.equality import differences
+from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.storage import open_folder
 
 ROOT = Path(__file__).parent.parent.parent

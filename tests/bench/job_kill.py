@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from embermill.jobs.dataset.commits import CommitLog
-from embermill.jobs.dataset.equality import differences
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.storage import open_folder
 from tests.bench import job_process
 

@@ -26,11 +26,11 @@ from pathlib import Path
 
 import yaml
 
-from embermill.jobs.dataset.commits import CommitLog, pending
-from embermill.jobs.dataset.lease import hold_lease
-from embermill.jobs.dataset.manifest import publish_manifest
-from embermill.jobs.dataset.taking_stock import take_stock
-from embermill.jobs.dataset.verify import verify
+from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.lease import hold_lease
+from embermill.jobs.dataset.metadata.manifest import publish_manifest
+from embermill.jobs.dataset.metadata.reconcile import reconcile
+from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.errors import AnotherRun
 from embermill.jobs.plan.files import Plan, read_plan, write_plan
 from embermill.jobs.shard.writer import ShardWriter
@@ -130,7 +130,7 @@ def driver_round(root: Path, seed: int) -> Counter[str]:
                 if plan is None:
                     plan = plans[number]
                     write_plan(folder, plan)
-                take_stock(folder, plan, log)
+                reconcile(folder, plan, log)
                 left = pending(plan, log.receipts())
                 for task in left:
                     with ShardWriter(folder, plan, task.partition, 0) as writer:

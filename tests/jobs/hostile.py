@@ -17,8 +17,8 @@ import yaml
 
 from embermill.jobs.config import CorpusConfig, JobConfig, ModelConfig, OutputConfig, load_config
 from embermill.jobs.corpus.reading import read_rows
-from embermill.jobs.dataset.status import status
-from embermill.jobs.dataset.verify import verify
+from embermill.jobs.dataset.views.status import status
+from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.engine.native import NativeEngine
 from embermill.jobs.errors import JobError
 from embermill.jobs.plan.listing import survey_files

@@ -61,7 +61,7 @@ def _interrupted(*arguments: object) -> None:
 
 
 def test_so_many_rows_are_left_to_verify(embed: Embed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embermill.jobs.dataset.findings.MOST_ROWS", 1)
+    monkeypatch.setattr("embermill.jobs.dataset.views.findings.MOST_ROWS", 1)
     write(tmp_path / "corpus/a.parquet", ["a", "a"], ["x", "y"])
     answer = embed()
     assert answer["findings"]["duplicate_ids"] is None and "were not looked for" in show_run(json.loads(answer.stdout))

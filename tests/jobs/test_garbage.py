@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.dataset.liveness import this_process
+from embermill.jobs.dataset.metadata.liveness import this_process
 from embermill.jobs.garbage import list_scratch
 from tests.jobs.command_line import Answer
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from embermill.jobs.dataset.equality import row_differences
-from embermill.jobs.dataset.search import open_dataset, search_dataset
+from embermill.jobs.dataset.views.compare import row_differences
+from embermill.jobs.dataset.views.search import open_dataset, search_dataset
 from embermill.jobs.plan.files import read_plan
 from embermill.jobs.storage import open_folder
 from tests.jobs import golden_datasets as golden

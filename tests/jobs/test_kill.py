@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from embermill.jobs.config import load_config
-from embermill.jobs.dataset.equality import differences
+from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from embermill.jobs.config import JobConfig
-from embermill.jobs.dataset.equality import differences
+from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.errors import DataError, Interrupted, UsageError
 from embermill.jobs.pool.ray_session import RaySession, count_gpus, private_placement, require_listener, submitted_with_working_dir
 from embermill.jobs.run import run

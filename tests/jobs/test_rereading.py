@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.config import JobConfig
-from embermill.jobs.dataset.equality import differences
-from embermill.jobs.dataset.manifest import read_manifest
-from embermill.jobs.dataset.verify import verify
+from embermill.jobs.dataset.metadata.manifest import read_manifest
+from embermill.jobs.dataset.views.compare import differences
+from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.errors import InputChanged, Interrupted
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder

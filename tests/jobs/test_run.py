@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.config import JobConfig
-from embermill.jobs.dataset.commits import CommitLog
-from embermill.jobs.dataset.equality import differences
-from embermill.jobs.dataset.lease import LEASE, hold_lease
-from embermill.jobs.dataset.manifest import read_manifest
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.lease import LEASE, hold_lease
+from embermill.jobs.dataset.metadata.manifest import read_manifest
+from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.errors import AnotherRun, DataError, InputChanged, Interrupted, UsageError
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.config import JobConfig
-from embermill.jobs.dataset.verify import verify
+from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.errors import UsageError
 from embermill.jobs.garbage import collect
 from embermill.jobs.run import run

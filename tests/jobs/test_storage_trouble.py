@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from embermill.jobs.config import load_config
-from embermill.jobs.dataset.commits import COMMITS
-from embermill.jobs.dataset.equality import differences, row_differences
-from embermill.jobs.dataset.verify import verify
+from embermill.jobs.dataset.metadata.commits import COMMITS
+from embermill.jobs.dataset.views.compare import differences, row_differences
+from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from embermill.jobs import config as configuration
 from embermill.jobs.config import KEYS, JobConfig, ModelConfig
 from embermill.jobs.corpus.rows import RowSchema
-from embermill.jobs.dataset import receipt_table
+from embermill.jobs.dataset.metadata import receipt_table
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Segment, partition_id

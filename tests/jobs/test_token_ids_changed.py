@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from embermill.jobs.dataset.search import open_dataset, search_dataset
+from embermill.jobs.dataset.views.search import open_dataset, search_dataset
 from embermill.jobs.errors import UsageError
 from tests.jobs.command_line import Answer
 from tests.jobs.golden_datasets import STORED, OldDataset

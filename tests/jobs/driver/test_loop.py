@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from embermill.jobs.dataset.commits import CommitLog
-from embermill.jobs.driver.decisions import Driver
-from embermill.jobs.driver.ledger import Ledger
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.driver.commit_buffer import CommitBuffer
 from embermill.jobs.driver.loop import drive
 from embermill.jobs.driver.progress import Meter
+from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Done, Event, Task
 from embermill.jobs.storage import open_folder
@@ -61,8 +61,8 @@ class ScriptedPool:
 def test_two_workers_on_one_card_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture, script: Heard, warnings: int) -> None:
     partitions = tuple(partition(number) for number in range(6))
     meter = Meter(partitions, [])
-    ledger = Ledger(CommitLog(open_folder(str(tmp_path))), told=meter.committed)
+    commit_buffer = CommitBuffer(CommitLog(open_folder(str(tmp_path))), told=meter.committed)
     with caplog.at_level(logging.WARNING):
-        assert drive(Driver(partitions, (), workers=2), ScriptedPool(script), ledger, meter) == ()
+        assert drive(Scheduler(partitions, (), workers=2), ScriptedPool(script), commit_buffer, meter) == ()
     said = [message for message in caplog.messages if "on the same GPU" in message]
     assert len(said) == warnings and all("GPU-a" in message and "CUDA_VISIBLE_DEVICES" in message for message in said)

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.dataset.commits import CommitLog, pending
-from embermill.jobs.dataset.equality import differences
-from embermill.jobs.dataset.manifest import publish_manifest
+from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.manifest import publish_manifest
+from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.errors import DataError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.receipt import Receipt

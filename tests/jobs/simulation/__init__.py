@@ -1,4 +1,4 @@
-"""The driver's real modules (decisions, commit log, ledger, lease) under a seeded simulator: their surroundings alone are simulated.
+"""The driver's real modules (scheduler, commit log, commit buffer, lease) under a seeded simulator: their surroundings alone are simulated.
 
 store.py       an object store in memory: 503, answers that are lost, writes that arrive late, listings that lag behind
 workers.py     workers of a pool: healthy, broken, silent, slow, dying; receipts that are lost, repeated or late; zombies

@@ -8,10 +8,10 @@ from unittest import mock
 
 import pyarrow as pa
 
-from embermill.jobs.dataset import commits
-from embermill.jobs.dataset.commits import CommitLog
-from embermill.jobs.dataset.lease import Contender
-from embermill.jobs.driver.decisions import Driver
+from embermill.jobs.dataset.metadata import commits
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.lease import Contender
+from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.staff import Seat
 from embermill.jobs.driver.workload import MAX_ATTEMPTS, Work, Workload
 from embermill.jobs.pool.nodes import Nodes
@@ -28,7 +28,7 @@ def _every_row(self: CommitLog, table: pa.Table) -> list[int]:
     return list(range(len(commits.shard_keys(table))))  # type: ignore[attr-defined]  # Arrow's tables or those in their place
 
 
-def _whatever_attempt(self: Driver, worker: int, number: int, attempt: int) -> bool:
+def _whatever_attempt(self: Scheduler, worker: int, number: int, attempt: int) -> bool:
     seat = self._seats.get(worker)
     if seat is None or number not in seat.queue:
         return False
@@ -70,9 +70,9 @@ GUARDS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[object]],
     "a receipt that is committed is not committed again": (lambda: mock.patch.object(CommitLog, "_new_rows", _every_row), (195,)),
     "a silent holder is waited for": (lambda: mock.patch.object(Contender, "_judge", lambda self, token, holder, now_s: None), (1,)),
     "a repeated receipt is no news": (lambda: mock.patch.object(Workload, "note", _noted_again), (9,)),
-    "news of an earlier attempt is old": (lambda: mock.patch.object(Driver, "_release", _whatever_attempt), (125,)),
+    "news of an earlier attempt is old": (lambda: mock.patch.object(Scheduler, "_release", _whatever_attempt), (125,)),
     "a failure counts where two workers fail": (lambda: mock.patch.object(Work, "verdict", _one_worker_is_enough), (80,)),
     "a worker that only fails gets nothing new": (lambda: mock.patch.object(Seat, "doubtful", False), (129, 157, 307)),
     "a node whose workers die gets no more": (lambda: mock.patch.object(Nodes, "died", lambda self, died, in_hand: None), (247,)),
-    "work that stands still is taken back": (lambda: mock.patch.object(Driver, "tick", lambda self, now_s: []), (0, 6, 7)),
+    "work that stands still is taken back": (lambda: mock.patch.object(Scheduler, "tick", lambda self, now_s: []), (0, 6, 7)),
 }

@@ -74,7 +74,7 @@ def contradictions(table: Rows) -> Iterator[str]:
             yield f"partition {receipt.partition} shard {receipt.ordinal}: that does not add up"
 
 
-IN_PLACE_OF_ARROW: dict[str, object] = {  # names in jobs/dataset/commits.py
+IN_PLACE_OF_ARROW: dict[str, object] = {  # names in jobs/dataset/metadata/commits.py
     "pa": Arrow, "SCHEMA": Rows(), "to_table": Rows, "shard_keys": shard_keys, "receipt_at": receipt_at, "to_receipts": to_receipts,
     "contradictions": contradictions,
 }  # fmt: skip

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from embermill.jobs.dataset import commits, lease
-from embermill.jobs.dataset.commits import COMMITS, CommitLog
-from embermill.jobs.dataset.lease import Contender, Lease, Waiting
-from embermill.jobs.dataset.receipt_table import to_receipts
+from embermill.jobs.dataset.metadata import commits, lease
+from embermill.jobs.dataset.metadata.commits import COMMITS, CommitLog
+from embermill.jobs.dataset.metadata.lease import Contender, Lease, Waiting
+from embermill.jobs.dataset.metadata.receipt_table import to_receipts
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
-from embermill.jobs.driver.decisions import Driver
-from embermill.jobs.driver.ledger import Ledger
+from embermill.jobs.driver.commit_buffer import CommitBuffer
+from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.errors import AnotherRun, Interrupted, UsageError
 from embermill.jobs.receipt import Failed, Progress, Receipt
 from tests.jobs.fakes import partition
@@ -63,7 +63,7 @@ class Simulation:
 
 
 class Run:
-    """One `embermill run`: lease, commit log, driver and ledger as they are shipped, in steps that others come between."""
+    """One `embermill run`: lease, commit log, driver and commit buffer as they are shipped, in steps that others come between."""
 
     def __init__(self, simulation: Simulation, name: str, host: str) -> None:
         self.simulation, self.name, self.host = simulation, name, host
@@ -137,29 +137,29 @@ class Run:
 
     def _drive(self, held: Lease, log: CommitLog) -> Iterator[None]:
         sim = self.simulation
-        ledger = Ledger(log)
+        commit_buffer = CommitBuffer(log)
         partitions = [partition(number) for number in sim.world.shards]
-        self.driver = Driver(partitions, list(log.receipts()), workers=sim.workers, queued=sim.queued, stall_s=STALL_S)
+        self.driver = Scheduler(partitions, list(log.receipts()), workers=sim.workers, queued=sim.queued, stall_s=STALL_S)
         self.committed: set[tuple[int, int]] = set(log.committed)
         self.finished: Finish | None = None
         began_s = sim.now_s
-        self._do(ledger, self.driver.start())
+        self._do(commit_buffer, self.driver.start())
         next_renewal_s = self.clock_s
         while self.finished is None:
             clock_s = self.clock_s
             for worker, event in list(self.pool.events(clock_s)):
                 if not isinstance(event, Progress):
                     sim.tell("{} hears of worker {}: {}", self.name, worker, event)
-                self._do(ledger, self.driver.handle(worker, event, clock_s))
-            self._do(ledger, self.driver.tick(clock_s))
+                self._do(commit_buffer, self.driver.handle(worker, event, clock_s))
+            self._do(commit_buffer, self.driver.tick(clock_s))
             self._check(began_s)
-            ledger.flush_if_due(clock_s)
+            commit_buffer.flush_if_due(clock_s)
             if clock_s >= next_renewal_s:
                 self._renew(held)
                 next_renewal_s = clock_s + LEASE_S / lease.RENEWALS
             held.require_not_lost()
             yield
-        ledger.flush(self.clock_s)
+        commit_buffer.flush(self.clock_s)
         held.require_held()
         self.failures = self.finished.failures
 
@@ -185,7 +185,7 @@ class Run:
     def _others(self, broken: object) -> bool:
         return any(worker is not broken and worker.ready and worker.kind in ("healthy", "slow") for worker in self.pool.workers.values())
 
-    def _do(self, ledger: Ledger, actions: list[Action]) -> None:
+    def _do(self, commit_buffer: CommitBuffer, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case Start(avoid):
@@ -202,7 +202,7 @@ class Run:
                     key = (made.partition, made.ordinal)
                     assert key not in self.committed, f"{key} is committed twice by one driver"
                     self.committed.add(key)
-                    ledger.commit(made)
+                    commit_buffer.commit(made)
                 case Say(message):
                     self.simulation.tell("{} says: {}", self.name, message)
                 case Finish():

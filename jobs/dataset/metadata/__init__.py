@@ -1,0 +1,11 @@
+"""What a dataset is, by its own bookkeeping. Knows nothing of the views.
+
+commits.py         the commit log: which shards are done
+receipt_table.py   receipts as a table, and their sums
+completeness.py    whether receipts account for the whole plan
+manifest.py        published last
+inventory.py       which shards there are: whom all readers go by
+consistency.py     whether plan, manifest and commits speak of the same shards
+reconcile.py       what a run does first: what no commit has is committed
+lease.py           who drives                     liveness.py   whether that process is gone
+"""

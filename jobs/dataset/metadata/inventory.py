@@ -1,0 +1,71 @@
+"""Which shards a dataset has: the one place that decides whom its readers go by.
+
+The newest manifest is the last word on a finished dataset: it is published last, when all is accounted for, and carries its own sums. What is committed
+counts only until there is one; a run that finds the two apart mends the commits by the manifest. status, verify, search and comparisons all look here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.consistency import manifest_damage, plan_damage
+from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
+from embermill.jobs.dataset.metadata.receipt_table import SCHEMA, to_receipts
+from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.receipt import Task
+from embermill.jobs.storage import Folder
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a dataset is made of: its plan, and whoever has the say about its shards, the newest manifest or, until there is one, the commits."""
+
+    plan: Plan
+    says: Manifest | CommitLog
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """None where the dataset is not finished."""
+        return self.says if isinstance(self.says, Manifest) else None
+
+    @cached_property
+    def receipts(self) -> pa.Table:
+        """receipt_table.SCHEMA, in row order."""
+        return receipts_of(self.says)
+
+    @cached_property
+    def left(self) -> list[Task]:
+        """What is left of the plan; nothing of a finished dataset."""
+        return [] if self.manifest else pending(self.plan, to_receipts(self.receipts))
+
+
+def read_inventory(folder: Folder) -> Inventory:
+    """UsageError where there is no dataset, MetadataDamaged where plan, manifest or (of an unfinished one) a commit is damaged or of another plan."""
+    found = list_inventory(folder)
+    says = found.says
+    for damage in manifest_damage(folder, found.plan, says) if isinstance(says, Manifest) else plan_damage(says, found.plan):
+        raise damage
+    return found
+
+
+def list_inventory(folder: Folder) -> Inventory:
+    """The same, whatever plan the receipts are of: for `verify`, which judges them one by one."""
+    plan = read_plan(folder)
+    if plan is None:
+        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
+    return Inventory(plan, who_says(folder))
+
+
+def who_says(folder: Folder) -> Manifest | CommitLog:
+    """Whom to go by. MetadataDamaged where that one is damaged."""
+    return read_manifest(folder) or CommitLog(folder)
+
+
+def receipts_of(says: Manifest | CommitLog) -> pa.Table:
+    """receipt_table.SCHEMA, in row order."""
+    return says.shards.select(SCHEMA.names) if isinstance(says, Manifest) else says.table()

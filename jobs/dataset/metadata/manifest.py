@@ -1,0 +1,229 @@
+"""The manifest: published last, it makes the dataset. A root in JSON (totals, fingerprint, outputs) and one row per shard in Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from embermill.jobs import remedies
+from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.completeness import gaps
+from embermill.jobs.dataset.metadata.receipt_table import NOT_COMPARED, SCHEMA, Totals, read_receipts, sum_lengths, sum_receipts, to_receipts
+from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.seal import broken_seal, read_json, sealed_json, sealed_parquet
+from embermill.jobs.shard.contents import Damaged, open_parquet
+from embermill.jobs.shard.footer import DATA, QUARANTINE, parse_name
+from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.token_lengths import Histogram, percentile
+from embermill.jobs.wording import several
+
+MANIFESTS = "_embermill/manifests"
+MANIFEST_FORMAT = 1
+KEYS_BEFORE_CHECKSUMS = frozenset(
+    {"manifest_format", "created", "fingerprint", "device_kind", "precision", "id", "id_stability", "outputs", "totals", "token_lengths"}
+    | {"provenance", "shards"}
+)
+KIND_DATA = "data"
+MAX_VALUES_SUMMED_UP = 16  # of one key of the provenance; more (seconds, process ids) are only counted
+
+_ROOT_NAME = re.compile(rf"{MANIFESTS}/(\d{{6}})\.json")
+_ROWS_NAME = re.compile(rf"{MANIFESTS}/\d{{6}}\.parquet")
+_SCHEMA = pa.schema([pa.field("kind", pa.string(), nullable=False), pa.field("supersedes", pa.string()), *SCHEMA])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a reader of the dataset goes by. shards: receipt_table.SCHEMA plus `kind` and `supersedes`, in row order."""
+
+    name: str
+    root: dict[str, Any]
+    shards: pa.Table
+
+    @property
+    def remedy(self) -> str:
+        """What helps where it turns out to be damaged, or another dataset's."""
+        return remedies.for_manifest(int(self.name.removesuffix(".json")[-6:]))
+
+    @property
+    def totals(self) -> Totals:
+        return sum_receipts(self.shards)
+
+
+def publish_manifest(folder: Folder, plan: Plan, log: CommitLog, find: Callable[[pa.Table], dict[str, Any]] | None = None) -> Manifest:
+    """Check the account of the whole plan and publish it; where the newest manifest says the same already, that one is returned.
+
+    find: what else is to be said in it, of these receipts.
+
+    Raises Interrupted where something is left to do or another run publishes too, DataError where a committed file is gone or has another size,
+    or where data/ holds a Parquet file that no commit names (a plain glob would read it).
+    """
+    table = log.table()
+    left = pending(plan, to_receipts(table))
+    if left:
+        raise Interrupted(f"{len(left)} of {len(plan.current)} partitions are not finished, the first of them is {left[0].partition.number}: run again")
+    for gap in gaps(plan, table):
+        raise DataError(f"{folder.root}: the commits do not account for the plan: {gap}")
+    check_files(folder, table)
+    newest = read_manifest(folder)
+    if newest is not None and _say_the_same(newest.shards, table):
+        return newest
+    return _publish(folder, plan, table, {} if find is None else find(table))
+
+
+def _say_the_same(left: pa.Table, right: pa.Table) -> bool:
+    names = [name for name in SCHEMA.names if name not in NOT_COMPARED]
+    return bool(left.select(names).equals(right.select(names)))
+
+
+def read_manifest(folder: Folder) -> Manifest | None:
+    """The newest one; None where nothing was finished yet. Raises MetadataDamaged, UsageError for one of another version."""
+    numbers = [int(match[1]) for name, _ in folder.list(MANIFESTS) if (match := _ROOT_NAME.fullmatch(name))]
+    return _read(folder, max(numbers)) if numbers else None
+
+
+def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = frozenset()) -> None:
+    """What stands in data/ and quarantine/ is what the receipts name, by name and size.
+
+    superseded: partitions whose files may still stand there, since the next run removes them.
+    """
+    standing = {name: info.size for prefix in (DATA, QUARANTINE) for name, info in folder.list(prefix)}
+    named = named_files(table)
+    for name, size in named.items():
+        if standing.get(name) != size:
+            found = "is gone" if name not in standing else f"has {standing[name]} bytes"
+            raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. `embermill verify` says what else is damaged. {remedies.SHARD}.")
+    strays = [name for name in standing if name not in named and name.endswith(".parquet") and not _is_of(name, superseded)]
+    if strays:
+        more = f" and {several(len(strays) - 1, 'more file')}" if len(strays) > 1 else ""
+        raise DataError(f"{folder.root}/{strays[0]}{more}: named by no commit: move what is not ours out of data/ and quarantine/, and run again")
+
+
+def _is_of(name: str, partitions: frozenset[int]) -> bool:
+    parsed = parse_name(name)
+    return parsed is not None and parsed[1] in partitions
+
+
+def named_files(table: pa.Table) -> dict[str, int]:
+    """Name -> bytes of every shard and quarantine file."""
+    files: dict[str, int] = {}
+    for column in ("shard", "quarantine"):
+        pairs = zip(table.column(column).to_pylist(), table.column(f"{column}_bytes").to_pylist(), strict=True)
+        files |= {name: size for name, size in pairs if name is not None}
+    return files
+
+
+def length_percentiles(lengths: Histogram) -> dict[str, int]:
+    """Tokens that so many percent of the documents do not exceed (to a bucket's bound, at most 6.25 % too high)."""
+    return {"p50": percentile(lengths, 0.5), "p90": percentile(lengths, 0.9), "p99": percentile(lengths, 0.99), "max": percentile(lengths, 1.0)}
+
+
+def _publish(folder: Folder, plan: Plan, table: pa.Table, found: dict[str, Any]) -> Manifest:
+    kinds = pa.array([KIND_DATA] * table.num_rows, pa.string())
+    rows = pa.Table.from_arrays([kinds, pa.nulls(table.num_rows, pa.string()), *table.columns], schema=_SCHEMA)
+    data = sealed_parquet(rows)
+    number, name = _claim_number(folder, data)
+    root = _describe(plan, table) | found | {"shards": {"file": name, "rows": rows.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+    root_name = f"{MANIFESTS}/{number:06d}.json"
+    try:
+        folder.create(root_name, sealed_json(root))
+    except AlreadyExists:
+        other = _read(folder, number)
+        if not other.shards.equals(rows):
+            raise Interrupted(f"{folder.root}/{root_name} was published by another run meanwhile and names other shards: run again") from None
+        return other
+    return Manifest(root_name, root, rows)
+
+
+def _claim_number(folder: Folder, data: bytes) -> tuple[int, str]:
+    """Put the rows where they will be named from. A number whose rows are another's, left by a run that died before its root, is passed over."""
+    taken = [int(name.rpartition("/")[2][:6]) for name, _ in folder.list(MANIFESTS) if _ROOT_NAME.fullmatch(name)]
+    number = max(taken, default=0)
+    while True:
+        number += 1
+        name = f"{MANIFESTS}/{number:06d}.parquet"
+        try:
+            folder.create(name, data)
+        except AlreadyExists:
+            if folder.read(name) != data:
+                continue
+        return number, name
+
+
+def _describe(plan: Plan, table: pa.Table) -> dict[str, Any]:
+    return {
+        "manifest_format": MANIFEST_FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": plan.fingerprint,
+        "device_kind": plan.device_kind,
+        "precision": plan.precision,
+        "id": {"column": plan.rows.id_name, "type": str(plan.rows.id_type)},
+        "id_stability": plan.id_stability,
+        "outputs": [vars(output) for output in plan.outputs],
+        "totals": sum_receipts(table).to_json() | {"rows_unchanged": 0},
+        "token_lengths": length_percentiles(sum_lengths(table)),
+        "provenance": summarise_provenance(table),
+    }
+
+
+def summarise_provenance(table: pa.Table) -> dict[str, dict[str, int]]:
+    """Key -> value -> shards of which it is true; of a key with many values only how many there are, under ""."""
+    counts: dict[str, dict[str, int]] = {}
+    for chunk in table.column("provenance").chunks:
+        entries = pa.table({"key": chunk.keys, "value": chunk.items})
+        for row in entries.group_by(["key", "value"]).aggregate([([], "count_all")]).to_pylist():
+            values = counts.setdefault(row["key"], {})
+            values[row["value"]] = values.get(row["value"], 0) + row["count_all"]
+    return {key: values if len(values) <= MAX_VALUES_SUMMED_UP else {"": len(values)} for key, values in sorted(counts.items())}
+
+
+def _read(folder: Folder, number: int) -> Manifest:
+    """One manifest, held against its own sums."""
+    name = f"{MANIFESTS}/{number:06d}.json"
+    advice = remedies.for_manifest(number)
+    try:
+        root, file, sha256 = _read_root(folder, name)
+    except (ValueError, KeyError, TypeError) as error:
+        raise MetadataDamaged(folder.root, name, f"is damaged: {type(error).__name__}: {error}", advice) from error
+    try:
+        data = folder.read(file)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Damaged(f"its sha256 is not the one in {name}")
+        shards = _read_shards(data)
+    except FileNotFoundError:
+        raise MetadataDamaged(folder.root, file, f"is gone, though {name} names it", advice) from None
+    except Damaged as error:
+        raise MetadataDamaged(folder.root, file, f"is damaged: {error}", advice) from error
+    totals = sum_receipts(shards)
+    if totals.to_json() | {"rows_unchanged": 0} != root["totals"] or totals.rows_in != totals.rows_out + totals.rows_quarantined:
+        what = f"is damaged: its totals {root['totals']} are not the sums of its shards {totals.to_json()}"
+        raise MetadataDamaged(folder.root, name, what, advice)
+    return Manifest(name, root, shards)
+
+
+def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
+    """(root, file of its rows, that file's sha256). ValueError, KeyError or TypeError where it is none."""
+    root = read_json(folder.read(name), KEYS_BEFORE_CHECKSUMS)
+    if root["manifest_format"] != MANIFEST_FORMAT:
+        found = root["manifest_format"]
+        raise UsageError(f"{folder.root}/{name}: expected manifest_format {MANIFEST_FORMAT}, got {found}: use the version that made it")
+    if missing := {"totals", "fingerprint"} - root.keys():
+        raise KeyError(*sorted(missing))
+    file = str(root["shards"]["file"])
+    if not _ROWS_NAME.fullmatch(file):
+        raise ValueError(f"it names a file that is none of a manifest's: {file[:200]!r}")
+    return root, file, str(root["shards"]["sha256"])
+
+
+def _read_shards(data: bytes) -> pa.Table:
+    if problem := broken_seal(data):
+        raise Damaged(problem)
+    with open_parquet(io.BytesIO(data)) as parquet:
+        return read_receipts(parquet, _SCHEMA)

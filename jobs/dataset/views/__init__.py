@@ -1,0 +1,7 @@
+"""Looking at a dataset; nothing here decides what it is.
+
+status.py      how far it is                       first_quarantined.py   an example of what was refused
+verify.py      every file read again               verify_report.py, bookkeeping.py
+duplicates.py  ids that stand more than once       findings.py            what is worth knowing once it is finished
+search.py      the nearest rows of a query         compare.py             where two datasets differ
+"""

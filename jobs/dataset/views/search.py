@@ -1,0 +1,156 @@
+"""Brute-force search over a dataset's shards: exact, streamed, in memory that grows with the number of answers and not with the corpus.
+
+The query is embedded by the dataset's own model: a dataset whose model is not to be had as it was cannot be searched, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embermill.jobs.config import ModelConfig
+from embermill.jobs.dataset.metadata.inventory import read_inventory
+from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
+from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
+from embermill.jobs.engine.loading import describe_engine, load_engine
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.contents import Damaged, open_parquet
+from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.stored_keys import differing_keys
+
+BATCH_ROWS = 2048
+SMALLEST_NORM = 1e-12  # a vector of zeros is similar to nothing
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One row that was found. score: cosine of its vector with the query's. columns: everything of the row but its vector."""
+
+    score: float
+    shard: str
+    row: int
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The shards of a dataset, and the model that made it. rows: vectors in it. finished: a manifest is published; else they are what is committed."""
+
+    folder: Folder
+    plan: Plan
+    model: ModelConfig
+    shards: tuple[str, ...]
+    rows: int
+    finished: bool
+
+
+def open_dataset(uri: str, *, model_source: str | None = None) -> Dataset:
+    """The dataset at a local path or URL. model_source: where its model is now, if it has moved. Raises what read_inventory raises."""
+    folder = open_folder(uri)
+    found = read_inventory(folder)
+    plan, receipts = found.plan, found.receipts
+    settings = {key.removeprefix("model."): value for key, value in plan.config.items() if key.startswith("model.")}
+    model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {})).as_planned(plan.precision, plan.fingerprint)
+    shards = tuple(receipts.column("shard").drop_null().to_pylist())
+    return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.manifest is not None)
+
+
+def search_dataset(dataset: Dataset, query: str, *, k: int, prompt: str | None = None, device: str = "auto") -> list[Hit]:
+    """The k rows of the dataset most similar to a text. prompt: put before it, in place of the one for documents."""
+    vector = embed_query(dataset, query, prompt, device)
+    return search(dataset.folder, dataset.shards, vector, k, dataset.plan.outputs[0].column)
+
+
+def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -> np.ndarray:
+    """[E] float32. Raises UsageError where the model is not the one that made the dataset, DataError for a query that is not Unicode."""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the query is not valid Unicode (a lone surrogate at character {error.start}): replace it") from error
+    model, plan, here = dataset.model, dataset.plan, (str(Path.cwd()),)
+    now = describe_engine(model, search_path=here)
+    changed = [] if now is None else differing_keys(plan.fingerprint, now, FINGERPRINT_IF_ABSENT)
+    if changed:
+        raise UsageError(_another_model(str(model.source), plan, changed))
+    asking = model.model_copy(update={"prompt": prompt, "prompt_name": None, "precision": "auto"})
+    device = plan.device_kind if device == "auto" and model.engine != "native" else device
+    engine = load_engine(asking, device=device, threads=1, search_path=here)  # for one short text more would only take longer to start
+    vector: np.ndarray = next(iter(engine.embed([pa.array([query])]))).columns[plan.outputs[0].column][0]
+    return vector
+
+
+def _another_model(source: str, plan: Plan, changed: list[str]) -> str:
+    """Weights are known by the digest of their file alone: whether others hold equal numbers cannot be told without the file itself."""
+    if all(key in WHY_ADDED and key not in plan.fingerprint for key in changed):
+        return f"{source}: this dataset was {'; '.join(WHY_ADDED[key] for key in changed)}, or search it with the version of embermill that made it"
+    said = f"{source} is not the model that made this dataset ({', '.join(changed)} differ): say with --model where that one is, unchanged"
+    if changed != ["model.weights"]:
+        return said
+    digest = plan.fingerprint["model.weights"]
+    return f"{said}; a converted copy has another digest, even of equal numbers: expected the very weights whose SHA-256 is {digest}"
+
+
+def search(folder: Folder, shards: Sequence[str], query: np.ndarray, k: int, column: str = "embedding") -> list[Hit]:
+    """The k rows most similar to `query` [E], best first; equal scores in row order.
+
+    shards: names of Parquet files in the folder, in row order. `column` holds a vector of E numbers per row.
+    """
+    best = _best(folder, shards, query.astype(np.float32, copy=False), k, column)
+    return [Hit(float(score), shards[shard], row, _read_row(folder, shards[shard], row, column)) for score, shard, row in best]
+
+
+def _best(folder: Folder, shards: Sequence[str], query: np.ndarray, k: int, column: str) -> list[tuple[float, int, int]]:
+    """(score, shard's index, row within it) of the k best. Batches come in row order and the sort is stable, so the first of equals stays first."""
+    query = query / max(float(np.linalg.norm(query)), SMALLEST_NORM)
+    scores, places = np.empty(0, np.float32), np.empty((0, 2), np.int64)
+    for shard, name in enumerate(shards):
+        for first_row, vectors in _vectors(folder, name, column):
+            norms = np.sqrt(np.einsum("be,be->b", vectors, vectors))
+            found = vectors @ query / np.maximum(norms, SMALLEST_NORM)
+            rows = np.arange(first_row, first_row + len(found))
+            scores = np.concatenate([scores, found])
+            places = np.concatenate([places, np.stack([np.full_like(rows, shard), rows], axis=1)])
+            order = np.argsort(-scores, kind="stable")[:k]
+            scores, places = scores[order], places[order]
+    return [(float(score), int(shard), int(row)) for score, (shard, row) in zip(scores, places, strict=True)]
+
+
+@contextmanager
+def _open_shard(folder: Folder, name: str) -> Iterator[pq.ParquetFile]:
+    """DataError, naming the shard, where it is gone or damaged."""
+    try:
+        with folder.open(name) as file, open_parquet(file) as parquet:
+            yield parquet
+    except FileNotFoundError:
+        raise DataError(f"{folder.root}/{name}: is gone; `embermill verify` says what else is damaged") from None
+    except (Damaged, pa.ArrowException) as error:
+        raise DataError(f"{folder.root}/{name}: {error}; `embermill verify` says what else is damaged") from None
+
+
+def _vectors(folder: Folder, name: str, column: str) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, [B, E] float32) of a shard, batch by batch."""
+    first_row = 0
+    with _open_shard(folder, name) as parquet:
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=[column], use_threads=False):
+            vectors = batch.column(0)
+            yield first_row, vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(vectors), -1)
+            first_row += len(vectors)
+
+
+def _read_row(folder: Folder, name: str, row: int, column: str) -> dict[str, Any]:
+    """One row without its vector: only the row group that holds it is read."""
+    with _open_shard(folder, name) as parquet:
+        columns = [field.name for field in parquet.schema_arrow if field.name != column and not pa.types.is_nested(field.type)]
+        ends = np.cumsum([parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)])
+        group = int(np.searchsorted(ends, row, side="right"))
+        within = row - (int(ends[group - 1]) if group else 0)
+        values: dict[str, Any] = parquet.read_row_group(group, columns=columns).slice(within, 1).to_pylist()[0]
+        return values

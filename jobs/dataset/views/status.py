@@ -1,0 +1,122 @@
+"""`status`: how far a dataset is, from its plan, its inventory and its heartbeat. Reads no shard and writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from embermill.jobs.dataset.metadata.inventory import read_inventory
+from embermill.jobs.dataset.metadata.liveness import is_gone
+from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_files
+from embermill.jobs.dataset.metadata.receipt_table import Totals, sum_lengths, sum_receipts
+from embermill.jobs.dataset.views.findings import FINDINGS
+from embermill.jobs.shard.footer import DATA, QUARANTINE
+from embermill.jobs.storage import Folder
+
+HEARTBEAT = "_embermill/heartbeat.json"
+MAX_LISTED = 20  # of the files that are missing
+SILENT_AFTER_S = 30.0  # a run beats every few seconds
+
+
+@dataclass(frozen=True)
+class Status:
+    """state: "planned" (nothing committed), "running" (a run beats), "unfinished" (none does; run again to go on), "finished" (the manifest is there).
+
+    totals: of what is committed. text_bytes, text_bytes_left: what the partitions were packed by. token_lengths: percentiles in tokens.
+    findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
+    heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
+    """
+
+    root: str
+    state: str
+    manifest: str | None
+    partitions: int
+    partitions_done: int
+    files: int
+    text_bytes: int
+    text_bytes_left: int
+    totals: Totals
+    token_lengths: dict[str, int]
+    fingerprint: dict[str, str]
+    device_kind: str
+    precision: str
+    id_stability: str
+    heartbeat: dict[str, Any] | None
+    heartbeat_age_s: float | None
+    findings: dict[str, Any] | None
+    missing_files: int
+    missing: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        fields = {name: value for name, value in asdict(self).items() if name != "totals"}
+        return fields | self.totals.to_json() | {"finished": self.manifest is not None}
+
+
+def status(folder: Folder, now: datetime | None = None) -> Status:
+    """Raises what read_inventory raises. now: with time zone; the clock's where None."""
+    found = read_inventory(folder)
+    plan, manifest, table = found.plan, found.manifest, found.receipts
+    left = [task.partition for task in found.left]
+    heartbeat, age_s = _read_heartbeat(folder, now)
+    missing = [*_missing(folder, table)]
+    return Status(
+        root=folder.root,
+        state=_state(manifest is not None, table.num_rows, heartbeat, age_s),
+        manifest=None if manifest is None else manifest.name,
+        partitions=len(plan.current),
+        partitions_done=len(plan.current) - len(left),
+        files=len(plan.listing),
+        text_bytes=sum(partition.text_bytes for partition in plan.current),
+        text_bytes_left=sum(partition.text_bytes for partition in left),
+        totals=sum_receipts(table),
+        token_lengths=length_percentiles(sum_lengths(table)),
+        fingerprint=plan.fingerprint,
+        device_kind=plan.device_kind,
+        precision=plan.precision,
+        id_stability=plan.id_stability,
+        heartbeat=heartbeat,
+        heartbeat_age_s=age_s,
+        findings=None if manifest is None else manifest.root.get(FINDINGS),
+        missing_files=len(missing),
+        missing=missing[:MAX_LISTED],
+    )
+
+
+def _missing(folder: Folder, table: pa.Table) -> Iterator[str]:
+    """Files that should be there and are not, or have another size: their names and sizes are listed, none is read."""
+    standing = {name: info.size for prefix in (DATA, QUARANTINE) for name, info in folder.list(prefix)}
+    return (name for name, size in named_files(table).items() if standing.get(name) != size)
+
+
+def _state(finished: bool, receipts: int, heartbeat: dict[str, Any] | None, age_s: float | None) -> str:
+    if finished:
+        return "finished"
+    if _runs(heartbeat, age_s):
+        return "running"
+    return "unfinished" if receipts else "planned"
+
+
+def _runs(heartbeat: dict[str, Any] | None, age_s: float | None) -> bool:
+    """As far as can be told from here."""
+    return heartbeat is not None and heartbeat.get("state") == "running" and age_s is not None and age_s < SILENT_AFTER_S and not is_gone(heartbeat)
+
+
+def _read_heartbeat(folder: Folder, now: datetime | None) -> tuple[dict[str, Any] | None, float | None]:
+    """The heartbeat, None where there is none that can be read; its age in seconds, None where that cannot be told."""
+    try:
+        heartbeat = json.loads(folder.read(HEARTBEAT))
+    except (FileNotFoundError, ValueError):
+        return None, None
+    return (heartbeat, _age_s(heartbeat, now or datetime.now(UTC))) if isinstance(heartbeat, dict) else (None, None)
+
+
+def _age_s(heartbeat: dict[str, Any], now: datetime) -> float | None:
+    try:
+        return max(0.0, (now - datetime.fromisoformat(heartbeat["time"])).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,222 @@
+"""`verify`: read a whole dataset again and hold it against its manifest, its plan and the promises made of both. Writes nothing into it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from embermill.jobs import remedies
+from embermill.jobs.cores import usable_cores
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completeness import gaps
+from embermill.jobs.dataset.metadata.consistency import commit_damage, lost_commits, manifest_damage
+from embermill.jobs.dataset.metadata.inventory import list_inventory
+from embermill.jobs.dataset.metadata.manifest import Manifest, named_files
+from embermill.jobs.dataset.metadata.receipt_table import sum_receipts, to_receipts
+from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
+from embermill.jobs.dataset.views.duplicates import DuplicateFinder
+from embermill.jobs.dataset.views.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
+from embermill.jobs.errors import DataError, MetadataDamaged
+from embermill.jobs.plan.copies import missing_plan_files
+from embermill.jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
+from embermill.jobs.shard.footer import DATA, QUARANTINE, published_name
+from embermill.jobs.shard.publishing import PublishedFile, describe_published, inspect_quarantine, inspect_shard
+from embermill.jobs.storage import Folder
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+NORM_TOLERANCE = 1e-3  # of a vector that is said to have length 1
+READERS = min(4, usable_cores())  # files at a time; each holds some 50 MiB: buffers of its columns, and a piece of a few MiB, packed and unpacked
+
+
+def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -> VerifyReport:
+    """Check every file that the newest manifest names, or the commit log where there is no manifest yet; on_shard(done, of all) after each.
+
+    Memory is bounded by a few pieces of a row group and DuplicateFinder. Raises VerifyFailed, a DataError that carries the report, where anything is damaged,
+    missing, contradictory or duplicate; before that what list_inventory raises.
+    """
+    found = list_inventory(folder)
+    plan, manifest, table = found.plan, found.manifest, found.receipts
+    findings = Findings()
+    findings.damage.extend(_metadata_damage(folder, plan, manifest))
+    known = {damage.file for damage in findings.damage.items}
+    findings.damage.extend(damage for damage in bookkeeping_damage(folder) if damage.file not in known)
+    with DuplicateFinder() as finder, ThreadPoolExecutor(READERS) as readers:
+        check = partial(_check_shard, folder, plan, finder)
+        for done, damage in enumerate(_in_order(readers, check, enumerate(to_receipts(table))), 1):
+            findings.damage.extend(damage)
+            if on_shard is not None:
+                on_shard(done, table.num_rows)
+        _find_duplicates(folder, table, finder, findings)
+    findings.unnamed.extend(_unnamed(folder, table))
+    report = VerifyReport(folder.root, None if manifest is None else manifest.name, sum_receipts(table), findings)
+    if findings.are_bad:
+        raise VerifyFailed(report)
+    return report
+
+
+def _in_order(readers: ThreadPoolExecutor, check: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Answers in the order of the items, with a few of them under way."""
+    under_way: deque[Future[R]] = deque()
+    for item in items:
+        under_way.append(readers.submit(check, item))
+        if len(under_way) > 2 * READERS:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def _check_shard(folder: Folder, plan: Plan, finder: DuplicateFinder, numbered: tuple[int, Receipt]) -> list[Damage]:
+    number, receipt = numbered
+    if not 0 <= receipt.partition < len(plan.partitions) or plan.partitions[receipt.partition].id != receipt.partition_id:
+        return [Damage(receipt.shard or receipt.quarantine or "", f"partition {receipt.partition} with id {receipt.partition_id} is not in the plan")]
+    checks = ((receipt.shard, partial(_shard_damage, number=number, finder=finder)), (receipt.quarantine, _quarantine_damage))
+    return [Damage(name, what) for name, check in checks if name is not None for what in _damage_of(check, folder, plan, receipt)]
+
+
+def _damage_of(check: Callable[[Folder, Plan, Receipt], Iterator[str]], folder: Folder, plan: Plan, receipt: Receipt) -> Iterator[str]:
+    """What a check finds, and what stops it."""
+    try:
+        yield from check(folder, plan, receipt)
+    except DataError as error:
+        yield str(error)
+    except FileNotFoundError:
+        yield "is gone"
+    except OSError as error:
+        yield f"cannot be read: {error.strerror or error}"
+    except Exception as error:
+        if _is_whole(folder, receipt):
+            raise  # then it is a defect of ours
+        yield f"is not the file that its receipt describes, and cannot be decoded: {type(error).__name__}: {error}"
+
+
+def _is_whole(folder: Folder, receipt: Receipt) -> bool:
+    """Whether the files are those of the receipt, by their checksums."""
+    named = {receipt.shard: receipt.shard_sha256, receipt.quarantine: receipt.quarantine_sha256}
+    return all(name is None or describe_published(folder, name).sha256 == sha256 for name, sha256 in named.items())
+
+
+def _shard_damage(folder: Folder, plan: Plan, receipt: Receipt, *, number: int, finder: DuplicateFinder) -> Iterator[str]:
+    norms = _NormCheck(plan)
+    row = 0
+
+    def look(table: pa.Table) -> None:
+        nonlocal row
+        finder.add(table.column(plan.rows.id_name), number, row)
+        norms.add(table, row)
+        row += table.num_rows
+
+    published, contents = inspect_shard(folder, plan, plan.partitions[receipt.partition], receipt.ordinal, look)
+    name = published_name(DATA, plan.partitions[receipt.partition], receipt.ordinal)
+    yield from _differing(published, PublishedFile(name, receipt.shard_bytes, receipt.shard_sha256))
+    yield from _differing_counts(contents, receipt)
+    yield from norms.problems
+
+
+def _quarantine_damage(folder: Folder, plan: Plan, receipt: Receipt) -> Iterator[str]:
+    published, contents = inspect_quarantine(folder, plan, plan.partitions[receipt.partition], receipt.ordinal)
+    name = published_name(QUARANTINE, plan.partitions[receipt.partition], receipt.ordinal)
+    yield from _differing(published, PublishedFile(name, receipt.quarantine_bytes, receipt.quarantine_sha256))
+    if contents.rows != receipt.rows_quarantined:
+        yield f"it refuses {contents.rows} rows, its receipt says {receipt.rows_quarantined}"
+
+
+def _differing(found: object, expected: object) -> Iterator[str]:
+    for key, value in vars(expected).items():
+        if getattr(found, key) != value:
+            yield f"its {key} is {getattr(found, key)}, its receipt says {value}"
+
+
+def _differing_counts(contents: ShardContents, receipt: Receipt) -> Iterator[str]:
+    if contents.rows != receipt.rows_out:
+        yield f"it holds {contents.rows} rows, its receipt says {receipt.rows_out}"
+    for key in ("first_id", "last_id", "tokens", "tokens_dropped", "rows_truncated", "token_lengths"):
+        if getattr(contents, key) != getattr(receipt, key):
+            yield f"its {key} is {getattr(contents, key)}, its receipt says {getattr(receipt, key)}"
+    footer = contents.footer
+    if footer is not None and (footer.last, footer.rows_in, footer.rows_quarantined) != (receipt.last, receipt.rows_in, receipt.rows_quarantined):
+        yield f"its footer says {footer.rows_in} rows in, {footer.rows_quarantined} refused, last: {footer.last}; its receipt says otherwise"
+
+
+class _NormCheck:
+    """Vectors of length 1, where the plan says so."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._columns = [output.column for output in plan.outputs] if plan.fingerprint.get("model.normalize") == "true" else []
+        self.problems: list[str] = []
+
+    def add(self, table: pa.Table, first_row: int) -> None:
+        for column in self._columns:
+            vectors = to_matrix(table.column(column))
+            squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+            wrong = np.flatnonzero(np.abs(np.sqrt(squares) - 1) > NORM_TOLERANCE)
+            if wrong.size and not self.problems:
+                self.problems.append(f"column {column}, row {first_row + wrong[0]}: a vector of length {np.sqrt(squares[wrong[0]]):.6g}, expected 1")
+
+
+def _metadata_damage(folder: Folder, plan: Plan, manifest: Manifest | None) -> Iterator[Damage]:
+    """What is wrong beside shards and quarantine; plan and manifest were read and are whole by themselves."""
+    if not folder.exists(FORMAT):
+        yield Damage(FORMAT, "is gone", FORMAT_REMEDY)
+    for name in missing_plan_files(folder):
+        yield Damage(name, "is gone", remedies.REPAIR)
+    if manifest is None:
+        return
+    if foreign := [*manifest_damage(folder, plan, manifest)]:
+        yield from map(_as_damage, foreign)
+        return
+    for gap in gaps(plan, manifest.shards):
+        yield Damage(manifest.name, gap, manifest.remedy)
+    yield from map(_as_damage, _commit_damage(folder, manifest))
+
+
+def _as_damage(error: MetadataDamaged) -> Damage:
+    return Damage(error.file, error.what, error.remedy)
+
+
+def _commit_damage(folder: Folder, manifest: Manifest) -> Iterator[MetadataDamaged]:
+    """Readers of a finished dataset go by its manifest; a run that goes on after damage goes by the commits."""
+    try:
+        log = CommitLog(folder)
+    except MetadataDamaged as error:
+        yield error
+        return
+    yield from commit_damage(log, manifest)
+    yield from lost_commits(log, manifest)
+
+
+def _find_duplicates(folder: Folder, table: pa.Table, finder: DuplicateFinder, findings: Findings) -> None:
+    names = table.column("shard").to_pylist()
+    for group in finder.groups():
+        findings.duplicate_rows += len(group) - 1
+        if findings.duplicates.has_room:
+            shard, row = group[0]
+            findings.duplicates.append(Duplicate(_read_id(folder, names[shard], row), tuple((names[shard], row) for shard, row in group[:10])))
+        else:
+            findings.duplicates.count += 1
+
+
+def _read_id(folder: Folder, name: str, row: int) -> str:
+    try:
+        with folder.open(name) as file, open_parquet(file) as parquet:
+            for table in row_groups(parquet, [parquet.schema_arrow.names[0]]):
+                if row < table.num_rows:
+                    return str(table.column(0)[row].as_py())
+                row -= table.num_rows
+    except DataError:
+        pass  # it is among the damaged ones
+    return "(its shard cannot be read)"
+
+
+def _unnamed(folder: Folder, table: pa.Table) -> Iterator[str]:
+    named = named_files(table)
+    return (name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix) if name not in named)

@@ -1,0 +1,42 @@
+"""Receipts on their way into the commit log: in batches every few seconds, and then told to whoever follows the job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.driver.events import EventsFile
+from embermill.jobs.receipt import Receipt
+
+FLUSH_EVERY_S = 2.0
+FLUSH_RECEIPTS = 1000
+
+
+class CommitBuffer:
+    """The driver's hand on the commit log. events: is told of each shard, once it is committed. told: the same, as a call."""
+
+    def __init__(self, log: CommitLog, *, events: EventsFile | None = None, told: Callable[[Receipt], None] = lambda receipt: None) -> None:
+        self.log, self._told = log, told
+        self._waiting: list[Receipt] = []
+        self._flushed_s: float | None = None
+        self.last_commit_s: float | None = None
+        self._events = events
+
+    def commit(self, receipt: Receipt) -> None:
+        self._waiting.append(receipt)
+
+    def flush_if_due(self, now_s: float) -> None:
+        """Once every few seconds, the very first at once: a kill then costs little."""
+        if self._waiting and (self._flushed_s is None or now_s - self._flushed_s >= FLUSH_EVERY_S or len(self._waiting) >= FLUSH_RECEIPTS):
+            self.flush(now_s)
+
+    def flush(self, now_s: float) -> None:
+        if not self._waiting:
+            return
+        new = self.log.append(self._waiting)
+        self._waiting = []
+        self._flushed_s = self.last_commit_s = now_s
+        for receipt in new:
+            self._told(receipt)
+        if self._events is not None:
+            self._events.append(new)

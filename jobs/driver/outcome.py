@@ -1,0 +1,55 @@
+"""What the end of a run comes to: partitions that could not be finished, rows that were refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from embermill.jobs.dataset.metadata.receipt_table import Totals
+from embermill.jobs.errors import DataError, InputChanged, Interrupted
+from embermill.jobs.receipt import Failed
+from embermill.jobs.wording import describe_refusal, several
+
+SHOWN = 5
+FEWEST_ALLOWED = 10  # a share of a small corpus is never below so many rows
+
+
+def failures_as_error(failures: Sequence[Failed]) -> Exception:
+    """One error for all of them. A defect of ours goes first, then what a person must mend, then what another run may."""
+    worst = next((kind for kind in ("defect", "bad_data", "engine", "input_changed") if any(failed.kind == kind for failed in failures)), "storage")
+    chosen = sorted(failures, key=lambda failed: failed.kind != worst)
+    told = Counter(f"{failed.kind}: {failed.message}" for failed in chosen)  # a file that changed did so for each of its partitions
+    shown = [*told.items()][:SHOWN]
+    lines = [line if number == 1 else f"{line} ({number} partitions)" for line, number in shown]
+    if rest := len(failures) - sum(number for _, number in shown):
+        lines.append(f"… and {several(rest, 'more partition')}")
+    again = "" if worst == "input_changed" else ", and running again tries these alone"  # each file that changed says what helps
+    message = "\n".join([f"{len(failures)} of the partitions could not be finished; everything else is committed{again}:", *lines])
+    if worst == "defect":
+        return RuntimeError(f"{message}\n{chosen[0].traceback}")
+    if worst == "storage":
+        return Interrupted(message)
+    return InputChanged(message) if worst == "input_changed" else DataError(message)
+
+
+def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict[str, Any] | None, published: Callable[[], bool]) -> None:
+    """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count. Raises DataError.
+
+    root: of the dataset. first: an entry of the quarantine, for an example.
+    published: whether a manifest stands there, of a run with a higher limit: what is published is never withdrawn.
+    """
+    allowed = limit if limit >= 1 or limit == 0 else max(FEWEST_ALLOWED, limit * totals.rows_in)
+    if totals.rows_quarantined <= allowed:
+        return
+    found = f"{totals.rows_quarantined} of {totals.rows_in} rows were quarantined, and corpus.max_quarantined: {limit:g} allows {int(allowed)}"
+    reasons = "see quarantine/ for the reasons" + (f" (the first: {describe_refusal(first)})" if first else "")
+    if published():
+        raise DataError(
+            f"{found}. The dataset was finished under a higher limit, and its manifest stays: {reasons}, "
+            "and set the limit back, or fix the corpus and embed it into another output.uri"
+        )
+    raise DataError(
+        f"{found}. All shards are committed, no manifest is published: {reasons}. To finish, fix the corpus and run `embermill redrive {root}`, or run again "
+        f"with corpus.max_quarantined: {totals.rows_quarantined} or more (1 and above is a number of rows, below 1 a share)"
+    )

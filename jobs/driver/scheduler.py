@@ -1,0 +1,350 @@
+"""The driver's decisions: events in, actions out. No clock, no I/O, no Ray: what it decides follows from what it was told alone, the time included.
+
+Every event may be repeated, late, or come from a worker that was given up: a receipt stands for a shard that is published and checked, so the first one
+counts, whoever sends it. What is told apart:
+
+    data at fault       a failure that happened on two workers, where there are two               the partition is given up, and named
+    a worker at fault   it only fails, and others finish what it failed on                        it is retired, and named; no other takes its place
+    a node at fault     its workers die the same way, three times, before any receipt             it gets no more workers, and is named
+    a silent worker     no partition of its moves on for `stall_s`                                its partitions are taken back, and it is replaced
+    a slow one          others are idle                                                           they repeat what it has, and the first to finish wins
+A partition on a worker that died is run again alone, so that one that kills its worker is told from those that were beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from embermill.jobs.device_tuning import DEVICE_TUNING
+from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
+from embermill.jobs.driver.staff import Pace, Seat
+from embermill.jobs.driver.workload import MAX_ATTEMPTS, Work, Workload
+from embermill.jobs.errors import Interrupted, JobError, UsageError
+from embermill.jobs.partition import Partition, describe_partition
+from embermill.jobs.pool.base import Died
+from embermill.jobs.pool.nodes import NODES_FAULT, SAME_DEATHS, Nodes
+from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Ready, Receipt, Task
+from embermill.jobs.wording import several
+
+
+class Scheduler:
+    """partitions: the plan's, in order. committed: receipts that are in the commit log already.
+
+    workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time, at most.
+    stall_s: for so long a worker may have work that does not move on. refuse: why a worker that is ready must not work, or None.
+    nodes: what is known of them from workers that died before.
+    """
+
+    def __init__(
+        self,
+        partitions: Sequence[Partition],
+        committed: Iterable[Receipt],
+        *,
+        workers: int,
+        starting: int = 0,
+        queued: int = DEVICE_TUNING["cpu"].queued_per_worker,
+        stall_s: float = math.inf,
+        refuse: Callable[[Ready], str | None] = lambda ready: None,
+        nodes: Nodes | None = None,
+    ) -> None:
+        assert workers > 0 and queued > 0 and stall_s > 0
+        self._load = Workload(partitions, committed)
+        self._workers, self._starting, self._queued, self._stall_s, self._refuse = workers, starting, queued, stall_s, refuse
+        self._nodes = nodes or Nodes()
+        self._seats: dict[int, Seat] = {}
+        self._gone: set[int] = set()
+        self._pace = Pace()
+        self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
+        self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
+        self._refused_by: dict[int, Failed] = {}  # workers on which something failed that only a person can change, since their last shard
+        self._submitted = 0
+        self._received = False  # whether this run has published anything
+        self._now_s = 0.0
+        self._finished = False
+
+    @property
+    def remaining(self) -> Mapping[int, Partition]:
+        """Partitions that are neither complete nor given up, by number."""
+        return self._load.remaining
+
+    def start(self) -> list[Action]:
+        """The first actions: as many workers as are wanted and useful; Finish at once where nothing is to be done."""
+        return self._replacements() if self._load else self._finish()
+
+    def handle(self, worker: int, event: Event | Died, now_s: float = 0.0) -> list[Action]:
+        """What to do about one event of one worker. now_s: of a clock that never goes back."""
+        self._now_s = max(self._now_s, now_s)
+        if self._finished:
+            return []
+        match event:
+            case Ready():
+                return self._ready(worker, event)
+            case Receipt():
+                return self._receipt(worker, event)
+            case Done():
+                return self._done(worker, event)
+            case Failed():
+                return self._failed(worker, event)
+            case Died():
+                return self._died(worker, event)
+            case Progress():
+                if (seat := self._seats.get(worker)) is not None and event.partition in seat.queue:
+                    seat.moved_s = self._now_s
+                return []
+            case Alive():
+                return []
+
+    def tick(self, now_s: float) -> list[Action]:
+        """What the time alone calls for, about twice a second: workers that stalled, and idle ones that may repeat what is slow."""
+        self._now_s = max(self._now_s, now_s)
+        stalled = [worker for worker, seat in self._seats.items() if seat.queue and self._now_s - seat.moved_s >= self._stall_s]
+        actions = list[Action]()
+        for worker in stalled:
+            if not self._finished:
+                seat = self._seats[worker]
+                words = f"{seat.describe()} made no progress for {self._stall_s:g} s (workers.partition_stall_s) and is replaced"
+                actions += [Stop(worker), Say(words), *self._died(worker, Died(words, "stalled", seat.ready.host, seat.ready.node))]
+        return actions if self._finished else actions + self._replacements() + self._next()
+
+    # -- what workers say
+
+    def _ready(self, worker: int, ready: Ready) -> list[Action]:
+        if worker in self._seats or worker in self._gone:
+            return []
+        if reason := self._refuse(ready):
+            return [Stop(worker), *self._died(worker, Died(reason, "usage", ready.host, ready.node))]
+        self._starting -= 1
+        self._seats[worker] = Seat(ready, self._now_s)
+        return self._next()
+
+    def _receipt(self, worker: int, receipt: Receipt) -> list[Action]:
+        self._idle_deaths = self._storage_failures = 0
+        self._received = True
+        self._refused_by.pop(worker, None)
+        if (seat := self._seats.get(worker)) is not None:
+            seat.succeeded()
+            seat.moved_s = self._now_s
+            self._nodes.succeeded(seat.ready.node)
+        if not self._load.note(receipt):
+            return []
+        actions: list[Action] = [Commit(receipt)]
+        if receipt.partition not in self._load.remaining:
+            actions += self._completed(worker, receipt.partition)
+        return actions if self._load or self._finished else actions + self._finish()
+
+    def _completed(self, by: int, number: int) -> list[Action]:
+        """A partition is done: whoever failed on it before was at fault, if that goes on."""
+        actions = list[Action]()
+        for worker, seat in list(self._seats.items()):
+            if worker != by and number in seat.failed:
+                seat.failed.discard(number)
+                seat.contradicted.add(number)
+                actions += self._retire_if_broken(worker)
+        return actions
+
+    def _retire_if_broken(self, worker: int) -> list[Action]:
+        seat = self._seats[worker]
+        if not seat.broken or len(self._seats) + self._starting < 2:
+            return []
+        self._remove(worker)
+        self._workers -= 1
+        self._load.acquit(worker, self._verdict)
+        for number in seat.queue:
+            if (work := self._load.open(number)) is not None:
+                work.holders.discard(worker)
+                self._load.requeue(work, first=True)
+        words = f"{seat.describe()} failed on {several(len(seat.contradicted), 'partition')} that others finished, and on everything else since: it is retired"
+        return [Stop(worker), Say(words), *self._continue_unless_over(words)]
+
+    def _done(self, worker: int, done: Done) -> list[Action]:
+        """A worker is through with a partition. Where a shard is missing all the same, its receipt was lost on the way: the next attempt adopts it."""
+        number = done.partition
+        if not self._release(worker, number, done.attempt):
+            return []
+        if work := self._load.open(number):
+            words = f"{describe_partition(work.partition)}: its worker was through with it and shards are missing"
+            self._again(work, worker, Failed(number, "defect", words))
+        return self._next()
+
+    def _failed(self, worker: int, failed: Failed) -> list[Action]:
+        if not self._release(worker, failed.partition, failed.attempt):
+            return []
+        if failed.kind == "usage":
+            self._refused_by[worker] = failed
+            if len(self._refused_by) >= min(2, len(self._seats)):  # no worker and no partition would end otherwise
+                return self._abort(UsageError(failed.message))
+        self._storage_failures = self._storage_failures + 1 if failed.kind == "storage" else 0
+        if self._storage_failures >= MAX_ATTEMPTS * self._queued * max(1, len(self._seats)):
+            many = f"{self._storage_failures} attempts failed one after another and no shard came between them: the storage, not the data"
+            return self._abort(Interrupted(f"{many}; the last one: {failed.message}"))
+        if work := self._load.open(failed.partition):
+            self._again(work, worker, failed)
+            if failed.kind != "storage" and failed.partition in self._load.remaining:
+                self._seats[worker].failed.add(failed.partition)
+        return self._next()
+
+    def _died(self, worker: int, died: Died) -> list[Action]:
+        if worker in self._gone:
+            return []
+        seat = self._remove(worker)
+        if seat is None:
+            self._starting -= 1
+        else:
+            died = replace(died, host=died.host or seat.ready.host, node=died.node or seat.ready.node)
+        queue = seat.queue if seat else {}
+        if seat is None and died.kind == "usage":
+            self._workers -= 1  # another one would refuse too; those that work continue
+        for place, number in enumerate(queue):
+            self._orphaned(worker, number, died, suspect=place == 0 or died.kind != "stalled")
+        said, barred = list[Action](), None
+        if died.kind in NODES_FAULT:
+            known = died.node in self._nodes.barred
+            barred = self._nodes.died(died, frozenset(queue))
+            said = [Say(f"{barred}: this node gets no more workers")] if barred and not known else []
+            if said:
+                self._idle_deaths = 0  # they were the node's fault, and it gets no more workers
+        if not queue and not barred and died.kind != "usage":
+            self._idle_deaths += 1
+            if self._idle_deaths >= SAME_DEATHS * max(1, self._workers):
+                return self._abort(Interrupted(f"{self._idle_deaths} workers were lost one after another with nothing to do; the last one: {died.error}"))
+        return said + self._continue_unless_over(died.error)
+
+    def _continue_unless_over(self, words: str) -> list[Action]:
+        """Where no worker is left, and none is to come, the job is over: words say why, unless a node does."""
+        if not self._load:
+            return self._finish()
+        if self._workers > 0 or self._seats or self._starting:
+            return self._replacements() + self._next()
+        words = next(iter(self._nodes.barred.values()), words)
+        if self._received:
+            return self._abort(Interrupted(f"no worker is left: {words}. What is committed stays; run again to resume"))
+        return self._abort(UsageError(f"no worker is left: {words}"))
+
+    # -- what follows for partitions
+
+    def _again(self, work: Work, worker: int, failed: Failed) -> None:
+        """Another attempt, if it may help and none is under way."""
+        work.failures.append((worker, failed))
+        if (verdict := self._verdict(work)) is not None:
+            self._give_up(work, verdict)
+        elif not work.holders:
+            self._load.requeue(work, first=failed.kind != "storage" and self._others(work))
+
+    def _orphaned(self, worker: int, number: int, died: Died, *, suspect: bool) -> None:
+        """A partition whose worker died or stalled: it may be the cause."""
+        work = self._load.open(number)
+        if work is None:
+            return
+        work.holders.discard(worker)
+        if suspect:
+            how = "stood still" if died.kind == "stalled" else "died"
+            reason = f"its worker {how} {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else"
+            work.failures.append((worker, Failed(number, how, f"{describe_partition(work.partition)}: {reason}: {died.error}")))
+            work.alone = True
+        if (verdict := self._verdict(work)) is not None:
+            self._give_up(work, replace(verdict, kind="engine"))
+        elif not work.holders:
+            self._load.requeue(work)
+
+    def _verdict(self, work: Work) -> Failed | None:
+        return work.verdict(self._others(work))
+
+    def _others(self, work: Work) -> bool:
+        """Whether there are workers, or may be, that it has not failed on."""
+        return self._starting > 0 or not work.failed_on.issuperset(self._seats) or self._wants_another(work)
+
+    def _wants_another(self, work: Work) -> bool:
+        """Whether a further worker is to be started so that another one looks at it."""
+        return len(work.failures) > 0 and len(work.failed_on) < 2 and self._workers > len(self._seats) and work.failed_on.issuperset(self._seats)
+
+    def _give_up(self, work: Work, failed: Failed) -> None:
+        self._load.give_up(work, failed)
+        for seat in self._seats.values():  # it was the data's fault
+            seat.failed.discard(failed.partition)
+
+    # -- who does what next
+
+    def _replacements(self) -> list[Action]:
+        """As many workers as are wanted, where there is something for them to do. Looks at all that was begun, so it is asked where that may have changed."""
+        if self._starting + len(self._seats) >= self._workers:
+            return []
+        doubts = any(map(self._wants_another, self._load.begun))
+        missing = max(0, min(self._workers, len(self._load) + doubts) - self._starting - len(self._seats))
+        self._starting += missing
+        return [Start(frozenset(self._nodes.barred))] * missing
+
+    def _next(self) -> list[Action]:
+        if not self._load:
+            return self._finish()
+        return [action for worker in list(self._seats) for action in self._fill(worker)]
+
+    def _fill(self, worker: int) -> list[Action]:
+        """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
+        seat, actions = self._seats[worker], list[Action]()
+        if seat.queue and (len(seat.queue) >= self._queued or not self._load.waits):
+            return actions
+        share = max(1, len(self._load) // max(1, len(self._seats) + self._starting))  # else the first to be ready would take all of a small job
+        trusted = not seat.doubtful or not (self._starting or any(not other.doubtful for other in self._seats.values()))
+        while len(seat.queue) < min(self._queued, share) and not self._holds_suspect(seat):
+            work = self._load.take(not seat.queue, lambda work: self._fits(worker, work, trusted))
+            if work is None and not seat.queue and trusted:
+                work = self._slowest(worker)
+            if work is None:
+                break
+            actions.append(self._submit(worker, seat, work))
+        return actions
+
+    def _fits(self, worker: int, work: Work, trusted: bool) -> bool:
+        """Another worker than those it failed on, where there is one; a doubtful worker gets only what others failed on."""
+        return (worker not in work.failed_on or not self._others(work)) and (trusted or bool(work.failures))
+
+    def _holds_suspect(self, seat: Seat) -> bool:
+        return any((work := self._load.open(number)) is not None and work.alone for number in seat.queue)
+
+    def _slowest(self, worker: int) -> Work | None:
+        """What another worker has had for the longest time, much longer than partitions take: nothing else is left for this one."""
+        slow = [
+            work for work in self._load.begun
+            if len(work.holders) == 1 and worker not in work.holders and not work.alone and not work.failures and self._pace.slow(self._now_s - work.given_s)
+        ]  # fmt: skip
+        return min(slow, key=lambda work: work.given_s, default=None)
+
+    def _submit(self, worker: int, seat: Seat, work: Work) -> Submit:
+        assert worker not in work.holders, "a worker has a partition once"
+        self._submitted += 1
+        if not seat.queue:
+            seat.moved_s = seat.began_s = self._now_s
+        seat.queue[work.partition.number] = self._submitted
+        if not work.holders:
+            work.given_s = self._now_s
+        work.holders.add(worker)
+        isolate = any(failed.kind == "engine" for _, failed in work.failures) or self._workers == 1
+        return Submit(worker, Task(work.partition, frozenset(work.shards), self._submitted, isolate))
+
+    def _release(self, worker: int, number: int, attempt: int) -> bool:
+        """The worker has left the partition; False where that is old news."""
+        seat = self._seats.get(worker)
+        if seat is None or seat.queue.get(number) != attempt:
+            return False
+        del seat.queue[number]
+        self._pace.add(self._now_s - seat.began_s)
+        seat.moved_s = seat.began_s = self._now_s
+        if work := self._load.open(number):
+            work.holders.discard(worker)
+        return True
+
+    def _remove(self, worker: int) -> Seat | None:
+        """It is gone for good; its seat, None where it was never ready."""
+        self._gone.add(worker)
+        self._refused_by.pop(worker, None)
+        return self._seats.pop(worker, None)
+
+    def _finish(self) -> list[Action]:
+        self._finished = True
+        return [Finish(tuple(failed for _, (_, failed) in sorted(self._load.given_up.items())))]
+
+    def _abort(self, error: JobError) -> list[Action]:
+        self._finished = True
+        return [Abort(error)]

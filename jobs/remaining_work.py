@@ -1,0 +1,76 @@
+"""What a run would do at a dataset that stands: nothing, finish it, or resume. It decides as `run` does, and writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.inventory import receipts_of
+from embermill.jobs.dataset.metadata.manifest import check_files
+from embermill.jobs.dataset.metadata.receipt_table import shard_keys, sum_receipts, to_receipts
+from embermill.jobs.dataset.metadata.reconcile import require_consistent
+from embermill.jobs.dataset.views.first_quarantined import first_quarantined
+from embermill.jobs.driver.outcome import require_few_quarantined
+from embermill.jobs.driver.progress import TOKENS_PER_BYTE
+from embermill.jobs.plan.files import Plan, numbers_in
+from embermill.jobs.shard.adoption import list_uncommitted
+from embermill.jobs.storage import Folder
+
+
+@dataclass(frozen=True)
+class RemainingWork:
+    """action: "nothing" (finished), "finish" (all is embedded, the manifest is not published), "go_on".
+
+    partitions, text_bytes: of the plan, in all and left. rows, tokens: committed by now. tokens_left: estimated from those; seconds: at the speed given.
+    uncommitted: shards that a killed run left, which are checked and adopted first; so less may be left than is said here.
+    """
+
+    action: str
+    files: int
+    partitions: int
+    partitions_done: int
+    partitions_left: int
+    text_bytes: int
+    text_bytes_left: int
+    rows: int
+    tokens: int
+    tokens_left: int
+    uncommitted: int
+    device: str
+    precision: str
+    seconds: float | None
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def describe_remaining_work(folder: Folder, plan: Plan, max_quarantined: float, tokens_per_s: float | None = None) -> RemainingWork:
+    """plan: the dataset's, which the configuration agrees with. Raises what a run would raise before its first worker starts, and of one that has
+    nothing left to embed also what it would end with."""
+    log = CommitLog(folder)
+    manifest = require_consistent(folder, plan, log)
+    receipts = receipts_of(manifest or log)
+    left = pending(plan, to_receipts(receipts))
+    totals = sum_receipts(receipts)
+    if not left:
+        require_few_quarantined(folder.root, totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
+        check_files(folder, receipts, numbers_in(plan.superseded))
+    text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.current, [task.partition for task in left]))
+    done = text_bytes - bytes_left
+    tokens_left = round(bytes_left * (totals.tokens / done if done and totals.tokens else TOKENS_PER_BYTE))
+    return RemainingWork(
+        action="go_on" if left else "nothing" if manifest else "finish",
+        files=len(plan.listing),
+        partitions=len(plan.current),
+        partitions_done=len(plan.current) - len(left),
+        partitions_left=len(left),
+        text_bytes=text_bytes,
+        text_bytes_left=bytes_left,
+        rows=totals.rows_in,
+        tokens=totals.tokens,
+        tokens_left=tokens_left,
+        uncommitted=len(list_uncommitted(folder, plan, {*shard_keys(receipts)})),
+        device=plan.device_kind,
+        precision=plan.precision,
+        seconds=None if not tokens_per_s else tokens_left / tokens_per_s,
+    )

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from embermill.jobs.dataset.metadata.completeness import gaps
+from embermill.jobs.dataset.metadata.receipt_table import to_table
+from tests.jobs.dataset.metadata.test_commits import receipt
+from tests.jobs.sample_dataset import make_partition, make_plan
+
+
+def shard(partition: int, ordinal: int, rows_in: int, last: bool) -> Any:
+    return receipt(partition, ordinal, last=last, rows_in=rows_in, rows_out=rows_in - 1)
+
+
+WHOLE = [shard(0, 0, 100, False), shard(0, 1, 100, False), shard(0, 2, 50, True)]
+
+
+def found(receipts: list[Any], partitions: int = 1) -> list[str]:
+    return list(gaps(make_plan(partitions), to_table(receipts)))
+
+
+def test_a_whole_plan_has_no_gaps() -> None:
+    assert found(WHOLE) == []
+
+
+@pytest.mark.parametrize(
+    ("receipts", "message"),
+    [
+        (WHOLE[:2], "partition 0: shards [0, 1] with the last one []"),
+        (WHOLE[1:], "partition 0: shards [1, 2] with the last one [2]"),
+        ([], "partition 0: shards [] with the last one []"),
+        ([*WHOLE[:2], shard(0, 2, 49, True)], "partition 0: its files hold 250 rows, 249 are accounted for"),
+        ([shard(0, 0, 99, False), *WHOLE[1:]], "partition 0 shard 0: 99 rows in"),
+        ([*WHOLE, shard(1, 0, 10, True)], "partition 1 is not in the plan, which has 1"),
+        ([replace(WHOLE[0], last=True), *WHOLE[1:]], "partition 0: shards [0, 1, 2] with the last one [0, 2]"),
+    ],
+)
+def test_gaps_are_named(receipts: list[Any], message: str) -> None:
+    assert any(message in gap for gap in found(receipts)), found(receipts)
+
+
+def test_rows_that_the_plan_cannot_know_are_not_counted() -> None:
+    plan = make_plan(1)
+    partition = make_partition(0)
+    lines = replace(partition, segments=(replace(partition.segments[0], kind="bytes"),))
+    assert list(gaps(replace(plan, partitions=(lines,)), to_table([shard(0, 0, 7, True)]))) == []
