@@ -2,6 +2,7 @@
 
     Start    begin another worker, not on a node in `avoid`; it speaks up as Ready, or Died
     Stop     end a worker, whatever it is doing
+    Hold     keep a worker that gets no work, so that no other is put where it is
     Submit   queue a partition on a worker
     Commit   a shard that no commit names yet
     Say      tell the person at the keyboard
@@ -24,6 +25,11 @@ class Start:
 
 @dataclass(frozen=True)
 class Stop:
+    worker: int
+
+
+@dataclass(frozen=True)
+class Hold:
     worker: int
 
 
@@ -53,4 +59,4 @@ class Abort:
     error: JobError
 
 
-Action = Start | Stop | Submit | Commit | Say | Finish | Abort
+Action = Start | Stop | Hold | Submit | Commit | Say | Finish | Abort

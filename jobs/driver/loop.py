@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
+from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Hold, Say, Start, Stop, Submit
 from embermill.jobs.driver.commit_buffer import CommitBuffer
 from embermill.jobs.driver.progress import Meter
 from embermill.jobs.driver.scheduler import Scheduler
@@ -116,6 +116,9 @@ class _Loop:
                     self._pool.stop_worker(worker)
                 case Say(message):
                     self._warn(message)
+                case Hold(worker):
+                    self._working.pop(worker, None)
+                    self._signs.gone(worker)
                 case Submit(worker, task):
                     self._meter.given_back(task.partition.number)
                     self._pool.submit(worker, task)

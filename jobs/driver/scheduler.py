@@ -4,7 +4,7 @@ Every event may be repeated, late, or come from a worker that was given up: a re
 counts, whoever sends it. What is told apart:
 
     data at fault       a failure that happened on two workers, where there are two               the partition is given up, and named
-    a worker at fault   it only fails, and others finish what it failed on                        it is retired, and named; no other takes its place
+    a worker at fault   it only fails, and others finish what it failed on                        it is retired, and named; no other takes its place or its GPU
     a node at fault     its workers die the same way, three times, before any receipt             it gets no more workers, and is named
     a silent worker     no partition of its moves on for `stall_s`                                its partitions are taken back, and it is replaced
     a slow one          others are idle                                                           they repeat what it has, and the first to finish wins
@@ -18,14 +18,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from embermill.jobs.device_tuning import DEVICE_TUNING
-from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
-from embermill.jobs.driver.staff import Pace, Seat
+from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Hold, Say, Start, Stop
+from embermill.jobs.driver.assignment import Assignment
+from embermill.jobs.driver.staff import Staff, describe_worker
 from embermill.jobs.driver.workload import MAX_ATTEMPTS, Work, Workload
 from embermill.jobs.errors import Interrupted, JobError, UsageError
 from embermill.jobs.partition import Partition, describe_partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import NODES_FAULT, SAME_DEATHS, Nodes
-from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Ready, Receipt, Task
+from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Ready, Receipt
 from embermill.jobs.wording import several
 
 
@@ -51,15 +52,11 @@ class Scheduler:
     ) -> None:
         assert workers > 0 and queued > 0 and stall_s > 0
         self._load = Workload(partitions, committed)
-        self._workers, self._starting, self._queued, self._stall_s, self._refuse = workers, starting, queued, stall_s, refuse
-        self._nodes = nodes or Nodes()
-        self._seats: dict[int, Seat] = {}
-        self._gone: set[int] = set()
-        self._pace = Pace()
+        self._staff, self._nodes = Staff(workers, starting), nodes or Nodes()
+        self._assignment = Assignment(self._load, self._staff, queued)
+        self._queued, self._stall_s, self._refuse = queued, stall_s, refuse
         self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
-        self._refused_by: dict[int, Failed] = {}  # workers on which something failed that only a person can change, since their last shard
-        self._submitted = 0
         self._received = False  # whether this run has published anything
         self._now_s = 0.0
         self._finished = False
@@ -90,7 +87,7 @@ class Scheduler:
             case Died():
                 return self._died(worker, event)
             case Progress():
-                if (seat := self._seats.get(worker)) is not None and event.partition in seat.queue:
+                if (seat := self._staff.seats.get(worker)) is not None and event.partition in seat.queue:
                     seat.moved_s = self._now_s
                 return []
             case Alive():
@@ -99,11 +96,11 @@ class Scheduler:
     def tick(self, now_s: float) -> list[Action]:
         """What the time alone calls for, about twice a second: workers that stalled, and idle ones that may repeat what is slow."""
         self._now_s = max(self._now_s, now_s)
-        stalled = [worker for worker, seat in self._seats.items() if seat.queue and self._now_s - seat.moved_s >= self._stall_s]
+        stalled = [worker for worker, seat in self._staff.seats.items() if seat.queue and self._now_s - seat.moved_s >= self._stall_s]
         actions = list[Action]()
         for worker in stalled:
             if not self._finished:
-                seat = self._seats[worker]
+                seat = self._staff.seats[worker]
                 words = f"{seat.describe()} made no progress for {self._stall_s:g} s (workers.partition_stall_s) and is replaced"
                 actions += [Stop(worker), Say(words), *self._died(worker, Died(words, "stalled", seat.ready.host, seat.ready.node))]
         return actions if self._finished else actions + self._replacements() + self._next()
@@ -111,19 +108,26 @@ class Scheduler:
     # -- what workers say
 
     def _ready(self, worker: int, ready: Ready) -> list[Action]:
-        if worker in self._seats or worker in self._gone:
+        if worker in self._staff.seats or self._staff.is_gone(worker):
             return []
+        if self._staff.is_on_broken_gpu(ready):
+            return self._hold(worker, ready)
         if reason := self._refuse(ready):
             return [Stop(worker), *self._died(worker, Died(reason, "usage", ready.host, ready.node))]
-        self._starting -= 1
-        self._seats[worker] = Seat(ready, self._now_s)
+        self._staff.seat(worker, ready, self._now_s)
         return self._next()
+
+    def _hold(self, worker: int, ready: Ready) -> list[Action]:
+        """It was put where another one was retired. It stays there without work: the next one would be put there, too, if it ended."""
+        self._staff.remove(worker)
+        words = f"{describe_worker(ready)} is on the GPU of a worker that was retired: it is given no work, and another one is started elsewhere"
+        return [Hold(worker), Say(words), *self._continue_unless_over(words)]
 
     def _receipt(self, worker: int, receipt: Receipt) -> list[Action]:
         self._idle_deaths = self._storage_failures = 0
         self._received = True
-        self._refused_by.pop(worker, None)
-        if (seat := self._seats.get(worker)) is not None:
+        self._staff.refused_by.pop(worker, None)
+        if (seat := self._staff.seats.get(worker)) is not None:
             seat.succeeded()
             seat.moved_s = self._now_s
             self._nodes.succeeded(seat.ready.node)
@@ -137,7 +141,7 @@ class Scheduler:
     def _completed(self, by: int, number: int) -> list[Action]:
         """A partition is done: whoever failed on it before was at fault, if that goes on."""
         actions = list[Action]()
-        for worker, seat in list(self._seats.items()):
+        for worker, seat in list(self._staff.seats.items()):
             if worker != by and number in seat.failed:
                 seat.failed.discard(number)
                 seat.contradicted.add(number)
@@ -145,12 +149,10 @@ class Scheduler:
         return actions
 
     def _retire_if_broken(self, worker: int) -> list[Action]:
-        seat = self._seats[worker]
-        if not seat.broken or len(self._seats) + self._starting < 2:
+        if not self._staff.seats[worker].broken or len(self._staff) < 2:
             return []
-        self._remove(worker)
-        self._workers -= 1
-        self._load.acquit(worker, self._verdict)
+        seat = self._staff.retire(worker)
+        self._load.acquit(worker, self._assignment.verdict)
         for number in seat.queue:
             if (work := self._load.open(number)) is not None:
                 work.holders.discard(worker)
@@ -161,7 +163,7 @@ class Scheduler:
     def _done(self, worker: int, done: Done) -> list[Action]:
         """A worker is through with a partition. Where a shard is missing all the same, its receipt was lost on the way: the next attempt adopts it."""
         number = done.partition
-        if not self._release(worker, number, done.attempt):
+        if not self._assignment.release(worker, number, done.attempt, self._now_s):
             return []
         if work := self._load.open(number):
             words = f"{describe_partition(work.partition)}: its worker was through with it and shards are missing"
@@ -169,33 +171,30 @@ class Scheduler:
         return self._next()
 
     def _failed(self, worker: int, failed: Failed) -> list[Action]:
-        if not self._release(worker, failed.partition, failed.attempt):
+        if not self._assignment.release(worker, failed.partition, failed.attempt, self._now_s):
             return []
         if failed.kind == "usage":
-            self._refused_by[worker] = failed
-            if len(self._refused_by) >= min(2, len(self._seats)):  # no worker and no partition would end otherwise
+            self._staff.refused_by[worker] = failed
+            if len(self._staff.refused_by) >= min(2, len(self._staff.seats)):  # no worker and no partition would end otherwise
                 return self._abort(UsageError(failed.message))
         self._storage_failures = self._storage_failures + 1 if failed.kind == "storage" else 0
-        if self._storage_failures >= MAX_ATTEMPTS * self._queued * max(1, len(self._seats)):
+        if self._storage_failures >= MAX_ATTEMPTS * self._queued * max(1, len(self._staff.seats)):
             many = f"{self._storage_failures} attempts failed one after another and no shard came between them: the storage, not the data"
             return self._abort(Interrupted(f"{many}; the last one: {failed.message}"))
         if work := self._load.open(failed.partition):
             self._again(work, worker, failed)
             if failed.kind != "storage" and failed.partition in self._load.remaining:
-                self._seats[worker].failed.add(failed.partition)
+                self._staff.seats[worker].failed.add(failed.partition)
         return self._next()
 
     def _died(self, worker: int, died: Died) -> list[Action]:
-        if worker in self._gone:
+        if self._staff.is_gone(worker):
             return []
-        seat = self._remove(worker)
-        if seat is None:
-            self._starting -= 1
-        else:
+        if (seat := self._staff.remove(worker)) is not None:
             died = replace(died, host=died.host or seat.ready.host, node=died.node or seat.ready.node)
         queue = seat.queue if seat else {}
         if seat is None and died.kind == "usage":
-            self._workers -= 1  # another one would refuse too; those that work continue
+            self._staff.wanted -= 1  # another one would refuse too; those that work continue
         for place, number in enumerate(queue):
             self._orphaned(worker, number, died, suspect=place == 0 or died.kind != "stalled")
         said, barred = list[Action](), None
@@ -207,7 +206,7 @@ class Scheduler:
                 self._idle_deaths = 0  # they were the node's fault, and it gets no more workers
         if not queue and not barred and died.kind != "usage":
             self._idle_deaths += 1
-            if self._idle_deaths >= SAME_DEATHS * max(1, self._workers):
+            if self._idle_deaths >= SAME_DEATHS * max(1, self._staff.wanted):
                 return self._abort(Interrupted(f"{self._idle_deaths} workers were lost one after another with nothing to do; the last one: {died.error}"))
         return said + self._continue_unless_over(died.error)
 
@@ -215,7 +214,7 @@ class Scheduler:
         """Where no worker is left, and none is to come, the job is over: words say why, unless a node does."""
         if not self._load:
             return self._finish()
-        if self._workers > 0 or self._seats or self._starting:
+        if self._staff.wanted > 0 or len(self._staff):
             return self._replacements() + self._next()
         words = next(iter(self._nodes.barred.values()), words)
         if self._received:
@@ -227,10 +226,10 @@ class Scheduler:
     def _again(self, work: Work, worker: int, failed: Failed) -> None:
         """Another attempt, if it may help and none is under way."""
         work.failures.append((worker, failed))
-        if (verdict := self._verdict(work)) is not None:
+        if (verdict := self._assignment.verdict(work)) is not None:
             self._give_up(work, verdict)
         elif not work.holders:
-            self._load.requeue(work, first=failed.kind != "storage" and self._others(work))
+            self._load.requeue(work, first=failed.kind != "storage" and self._assignment.others(work))
 
     def _orphaned(self, worker: int, number: int, died: Died, *, suspect: bool) -> None:
         """A partition whose worker died or stalled: it may be the cause."""
@@ -243,103 +242,30 @@ class Scheduler:
             reason = f"its worker {how} {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else"
             work.failures.append((worker, Failed(number, how, f"{describe_partition(work.partition)}: {reason}: {died.error}")))
             work.alone = True
-        if (verdict := self._verdict(work)) is not None:
+        if (verdict := self._assignment.verdict(work)) is not None:
             self._give_up(work, replace(verdict, kind="engine"))
         elif not work.holders:
             self._load.requeue(work)
 
-    def _verdict(self, work: Work) -> Failed | None:
-        return work.verdict(self._others(work))
-
-    def _others(self, work: Work) -> bool:
-        """Whether there are workers, or may be, that it has not failed on."""
-        return self._starting > 0 or not work.failed_on.issuperset(self._seats) or self._wants_another(work)
-
-    def _wants_another(self, work: Work) -> bool:
-        """Whether a further worker is to be started so that another one looks at it."""
-        return len(work.failures) > 0 and len(work.failed_on) < 2 and self._workers > len(self._seats) and work.failed_on.issuperset(self._seats)
-
     def _give_up(self, work: Work, failed: Failed) -> None:
         self._load.give_up(work, failed)
-        for seat in self._seats.values():  # it was the data's fault
+        for seat in self._staff.seats.values():  # it was the data's fault
             seat.failed.discard(failed.partition)
 
     # -- who does what next
 
     def _replacements(self) -> list[Action]:
         """As many workers as are wanted, where there is something for them to do. Looks at all that was begun, so it is asked where that may have changed."""
-        if self._starting + len(self._seats) >= self._workers:
+        if len(self._staff) >= self._staff.wanted:
             return []
-        doubts = any(map(self._wants_another, self._load.begun))
-        missing = max(0, min(self._workers, len(self._load) + doubts) - self._starting - len(self._seats))
-        self._starting += missing
+        missing = max(0, min(self._staff.wanted, len(self._load) + self._assignment.doubts()) - len(self._staff))
+        self._staff.starting += missing
         return [Start(frozenset(self._nodes.barred))] * missing
 
     def _next(self) -> list[Action]:
         if not self._load:
             return self._finish()
-        return [action for worker in list(self._seats) for action in self._fill(worker)]
-
-    def _fill(self, worker: int) -> list[Action]:
-        """Give a worker something to do, and something after that. A suspect shares its worker with nothing."""
-        seat, actions = self._seats[worker], list[Action]()
-        if seat.queue and (len(seat.queue) >= self._queued or not self._load.waits):
-            return actions
-        share = max(1, len(self._load) // max(1, len(self._seats) + self._starting))  # else the first to be ready would take all of a small job
-        trusted = not seat.doubtful or not (self._starting or any(not other.doubtful for other in self._seats.values()))
-        while len(seat.queue) < min(self._queued, share) and not self._holds_suspect(seat):
-            work = self._load.take(not seat.queue, lambda work: self._fits(worker, work, trusted))
-            if work is None and not seat.queue and trusted:
-                work = self._slowest(worker)
-            if work is None:
-                break
-            actions.append(self._submit(worker, seat, work))
-        return actions
-
-    def _fits(self, worker: int, work: Work, trusted: bool) -> bool:
-        """Another worker than those it failed on, where there is one; a doubtful worker gets only what others failed on."""
-        return (worker not in work.failed_on or not self._others(work)) and (trusted or bool(work.failures))
-
-    def _holds_suspect(self, seat: Seat) -> bool:
-        return any((work := self._load.open(number)) is not None and work.alone for number in seat.queue)
-
-    def _slowest(self, worker: int) -> Work | None:
-        """What another worker has had for the longest time, much longer than partitions take: nothing else is left for this one."""
-        slow = [
-            work for work in self._load.begun
-            if len(work.holders) == 1 and worker not in work.holders and not work.alone and not work.failures and self._pace.slow(self._now_s - work.given_s)
-        ]  # fmt: skip
-        return min(slow, key=lambda work: work.given_s, default=None)
-
-    def _submit(self, worker: int, seat: Seat, work: Work) -> Submit:
-        assert worker not in work.holders, "a worker has a partition once"
-        self._submitted += 1
-        if not seat.queue:
-            seat.moved_s = seat.began_s = self._now_s
-        seat.queue[work.partition.number] = self._submitted
-        if not work.holders:
-            work.given_s = self._now_s
-        work.holders.add(worker)
-        isolate = any(failed.kind == "engine" for _, failed in work.failures) or self._workers == 1
-        return Submit(worker, Task(work.partition, frozenset(work.shards), self._submitted, isolate))
-
-    def _release(self, worker: int, number: int, attempt: int) -> bool:
-        """The worker has left the partition; False where that is old news."""
-        seat = self._seats.get(worker)
-        if seat is None or seat.queue.get(number) != attempt:
-            return False
-        del seat.queue[number]
-        self._pace.add(self._now_s - seat.began_s)
-        seat.moved_s = seat.began_s = self._now_s
-        if work := self._load.open(number):
-            work.holders.discard(worker)
-        return True
-
-    def _remove(self, worker: int) -> Seat | None:
-        """It is gone for good; its seat, None where it was never ready."""
-        self._gone.add(worker)
-        self._refused_by.pop(worker, None)
-        return self._seats.pop(worker, None)
+        return [*self._assignment.next(self._now_s)]
 
     def _finish(self) -> list[Action]:
         self._finished = True

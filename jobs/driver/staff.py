@@ -1,11 +1,11 @@
-"""What is known of workers: who is at work on what, since when, and who only fails. Pure."""
+"""What is known of workers: how many are wanted, who is at work on what and since when, who only fails, and which GPUs are broken. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
 
-from embermill.jobs.receipt import Ready
+from embermill.jobs.receipt import Failed, Ready
 
 FAILED_RUN = 3  # partitions that a worker fails on, one after another, before it must wait for what others make of them
 
@@ -36,8 +36,55 @@ class Seat:
         return len(self.contradicted) >= FAILED_RUN
 
     def describe(self) -> str:
-        device = f"{self.ready.device_name} {self.ready.device_uuid}".strip()
-        return f"the worker on {self.ready.host} ({device}, process {self.ready.pid})"
+        return describe_worker(self.ready)
+
+
+class Staff:
+    """All workers of a run. wanted: how many to keep. starting: those that were asked for and are not ready."""
+
+    def __init__(self, wanted: int, starting: int) -> None:
+        self.wanted, self.starting = wanted, starting
+        self.seats: dict[int, Seat] = {}
+        self.refused_by: dict[int, Failed] = {}  # workers on which something failed that only a person can change, since their last shard
+        self._gone: set[int] = set()
+        self._broken_gpus: set[tuple[str, str]] = set()  # (host, UUID)
+
+    def __len__(self) -> int:
+        """At work or on their way."""
+        return len(self.seats) + self.starting
+
+    def is_gone(self, worker: int) -> bool:
+        return worker in self._gone
+
+    def seat(self, worker: int, ready: Ready, now_s: float) -> None:
+        """It is ready for work."""
+        self.starting -= 1
+        self.seats[worker] = Seat(ready, now_s)
+
+    def remove(self, worker: int) -> Seat | None:
+        """It is gone for good; its seat, None where it was never ready."""
+        self._gone.add(worker)
+        self.refused_by.pop(worker, None)
+        if (seat := self.seats.pop(worker, None)) is None:
+            self.starting -= 1
+        return seat
+
+    def retire(self, worker: int) -> Seat:
+        """It is broken: no other takes its place, and none is to work on its GPU."""
+        seat = self.seats[worker]
+        self.remove(worker)
+        self.wanted -= 1
+        if seat.ready.device_uuid:
+            self._broken_gpus.add((seat.ready.host, seat.ready.device_uuid))
+        return seat
+
+    def is_on_broken_gpu(self, ready: Ready) -> bool:
+        return (ready.host, ready.device_uuid) in self._broken_gpus
+
+
+def describe_worker(ready: Ready) -> str:
+    device = f"{ready.device_name} {ready.device_uuid}".strip()
+    return f"the worker on {ready.host} ({device}, process {ready.pid})"
 
 
 class Pace:

@@ -245,29 +245,6 @@ def test_deaths_of_different_ways_or_with_a_receipt_between_bar_no_node() -> Non
         assert not any(isinstance(action, Abort | Say) for action in driver.handle(worker, Died("a")))
 
 
-def test_a_worker_that_only_fails_is_retired_and_its_failures_do_not_count() -> None:
-    driver = started(30, workers=3)
-    for worker in range(3):
-        driver.handle(worker, ready(device_name="GPU", device_uuid=f"uuid-{worker}", host=f"host-{worker}"))
-    tasks, said, failed = {1: [2, 3], 2: [4, 5]}, list[Action](), 0
-    queue = [0, 1]
-    while queue:  # NaN comes fast: worker 0 takes all that it is given
-        actions = driver.handle(0, Failed(queue.pop(0), "engine", "nan"))
-        queue += [number for worker, number in submitted(actions) if worker == 0]
-        failed += 1
-    assert failed == 4, "three and what it had in its queue: it gets nothing new before others have tried what it failed on"
-    for _ in range(20):
-        for worker in (1, 2):
-            if tasks[worker]:
-                actions = done(driver, worker, receipt(tasks[worker].pop(0)))
-                said += [action for action in actions if isinstance(action, Say | Stop)]
-                for to, number in submitted(actions):
-                    assert to in tasks, "worker 0 gets nothing more"
-                    tasks[to].append(number)
-    assert said[0] == Stop(0) and isinstance(said[1], Say) and "host-0 (GPU uuid-0" in said[1].message and "retired" in said[1].message
-    assert not driver.remaining and len(said) == 2
-
-
 def test_bad_data_counts_where_two_workers_fail_on_it() -> None:
     driver = started(9, workers=2)
     driver.handle(0, ready())

@@ -11,6 +11,7 @@ import pyarrow as pa
 from embermill.jobs.dataset.metadata import commits
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.lease import Contender
+from embermill.jobs.driver.assignment import Assignment
 from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.staff import Seat
 from embermill.jobs.driver.workload import MAX_ATTEMPTS, Work, Workload
@@ -28,8 +29,8 @@ def _every_row(self: CommitLog, table: pa.Table) -> list[int]:
     return list(range(len(commits.shard_keys(table))))  # type: ignore[attr-defined]  # Arrow's tables or those in their place
 
 
-def _whatever_attempt(self: Scheduler, worker: int, number: int, attempt: int) -> bool:
-    seat = self._seats.get(worker)
+def _whatever_attempt(self: Assignment, worker: int, number: int, attempt: int, now_s: float) -> bool:
+    seat = self._staff.seats.get(worker)
     if seat is None or number not in seat.queue:
         return False
     del seat.queue[number]
@@ -70,7 +71,7 @@ GUARDS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[object]],
     "a receipt that is committed is not committed again": (lambda: mock.patch.object(CommitLog, "_new_rows", _every_row), (195,)),
     "a silent holder is waited for": (lambda: mock.patch.object(Contender, "_judge", lambda self, token, holder, now_s: None), (1,)),
     "a repeated receipt is no news": (lambda: mock.patch.object(Workload, "note", _noted_again), (9,)),
-    "news of an earlier attempt is old": (lambda: mock.patch.object(Scheduler, "_release", _whatever_attempt), (125,)),
+    "news of an earlier attempt is old": (lambda: mock.patch.object(Assignment, "release", _whatever_attempt), (125,)),
     "a failure counts where two workers fail": (lambda: mock.patch.object(Work, "verdict", _one_worker_is_enough), (80,)),
     "a worker that only fails gets nothing new": (lambda: mock.patch.object(Seat, "doubtful", False), (129, 157, 307)),
     "a node whose workers die gets no more": (lambda: mock.patch.object(Nodes, "died", lambda self, died, in_hand: None), (247,)),

@@ -22,6 +22,8 @@ FOUND = {
     5308: "the last partition was judged by the one worker that was started for it",
     929: "a run that began in trouble was judged as if it had not",
     10006: "a partition that failed on a worker waited for one of a node that was barred",
+    11545: "the one that took a good worker's place, after a broken one was retired, was put on the broken GPU and made bad data of what is good",
+    13894: "the same, with three workers",
     16239: "a broken worker whose colleagues are all silent gets more: as it is meant",
     17726: "a renewal that did not reach the store was taken for one",
     21606: "deaths on a node that was barred since ended every run with 33, for ever",

@@ -79,7 +79,7 @@ class Worker:
             if self.kind == "dead" or self.world.chance(0.3):
                 raise ProcessLookupError
             self.ready = True
-            return [ready(node=self.node, host=self.node)]
+            return [ready(node=self.node, host=self.node, device_uuid=f"GPU-{self.place}")]
         if self.kind == "silent" and self.steps is not None:
             return []
         if self.steps is None:
@@ -127,6 +127,7 @@ class SimulatedPool:
         self.zombies: list[Worker] = []
         self.late: deque[tuple[int, Event | Died]] = deque()
         self.refused: list[int] = []
+        self.held: set[int] = set()
         self.started = 0
         self.now_s = 0.0
 
@@ -172,3 +173,7 @@ class SimulatedPool:
     def stop_worker(self, number: int) -> None:
         if (worker := self.workers.pop(number, None)) is not None and self.world.rng.random() < 0.5:
             self.zombies.append(worker)
+
+    def hold(self, number: int) -> None:
+        """It keeps its place; whatever it is given from now on would be too much."""
+        self.held.add(number)
