@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 from embermill.encoder.errors import ModelConfigError
 from embermill.encoder.models import read_family_config
 from embermill.encoder.models.family import FamilyConfig
+from embermill.encoder.ops.base import POOLINGS
+from embermill.encoder.prompts import named_prompt, names_of
 from embermill.encoder.similarity import SIMILARITIES
 
 STATIC = "model2vec"
 """The model_type of a table of token vectors: what model2vec's config.json says. sentence-transformers' StaticEmbedding has no config.json."""
-POOLING_KINDS = ("cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens")
 
 # sentence-transformers' names for the ways of pooling, in the spelling of 6.x and in the older one of a boolean each.
 _POOLING_MODES = {
@@ -97,8 +98,8 @@ class ModelConfig(NamedTuple):
 
 def read_model_config(folder: Path, pooling: str | None = None) -> ModelConfig:
     """Read a model folder of either layout; `pooling` replaces the model's own. Raises ModelConfigError, naming the file and what in it we cannot honour."""
-    if pooling is not None and pooling not in POOLING_KINDS:
-        raise ModelConfigError(f"pooling={pooling!r}: expected one of {', '.join(POOLING_KINDS)}.")
+    if pooling is not None and pooling not in POOLINGS:
+        raise ModelConfigError(f"pooling={pooling!r}: expected one of {', '.join(POOLINGS)}.")
     modules_file = folder / "modules.json"
     if not modules_file.is_file() and _is_static(folder):
         return _read_static(folder, folder, (Normalize(),) if _read_object(folder / "config.json").get("normalize") else (), pooling)
@@ -247,8 +248,8 @@ def _read_prompts(folder: Path) -> dict[str, Any]:
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values() if text is not None):
         raise ModelConfigError(f"{file}: expected prompts as an object of names and texts, got {prompts!r}.")
     prompts = {name: text or "" for name, text in prompts.items()}
-    if default is not None and default not in prompts:
-        raise ModelConfigError(f"{file}: default_prompt_name {default!r} is not among the prompts ({', '.join(prompts) or 'none'}).")
+    if default is not None and named_prompt(prompts, default) is None:
+        raise ModelConfigError(f"{file}: default_prompt_name {default!r} is not among the prompts ({names_of(prompts)}).")
     similarity = raw.get("similarity_fn_name") or "cosine"
     if similarity not in SIMILARITIES:
         raise ModelConfigError(f"{file}: similarity_fn_name {similarity!r}: expected one of {', '.join(SIMILARITIES)}.")

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypedDict, Unpack
 from embermill.encoder.config import SENTENCE_BERT_CONFIG, DenseConfig, ModelConfig, Normalize, read_model_config
 from embermill.encoder.errors import ModelConfigError, SourceError, refused_files
 from embermill.encoder.models import truncation_norm_eps
+from embermill.encoder.prompts import named_or_text, named_prompt, names_of
 from embermill.encoder.sources import LocalModel, fetch_model, files_digest
 from embermill.encoder.text.digest import settings_digest
 from embermill.encoder.text.files import tokenizer_files, tokenizer_limit, truncation_side
@@ -152,14 +153,16 @@ class ModelOptions(TypedDict, total=False):
     """What of a model a caller may say otherwise than the model itself does. None: the model's own.
 
     weights: a file name, where the folder holds several. pooling: "cls", "mean", "max", "last", "weightedmean" or "mean_sqrt_len_tokens".
-    prompt: text to put before each text, or the name of one of the model's prompts ("": none). max_tokens: cut texts there, up to the model's
-    positions. dimensions: keep the first so many columns, at length 1 again where the model normalises. revision: of the source.
+    prompt: text to put before each text, or the name of one of the model's prompts ("": none). prompt_name: a name and nothing else, in place of
+    `prompt`. max_tokens: cut texts there, up to the model's positions. dimensions: keep the first so many columns, at length 1 again where the model
+    normalises. revision: of the source.
     """
 
     weights: str | None
     pooling: str | None
     normalize: bool | None
     prompt: str | None
+    prompt_name: str | None
     max_tokens: int | None
     dimensions: int | None
     revision: str | None
@@ -170,6 +173,7 @@ _OPTION_TYPES: dict[str, tuple[type, str]] = {
     "pooling": (str, "a string"),
     "normalize": (bool, "true or false"),
     "prompt": (str, "a string"),
+    "prompt_name": (str, "a string"),
     "max_tokens": (Integral, "a whole number"),
     "dimensions": (Integral, "a whole number"),
     "revision": (str, "a string"),
@@ -184,7 +188,7 @@ def describe(source: str | os.PathLike[str], **options: Unpack[ModelOptions]) ->
     weights, normalize, dimensions = options.get("weights"), options.get("normalize"), options.get("dimensions")
     model = fetch_model(source, revision=options.get("revision"), weights=weights)
     config = read_model_config(model.folder, options.get("pooling"))
-    text = _resolve_prompt(options.get("prompt"), config)
+    text = _resolve_prompt(options.get("prompt"), options.get("prompt_name"), config)
     if dimensions is not None and not 1 <= dimensions <= config.dimension:
         raise ModelConfigError(f"dimensions={dimensions}: this model makes {config.dimension}; expected a number from 1 to that.")
     return ModelDescription(
@@ -236,10 +240,17 @@ def position_limit(config: ModelConfig) -> int:
     return ANY_LENGTH if limit is None else limit
 
 
-def _resolve_prompt(prompt: str | None, config: ModelConfig) -> str:
-    if prompt is None:
-        return config.prompts[config.default_prompt_name] if config.default_prompt_name is not None else ""
-    return config.prompts.get(prompt, prompt)
+def _resolve_prompt(prompt: str | None, name: str | None, config: ModelConfig) -> str:
+    if prompt is not None and name is not None:
+        raise ModelConfigError(f"prompt={prompt!r} and prompt_name={name!r} exclude each other: give the text, or the name of one of the model's prompts.")
+    if prompt is not None:
+        return named_or_text(config.prompts, prompt)
+    if name is None:
+        return "" if config.default_prompt_name is None else named_prompt(config.prompts, config.default_prompt_name) or ""
+    found = named_prompt(config.prompts, name)
+    if found is None:
+        raise ModelConfigError(f"prompt_name={name!r}: this model's prompts are: {names_of(config.prompts)}; give the text itself as prompt=.")
+    return found
 
 
 def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:

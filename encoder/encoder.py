@@ -28,6 +28,7 @@ from embermill.encoder.pipeline.switch_interval import SHORT_SWITCH_INTERVAL
 from embermill.encoder.pipeline.windows import EncodedBatch
 from embermill.encoder.pooling import plan_head
 from embermill.encoder.progress import progress_bar, wanted
+from embermill.encoder.prompts import named_prompt, names_of
 from embermill.encoder.similarity import normalized, similarity
 from embermill.encoder.text.files import tokenizer_files
 from embermill.encoder.text.static_tokenizer import StaticTokenizer
@@ -151,9 +152,10 @@ class Encoder:
         """texts: B strings in any iterable, an Arrow array among them. Returns [B, E] float32, in their order; [E] for one string alone.
 
         The keywords mean what they mean in sentence-transformers. prompt: text put before each text, in place of the encoder's own. prompt_name:
-        one of the model's prompts, by its name; `prompt` goes before it. truncate_dim: the first so many columns of what the model makes, its own
-        normalisation included. normalize_embeddings: length 1, after that; False leaves the model's own normalisation. batch_size: a hint, which
-        changes nothing: batches are packed by tokens. show_progress_bar: None shows it where the log shows INFO.
+        one of the model's prompts, by its name ("query" and "document": none, where it has none so called); `prompt` goes before it. truncate_dim:
+        the first so many columns of what the model makes, its own normalisation included. normalize_embeddings: length 1, after that; False leaves
+        the model's own normalisation. batch_size: a hint, which changes nothing: batches are packed by tokens. show_progress_bar: None shows it
+        where the log shows INFO.
 
         Raises InputError, naming the text, for what is not text, and where another of sentence-transformers' keywords has no meaning here.
         """
@@ -215,15 +217,17 @@ class Encoder:
 
     def _prompt_of(self, prompt: str | None, name: str | None) -> str:
         """The text that the caller means. Raises InputError for a name that is no prompt's."""
-        config = self.description.config
-        if prompt is None and name is None:
-            return self.description.prompt
+        prompts = self.description.config.prompts
         if prompt is not None and not isinstance(prompt, str):
             raise InputError(f"prompt={prompt!r}: expected a string, got {type(prompt).__name__}.")
-        if prompt is None and name not in config.prompts:
-            known = ", ".join(sorted(config.prompts)) or "none"
-            raise InputError(f"prompt_name={name!r}: this model's prompts are: {known}; give the text itself as prompt=.")
-        return config.prompts[str(name)] if prompt is None else prompt
+        if prompt is not None:
+            return prompt
+        if name is None:
+            return self.description.prompt
+        found = named_prompt(prompts, name) if isinstance(name, str) else None
+        if found is None:
+            raise InputError(f"prompt_name={name!r}: this model's prompts are: {names_of(prompts)}; give the text itself as prompt=.")
+        return found
 
     def _with_default_prompt(self, keywords: dict[str, Any], name: str) -> dict[str, Any]:
         if keywords.get("prompt") is None and keywords.get("prompt_name") is None:

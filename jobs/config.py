@@ -117,7 +117,7 @@ class ModelConfig(Section):
     revision: str | None = None
     weights: str | None = None
     precision: Literal["auto", "float32", "float16", "bfloat16", "int8", "fp8"] = "auto"
-    pooling: Literal["cls", "mean", "max", "last"] | None = None
+    pooling: Literal["cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens"] | None = None
     normalize: bool | None = None
     prompt: str | None = None
     prompt_name: str | None = None

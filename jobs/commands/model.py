@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from embermill.encoder import Encoder
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
-POOLINGS = ("cls", "mean", "max", "last")
+POOLINGS = ("cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens")
 MODEL_HELP = "a folder, a Hugging Face id, an object-store URL, or package:NAME/SUBDIR"
 
 
@@ -48,7 +48,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=filled, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--text", action="append", metavar="TEXT", help="a text to embed; may be given several times. Without it stdin is read, a text a line")
-    parser.add_argument("--prompt", help="a text put before each as it stands (end it with a blank), or the name of one of the model's prompts")
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", help="put before each text as it stands (end it with a blank); or the name of one of the model's prompts")
+    prompt.add_argument("--prompt-name", metavar="NAME", help="one of the model's prompts; `query` and `document` are none where it has none of that name")
     parser.add_argument("--pooling", choices=POOLINGS, help="rather than the model's own")
     parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=None, help="scale vectors to length 1, or not, whatever the model says")
     parser.add_argument("--dimensions", type=positive, metavar="N", help="keep the first N numbers of each vector")
@@ -59,7 +61,8 @@ def encode(arguments: argparse.Namespace) -> Answer:
     if arguments.text is None and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("encode: expected --text, or texts on stdin, one a line")
     texts = arguments.text if arguments.text is not None else read_lines("stdin", sys.stdin)
-    options = {name: getattr(arguments, name) for name in ("prompt", "pooling", "normalize", "dimensions")}
+    options = {name: getattr(arguments, name) for name in ("prompt", "prompt_name", "pooling", "normalize", "dimensions")}
+    _refuse_mistaken_name(arguments)
     with open_encoder(arguments, **options) as encoder:
         encoded = next(encoder.encode_stream([texts]))
         _require_finite(encoded.embeddings)
@@ -70,6 +73,19 @@ def encode(arguments: argparse.Namespace) -> Answer:
             "num_tokens": encoded.num_tokens.tolist(),
             "num_tokens_dropped": encoded.num_tokens_dropped.tolist(),
         }
+
+
+def _refuse_mistaken_name(arguments: argparse.Namespace) -> None:
+    """`--prompt query` for a model without such a prompt would embed the word: UsageError, with what to write."""
+    from embermill.encoder import describe
+    from embermill.encoder.prompts import mistaken_name
+
+    if arguments.prompt is None:
+        return
+    with model_errors():
+        prompts = describe(arguments.model, weights=arguments.weights, revision=arguments.revision).config.prompts
+    if problem := mistaken_name(prompts, arguments.prompt):
+        raise UsageError(f"--prompt: {problem}: --prompt '{arguments.prompt}: '")
 
 
 def _require_finite(embeddings: np.ndarray) -> None:

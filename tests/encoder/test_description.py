@@ -62,6 +62,9 @@ def test_what_is_no_source(source: Any) -> None:
         ({"dimensions": True}, "dimensions=True: expected a whole number, .* got bool"),
         ({"dimensions": -1}, "dimensions=-1: this model makes 30; expected a number from 1"),
         ({"normalize": "yes"}, "normalize='yes': expected true or false, .* got str"),
+        ({"prompt_name": 3}, "prompt_name=3: expected a string, .* got int"),
+        ({"prompt_name": "title"}, "prompt_name='title': this model's prompts are: none; give the text itself as prompt="),
+        ({"prompt_name": "query", "prompt": "how "}, "prompt='how ' and prompt_name='query' exclude each other"),
     ],
 )
 def test_options_of_another_type(folder: Path, options: dict[str, Any], message: str) -> None:

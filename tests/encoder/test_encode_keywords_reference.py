@@ -83,6 +83,13 @@ def test_which_prompt_a_query_and_a_document_have(tmp_path: Path, prompts: dict[
     write_sentence_transformers(tiny.write(tmp_path / "model"), tiny.hidden, prompts=prompts)
     both = Both(tmp_path / "model")
     both.require_equal(method, TEXTS)
+    for name in ("query", "document"):  # always known
+        both.require_equal(method, TEXTS, prompt_name=name)
+    both.ours.close()
+    with pytest.raises(ValueError, match="Prompt name 'title' not found"):
+        both.theirs.encode(TEXTS, prompt_name="title")
+    with pytest.raises(InputError, match="prompt_name='title'"):
+        both.ours.encode(TEXTS, prompt_name="title")
 
 
 @pytest.mark.parametrize("keywords", [{}, {"prompt": ""}, {"prompt": "of the "}, {"prompt_name": "passage", "truncate_dim": 4}], ids=str)

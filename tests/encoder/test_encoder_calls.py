@@ -66,6 +66,7 @@ def test_prompts(encoder: Encoder) -> None:
     np.testing.assert_array_equal(encoder.encode(TEXTS, prompt="query"), encoder.encode(["query" + text for text in TEXTS]), "a prompt is text only")
     with pytest.raises(InputError, match=r"prompt_name='nothing': this model's prompts are: passage, query; give the text itself as prompt="):
         encoder.encode(TEXTS, prompt_name="nothing")
+    np.testing.assert_array_equal(encoder.encode(TEXTS, prompt_name="document"), encoder.encode(TEXTS, prompt=""), "always known, as in sentence-transformers")
     with pytest.raises(InputError, match="prompt=3: expected a string"):
         encoder.encode(TEXTS, prompt=3)  # type: ignore[arg-type]
     with pytest.raises(ModelConfigError, match="nothing of a text would be left"):

@@ -30,6 +30,8 @@ MODELS: list[tuple[dict[str, Any], str | None]] = [  # (prompts, default_prompt_
     ({"passage": "the ", "corpus": "a "}, "passage"),
     ({"query": "how "}, None),
     ({"document": None, "query": ""}, None),
+    ({}, "query"),
+    ({"passage": "the "}, "document"),
 ]
 
 
@@ -111,6 +113,33 @@ def test_a_dataset_begun_before_keeps_its_prompt(
     assert command("search", str(again.output), "zip", "--device", "cpu").code == 0
     other = embed(engine=None, model=native | {"prompt": "the "})
     assert other.code == 2 and "model.prompt" in other.errors
+
+
+@pytest.mark.parametrize("prompts", [{}, {"passage": "the "}], ids=str)
+def test_encode_refuses_a_word_that_names_no_prompt_and_its_advice_works(command: Callable[..., Answer], tmp_path: Path, prompts: dict[str, str]) -> None:
+    model = write_model(tmp_path / "model", prompts, None)
+    call = ("encode", str(model), "--device", "cpu", "--text", "zip")
+    refused = command(*call, "--prompt", "query")
+    assert refused.code == 2 and f"this model has no prompt of that name (its prompts: {'passage' if prompts else 'none'})" in refused.errors
+    assert "for a text, end it with a blank or a colon: --prompt 'query: '" in refused.errors
+    assert command(*call, "--prompt", "query: ")["embeddings"] == command(*call[:-1], "query: zip")["embeddings"]
+    assert command(*call, "--prompt-name", "query")["embeddings"] == command(*call)["embeddings"]
+    other = command(*call, "--prompt-name", "title")
+    assert other.code == 2 and "prompt_name='title': this model's prompts are" in other.errors
+    assert command(*call, "--prompt-name", "query", "--prompt", "a ").code == 2
+    if prompts:
+        by_name = [command(*call, option, "passage")["embeddings"] for option in ("--prompt", "--prompt-name")]
+        assert by_name == [command(*call, "--prompt", "the ")["embeddings"]] * 2
+
+
+def test_a_job_whose_prompt_looks_like_a_name_is_warned_once(embed: Embed, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It goes on, since datasets that were made so are continued."""
+    corpus(tmp_path)
+    answer = embed(engine=None, model={"engine": "native", "source": str(write_model(tmp_path / "model", {"title": "a "}, None)), "prompt": "passage"})
+    assert answer.code == 0 and answer["prompts"]["document"] == "passage"
+    assert [record.getMessage()[:71] for record in caplog.records if record.name == "embermill.encoder.prompts"] == [
+        "prompt 'passage': this model has no prompt of that name (its prompts: t"
+    ]
 
 
 @pytest.mark.reference
