@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from embermill.jobs.corpus.columns import ColumnFitter, check_file
 from embermill.jobs.corpus.int96 import UNIT_IN_SECONDS, exact, int96_columns
+from embermill.jobs.corpus.parquet_chunks import ColumnChunks
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 from embermill.jobs.errors import DataError
 from embermill.jobs.partition import Segment
@@ -62,14 +62,14 @@ def first_line(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class _Open:
-    """A file that is being read. columns: those that are wanted of it; leaves: their numbers. seconds: the file with INT96 in seconds, where it has any."""
+    """A file that is being read. columns: those that are wanted of it. seconds: the file with INT96 in seconds, where it has any."""
 
     file: pq.ParquetFile
     seconds: pq.ParquetFile | None
     source: InputFile
     columns: list[str]
     int96: tuple[str, ...]
-    leaves: list[int]
+    chunks: ColumnChunks
     fitter: ColumnFitter
 
 
@@ -83,29 +83,16 @@ def read_parquet(
         columns = [column for column in schema.columns if column in types]
         int96 = int96_columns(file, columns)
         seconds = open_parquet(source, segment.path, UNIT_IN_SECONDS) if int96 else None
-        reader = _Open(file, seconds, source, columns, int96, leaves_of(file, columns), ColumnFitter(schema))
+        reader = _Open(file, seconds, source, columns, int96, ColumnChunks(file, columns), ColumnFitter(schema))
         group_start = 0
         for group in range(file.num_row_groups):
             group_rows = file.metadata.row_group(group).num_rows
             start, end = max(segment.start, group_start), min(segment.end, group_start + group_rows)
             if start < end:
-                rows = min(batch_rows, max(1, batch_bytes // max(1, row_bytes, _mean_row_bytes(file.metadata.row_group(group), reader.leaves))))
+                mean_bytes = reader.chunks.num_bytes(group) // max(1, group_rows)
+                rows = min(batch_rows, max(1, batch_bytes // max(1, row_bytes, mean_bytes)))
                 yield from _read_group(reader, group, skip=start - group_start, start=start, end=end, batch_rows=rows)
             group_start += group_rows
-
-
-def leaves_of(file: pq.ParquetFile, columns: Iterable[str]) -> list[int]:
-    """Numbers of the columns of Parquet that make up these columns, nested ones included."""
-    wanted = set(columns)
-    return [number for number in range(len(file.schema)) if _is_of(file.schema.column(number).path, wanted)]
-
-
-def _is_of(path: str, wanted: set[str]) -> bool:
-    return path in wanted or path.split(".")[0] in wanted
-
-
-def _mean_row_bytes(group: Any, leaves: list[int]) -> int:
-    return int(sum(group.column(number).total_uncompressed_size for number in leaves)) // max(1, int(group.num_rows))
 
 
 def _read_group(reader: _Open, group: int, *, skip: int, start: int, end: int, batch_rows: int) -> Iterator[RawRows | RefusedRange]:

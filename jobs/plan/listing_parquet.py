@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embermill.jobs.corpus.arrow_types import plain_array
-from embermill.jobs.corpus.parquet import leaves_of, open_parquet
+from embermill.jobs.corpus.parquet import open_parquet
+from embermill.jobs.corpus.parquet_chunks import ColumnChunks
 from embermill.jobs.errors import DataError
 from embermill.jobs.storage import InputFile
 
@@ -37,34 +36,19 @@ def survey_parquet(
         if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
             raise DataError(f"{path}: two columns of one name: {', '.join(repeated)}")
         types = dict(zip(names, file.schema_arrow.types, strict=True))
-        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-        text = _Columns(file, [column for column in text_columns if column in types])
-        kept = _Columns(file, [column for column in kept_columns if column in types])
-        text_row_bytes = _row_bytes(file, groups, text)
-        found = tuple(RowGroup(group.num_rows, max(text.footer_bytes(group), int(text_row_bytes * group.num_rows))) for group in groups)
-        rows = max(1, sum(group.num_rows for group in groups))
-        kept_row_bytes = max(int(_row_bytes(file, groups, kept)), sum(kept.footer_bytes(group) for group in groups) // rows)
-        return types, found, kept_row_bytes
+        group_rows = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        text = ColumnChunks(file, [column for column in text_columns if column in types])
+        kept = ColumnChunks(file, [column for column in kept_columns if column in types])
+        text_row_bytes = _row_bytes(file, group_rows, text)
+        found = tuple(RowGroup(rows, max(text.num_bytes(number), int(text_row_bytes * rows))) for number, rows in enumerate(group_rows))
+        kept_bytes = sum(kept.num_bytes(number) for number in range(len(group_rows)))
+        return types, found, max(int(_row_bytes(file, group_rows, kept)), kept_bytes // max(1, sum(group_rows)))
 
 
-class _Columns:
-    """Some columns of a file; of a table with thousands of others nothing else is looked at."""
-
-    def __init__(self, file: pq.ParquetFile, names: list[str]) -> None:
-        self.names = names
-        self._leaves = leaves_of(file, names)
-
-    def chunks(self, group: Any) -> Iterator[Any]:
-        return (group.column(number) for number in self._leaves)
-
-    def footer_bytes(self, group: Any) -> int:
-        return sum(chunk.total_uncompressed_size for chunk in self.chunks(group))
-
-
-def _row_bytes(file: pq.ParquetFile, groups: list[Any], columns: _Columns) -> float:
+def _row_bytes(file: pq.ParquetFile, group_rows: list[int], columns: ColumnChunks) -> float:
     """Mean bytes of these columns in a sample of rows; 0 where the footer tells the truth (no dictionary), or nothing can be decoded."""
-    filled = [number for number, group in enumerate(groups) if group.num_rows]
-    if not filled or not any("DICTIONARY" in encoding for number in filled for chunk in columns.chunks(groups[number]) for encoding in chunk.encodings):
+    filled = [number for number, rows in enumerate(group_rows) if rows]
+    if not any("DICTIONARY" in encoding for number in filled for chunk in columns.of(number) for encoding in chunk.encodings):
         return 0.0
     rows = size = 0
     for number in sorted({filled[len(filled) * part // SAMPLED_GROUPS] for part in range(SAMPLED_GROUPS)}):

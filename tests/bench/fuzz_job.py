@@ -3,9 +3,6 @@
 Configurations, models and tokenizers, corpora, Parquet footers and a dataset's bookkeeping, mutated one file at a time and opened as the commands open
 them, under a limit of memory and time. A seed that does anything but being read or refused with exit code 2, 3, 4 or 33 is printed: add it to FOUND in
 tests/jobs/test_hostile.py. A crash of the process leaves the seed in --log.
-
-Known, and not ours: 100735. Arrow 26 ends the process ("Definition level histogram size mismatch", thrown where its Python binding expects nothing to be) when
-a column of a row group is asked for whose size statistics do not fit its schema; every face of its footers does so, only reading the data does not.
 """
 
 from __future__ import annotations

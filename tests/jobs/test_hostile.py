@@ -9,7 +9,7 @@ import pytest
 from tests.jobs.command_line import make_dataset
 from tests.jobs.hostile import Subject, outcome, subjects, try_one, write
 
-FOUND: list[int] = []  # seeds that once did something else than being read or refused
+FOUND = [100735]  # seeds that once did something else than being read or refused
 SEEDS = 350
 
 
