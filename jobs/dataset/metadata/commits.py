@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,6 +33,7 @@ COMMITS = "_embermill/commits"
 _NAME = re.compile(rf"{COMMITS}/(\d{{9}})\.parquet")
 TOKEN = b"embermill.lease_token"  # in a commit's footer: the fencing token of whoever wrote it
 MAX_LATE_COMMITS = 100  # of a holder that was taken over; it stops at the first that it finds taken
+MERGED_ROWS = 4096  # up to here tables in memory are joined: each takes some ten kilobytes beside its rows, and a long run commits every other second
 READERS = 8  # a long run leaves thousands of small files, and a store takes tens of milliseconds for each
 
 
@@ -51,8 +53,9 @@ class CommitLog:
         that contradicts another."""
         self.folder, self.token = folder, token
         self._tables: list[pa.Table] = []
-        self._files: list[str] = []  # of the tables
-        self._places: dict[tuple[int, int], tuple[int, int]] = {}  # (partition, ordinal) -> (table, row in it)
+        self._starts: list[int] = []  # the place of each table's first row
+        self._places: dict[tuple[int, int], int] = {}  # (partition, ordinal) -> its place among the rows of all tables
+        self._commits: list[tuple[int, int]] = []  # (the place of its first row, its number) of each commit
         self._number = 0
         self.newest_token = 0  # of the commits that are known
         self._superseded = read_superseded(folder)
@@ -76,7 +79,7 @@ class CommitLog:
 
     def file_of(self, partition: int, ordinal: int) -> str:
         """The commit that holds this receipt. KeyError where none does."""
-        return self._files[self._places[partition, ordinal][0]]
+        return self._file_at(self._places[partition, ordinal])
 
     def append(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Commit a batch in one new file; those that are committed already are left out. Returns the new ones.
@@ -166,13 +169,37 @@ class CommitLog:
         table, keys = table.replace_schema_metadata(None), shard_keys(table)
         for row, key in enumerate(keys):
             if key in self._places:
-                number, known = self._places[key]
+                number, known = self._locate(self._places[key])
                 old = self._tables[number]
                 self._tables[number] = pa.concat_tables([old.slice(0, known), table.slice(row, 1), old.slice(known + 1)]).combine_chunks()
         fresh = [row for row, key in enumerate(keys) if key not in self._places]
-        self._places |= {keys[row]: (len(self._tables), place) for place, row in enumerate(fresh)}
+        start = len(self._places)
+        self._places |= {keys[row]: start + place for place, row in enumerate(fresh)}
+        self._commits.append((start, _number_of(name)))
         self._tables.append(table if len(fresh) == len(keys) else table.take(pa.array(fresh, pa.int64())))
-        self._files.append(name)
+        self._starts.append(start)
+        self._merge()
+
+    def _merge(self) -> None:
+        """Join the last tables while they are of like size: each row is copied a dozen times at most."""
+        while len(self._tables) > 1:
+            before, last = self._starts[-1] - self._starts[-2], len(self._places) - self._starts[-1]
+            if before > 2 * last or before + last > MERGED_ROWS:
+                return
+            self._tables[-2:] = [pa.concat_tables(self._tables[-2:]).combine_chunks()]
+            del self._starts[-1]
+
+    def _locate(self, place: int) -> tuple[int, int]:
+        """(table, row in it)"""
+        number = bisect_right(self._starts, place) - 1
+        return number, place - self._starts[number]
+
+    def _receipt_at(self, place: int) -> Receipt:
+        number, row = self._locate(place)
+        return receipt_at(self._tables[number], row)
+
+    def _file_at(self, place: int) -> str:
+        return _name_of(self._commits[bisect_right(self._commits, place, key=lambda commit: commit[0]) - 1][1])
 
     def _new_rows(self, table: pa.Table) -> list[int]:
         """Rows of receipts that are not known yet, or that say which known one they replace; else one that is known must say the same.
@@ -189,12 +216,11 @@ class CommitLog:
                 if differing := _differing(receipt_at(table, new[key]), receipt_at(table, row)):
                     raise DataError(f"it contradicts itself: {_name(key)}: {differing}")
             elif key in self._places:
-                number, known = self._places[key]
-                standing, found = receipt_at(self._tables[number], known), receipt_at(table, row)
+                standing, found = self._receipt_at(self._places[key]), receipt_at(table, row)
                 if replaces(found, standing):
                     new[key] = row
                 elif (differing := _differing(standing, found)) and not replaces(standing, found):
-                    raise ContradictsCommit(f"{_name(key)}: {differing}", self._files[number])
+                    raise ContradictsCommit(f"{_name(key)}: {differing}", self._file_at(self._places[key]))
             else:
                 new[key] = row
         return list(new.values())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embermill.jobs.dataset.metadata.commits import COMMITS, CommitLog, last_token, pending
+from embermill.jobs.dataset.metadata.commits import COMMITS, REPLACES, CommitLog, digest_of, last_token, pending
 from embermill.jobs.dataset.metadata.receipt_table import sum_lengths, sum_receipts, to_receipts, to_table
 from embermill.jobs.errors import AnotherRun, DataError
 from embermill.jobs.receipt import Receipt
@@ -75,6 +76,37 @@ def test_what_is_committed_is_there_the_next_time(tmp_path: Path) -> None:
     again = CommitLog(folder)
     assert list(again.receipts()) == [receipt(0, 0, last=False), receipt(0, 1), receipt(1)] and again.committed == {(0, 0), (0, 1), (1, 0)}
     assert sorted(path.name for path in (tmp_path / COMMITS).iterdir()) == ["000000001.parquet", "000000002.parquet"]
+
+
+@settings(max_examples=15)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=4), max_size=30))
+def test_each_receipt_is_found_with_its_commit_however_they_came(batches: list[list[tuple[int, bool]]]) -> None:
+    """Against a plain dictionary: receipts in small commits, some of them `repair`'s in place of others, empty commits between them."""
+    with tempfile.TemporaryDirectory() as place:
+        log, known, files = CommitLog(open_folder(place)), dict[int, Receipt](), dict[int, str]()
+        for number, batch in enumerate(batches):
+            fresh = {partition: receipt(partition) for partition, _ in batch if partition not in known}
+            repaired = {partition for partition, again in batch if again and partition in known}
+            again = {key: replace(known[key], shard_sha256=f"{number:064x}", provenance={REPLACES: digest_of(known[key])}) for key in repaired}
+            written = log.append([*fresh.values(), *again.values()])
+            assert len(written) == len(fresh) + len(again)
+            if not written:
+                log.fence()
+            newest = max(name for name, _ in log.folder.list(COMMITS))
+            files |= dict.fromkeys(fresh, newest)
+            known |= fresh | again
+        for one in (log, CommitLog(open_folder(place))):
+            assert list(one.receipts()) == [known[key] for key in sorted(known)]
+            assert {key: one.file_of(key, 0) for key in known} == files
+
+
+def test_memory_does_not_grow_with_the_number_of_commits(tmp_path: Path) -> None:
+    """A run commits every other second for days; a table alone takes ten kilobytes."""
+    log = CommitLog(open_folder(str(tmp_path)))
+    for number in range(300):
+        log.append([receipt(number)])
+    assert len(log._tables) < 12
+    assert [one.partition for one in log.receipts()] == [*range(300)] and log.file_of(299, 0).endswith("000000300.parquet")
 
 
 def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
