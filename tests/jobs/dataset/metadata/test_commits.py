@@ -52,6 +52,7 @@ def test_many_receipts_never_stand_in_memory_as_python_objects() -> None:
     """A thousand receipts of a hundred length buckets: their lengths alone would be over ten million bytes of tuples."""
     lengths = tuple((1000 + bucket, 1000 + bucket) for bucket in range(100))
     receipts = [receipt(number, token_lengths=lengths) for number in range(1000)]
+    assert list(to_receipts(to_table(receipts[:1]))) == receipts[:1] and sum_lengths(to_table(receipts[:1]))  # what is imported at the first use
     tracemalloc.start()
     try:
         table = to_table(receipts)

@@ -1,0 +1,202 @@
+"""A long run that is killed all the time: rows balance, the driver's memory does not grow, and nothing of ours is left at the end.
+
+    python -m tests.bench.soak [--minutes 30] [--kill-every 20] [--seed 0] [--folder /tmp]
+
+Real commands on a private Ray, with an engine that sleeps. In the first third of the time the driver, Ray's raylet or a worker is killed, as the seed
+says, and the command is run again at once; after that a worker each time, so that one driver lives for the other two thirds and its memory can be judged.
+The corpus is as large as this machine embeds in that time; what is left of it at the end is embedded undisturbed. Prints JSON lines; exit 1 where a
+promise is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from embermill.jobs.config import load_config
+from embermill.jobs.dataset.views.compare import differences
+from embermill.jobs.dataset.views.verify import verify
+from embermill.jobs.garbage import collect
+from embermill.jobs.run import run
+from embermill.jobs.storage import open_folder
+from tests.jobs.command_line import open_inline_pool
+
+ROOT = Path(__file__).parent.parent.parent
+ROWS_A_SECOND = 300  # of two workers that sleep 5 ms a text and are killed in turns, on two busy cores
+WARM_S = 120.0  # of a driver's life, left out when its memory is judged
+BLOCK_S = 30.0  # samples of one block are averaged: neighbours in time say nearly the same
+VICTIMS = ("driver", "raylet", "worker", "worker")
+AGAIN = (0, 33, -signal.SIGKILL)
+
+
+def configure(folder: Path, name: str, rows: int) -> Path:
+    if not (folder / "corpus.parquet").exists():
+        texts = [f"document {row} {'x' * (row % 40)}" for row in range(rows)]
+        pq.write_table(pa.table({"id": [f"r{row}" for row in range(rows)], "text": texts}), folder / "corpus.parquet", row_group_size=5000)
+    job: dict[str, dict[str, Any]] = {
+        "model": {"engine": "python:tests.bench.sleeping_engine:SleepingEngine"},
+        "corpus": {"files": [str(folder / "corpus.parquet")], "partition_text_bytes": 16000},
+        "output": {"uri": str(folder / name), "shard_bytes": 100_000},
+        "workers": {"count": 2, "device": "cpu"},
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(job))
+    return folder / f"{name}.yaml"
+
+
+class Soak:
+    """One job, killed and run again. sizes: (seconds since the start, driver's pid, its resident bytes)."""
+
+    def __init__(self, job: Path, scratch: Path, seed: int) -> None:
+        self._rng, self._scratch = random.Random(seed), scratch
+        self._command = [sys.executable, "-m", "embermill", "run", str(job), "--json"]
+        self.begin_s = time.monotonic()
+        self.sizes: list[tuple[float, int, int]] = []
+        self.kills, self.exits = Counter[str](), Counter[int]()
+        self.answer: dict[str, Any] = {}
+        self._start()
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.begin_s
+
+    def _start(self) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        environment = os.environ | {"TMPDIR": str(self._scratch)}
+        self._driver = subprocess.Popen(self._command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=self._errors, text=True)
+
+    def go_on(self) -> bool:
+        """Look once: measure, and run again what has ended. False where the dataset is finished."""
+        code = self._driver.poll()
+        if code is None:
+            with contextlib.suppress(psutil.Error):
+                self.sizes.append((self.elapsed_s, self._driver.pid, psutil.Process(self._driver.pid).memory_info().rss))
+            return True
+        out = self._driver.communicate()[0]
+        self.exits[code] += 1
+        if code == 0:
+            self.answer = json.loads(out)
+            return False
+        if code not in AGAIN:
+            self._errors.seek(0)
+            raise SystemExit(f"exit {code} after {self.elapsed_s:.0f} s\n{self._errors.read()[-5000:]}")
+        self._start()
+        return True
+
+    def kill(self, kind: str) -> None:
+        for victim in self._find(kind):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+                self.kills[kind] += 1
+
+    def kill_one(self) -> None:
+        self.kill(self._rng.choice(VICTIMS))
+
+    def _find(self, kind: str) -> list[int]:
+        if kind == "driver":
+            return [self._driver.pid]
+        title = "ray::Embedding" if kind == "worker" else "raylet"
+        try:
+            found = [child.pid for child in psutil.Process(self._driver.pid).children(recursive=True) if child.name().startswith(title)]
+        except psutil.Error:
+            return []
+        return [self._rng.choice(found)] if found else []
+
+    def memory(self) -> dict[str, float]:
+        """Of the driver that lived longest: megabytes, and the slope in megabytes an hour with its 95 % interval."""
+        pid = Counter(driver for _, driver, _ in self.sizes).most_common(1)[0][0]
+        samples = np.array([(at_s, size) for at_s, driver, size in self.sizes if driver == pid])
+        samples = samples[samples[:, 0] >= samples[0, 0] + WARM_S]
+        if len(np.unique(samples[:, 0] // BLOCK_S)) < 4:
+            raise SystemExit(f"no driver lived for {WARM_S + 4 * BLOCK_S:.0f} s: let it run for longer")
+        blocks = [samples[samples[:, 0] // BLOCK_S == block].mean(axis=0) for block in np.unique(samples[:, 0] // BLOCK_S)]
+        hours, megabytes = np.array(blocks).T / np.array([[3600.0], [1e6]])
+        slope, offset = np.polyfit(hours, megabytes, 1)
+        rest = megabytes - slope * hours - offset
+        error = math.sqrt(float(rest @ rest) / (len(hours) - 2) / float(((hours - hours.mean()) ** 2).sum()))
+        return {
+            "lived_s": round(float(samples[-1, 0] - samples[0, 0] + WARM_S)), "megabytes": round(float(megabytes.mean()), 2),
+            "first": round(float(megabytes[0]), 2), "last": round(float(megabytes[-1]), 2),
+            "slope_megabytes_an_hour": round(float(slope), 2), "plus_minus": round(1.96 * error, 2),
+        }  # fmt: skip
+
+
+def soak(job: Path, scratch: Path, *, minutes: float, kill_every_s: float, seed: int) -> Soak:
+    running = Soak(job, scratch, seed)
+    next_s = kill_every_s
+    while running.go_on():
+        time.sleep(1)
+        if running.elapsed_s >= next_s and next_s <= 60 * minutes:
+            if running.elapsed_s < 20 * minutes:
+                running.kill_one()
+            else:
+                running.kill("worker")
+            next_s += kill_every_s
+            if round(next_s / kill_every_s) % 15 == 0:
+                print(json.dumps({"at_s": round(running.elapsed_s), "kills": running.kills, "exits": running.exits, "load": os.getloadavg()[0]}), flush=True)
+    return running
+
+
+def left(scratch: Path, output: Path) -> Iterator[str]:
+    """Files, processes and sockets that should not be there, ten seconds after the end."""
+    end_s = time.monotonic() + 10
+    while any(scratch.iterdir()) and time.monotonic() < end_s:
+        time.sleep(0.2)
+    yield from (f"file {path}" for path in scratch.rglob("*"))
+    mark = str(scratch).encode()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if mark in Path(f"/proc/{process.pid}/environ").read_bytes() or mark in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                yield f"process {process.pid} {process.cmdline()}"
+    yield from (f"socket {line}" for line in Path("/proc/net/unix").read_text().splitlines() if str(scratch) in line)
+    collect(str(output), time.time() + 2 * 24 * 3600)  # what killed workers had begun is a day old by then
+    yield from (f"file {name}" for name, _ in open_folder(str(output)).list("_embermill/tmp"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--kill-every", type=float, default=20)
+    parser.add_argument("--rows", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", default="/tmp")
+    args = parser.parse_args()
+    rows = args.rows or round(60 * args.minutes * ROWS_A_SECOND)
+    with tempfile.TemporaryDirectory(prefix="soak-", dir=args.folder) as place:
+        folder = Path(place)
+        (folder / "t").mkdir()
+        running = soak(configure(folder, "out", rows), folder / "t", minutes=args.minutes, kill_every_s=args.kill_every, seed=args.seed)
+        found: dict[str, Any] = {"minutes": round(running.elapsed_s / 60, 1), "kills": running.kills, "exits": running.exits, "memory": running.memory()}
+        found |= {"rows_in": running.answer["rows_in"], "rows_out": running.answer["rows_out"], "rows": rows, "shards": running.answer["shards"]}
+        found["left"] = list(left(folder / "t", folder / "out"))
+        found["verified"] = verify(open_folder(str(folder / "out"))).to_json()["ok"]
+        with mock.patch("embermill.jobs.run.open_pool", open_inline_pool), mock.patch("time.sleep", lambda _: None):
+            run(load_config(configure(folder, "undisturbed", rows)))
+        found["differences"] = differences(open_folder(str(folder / "undisturbed")), open_folder(str(folder / "out")))
+        print(json.dumps(found), flush=True)
+        flat = abs(found["memory"]["slope_megabytes_an_hour"]) <= found["memory"]["plus_minus"]
+        right = found["rows_in"] == found["rows_out"] == rows and found["verified"] and not found["left"] and not found["differences"] and flat
+        return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
