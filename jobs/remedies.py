@@ -21,3 +21,4 @@ def for_manifest(number: int) -> str:
     """number: of the damaged one."""
     names = " and ".join(f"_embermill/manifests/{number:06d}.{suffix}" for suffix in ("json", "parquet"))
     return f"Restore it from a copy, or move what is there of {names} away and run the same job again: the manifest is published anew from the commits"
+VERSION = "Restore it from a copy: what a version holds is said nowhere else. Every other version can still be read (`--version`)"

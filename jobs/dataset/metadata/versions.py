@@ -1,0 +1,281 @@
+"""Versions of a dataset. Each number is decided once, by one file that is created if absent: as a version, or as abandoned.
+
+    _embermill/versions/000041.json        the decision: parent, cause, totals, and the files of a committed version
+    _embermill/versions/000041-HASH.pq     one row per live file, named by the hash of its content
+
+Version 1 is what the run made: it is decided by the run's manifest (manifest.py), and has no file here. Nobody decides a number before all lower ones are
+decided, so the parent of a version is the newest committed one below it, and no lock is needed for that to be true.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from embermill.jobs import remedies
+from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
+from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
+from embermill.jobs.seal import read_json, sealed_json, sealed_parquet
+from embermill.jobs.storage import AlreadyExists, Folder
+
+VERSIONS = "_embermill/versions"
+VERSION_FORMAT = 1
+FIRST = 1  # the number of the version that the run makes
+BASE, UPSERTS, DELETES, KEYS = "base", "upserts", "deletes", "keys"
+KINDS = (BASE, UPSERTS, DELETES, KEYS)
+COMMITTED, ABANDONED = "committed", "abandoned"
+HASH_DIGITS = 32
+_NAME = re.compile(rf"{VERSIONS}/(\d{{6,}})\.json")
+_TABLE = re.compile(rf"{VERSIONS}/\d{{6,}}-([0-9a-f]{{{HASH_DIGITS}}})\.pq")
+_SCHEMA = pa.schema(
+    [
+        pa.field("number", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("version", pa.int64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class VersionFile:
+    """One live file. number: what the keys call it, never used for another file. version: the one that added it; rows of a base may be of earlier ones."""
+
+    number: int
+    kind: str  # one of KINDS
+    name: str  # relative to the dataset
+    rows: int
+    bytes: int
+    sha256: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Version:
+    """One decided number. parent: the newest committed version below it, None of the first. cause: run, sync, compact, rollback or erase.
+
+    totals: at least `rows`, the live rows; of changes also rows_upserted and rows_deleted. details: what else its maker says of it. files: all that a
+    reader of this version needs, those of earlier versions included; none of an abandoned one.
+    """
+
+    number: int
+    parent: int | None
+    state: str
+    cause: str
+    created: str  # ISO 8601, UTC
+    totals: dict[str, int] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    files: tuple[VersionFile, ...] = ()
+
+    @property
+    def is_committed(self) -> bool:
+        return self.state == COMMITTED
+
+    @property
+    def next_file(self) -> int:
+        """The number of the first file that a child of this version adds; files number on from there in the order in which they are given."""
+        return max((file.number for file in self.files), default=-1) + 1
+
+    def of_kind(self, *kinds: str) -> tuple[VersionFile, ...]:
+        return tuple(file for file in self.files if file.kind in kinds)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is to become version `number`: see Version."""
+
+    number: int
+    parent: int
+    cause: str
+    totals: dict[str, int]
+    files: tuple[VersionFile, ...]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def read_versions(folder: Folder) -> tuple[Version, ...]:
+    """Every decided number in order, the abandoned ones too; none where no run was finished. MetadataDamaged where one cannot be read."""
+    manifest = read_manifest(folder)
+    first = () if manifest is None else (_first_version(manifest),)
+    return (*first, *(_read(folder, number) for number in _decided(folder)))
+
+
+def read_version(folder: Folder, number: int | None = None) -> Version:
+    """A committed version; None: the newest. UsageError where there is none, or it was abandoned."""
+    if number is None:
+        return _newest(folder, FIRST if (decided := _decided(folder)) == [] else decided[-1])
+    found = None if number < FIRST else _find(folder, number)
+    if found is None:
+        highest = max([FIRST, *_decided(folder)])
+        raise UsageError(f"{folder.root}: there is no version {number}: expected one from {FIRST} to {highest}; `embermill history` lists them")
+    if not found.is_committed:
+        raise UsageError(f"{folder.root}: version {number} was abandoned and holds nothing: `embermill history` lists the versions that can be read")
+    return found
+
+
+def next_number(folder: Folder) -> int:
+    """The lowest number that is not decided. UsageError where not even the run was finished."""
+    read_first(folder)
+    return max([FIRST, *_decided(folder)]) + 1
+
+
+def read_first(folder: Folder) -> Version:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise UsageError(f"{folder.root}: there is no version of this dataset yet (no _embermill/manifests): finish it with `embermill run` first")
+    return _first_version(manifest)
+
+
+def commit_version(folder: Folder, contents: Contents, created: str | None = None) -> Version:
+    """Decide the number: from now on this is the newest version. Its files are published already.
+
+    Who finds the same version there (the answer was lost, or a killed run's twin was faster) gets that one. AnotherRun where the number was decided
+    otherwise, as a version of another run or as abandoned, or where the parent is not the newest version any more.
+    """
+    if contents.number != (expected := next_number(folder)):
+        return _same_or_raise(folder, contents) if FIRST < contents.number < expected else _raise_too_early(folder, contents, expected)
+    if contents.parent != (newest := read_version(folder).number):
+        raise AnotherRun(f"{folder.root}: version {contents.number} was made from version {contents.parent}, and {newest} is the newest one now: run again")
+    table = _to_table(contents.files)
+    data = sealed_parquet(table)
+    sha256 = hashlib.sha256(data).hexdigest()
+    name = f"{VERSIONS}/{contents.number:06d}-{sha256[:HASH_DIGITS]}.pq"
+    _create_or_compare(folder, name, data)
+    root = _root(contents, COMMITTED, created) | {"files": {"file": name, "rows": table.num_rows, "bytes": len(data), "sha256": sha256}}
+    try:
+        folder.create(_name_of(contents.number), sealed_json(root))
+    except AlreadyExists:
+        return _same_or_raise(folder, contents)
+    return _read(folder, contents.number)
+
+
+def abandon_version(folder: Folder, number: int, reason: str) -> Version:
+    """Decide that there will be no such version. Returns what was decided: where somebody was faster, that may be a version after all."""
+    if number > (expected := next_number(folder)) or number <= FIRST:
+        raise ValueError(f"version {number} cannot be abandoned: the next number to decide is {expected}")
+    tombstone = {"version_format": VERSION_FORMAT, "number": number, "state": ABANDONED, "cause": reason, "created": _now()}
+    with contextlib.suppress(AlreadyExists):
+        folder.create(_name_of(number), sealed_json(tombstone))
+    return _read(folder, number)
+
+
+def _decided(folder: Folder) -> list[int]:
+    """Numbers above the first one, in order."""
+    return sorted(int(match[1]) for name, _ in folder.list(VERSIONS) if (match := _NAME.fullmatch(name)))
+
+
+def _newest(folder: Folder, highest: int) -> Version:
+    """The newest committed version up to that number."""
+    while highest > FIRST:
+        found = _find(folder, highest)
+        if found is not None and found.is_committed:
+            return found
+        highest -= 1
+    return read_first(folder)
+
+
+def _find(folder: Folder, number: int) -> Version | None:
+    if number == FIRST:
+        return read_first(folder)
+    return _read(folder, number) if folder.exists(_name_of(number)) else None
+
+
+def _same_or_raise(folder: Folder, contents: Contents) -> Version:
+    found = _read(folder, contents.number)
+    if found.is_committed and (found.parent, found.cause, found.files) == (contents.parent, contents.cause, contents.files):
+        return found
+    how = f"as a version of another run ({found.cause})" if found.is_committed else f"as abandoned ({found.cause})"
+    raise AnotherRun(f"{folder.root}: version {contents.number} was decided meanwhile, {how}: this run stops, nothing is lost; run again")
+
+
+def _raise_too_early(folder: Folder, contents: Contents, expected: int) -> Version:
+    raise AnotherRun(f"{folder.root}: version {contents.number} cannot be decided before version {expected} is: run again")
+
+
+def _root(contents: Contents, state: str, created: str | None) -> dict[str, Any]:
+    told = {name: value for name, value in vars(contents).items() if name != "files"}
+    return {"version_format": VERSION_FORMAT, "state": state, "created": created or _now()} | told
+
+
+def _create_or_compare(folder: Folder, name: str, data: bytes) -> None:
+    try:
+        folder.create(name, data)
+    except AlreadyExists:
+        if folder.read(name) != data:
+            raise _damaged(folder, name, "is damaged: its content is not what it is named by") from None
+
+
+def _read(folder: Folder, number: int) -> Version:
+    name = _name_of(number)
+    try:
+        root = read_json(folder.read(name), frozenset())
+        if root["version_format"] != VERSION_FORMAT:
+            found = root["version_format"]
+            raise UsageError(f"{folder.root}/{name}: expected version_format {VERSION_FORMAT}, got {found}: use the version of embermill that made it")
+        values = {key: root[key] for key in ("number", "state", "cause", "created")}
+        if root["state"] == ABANDONED:
+            return Version(parent=None, **values)
+        if values["number"] != number:
+            raise ValueError(f"it is of version {values['number']}")
+        return Version(parent=root["parent"], totals=root["totals"], details=root["details"], files=_read_files(folder, root["files"]), **values)
+    except FileNotFoundError:
+        raise _damaged(folder, name, "is gone") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, name, f"is damaged: {type(error).__name__}: {error}") from error
+
+
+def _read_files(folder: Folder, described: dict[str, Any]) -> tuple[VersionFile, ...]:
+    name = str(described["file"])
+    if _TABLE.fullmatch(name) is None:
+        raise ValueError(f"it names a file that is none of a version's: {name[:200]!r}")
+    try:
+        data = folder.read(name)
+    except FileNotFoundError:
+        raise _damaged(folder, name, "is gone, though its version names it") from None
+    if hashlib.sha256(data).hexdigest() != described["sha256"]:
+        raise _damaged(folder, name, "is damaged: its sha256 is not the one that its version says")
+    return tuple(VersionFile(**row) for row in pq.read_table(io.BytesIO(data)).to_pylist())
+
+
+def _to_table(files: Sequence[VersionFile]) -> pa.Table:
+    for file in files:
+        if file.kind not in KINDS:
+            raise ValueError(f"{file.name}: its kind {file.kind!r} is none of {', '.join(KINDS)}")
+    table = pa.Table.from_pylist([asdict(file) for file in files], schema=_SCHEMA)
+    for column in ("number", "name"):
+        if len(pc.unique(table.column(column))) != len(files):
+            raise ValueError(f"two files of a version have the same {column}")
+    return table
+
+
+def _first_version(manifest: Manifest) -> Version:
+    """Its shards in row order. Their numbers are their places in it, which `repair` does not change."""
+    rows = manifest.shards.filter(pc.is_valid(manifest.shards.column("shard")))
+    columns = (rows.column(name).to_pylist() for name in ("shard", "rows_out", "shard_bytes", "shard_sha256"))
+    files = tuple(VersionFile(place, BASE, name, count, size, sha256, FIRST) for place, (name, count, size, sha256) in enumerate(zip(*columns, strict=True)))
+    totals = {"rows": sum(file.rows for file in files)}
+    return Version(FIRST, None, COMMITTED, "run", str(manifest.root.get("created", "")), totals, {}, files)
+
+
+def _name_of(number: int) -> str:
+    return f"{VERSIONS}/{number:06d}.json"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _damaged(folder: Folder, name: str, what: str) -> MetadataDamaged:
+    return MetadataDamaged(folder.root, name, what, remedies.VERSION)
