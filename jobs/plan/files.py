@@ -39,6 +39,7 @@ FORMAT_REMEDY = f'Write {{"format_version": {FORMAT_VERSION}}} into it'
 ROOT = f"{PLANS}/000001/root.json"
 _ROOT_NAME = re.compile(rf"{PLANS}/(\d{{6}})/root\.json")
 SEGMENTS, INPUTS = "segments", "inputs"
+VERSION_COLUMN = "version"  # of every shard: in which version of the dataset the row last changed; datasets of format 1 lack it
 TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.parquet")  # older plans name them without the hash
 HASH_DIGITS = 32
 FORMAT_KEYS_BEFORE_CHECKSUMS = frozenset({"format_version", "name", "created"})
@@ -95,6 +96,12 @@ class Plan:
     listing: tuple[dict[str, object], ...]  # one entry per input file: path, size, version, identity, format, rows (None where unknown)
     superseded: tuple[tuple[int, int], ...] = ()  # ranges [first, end) of partition numbers that later ones stand in for
     holds_input_digests: bool = False  # whether footers and receipts hold a digest of all that was read; older plans' do not
+    version: int = 1  # of the dataset that its rows are of; above 1 for what `sync` adds
+
+    @property
+    def tells_versions(self) -> bool:
+        """Whether its shards have the column `version`, and their footers say which rows are of which corpus file; those of format 1 do not."""
+        return VERSION_COLUMN in self.schema.names
 
     @cached_property
     def current(self) -> tuple[Partition, ...]:
@@ -187,6 +194,7 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
         listing=listing,
         holds_input_digests=bool(root.get("holds_input_digests", False)),
         superseded=tuple((int(first), int(end)) for first, end in root.get("superseded", ())),
+        version=int(root.get("version", 1)),
     )
 
 
@@ -309,7 +317,7 @@ def _root(plan: Plan) -> dict[str, Any]:
         },
         "holds_input_digests": plan.holds_input_digests,
         COPIES_KEY: True,
-    } | ({"superseded": plan.superseded} if plan.superseded else {})
+    } | ({"superseded": plan.superseded} if plan.superseded else {}) | ({"version": plan.version} if plan.version > 1 else {})
 
 
 def _schema_text(schema: pa.Schema) -> str:

@@ -14,11 +14,11 @@ from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.files import VERSION_COLUMN, Plan
 from embermill.jobs.plan.listing import SurveyedFile, survey_files
 from embermill.jobs.plan.packing import SMALLEST_SHARE, pack
 
-HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped
+HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped; version compresses to nothing
 ID_BYTES = 24
 SHOWN_COLUMNS = 30
 
@@ -212,7 +212,7 @@ def shard_schema(rows: RowSchema, outputs: tuple[Output, ...]) -> pa.Schema:
     element = pa.field("element", pa.float32(), nullable=False)  # required: no level is kept for values that are never null
     fields += [pa.field(output.column, pa.list_(element, output.dim), nullable=False) for output in outputs]
     fields += [pa.field("num_tokens", pa.int32(), nullable=False), pa.field("num_tokens_dropped", pa.int32(), nullable=False)]
-    fields += [pa.field("text_hash", pa.string(), nullable=False)]
+    fields += [pa.field("text_hash", pa.string(), nullable=False), pa.field(VERSION_COLUMN, pa.int64(), nullable=False)]
     taken = [field.name for field in fields]
     if taken.count(rows.id_name) > 1:
         raise UsageError(f"corpus.id_column: {rows.id_name!r} is the name of a column that the dataset makes itself: rename it in the corpus")

@@ -57,6 +57,7 @@ class Footer:
     rows_quarantined: int
     last: bool
     input_digest: str = added("")  # of all that was read for the pair
+    files: str = added("")  # JSON: [place of the file among the partition's files, rows], in row order; "" in datasets of format 1
 
     def to_metadata(self) -> dict[str, str]:
         """Keys and values for Parquet."""
@@ -72,13 +73,15 @@ class Footer:
         try:
             strings = {key: text[PREFIX + key] for key in ("fingerprint", "plan", "partition_id", "segments")}
             numbers = {key: int(text[PREFIX + key]) for key in ("partition", "ordinal", "first_row", "rows_in", "rows_out", "rows_quarantined")}
-            input_digest = text.get(PREFIX + "input_digest", "")
-            return Footer(**strings, **numbers, last=text[PREFIX + "last"] == "true", input_digest=input_digest)  # type: ignore[arg-type]
+            added_later = {key: text.get(PREFIX + key, "") for key in ("input_digest", "files")}
+            return Footer(**strings, **numbers, **added_later, last=text[PREFIX + "last"] == "true")  # type: ignore[arg-type]
         except (KeyError, ValueError):
             return None
 
 
-def make_footer(plan: Plan, partition: Partition, ordinal: int, *, rows_out: int, rows_quarantined: int, last: bool, input_digest: str = "") -> Footer:
+def make_footer(
+    plan: Plan, partition: Partition, ordinal: int, *, rows_out: int, rows_quarantined: int, last: bool, input_digest: str = "", files: str = ""
+) -> Footer:
     return Footer(
         fingerprint=json.dumps(plan.fingerprint, sort_keys=True),
         plan=plan_digest(plan),
@@ -92,12 +95,13 @@ def make_footer(plan: Plan, partition: Partition, ordinal: int, *, rows_out: int
         rows_quarantined=rows_quarantined,
         last=last,
         input_digest=input_digest,
+        files=files,
     )
 
 
 def explain_mismatch(found: Footer, plan: Plan, partition: Partition, ordinal: int) -> str | None:
     """Why a published file is not this plan's shard, in words; None where it is."""
-    told = {name: getattr(found, name) for name in ("rows_out", "rows_quarantined", "last", "input_digest")}
+    told = {name: getattr(found, name) for name in ("rows_out", "rows_quarantined", "last", "input_digest", "files")}
     expected = make_footer(plan, partition, ordinal, **told)
     for key, value in vars(expected).items():
         if key == "fingerprint":

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embermill.jobs.corpus.rows import Refusal, RowBatch
 from embermill.jobs.engine import Embedded
 from embermill.jobs.partition import Partition
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.files import VERSION_COLUMN, Plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.answer import check_answer
 from embermill.jobs.shard.contents import KeyDigest, RowTally, ShardContents, check_schema, open_parquet, row_groups
+from embermill.jobs.shard.file_runs import FileRuns
 from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, make_footer, published_name
 from embermill.jobs.shard.publishing import PublishedFile, make_receipt, publish_quarantine, publish_shard
 from embermill.jobs.shard.quarantine import QuarantineWriter, read_quarantine
@@ -40,6 +42,7 @@ class ShardWriter:
         self._parquet: pq.ParquetWriter | None = None
         self._groups = RowGroupBuffer(plan)
         self._tally = RowTally(plan.rows.id_name)
+        self._files = FileRuns(partition)
         self._quarantine = QuarantineWriter(folder.temporary(published_name(QUARANTINE, partition, ordinal)))
 
     def write(self, batch: RowBatch, embedded: Embedded | None) -> None:
@@ -55,6 +58,7 @@ class ShardWriter:
             raise ValueError(f"a batch of {batch.num_rows} input rows holds {rows} rows and refuses {sum(r.row_count for r in batch.refused)}")
         if rows:
             self._add_rows(batch, embedded)
+            self._files.add(batch)
         self._quarantine.add(_in_row_order(batch.refused))
         self.next_row += batch.num_rows
 
@@ -75,6 +79,7 @@ class ShardWriter:
             rows_quarantined=self._quarantine.rows,
             last=last,
             input_digest=input_digest if self.plan.holds_input_digests else "",
+            files=self._files.to_json() if self.plan.tells_versions else "",
         )
         written = self._tally.contents(footer)
         quarantine, refused_before = self._publish_quarantine(footer) if self._quarantine.entries else (None, False)
@@ -108,6 +113,8 @@ class ShardWriter:
             "num_tokens_dropped": pa.array(answer.num_tokens_dropped),
             "text_hash": hash_texts(batch.texts),
         }
+        if self.plan.tells_versions:
+            columns[VERSION_COLUMN] = pa.array(np.full(len(batch.ids), self.plan.version, np.int64))
         columns |= {name: values for (_, name, _), values in zip(self.plan.rows.kept, batch.kept, strict=True)}
         for table in self._groups.add(columns, answer.vectors):
             self._write_group(table)

@@ -34,6 +34,7 @@ class TestSchema:
                     pa.field("num_tokens", pa.int32(), nullable=False),
                     pa.field("num_tokens_dropped", pa.int32(), nullable=False),
                     pa.field("text_hash", pa.string(), nullable=False),
+                    pa.field("version", pa.int64(), nullable=False),
                     pa.field("lang", pa.string()),
                     pa.field("labels", pa.list_(pa.field("element", pa.string()))),
                     pa.field("score", pa.float64()),
@@ -56,7 +57,7 @@ class TestSchema:
         assert (plan.rows.id_name, plan.id_stability, plan.schema.names[0]) == (id_name, stability, id_name)
         assert ids(plan) == (["sub/a.parquet:0"] if stability == "positional" else ["a"])
 
-    @pytest.mark.parametrize("column", ["embedding", "num_tokens", "num_tokens_dropped", "text_hash", "id"])
+    @pytest.mark.parametrize("column", ["embedding", "num_tokens", "num_tokens_dropped", "text_hash", "version", "id"])
     def test_a_kept_column_that_collides_is_refused_with_the_renaming(self, tmp_path: Path, column: str) -> None:
         table(tmp_path / "corpus/a.parquet", **({"id": ["a"], "text": ["x"]} | {column: ["y"]}))
         with pytest.raises(UsageError) as caught:
