@@ -1,8 +1,9 @@
 """Families beside BERT: our forward pass beside the peer's on the same weights, in turns, and the attention kernels alone. One JSON line a row.
 
-    python -m tests.bench.bench_families_gpu --peer .carry [--families modernbert-base,nomic-base] [--loads mixed] [--precision float16] [--quick] [--variants]
+    python -m tests.bench.bench_families_gpu --peer .carry [--families modernbert-base,nomic-base] [--loads mixed] [--precision float16] [--quick]
+        [--variants "no folded norm"]
 Each family in a process of its own; with --families "", the attention kernels only. --peer: the folder of peers_families_gpu.py and peers_gpu.py.
---quick: fewer tokens and rounds, no cosines, nothing but the rows that count. --variants: beside ours, each fusion taken out by itself.
+--quick: fewer tokens and rounds, no cosines, nothing but the rows that count. --variants: beside ours, these fusions taken out, each by itself, or "all".
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ BARS = {  # times the peer
     "modernbert-base": (1.35, 1.35, 1.35, 1.1), "nomic-base": (1.2, 1.2, 1.2, 1.0),
 }  # fmt: skip
 BERT_OF_ITS_SHAPE = {"xlmr-base": "base", "xlmr-large": "large"}
-VARIANTS = {"no fused norm": {"fused_norm": False}, "no fused gate": {"fused_gate": False}, "no fused rotary": {"fused_rotary": False}}
+VARIANTS = {
+    "no fused norm": {"fused_norm": False}, "no fused gate": {"fused_gate": False}, "no fused rotary": {"fused_rotary": False},
+    "no folded norm": {"folded_norm": False},
+}  # fmt: skip
 TOKENS = 33 * 65536  # whole batches of the peer's 65,536 rows and of our 135,168
 
 
@@ -46,11 +50,13 @@ class Bench:
     def family(self, family: str) -> None:
         precision, peers = self.args.precision, self.peers
         hf = peers.hf_model(family)
+        if hf is not None:
+            hf.half().float()  # everybody has the weights of the file
         peer = peers.Packed(family, precision, hf)
         folder = write_folder(family, hf, peer.model, Path("/tmp/embermill-families") / family)
         candidates = {"ours": Ours(str(folder), precision)}
-        if self.args.variants:
-            candidates |= {name: Ours(str(folder), precision, **options) for name, options in VARIANTS.items()}
+        chosen = VARIANTS if self.args.variants == "all" else filter(None, self.args.variants.split(","))
+        candidates |= {name: Ours(str(folder), precision, **VARIANTS[name]) for name in chosen}
         if family in BERT_OF_ITS_SHAPE:
             from tests.bench.peers_gpu import write_model
 
@@ -58,33 +64,39 @@ class Bench:
             candidates["bert"] = Ours(write_model(shape, f"/tmp/embermill-families/bert-{shape}"), precision)
         for kind, bar in zip(LOADS, BARS[family], strict=False):
             if kind in self.args.loads.split(","):
-                self.row(family, kind, bar, candidates, peer, hf)
+                self.row(family, kind, bar, candidates, peer, hf, str(folder))
         if not self.args.quick:
             timed = Ours(str(folder), precision, timed=True)
             for kind in LOADS[: len(BARS[family])]:
                 parts = timed.families(self.workload.make(kind, 1 << 18))
                 show(family=family, load=kind, rows=parts.rows, ns_per_token={name: round(ns, 2) for name, ns in parts.ns_per_token.items()})
 
-    def row(self, family: str, kind: str, bar: float, candidates: dict[str, Ours], peer: Any, hf: Any) -> None:
+    def row(self, family: str, kind: str, bar: float, candidates: dict[str, Ours], peer: Any, hf: Any, folder: str) -> None:
         tokens = TOKENS // (2 if self.args.quick or family == "xlmr-large" else 1)
         work = self.workload.make(kind, tokens)
         runs: dict[str, Any] = {name: ours.prepare(work) for name, ours in candidates.items()} | {"peer": peer.prepare(work)}
-        near = {} if self.args.quick else self.cosines(runs, work, kind, hf)
+        near = {} if self.args.quick else self.cosines(runs, work, kind, hf, folder)
         rates = self.take_turns(runs, work.tokens, rounds=self.rounds, window_s=self.window_s)
         over = {name: round(rates["ours"] / rate, 4) for name, rate in rates.items() if name != "ours"}
         mtok_s = {name: round(rate / 1e6, 3) for name, rate in rates.items()}
         passes = over["peer"] >= bar and over.get("bert", 1.0) >= 0.99
         show(family=family, precision=self.args.precision, load=kind, tokens=work.tokens, mtok_s=mtok_s, over=over, bar=bar, passes=passes, **near)
 
-    def cosines(self, runs: dict[str, Any], work: Any, kind: str, hf: Any) -> dict[str, Any]:
-        """Minimum and mean around the mean row: to transformers in float32 where it has the family; and of ours to the peer."""
+    def cosines(self, runs: dict[str, Any], work: Any, kind: str, hf: Any, folder: str) -> dict[str, Any]:
+        """Minimum and mean around the mean row: to float32, and of ours to the peer."""
+        documents = 16 if kind == "fixed8192" else 64
         ours, theirs = runs["ours"](), runs["peer"]()
         found: dict[str, Any] = {"to_peer": [round(value, 6) for value in self.peers.cosine(ours, theirs)], "finite": bool(torch.isfinite(ours).all())}
-        if hf is not None:
-            expected = self.peers.reference(hf, work, 8 if kind == "fixed8192" else 64)
-            for name, y in (("ours_to_float32", ours), ("peer_to_float32", theirs)):
-                found[name] = [round(value, 6) for value in self.peers.cosine(y, expected)]
+        expected = self.our_float32(folder, work, documents) if hf is None else self.peers.reference(hf, work, documents)
+        for name, y in (("ours_to_float32", ours), ("peer_to_float32", theirs)):
+            found[name] = [round(value, 6) for value in self.peers.cosine(y, expected)]
         return {"cosine": found}
+
+    def our_float32(self, folder: str, work: Any, documents: int) -> torch.Tensor:
+        """Where transformers has no code for a family: our own float32, which the reference tests compare with the family's published code."""
+        lengths = work.lengths[:documents]
+        few = self.workload(lengths, work.input_ids[: int(lengths.sum())])
+        return Ours(folder, "float32", 16384).prepare(few)()
 
 
 def main() -> None:
@@ -94,7 +106,7 @@ def main() -> None:
     parser.add_argument("--loads", default=",".join(LOADS))
     parser.add_argument("--precision", choices=["float16", "bfloat16"], default="float16")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--variants", action="store_true")
+    parser.add_argument("--variants", default="")
     parser.add_argument("--commit", default="")
     args = parser.parse_args()
     families = list(filter(None, args.families.split(",")))

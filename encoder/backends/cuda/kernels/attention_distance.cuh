@@ -24,6 +24,10 @@ template <int N, int SIZE> __device__ __forceinline__ void hide_distant(float (&
 #define BIAS_LINE (2 * BIAS_REACH)
 #define BIAS_FLOATS (2 * BIAS_LINE)  // tables are [H, BIAS_FLOATS]
 #define BIAS_NEAREST (-(BIAS_RADIUS + 64) / 2 * 2)
+// Blocks of keys whose first key is at least BIAS_FROM and less than BIAS_TO from the first of 64 rows have more than one bias; those before, the first of the
+// line, those behind, the last.
+#define BIAS_FROM (1 - BIAS_RADIUS - (KEYS - 1))
+#define BIAS_TO (BIAS_RADIUS + 63)
 #define BIAS_FARTHEST ((BIAS_RADIUS + 17) / 2 * 2)
 
 __device__ __forceinline__ void copy_bias(float* to, const float* tables, int head) {

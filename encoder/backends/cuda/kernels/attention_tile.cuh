@@ -10,6 +10,15 @@
 #define CHUNKS (HEAD_DIM / 8)  // 16-byte pieces of one row
 #define ROW_BYTES (HEAD_DIM * 2)
 #define NONE -1e30f
+#ifdef BIAS_RADIUS
+#define OFFSET_PARAMETER , float offset = 0.0f
+#define MINUS_OFFSET - offset
+#define PLUS_OFFSET + offset
+#else
+#define OFFSET_PARAMETER
+#define MINUS_OFFSET
+#define PLUS_OFFSET
+#endif
 
 // Where piece c of row r lies: rows are permuted so that eight rows of one column of pieces touch all 32 banks (for 64 and 128 bytes, TMA's and wgmma's own swizzle).
 __device__ __forceinline__ int swizzled(int r, int c) {
@@ -72,7 +81,8 @@ struct Rows {
     }
 
     // Scores of N keys, of which `left` exist, to exp2 of their scaled distance from the largest so far. keep: what `scale` must multiply the sums by.
-    template <int N, int SIZE> __device__ __forceinline__ void weigh(float (&score)[SIZE], float (&keep)[2], int left, float scale_log2) {
+    // offset: what is added to all of them before they are scaled.
+    template <int N, int SIZE> __device__ __forceinline__ void weigh(float (&score)[SIZE], float (&keep)[2], int left, float scale_log2 OFFSET_PARAMETER) {
         int lane = threadIdx.x & 31;
         if (left < N) {
 #pragma unroll
@@ -81,7 +91,8 @@ struct Rows {
         }
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            float top[2] = {best[half], NONE}, added[2] = {0.0f, 0.0f};  // two chains each: half the wait
+            float before = best[half] MINUS_OFFSET;
+            float top[2] = {before, NONE}, added[2] = {0.0f, 0.0f};  // two chains each: half the wait
 #pragma unroll
             for (int n = 0; n < N / 8; ++n)
 #pragma unroll
@@ -89,13 +100,13 @@ struct Rows {
             top[0] = fmaxf(top[0], top[1]);
             top[0] = fmaxf(top[0], lanes_xor(top[0], 1));
             top[0] = fmaxf(top[0], lanes_xor(top[0], 2));
-            keep[half] = exp_2((best[half] - top[0]) * scale_log2);
+            keep[half] = exp_2((before - top[0]) * scale_log2);
 #ifdef WINDOW
             float shift = top[0] == NONE ? 0.0f : -top[0] * scale_log2;  // a row may see nothing of its warp's first block
 #else
             float shift = -top[0] * scale_log2;
 #endif
-            best[half] = top[0];
+            best[half] = top[0] PLUS_OFFSET;
 #pragma unroll
             for (int n = 0; n < N / 8; ++n)
 #pragma unroll
