@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from embermill.jobs.dataset.metadata.commits import CommitLog
@@ -25,9 +26,15 @@ class CommitBuffer:
     def commit(self, receipt: Receipt) -> None:
         self._waiting.append(receipt)
 
+    @property
+    def due_s(self) -> float:
+        """When what waits is to be committed: once every few seconds, the very first at once, so that a kill costs little; inf where nothing waits."""
+        if not self._waiting:
+            return math.inf
+        return -math.inf if self._flushed_s is None or len(self._waiting) >= FLUSH_RECEIPTS else self._flushed_s + FLUSH_EVERY_S
+
     def flush_if_due(self, now_s: float) -> None:
-        """Once every few seconds, the very first at once: a kill then costs little."""
-        if self._waiting and (self._flushed_s is None or now_s - self._flushed_s >= FLUSH_EVERY_S or len(self._waiting) >= FLUSH_RECEIPTS):
+        if now_s >= self.due_s:
             self.flush(now_s)
 
     def flush(self, now_s: float) -> None:

@@ -3,6 +3,8 @@
 store.py       an object store in memory: 503, answers that are lost, writes that arrive late, listings that lag behind
 workers.py     workers of a pool: healthy, broken, silent, slow, dying; receipts that are lost, repeated or late; zombies
 rows.py        tables of receipts, in place of Arrow's
-simulator.py   runs, one or two at a time, that are killed, paused and started again, on clocks that jump
+runs.py        one run in steps, and what must be true of it at each
+surroundings.py   what the modules ask the machine for
+simulator.py   from a seed to a finished dataset: runs, one or two at a time, that are killed, paused and started again, on clocks that jump
 shrinking.py   a failure with as few faults as it takes
 """

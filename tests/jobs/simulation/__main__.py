@@ -1,9 +1,11 @@
-"""python -m tests.jobs.simulation [SEEDS] [FIRST]: that many seeds, on every core. A seed that fails is printed with the end of its shortest trace."""
+"""python -m tests.jobs.simulation [SEEDS] [FIRST] [--processes N]: that many seeds. A seed that fails is printed with the end of its shortest trace."""
 
 from __future__ import annotations
 
+import argparse
 import gc
 import os
+import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -11,25 +13,35 @@ from concurrent.futures import ProcessPoolExecutor
 from tests.jobs.simulation.shrinking import failure_of
 
 BLOCK = 100
+SHOWN = 5  # failures with their traces; of all others the seed alone
 
 
-def failures_of(first: int) -> list[str]:
+def failures_of(first: int) -> list[tuple[int, str]]:
     gc.disable()
     try:
-        return [found for seed in range(first, first + BLOCK) if (found := failure_of(seed)) is not None]
+        return [(seed, found) for seed in range(first, first + BLOCK) if (found := failure_of(seed)) is not None]
     finally:
         gc.collect()
 
 
-def main(seeds: int, first: int) -> int:
-    begin_s, cores = time.monotonic(), len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(cores) as processes:
-        failures = [found for block in processes.map(failures_of, range(first, first + seeds, BLOCK)) for found in block]
-    for found in failures[:5]:
+def main(seeds: int, first: int, processes: int) -> int:
+    begin_s = time.monotonic()
+    with ProcessPoolExecutor(processes) as pool:
+        failures = [found for block in pool.map(failures_of, range(first, first + seeds, BLOCK)) for found in block]
+    for _, found in failures[:SHOWN]:
         print(found, file=sys.stderr)
-    print(f"{seeds} seeds from {first} on {cores} cores in {time.monotonic() - begin_s:.0f} s: {len(failures)} failed")
+    if failures:
+        print("failed:", *(seed for seed, _ in failures), file=sys.stderr)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_ms = (used.ru_utime + used.ru_stime) / seeds * 1000
+    print(f"{seeds} seeds from {first} in {processes} processes: {time.monotonic() - begin_s:.0f} s, {cpu_ms:.1f} ms of CPU each; {len(failures)} failed")
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    parser = argparse.ArgumentParser(prog="python -m tests.jobs.simulation")
+    parser.add_argument("seeds", type=int, nargs="?", default=100_000)
+    parser.add_argument("first", type=int, nargs="?", default=0)
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.seeds, arguments.first, arguments.processes))

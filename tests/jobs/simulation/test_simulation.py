@@ -12,7 +12,7 @@ from tests.jobs.simulation.shrinking import fails, failure_of
 from tests.jobs.simulation.simulator import make, simulate
 
 SAMPLE = int(os.environ.get("EMBERMILL_SIMULATION_SEEDS", "60"))
-FOUND = {
+FOUND = {  # without leaps, as they were found
     9: "a partition whose receipt was lost waited for a worker that nobody started",
     59: "a partition that failed on both workers fitted neither",
     76: "what two broken workers agree on is taken for bad data: as it is meant",
@@ -38,7 +38,7 @@ def test_complete_exclusive_and_never_stuck_whatever_happens(block: int) -> None
 
 @pytest.mark.parametrize("seed", FOUND)
 def test_what_once_failed_does_so_no_more(seed: int) -> None:
-    assert (found := failure_of(seed)) is None, found
+    assert (found := failure_of(seed, leaps=False)) is None, found
 
 
 def test_a_seed_tells_the_same_story_twice() -> None:
@@ -55,7 +55,7 @@ def test_with_arrow_s_tables_it_is_the_same_story(seed: int) -> None:
     """A simulation has lists in their place (rows.py)."""
     stories = []
     for arrow in (False, True):
-        simulation = make(seed)
+        simulation = make(seed, leaps=seed not in FOUND)
         simulate(simulation, arrow=arrow)
         stories.append((simulation.trace, simulation.store.created))
     assert stories[0] == stories[1]
@@ -63,7 +63,7 @@ def test_with_arrow_s_tables_it_is_the_same_story(seed: int) -> None:
 
 def test_of_a_failure_only_those_faults_are_shown_that_it_takes() -> None:
     with GUARDS["a holder that was taken over finds the next commit taken"][0]():
-        found = failure_of(207) or ""
+        found = failure_of(48) or ""
     enough, happened = map(int, re.findall(r"(\d+) of (\d+) faults are enough", found)[0])
     assert 1 <= enough < happened and found.count("fault ") == enough, found
 

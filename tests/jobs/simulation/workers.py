@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -69,6 +70,11 @@ class Worker:
     @property
     def busy(self) -> bool:
         return not self.ready or self.steps is not None or bool(self.tasks)
+
+    @property
+    def due_s(self) -> float:
+        """When it takes its next step, if it has any to take."""
+        return self.next_s if self.busy and not (self.kind == "silent" and self.steps is not None) else math.inf
 
     def step(self, now_s: float) -> list[Event | Died]:
         """The next thing it does, once its time has come. ProcessLookupError where that kills it."""
@@ -140,6 +146,13 @@ class SimulatedPool:
             return number
         self.workers[number] = Worker(self.world, self.world.rng.choice(free), self.now_s)
         return number
+
+    @property
+    def due_s(self) -> float:
+        """When there is something to hear, or a zombie moves."""
+        if self.late or self.refused:
+            return self.now_s
+        return min([worker.due_s for worker in self.workers.values()] + [zombie.due_s for zombie in self.zombies], default=math.inf)
 
     def events(self, now_s: float) -> Iterator[tuple[int, Event | Died]]:
         world, self.now_s = self.world, now_s
