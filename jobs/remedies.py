@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-REPAIR = "`embermill repair` makes it whole"
+REPAIR = "`embermill repair` restores it"
 PLAN = (
-    "Restore it from a copy, or, while the corpus is as it was, move what is there of _embermill/plan, _embermill/commits and _embermill/manifests away "
-    "and run the same job again: it is planned anew, and the shards that stand here are checked and adopted. "
-    "Where the plan has a whole copy, `embermill repair` puts it back"
+    "`embermill repair` restores it where the plan has an intact copy. Otherwise restore it from a backup, or, if the corpus has not changed, "
+    "move what is there of _embermill/plan, _embermill/commits and _embermill/manifests away and run the same job again: "
+    "the corpus is planned anew, and the shards that are there are checked and adopted"
 )
 COMMIT = "Move it away and run the same job again: what it should say is taken from the manifest, or from the shards themselves where there is none"
 COMMITS_APART = "Move both away and run the same job again: what they should say is taken from the manifest, or from the shards themselves where there is none"
 COMMITS_LOST = "Run the same job again: they are written anew from the manifest"
 SHARD = (
-    "Restore what is damaged from a copy, or, while the corpus is as it was, move it, _embermill/commits and _embermill/manifests away and run the same job "
-    "again: whole shards are checked and adopted, the others are embedded anew. `embermill repair` does it for you, for the damaged ones alone"
+    "Run `embermill repair`, which makes the damaged files again from the corpus and leaves all others as they are. "
+    "Or restore them from a backup. Or, if the corpus has not changed, move them, _embermill/commits and _embermill/manifests away and run the same job again: "
+    "intact shards are checked and adopted, the others are embedded anew"
 )
+
+VERSION = "Restore it from a backup: what a version holds is recorded nowhere else. Every other version can still be read (`--version`)"
+
+
+def for_strangers(root: str) -> str:
+    """Against files in data/ and quarantine/ that belong to no partition of the plan."""
+    return (
+        f"If this plan was made anew for the same corpus, run `embermill repair {root}`, which moves them to _embermill/set_aside, "
+        "then run the same job again, which embeds anew what they hold. Otherwise choose another output.uri"
+    )
 
 
 def for_manifest(number: int) -> str:
     """number: of the damaged one."""
     names = " and ".join(f"_embermill/manifests/{number:06d}.{suffix}" for suffix in ("json", "parquet"))
-    return f"Restore it from a copy, or move what is there of {names} away and run the same job again: the manifest is published anew from the commits"
-VERSION = "Restore it from a copy: what a version holds is said nowhere else. Every other version can still be read (`--version`)"
+    return f"Restore it from a backup, or move what is there of {names} away and run the same job again: the manifest is published anew from the commits"

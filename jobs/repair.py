@@ -34,7 +34,7 @@ from embermill.jobs.plan.files import FORMAT, Plan, ensure_format, read_plan
 from embermill.jobs.preflight import require_possible
 from embermill.jobs.receipt import Event, Failed, Receipt, Task
 from embermill.jobs.rereading import point_at_what_is_there
-from embermill.jobs.shard.adoption import adopt_uncommitted, set_aside
+from embermill.jobs.shard.adoption import adopt_uncommitted, list_strangers, set_aside
 from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
@@ -48,11 +48,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Repairs:
-    """repaired: files that are whole again. replaced: of these, files whose bits differ from before, each with a new receipt. manifest: a new one, if any."""
+    """repaired: files that are whole again. replaced: of these, files whose bits differ from before, each with a new receipt.
+
+    set_aside: files that were of no partition of the plan. manifest: a new one, if any.
+    """
 
     root: str
     repaired: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
     manifest: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -133,6 +137,9 @@ def _repair_commits(folder: Folder, plan: Plan, lease: Lease, repairs: Repairs) 
     lease.fence(commits)
     if manifest is not None and commits.append_table(missing(commits, manifest)):
         log.info("commits: written anew from %s", manifest.name)
+    for name in list_strangers(folder, plan, commits.committed):
+        set_aside(folder, name)
+        repairs.set_aside.append(name)
     commits.append([*adopt_uncommitted(folder, plan, commits.committed)])
     return commits
 

@@ -171,17 +171,24 @@ def _show_signs_of_life(beat: dict[str, Any], age_s: float) -> list[tuple[str, s
 
 
 def show_repair(answer: Answer) -> str:
-    """What is whole again."""
-    if not answer["repaired"] and answer["manifest"] is None:
-        return f"{answer['root']}: nothing is damaged or missing"
-    lines = [f"{answer['root']}: {several(len(answer['repaired']), 'file')} made whole:", *(f"  {name}" for name in answer["repaired"][:MAX_NAMED])]
-    if len(answer["repaired"]) > MAX_NAMED:
-        lines.append(f"  … and {len(answer['repaired']) - MAX_NAMED} more")
+    """What was repaired."""
+    lines = []
+    if answer["repaired"]:
+        lines += [f"repaired {several(len(answer['repaired']), 'file')}:", *_show_names(answer["repaired"])]
     if answer["replaced"]:
-        lines.append(f"{several(len(answer['replaced']), 'file')} of these hold other bits than before (another device or version), and have new receipts")
+        lines.append(f"{several(len(answer['replaced']), 'file')} of these differ in their bits from before (another device or version) and have new receipts")
+    if answer["set_aside"]:
+        lines += [f"moved to _embermill/set_aside, since they belong to no partition of this plan, {several(len(answer['set_aside']), 'file')}:"]
+        lines += [*_show_names(answer["set_aside"]), "run the same job again to embed what they held"]
     if answer["manifest"] is not None:
         lines.append(f"published {answer['manifest']}")
-    return "\n".join(lines)
+    return f"{answer['root']}: " + ("\n".join(lines) or "nothing is damaged or missing")
+
+
+def _show_names(names: list[str]) -> Iterator[str]:
+    yield from (f"  {name}" for name in names[:MAX_NAMED])
+    if len(names) > MAX_NAMED:
+        yield f"  … and {len(names) - MAX_NAMED} more"
 
 
 def show_gc(answer: Answer) -> str:
@@ -195,6 +202,8 @@ def show_verify(answer: Answer) -> str:
     shards = several(answer["shards"], "shard")
     scope = f"{shards} read again" if answer["finished"] else f"{shards} read again (of a run that is not finished)"
     lines = [f"{answer['root']} is sound: {scope}, {several(answer['rows_out'], 'row')}. Sums, schema, counts, ids, finite values and norms are right."]
+    if not answer["shards"] and not answer["finished"]:
+        lines = [f"{answer['root']}: nothing is committed yet, so there are no shards to verify"]
     if answer["unnamed_files"]:
         lines.append(f"{several(answer['unnamed_files'], 'file')} that nothing names, which no reader of the manifest sees: {', '.join(answer['unnamed'][:5])}")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from embermill.jobs import remedies
 from embermill.jobs.errors import DataError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, numbers_in
@@ -19,6 +20,7 @@ from embermill.jobs.shard.contents import Damaged, RowTally, file_sha256
 from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, parse_name, published_name
 from embermill.jobs.shard.publishing import describe_published, inspect_quarantine, inspect_shard, make_receipt
 from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.wording import several
 
 SET_ASIDE = "_embermill/set_aside"
 READERS = 4  # shards at a time; each holds a piece of a row group
@@ -67,8 +69,22 @@ def adopt_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[in
 
 
 def list_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-    """(partition, ordinal) of what stands in data/ and quarantine/ and no commit names. DataError for a file of ours that is of no partition of the plan."""
-    found, superseded = set(), numbers_in(plan.superseded)
+    """(partition, ordinal) of what stands in data/ and quarantine/ and no commit names. DataError for files of ours that are of no partition of the plan."""
+    uncommitted, strangers = _sort_out(folder, plan, committed)
+    if strangers:
+        which = "belongs" if len(strangers) == 1 else f"and {several(len(strangers) - 1, 'more file')} belong"
+        raise DataError(f"{folder.root}/{strangers[0]} {which} to no partition of this plan. {remedies.for_strangers(folder.root)}.")
+    return uncommitted
+
+
+def list_strangers(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> list[str]:
+    """Files of ours in data/ and quarantine/ that are of no partition of the plan, and that no commit names."""
+    return _sort_out(folder, plan, committed)[1]
+
+
+def _sort_out(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> tuple[set[tuple[int, int]], list[str]]:
+    """What stands in data/ and quarantine/ and no commit names: (partition, ordinal) of the plan's, names of the others."""
+    ours, strangers, superseded = set[tuple[int, int]](), list[str](), numbers_in(plan.superseded)
     for name in [name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix)]:
         parsed = parse_name(name)
         if parsed is None:
@@ -76,10 +92,11 @@ def list_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[int
         _, number, ordinal, partition_id = parsed
         if (number, ordinal) in committed or number in superseded:
             continue
-        if number >= len(plan.partitions) or not plan.partitions[number].id.startswith(partition_id):
-            raise DataError(f"{folder.root}/{name} is of no partition of this plan: move it away, or choose another output.uri, and run again")
-        found.add((number, ordinal))
-    return found
+        if number < len(plan.partitions) and plan.partitions[number].id.startswith(partition_id):
+            ours.add((number, ordinal))
+        else:
+            strangers.append(name)
+    return ours, strangers
 
 
 def remove_superseded(folder: Folder, plan: Plan) -> None:

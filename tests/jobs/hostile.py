@@ -1,32 +1,19 @@
-"""Files as an attacker or a failing disk would make them: configurations, models, corpora, Parquet footers, bookkeeping; and what becomes of each."""
+"""Files as an attacker or a failing disk would make them, and what becomes of each. What is damaged: tests/jobs/hostile_subjects.py."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
+import contextlib
+import hashlib
 import random
-import shutil
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
-
-from embermill.jobs.config import CorpusConfig, JobConfig, ModelConfig, OutputConfig, load_config
-from embermill.jobs.corpus.reading import read_rows
-from embermill.jobs.dataset.views.status import status
-from embermill.jobs.dataset.views.verify import verify
-from embermill.jobs.engine.native import NativeEngine
 from embermill.jobs.errors import JobError
-from embermill.jobs.plan.listing import survey_files
-from embermill.jobs.plan.planning import cut_corpus, row_schema
-from embermill.jobs.storage import open_folder
-from tests.encoder.tiny_bert import TinyBert, write_sentence_transformers
+from embermill.jobs.seal import BEGIN, BLANK, DIGITS, END, seal
+from tests.jobs.hostile_edits import edit_document, edit_lines, edit_table
 
-ROWS = [{"id": str(row), "text": f"text {row} é" * (row % 3), "k": row, "f": row / 2, "l": [row]} for row in range(40)]
 TOKENS = [
     b"", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"{", b"}", b"[", b"]", b'"', b"\\", b"\\ud800", b",", b":", b"\n", b"\r", b"\r\n", b"- ", b"&a ", b"*a", b"<<: ",
     b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0", b"18446744073709551616", b"9223372036854775808", b"-1", b"0", b"0.5", b"1" * 400, b"[" * 300,
@@ -35,16 +22,38 @@ TOKENS = [
 ]  # fmt: skip
 
 
+OUTCOMES = ("read", "refused")
+ALLOWED = (2, 3, 4, 33)  # exit codes of what is refused
+EDITS = {".json": edit_document, ".yaml": edit_document, ".jsonl": edit_lines, ".parquet": edit_table}
+NAMED_BY_CONTENT = re.compile(r"(.*-)([0-9a-f]{32})(\.parquet)")
+
+
 @dataclass(frozen=True)
 class Subject:
-    """name -> file, of which one is damaged at a time; `look` opens what is there as a command would."""
+    """name -> file, of which one is damaged at a time; `look` opens what is there as a command would, and may return an exit code.
+
+    damaged: names of those that are. edits: some keep their form, and say something else.
+    forged: what is damaged gets a checksum that fits, and so does what names it by its content.
+    """
 
     files: dict[str, bytes]
-    look: Callable[[Path], None]
+    look: Callable[[Path], int | None]
     damaged: tuple[str, ...] = ()
+    edits: bool = False
+    forged: bool = False
 
     def pick(self, draw: random.Random) -> str:
         return draw.choice(self.damaged or sorted(self.files))
+
+    def _edited(self, draw: random.Random, name: str) -> bytes:
+        edit = next((edit for ending, edit in EDITS.items() if name.endswith(ending)), mutate)
+        return edit(draw, self.files[name])
+
+    def damage(self, draw: random.Random) -> tuple[str, dict[str, bytes | None]]:
+        """(name of the file that is damaged, files that differ; None: it is gone)."""
+        name = self.pick(draw)
+        data = self._edited(draw, name) if self.edits and draw.random() < 0.6 else mutate(draw, self.files[name], tail=name.endswith(".parquet"))
+        return name, forge(self.files, name, data) if self.forged and draw.random() < 0.8 else {name: data}
 
 
 def mutate(draw: random.Random, data: bytes, *, tail: bool = False) -> bytes:
@@ -71,14 +80,34 @@ def mutate(draw: random.Random, data: bytes, *, tail: bool = False) -> bytes:
     return bytes(found)
 
 
+def forge(files: dict[str, bytes], name: str, data: bytes) -> dict[str, bytes | None]:
+    """What somebody would change who wants a damaged file to be believed."""
+    changed: dict[str, bytes | None] = {name: sealed_again(data)}
+    if (match := NAMED_BY_CONTENT.fullmatch(name)) is not None:
+        new = hashlib.sha256(data).hexdigest()[:32]
+        changed = {name: None, f"{match[1]}{new}{match[3]}": data}
+        for other, content in files.items():
+            if other.endswith("root.json") and match[2].encode() in content:
+                changed[other] = sealed_again(content.replace(match[2].encode(), new.encode()))
+    return changed
+
+
+def sealed_again(data: bytes) -> bytes:
+    begin, end = data.rfind(BEGIN), data.rfind(END)
+    if begin < 0 or end != begin + len(BEGIN) + DIGITS:
+        return data
+    return seal(data[:begin] + BLANK.encode() + data[end + len(END) :])
+
+
 def outcome(subject: Subject, folder: Path) -> str:
-    """"read" or "refused"; anything else that happens is raised."""
+    """One of OUTCOMES; anything else that happens is raised."""
     try:
-        subject.look(folder)
+        code = subject.look(folder)
     except JobError as error:
-        assert error.exit_code in (2, 3, 4, 33) and len(str(error)) < 20_000, type(error)
+        assert error.exit_code in ALLOWED and len(str(error)) < 20_000, type(error)
         return "refused"
-    return "read"
+    assert not code or code in ALLOWED, code
+    return "refused" if code else "read"
 
 
 def write(subject: Subject, folder: Path) -> None:
@@ -87,88 +116,29 @@ def write(subject: Subject, folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
-def try_one(subjects: dict[str, Subject], folders: dict[str, Path], seed: int) -> tuple[str, str]:
-    """(subject and file, outcome) of one mutation; the file is put back."""
-    draw = random.Random(seed)
-    kind = sorted(subjects)[seed % len(subjects)]
-    subject, folder = subjects[kind], folders[kind]
-    name = subject.pick(draw)
-    (folder / name).write_bytes(mutate(draw, subject.files[name], tail=name.endswith(".parquet")))
+@contextlib.contextmanager
+def damaged(subject: Subject, folder: Path, changed: dict[str, bytes | None]) -> Iterator[None]:
+    """The folder with the files that differ, and afterwards as it was."""
     try:
-        return f"{kind}: {name}", outcome(subject, folder)
+        for name, data in changed.items():
+            if data is None:
+                (folder / name).unlink()
+            else:
+                (folder / name).write_bytes(data)
+        yield
     finally:
-        (folder / name).write_bytes(subject.files[name])
+        for name in changed:
+            if name in subject.files:
+                (folder / name).write_bytes(subject.files[name])
+            else:
+                (folder / name).unlink(missing_ok=True)
 
 
-def subjects(where: Path, finished: Path) -> dict[str, Subject]:
-    """finished: a dataset, whose bookkeeping is damaged in copies."""
-    bookkeeping = {path.relative_to(finished).as_posix(): path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    no_shards = tuple(sorted(name for name in bookkeeping if name.startswith("_embermill/")))
-    unfinished = {name: data for name, data in bookkeeping.items() if "/manifests/" not in name}
-    return {
-        "configuration": Subject({"job.yaml": yaml.safe_dump(SETTINGS).encode()}, lambda folder: _drop(load_config(folder / "job.yaml"))),
-        "model": _model(where / "template"),
-        "lines": Subject(_lines(), _look_at_corpus),
-        "parquet": Subject(_parquet(), _look_at_corpus),
-        "dataset": Subject(bookkeeping, lambda folder: _drop(status(open_folder(str(folder)))), no_shards),
-        "commits": Subject(unfinished, lambda folder: _drop(status(open_folder(str(folder)))), tuple(name for name in no_shards if name in unfinished)),
-        "shards": Subject(bookkeeping, lambda folder: _drop(verify(open_folder(str(folder))))),
-    }
-
-
-SETTINGS = {
-    "model": {"source": "org/name", "max_tokens": 12, "prompt": "a "},
-    "corpus": {"files": ["a", "b*"], "id_column": "id", "keep_columns": ["k", {"f": "g"}], "types": {"k": "int64"}, "max_quarantined": 0.1},
-    "output": {"uri": "out"},
-    "workers": {"count": 2},
-}
-
-
-def _drop(found: object) -> None:
-    pass
-
-
-def _model(template: Path) -> Subject:
-    bert = TinyBert()
-    folder = write_sentence_transformers(bert.write(template), bert.hidden, max_seq_length=30, prompts={"document": "the ", "query": "how "})
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    shutil.rmtree(template)
-
-    def look(folder: Path) -> None:
-        preview = NativeEngine.preview(ModelConfig(source=str(folder)), "cpu")
-        assert preview.count_tokens is not None
-        preview.count_tokens(["a text of some words", "", "é\0🙂" * 50])
-
-    return Subject(files, look, tuple(sorted(name for name in files if name.endswith((".json", ".txt")))))
-
-
-def _lines() -> dict[str, bytes]:
-    lines = "".join(json.dumps(row, ensure_ascii=row["k"] != 7) + "\n" for row in ROWS).encode()
-    table = ("id,text,k,f,l\n" + "".join(f'{row["id"]},"{row["text"]}",{row["k"]},{row["f"]},x\n' for row in ROWS)).encode()
-    return {"a.jsonl": lines, "b.csv": table, "c.jsonl.gz": gzip.compress(lines, mtime=0), "d.jsonl.zst": pa.compress(lines, codec="zstd", asbytes=True)}
-
-
-def _parquet() -> dict[str, bytes]:
-    files = {}
-    for name, settings in (("a.parquet", {}), ("b.parquet", {"use_dictionary": False, "compression": "zstd", "row_group_size": 10})):
-        sink = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(ROWS), sink, **settings)
-        files[name] = sink.getvalue()
-    return files
-
-
-def _look_at_corpus(folder: Path) -> None:
-    """As `plan` and a worker would: what cannot be read is quarantined."""
-    corpus = CorpusConfig(
-        files=(str(folder),), id_column="id", keep_columns=(("k", "k"), ("f", "f"), ("l", "l")), max_text_bytes=10_000,
-        on_bad_file="quarantine", on_schema_drift="null",
-    )  # fmt: skip
-    job = JobConfig(model=ModelConfig(engine="python:none:None"), corpus=corpus, output=OutputConfig(uri="out"))
-    files = survey_files(corpus)
-    rows = row_schema(job, files)
-    for partition in cut_corpus(files, 2000):
-        found = 0
-        for batch in read_rows(partition, rows):
-            assert batch.num_rows == len(batch.ids) + sum(refusal.row_count for refusal in batch.refused)
-            found += batch.num_rows
-            assert found < 1 << 40
+def try_one(subjects: dict[str, Subject], folders: dict[str, Path], seed: int, kind: str | None = None) -> tuple[str, str]:
+    """(subject and file, outcome) of one mutation; the file is put back. kind: of the subject, else the seed decides."""
+    draw = random.Random(seed)
+    kind = kind or sorted(subjects)[seed % len(subjects)]
+    subject, folder = subjects[kind], folders[kind]
+    name, changed = subject.damage(draw)
+    with damaged(subject, folder, changed):
+        return f"{kind}: {name}", outcome(subject, folder)

@@ -141,7 +141,7 @@ def test_a_lost_shard_is_told_with_what_helps(embed: Embed, command: Command, tm
     (shard,) = (output / "data").iterdir()
     shard.unlink()
     for answer in (embed(), command("verify", str(output))):
-        assert answer.code == 3 and "`embermill repair` does it for you" in answer.errors
+        assert answer.code == 3 and "Run `embermill repair`" in answer.errors
     assert command("repair", str(output)).code == 0
     assert embed().code == 0 and command("verify", str(output)).code == 0
 

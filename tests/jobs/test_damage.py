@@ -274,12 +274,18 @@ def test_a_damaged_shard(run: Run, ask: Callable[[str], Answer], folder: str, ed
     assert ask("verify").code == 0 and differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
-def test_a_plan_made_again_for_another_corpus_takes_no_shard_for_its_own(run: Run, ask: Callable[[str], Answer], tmp_path: Path) -> None:
+def test_a_plan_made_again_for_another_corpus_takes_no_shard_for_its_own(run: Run, ask: Callable[[str], Answer], command: Run, tmp_path: Path) -> None:
+    """What belongs to neither stays until somebody says so: by `repair`, as the message advises."""
     out = run().output
     pq.write_table(pa.table({"id": ["new"], "text": ["another corpus"]}), tmp_path / "corpus/a.parquet")
     move_away(out, f"{OURS}/plan", f"{OURS}/commits", f"{OURS}/manifests")
-    answer = ask("run")
-    assert answer.code == 3 and "is of no partition of this plan: move it away, or choose another output.uri" in answer.errors
+    for which in ("run", "run", "plan", "verify"):
+        answer = ask(which)
+        assert answer.code == 3 and "to no partition of this plan" in answer.errors and f"run `embermill repair {out}`" in answer.errors, (which, answer.errors)
+    repaired = command("repair", str(out))
+    assert repaired.code == 0 and repaired["set_aside"], repaired.errors
+    assert [ask(which).code for which in ("run", *READERS, "plan")] == [0] * 5
+    assert differences(open_folder(str(out)), open_folder(str(run(output="whole").output))) == []
 
 
 def test_a_plan_made_again_with_other_settings_takes_no_shard_for_its_own(run: Run) -> None:

@@ -169,3 +169,29 @@ class TestRefused:
         assert answer.code == 2 and "corpus.text_separator" in answer.errors
         answer = command("redrive", str(tmp_path / "out"), "--set", "corpus.max_quarantined=1")
         assert (answer.code, answer["rows_quarantined"]) == (0, 1), answer.errors
+
+
+def test_its_plan_damaged_beyond_repair_the_advice_leads_to_a_whole_dataset(embed: Embed, command: Command, tmp_path: Path) -> None:
+    """Partitions of the second generation belong to no plan that could be made anew; what both have in common is adopted."""
+    (tmp_path / "corpus").mkdir()
+    for name in "abcdefgh":
+        lines = [json.dumps({"id": f"{name}{row}", "text": f"text {row} of {name}"}) for row in range(20)]
+        (tmp_path / f"corpus/{name}.jsonl").write_text("\n".join([*lines, *(["{"] if name == "h" else [])]) + "\n")
+    corpus = {"files": [str(tmp_path / "corpus")], "max_quarantined": 0, "partition_text_bytes": 200}
+    assert embed(corpus=corpus).code == 3
+    (tmp_path / "corpus/h.jsonl").write_text("\n".join(lines) + "\n")
+    output = tmp_path / "out"
+    assert command("redrive", str(output)).code == 0
+    for path in (output / "_embermill/plan/000002").rglob("root.json"):
+        path.write_bytes(b"junk")
+    for answer in (embed(corpus=corpus), command("verify", str(output)), command("repair", str(output))):
+        assert answer.code == 3 and "move what is there of _embermill/plan, _embermill/commits and _embermill/manifests away" in answer.errors
+    for name in ("plan", "commits", "manifests"):
+        (output / "_embermill" / name).rename(tmp_path / name)
+    for answer in (embed(corpus=corpus), command("verify", str(output))):
+        assert answer.code == 3 and f"run `embermill repair {output}`" in answer.errors, answer.errors
+    assert command("repair", str(output)).code == 0
+    answer = embed(corpus=corpus)
+    assert answer.code == 0 and 0 < answer["rows_embedded"] < answer["rows_out"] == 160, answer.errors
+    assert command("verify", str(output)).code == 0
+    assert poison.dataset_rows(output) == poison.dataset_rows(embed(corpus=corpus, output="whole").output)

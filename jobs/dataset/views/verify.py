@@ -18,7 +18,7 @@ from embermill.jobs.dataset.metadata.completeness import gaps
 from embermill.jobs.dataset.metadata.consistency import commit_damage, lost_commits, manifest_damage
 from embermill.jobs.dataset.metadata.inventory import list_inventory
 from embermill.jobs.dataset.metadata.manifest import Manifest, named_files
-from embermill.jobs.dataset.metadata.receipt_table import sum_receipts, to_receipts
+from embermill.jobs.dataset.metadata.receipt_table import shard_keys, sum_receipts, to_receipts
 from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
 from embermill.jobs.dataset.views.duplicates import DuplicateFinder
 from embermill.jobs.dataset.views.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
@@ -26,6 +26,7 @@ from embermill.jobs.errors import DataError, MetadataDamaged
 from embermill.jobs.plan.copies import missing_plan_files
 from embermill.jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
 from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.adoption import list_strangers
 from embermill.jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
 from embermill.jobs.shard.footer import DATA, QUARANTINE, published_name
 from embermill.jobs.shard.publishing import PublishedFile, describe_published, inspect_quarantine, inspect_shard
@@ -50,6 +51,8 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
     findings.damage.extend(_metadata_damage(folder, plan, manifest))
     known = {damage.file for damage in findings.damage.items}
     findings.damage.extend(damage for damage in bookkeeping_damage(folder) if damage.file not in known)
+    strangers = list_strangers(folder, plan, {*shard_keys(table)})
+    findings.damage.extend(Damage(name, "belongs to no partition of this plan", remedies.for_strangers(folder.root)) for name in strangers)
     with DuplicateFinder() as finder, ThreadPoolExecutor(READERS) as readers:
         check = partial(_check_shard, folder, plan, finder)
         for done, damage in enumerate(_in_order(readers, check, enumerate(to_receipts(table))), 1):
@@ -57,7 +60,7 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
             if on_shard is not None:
                 on_shard(done, table.num_rows)
         _find_duplicates(folder, table, finder, findings)
-    findings.unnamed.extend(_unnamed(folder, table))
+    findings.unnamed.extend(name for name in _unnamed(folder, table) if name not in strangers)
     report = VerifyReport(folder.root, None if manifest is None else manifest.name, sum_receipts(table), findings)
     if findings.are_bad:
         raise VerifyFailed(report)

@@ -124,7 +124,7 @@ def test_a_shard_of_another_corpus_is_refused_by_name(tmp_path: Path, name: str)
     folder, plan = open_folder(str(tmp_path)), make_plan(1)
     write_shard(folder, plan)
     (tmp_path / SHARD).rename(tmp_path / name)
-    with pytest.raises(DataError, match=f"{name} is of no partition of this plan"):
+    with pytest.raises(DataError, match=f"{name} belongs to no partition of this plan"):
         adopted(folder, plan)
 
 
