@@ -27,9 +27,9 @@ BARS = {  # times the peer
     "modernbert-base": (1.35, 1.35, 1.35, 1.1), "nomic-base": (1.2, 1.2, 1.2, 1.0),
 }  # fmt: skip
 BERT_OF_ITS_SHAPE = {"xlmr-base": "base", "xlmr-large": "large"}
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "no fused norm": {"fused_norm": False}, "no fused gate": {"fused_gate": False}, "no fused rotary": {"fused_rotary": False},
-    "no folded norm": {"folded_norm": False},
+    "no folded norm": {"folded_norm": False}, "before Hopper": {"architecture": "compute_80"},
 }  # fmt: skip
 TOKENS = 33 * 65536  # whole batches of the peer's 65,536 rows and of our 135,168
 

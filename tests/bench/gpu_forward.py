@@ -26,8 +26,10 @@ from tests.bench.peers_gpu import Workload, write_model
 
 
 class Ours:
-    def __init__(self, folder: str, precision: str, budget: int | None = None, *, timed: bool = False, **options: Any) -> None:
-        self.ops = (TimedOps if timed else CudaOps)(choose_device("gpu"), precision, budget, **options)
+    def __init__(self, folder: str, precision: str, budget: int | None = None, *, timed: bool = False, architecture: str = "", **options: Any) -> None:
+        """architecture: "compute_80" for what GPUs before Hopper run, compiled by the driver from PTX."""
+        device = choose_device("gpu")
+        self.ops = (TimedOps if timed else CudaOps)(device._replace(architecture=architecture or device.architecture), precision, budget, **options)
         self.folder, self.budget = folder, self.ops.max_batch_tokens
         description = describe(folder, normalize=True)
         self.dimension, self.forward = description.dimension, _plan_forward(description, self.ops)

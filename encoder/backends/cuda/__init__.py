@@ -1,4 +1,4 @@
-"""What NVIDIA GPUs do better than the portable backend, from Hopper on."""
+"""What NVIDIA GPUs from compute capability 8.0 on (A100, A10, L4, RTX 30 and later) do better than the portable backend."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from embermill.encoder.backends import cupy
 from embermill.encoder.device import Device
 from embermill.encoder.ops.base import Ops
 
-HOPPER = 90
-"""The first compute capability whose kernels this backend holds."""
-
 
 def _runs(device: Device) -> bool:
-    return device.vendor == "nvidia" and _compute_capability(device.architecture) >= HOPPER
+    from embermill.encoder.backends.cuda.architecture import FIRST, compute_capability
 
-
-def _compute_capability(architecture: str) -> int:
-    """sm_90, sm_90a, 90 or 9.0 to 90; 0 when it says nothing of the kind."""
-    digits = "".join(character for character in architecture if character.isdigit())
-    return int(digits) if digits else 0
+    return device.vendor == "nvidia" and compute_capability(device.architecture) >= FIRST
 
 
 def _make_ops(device: Device, precision: str, threads: int) -> Ops:

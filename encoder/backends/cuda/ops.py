@@ -13,6 +13,7 @@ import cupy as cp
 import numpy as np
 
 from embermill.encoder.backends.cuda import cublaslt, distance_bias
+from embermill.encoder.backends.cuda.architecture import limits_of
 from embermill.encoder.backends.cuda.cublaslt import EPILOGUES, TILE_256_128, Gemm, Product
 from embermill.encoder.backends.cuda.pre_norm import HopperPreNormLayer, Summed, fits, folded, whole_tiles
 from embermill.encoder.backends.cuda.sm90_gemm import CHOSEN, After, HopperGemm, RowNorm, in_eights
@@ -31,7 +32,6 @@ TENSOR_HEADS = (32, 64, 128)
 WGMMA_HEADS = (32, 64)
 TILE_ROWS, KEY_ROWS = 128, 64  # of the attention kernels: query rows and keys at a time
 BARRIER_BYTES = 256
-LARGEST_SHARED = 227 << 10  # bytes that a block on Hopper may have
 
 
 class AttentionPlan(NamedTuple):
@@ -87,6 +87,7 @@ class CudaOps(CupyOps):
         super().__init__(device, precision, max_batch_tokens or UNIT_ROWS * device.compute_units)
         self.index = int(cp.cuda.Device().id)
         self.tile_rows = 16 if self.precision == "float32" else TILE_ROWS
+        self.shared_bytes = limits_of(self.architecture).shared_bytes
         self.hopper = self.architecture == "sm_90a" and self.precision != "float32"
         self.fused_gelu, self.fused_norm = fused_gelu and self.hopper, fused_norm and self.hopper
         self.fused_gate, self.fused_rotary = fused_gate and self.hopper, fused_rotary and self.hopper
@@ -155,7 +156,7 @@ class CudaOps(CupyOps):
         self, num_heads: int, head_dim: int, *, rotary: Rotary | None = None, window: int | None = None, bias: np.ndarray | None = None
     ) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
         plan = WGMMA if self.hopper and head_dim in WGMMA_HEADS else MMA[head_dim == 128]
-        if self.precision == "float32" or head_dim not in TENSOR_HEADS or plan.shared_bytes(head_dim, bias) > LARGEST_SHARED:
+        if self.precision == "float32" or head_dim not in TENSOR_HEADS or plan.shared_bytes(head_dim, bias) > self.shared_bytes:
             return super().attention(num_heads, head_dim, rotary=rotary, window=window, bias=bias)
         return self._tensor_attention(plan, num_heads, head_dim, rotary, window, bias)
 

@@ -26,6 +26,8 @@ Defines = Mapping[str, int]
 def compile_kernels(name: str, defines: Defines, architecture: str) -> bytes:
     """Machine code of every kernel in `name` ("cupy/layer_norm.cu") for `architecture` ("sm_90a", "gfx942"), from the cache if it is there.
 
+    For "compute_80" it is PTX, which the driver compiles for the GPU that is there when it is loaded.
+
     Raises DeviceError with the compiler's log.
     """
     text = kernel_text(name)
@@ -66,7 +68,8 @@ def _compile(text: str, name: str, options: tuple[str, ...]) -> bytes:
             nvrtc.compileProgram(program, options)
         except nvrtc.NVRTCError as error:
             raise DeviceError(f"kernel {name} does not compile with {compiler_version()} {' '.join(options)}:\n{nvrtc.getProgramLog(program)}") from error
-        code = nvrtc.getPTX(program) if runtime.is_hip else nvrtc.getCUBIN(program)  # on ROCm CuPy's getPTX gives the code object
+        virtual = runtime.is_hip or any(option.startswith("-arch=compute_") for option in options)  # on ROCm CuPy's getPTX gives the code object
+        code = nvrtc.getPTX(program) if virtual else nvrtc.getCUBIN(program)
         return code if isinstance(code, bytes) else code.encode("latin-1")
     finally:
         nvrtc.destroyProgram(program)

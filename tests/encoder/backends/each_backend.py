@@ -16,11 +16,15 @@ from embermill.encoder.pipeline.batching import PackedBatch, pack
 
 @dataclass(frozen=True)
 class Backend:
-    """A module with make_ops and a precision; `unit` is the relative rounding of what it stores between two operations."""
+    """A module with make_ops and a precision; `unit` is the relative rounding of what it stores between two operations.
+
+    architecture: "compute_80" for what GPUs before Hopper run, compiled from PTX for the GPU that is here.
+    """
 
     module: str
     precision: str
     unit: float
+    architecture: str = ""
 
     def __str__(self) -> str:
         return f"{self.module}-{self.precision}"
@@ -36,6 +40,7 @@ class Backend:
 
         try:
             device = choose_device("gpu")
+            device = device._replace(architecture=self.architecture or device.architecture)
             ops: Ops = import_module(f"embermill.encoder.backends.{self.module}.ops").make_ops(device, self.precision)
         except DeviceError as refusal:
             pytest.skip(str(refusal))
@@ -48,6 +53,8 @@ BACKENDS = [
     pytest.param(Backend("cupy", "float16", 4.9e-4), marks=pytest.mark.gpu, id="cupy-float16"),
     pytest.param(Backend("cuda", "float16", 4.9e-4), marks=pytest.mark.gpu, id="cuda-float16"),
     pytest.param(Backend("cuda", "bfloat16", 3.9e-3), marks=pytest.mark.gpu, id="cuda-bfloat16"),
+    pytest.param(Backend("cuda", "float16", 4.9e-4, "compute_80"), marks=pytest.mark.gpu, id="cuda-before-hopper-float16"),
+    pytest.param(Backend("cuda", "bfloat16", 3.9e-3, "compute_80"), marks=pytest.mark.gpu, id="cuda-before-hopper-bfloat16"),
 ]
 
 

@@ -20,12 +20,14 @@ VOCABULARY, HEADS, HEAD_DIM, INNER = 500, 6, 64, 1536
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-@pytest.mark.parametrize("module", ["cupy", "cuda"])
+@pytest.mark.parametrize(("module", "architecture"), [("cupy", ""), ("cuda", ""), ("cuda", "compute_80")], ids=["cupy", "cuda", "cuda-before-hopper"])
 @pytest.mark.parametrize("family", ["bert", "modernbert", "mpnet", "nomic"])
-def test_bits_do_not_depend_on_the_batch(module: str, precision: str, family: str) -> None:
+def test_bits_do_not_depend_on_the_batch(module: str, architecture: str, precision: str, family: str) -> None:
     from importlib import import_module
 
-    ops: Ops = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(a_gpu(), precision)
+    device = a_gpu()
+    device = device._replace(architecture=architecture or device.architecture)
+    ops: Ops = import_module(f"embermill.encoder.backends.{module}.ops").make_ops(device, precision)
     random = fresh_random()
     program = ops.program(_forward(ops, random, family))
     lengths = random.integers(1, 200, 80)

@@ -57,7 +57,8 @@ def gpu(vendor: str, architecture: str) -> Device:
     [
         (gpu("nvidia", "sm_90"), "cuda"),
         (gpu("nvidia", "sm_100"), "cuda"),
-        (gpu("nvidia", "sm_80"), "cupy"),
+        *((gpu("nvidia", f"sm_{capability}"), "cuda") for capability in (80, 86, 87, 89, 103, 120)),
+        (gpu("nvidia", "sm_75"), "cupy"),
         (gpu("amd", "gfx942"), "cupy"),
         (Device("cpu", "", "a CPU", "x86_64", 2, 1 << 30), "cpu"),
     ],
