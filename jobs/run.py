@@ -32,6 +32,7 @@ from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.driver.summary import Effort, Summary, summarise
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
+from embermill.jobs.plan.copies import complete_copies
 from embermill.jobs.plan.files import Plan, ensure_format, read_plan, write_plan
 from embermill.jobs.plan.listing import SurveyedFile, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
@@ -109,6 +110,7 @@ class _Job:
         if plan is not None:  # also where another run has written it since we first looked
             require_possible(plan, self._config, self._folder)
             ensure_format(self._folder)
+            complete_copies(self._folder)
             self._reconcile(plan)
             if amend is not None:
                 plan = self._amended(plan, amend)

@@ -26,7 +26,7 @@ _NAME = re.compile(rf"({PLANS}/\d{{6}})/(?:({COPIES})/)?(root\.json|(?:segments|
 def copy_of(name: str) -> str:
     """Where the copy of a plan's file is; of a copy, where the file is."""
     folder, _, file = name.rpartition("/")
-    return f"{folder.removesuffix(f'/{COPIES}')}/{file}" if folder.endswith(f"/{COPIES}") else f"{folder}/{COPIES}/{file}"
+    return f"{folder.removesuffix(f'/{COPIES}')}/{file}" if is_copy(name) else f"{folder}/{COPIES}/{file}"
 
 
 def write_copy(folder: Folder, name: str, data: bytes) -> None:
@@ -37,6 +37,17 @@ def write_copy(folder: Folder, name: str, data: bytes) -> None:
 def missing_plan_files(folder: Folder) -> list[str]:
     """Of every plan's files and their copies, those of older generations too."""
     return [name for name in _expected(folder) if not folder.exists(name)]
+
+
+def is_copy(name: str) -> bool:
+    return name.rpartition("/")[0].endswith(f"/{COPIES}")
+
+
+def complete_copies(folder: Folder) -> None:
+    """Make the copies that a driver did not come to before it was killed. For the holder of the lease."""
+    for copy in missing_plan_files(folder):
+        if is_copy(copy) and _is_whole(folder, copy_of(copy)):
+            write_copy(folder, copy_of(copy), folder.read(copy_of(copy)))
 
 
 def named_by_roots(folder: Folder) -> frozenset[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from embermill.jobs.config import JobConfig
 from tests.jobs import command_line, golden_datasets
 from tests.jobs.stores.azurite import Azurite, find_azurite, run_azurite
 from tests.jobs.stores.gcs_server import GcsServer, run_gcs_server
+from tests.jobs.stores.moto import Moto, run_moto
 
 BUCKET = "corpus-and-datasets"
 
@@ -24,29 +23,9 @@ BUCKET = "corpus-and-datasets"
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """Address of a moto server; AWS_* of the environment point there for the whole session, child processes included."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from moto.server import ThreadedMotoServer
-    import boto3
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    environment = {
-        "AWS_ENDPOINT_URL": address,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with in_environment(environment):
-        client = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
-        client.create_bucket(Bucket=BUCKET)
-        client.close()
-        yield address
-    server.stop()
+    with run_moto() as server, in_environment(server.environment):
+        server.create_bucket(BUCKET)
+        yield server.address
 
 
 @contextlib.contextmanager
@@ -110,10 +89,7 @@ def put_object(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
         bucket, _, key = rest.partition("/")
         server = request.getfixturevalue(SERVERS[scheme])
         if scheme == "s3":
-            import boto3
-
-            with contextlib.closing(boto3.client("s3", endpoint_url=server, region_name="us-east-1")) as client:
-                client.put_object(Bucket=bucket, Key=key, Body=data)
+            Moto(server).put(bucket, key, data)
         else:
             server.put(bucket, key, data)
 

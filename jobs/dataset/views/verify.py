@@ -23,7 +23,7 @@ from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
 from embermill.jobs.dataset.views.duplicates import DuplicateFinder
 from embermill.jobs.dataset.views.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
 from embermill.jobs.errors import DataError, MetadataDamaged
-from embermill.jobs.plan.copies import missing_plan_files
+from embermill.jobs.plan.copies import is_copy, missing_plan_files
 from embermill.jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.adoption import list_strangers
@@ -171,6 +171,8 @@ def _metadata_damage(folder: Folder, plan: Plan, manifest: Manifest | None) -> I
     if not folder.exists(FORMAT):
         yield Damage(FORMAT, "is gone", FORMAT_REMEDY)
     for name in missing_plan_files(folder):
+        if manifest is None and is_copy(name):
+            continue  # a driver was killed before it came to this one: the next run makes it
         yield Damage(name, "is gone", remedies.REPAIR)
     if manifest is None:
         return

@@ -1,0 +1,86 @@
+"""The real command on a private Ray: driver, raylet or worker is killed at a named point, and the command is run again until it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import yaml
+
+from embermill.jobs.config import load_config
+from embermill.jobs.dataset.views.compare import differences
+from embermill.jobs.dataset.views.verify import verify
+from embermill.jobs.run import run
+from embermill.jobs.storage import open_folder
+from tests.jobs.command_line import open_inline_pool
+from tests.jobs.crashes.points import WORKER
+
+ROOT = Path(__file__).parent.parent.parent.parent
+ROWS = 400
+PATIENCE_S = 180
+VICTIMS = ("worker", "raylet", "driver")
+AT_WORKER = (
+    *(f"{what} 1" for _, _, what in WORKER),
+    *(f"{phase} publish {kind} 1" for kind in ("quarantine file", "shard") for phase in ("before", "linked", "after")),
+    "before publish shard 3",
+)  # fmt: skip
+AT_DRIVER = ("the first worker is ready 1", "after create plan root 1", "after create commit 1", "before create commit 2", "all is embedded 1")
+
+
+class RayRounds:
+    """On a disk. right: an undisturbed run's dataset."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        lines = [json.dumps({"id": f"r{row}", "text": f"document {row} {'x' * (row % 30)}"}) for row in range(ROWS)]
+        for row in range(7, ROWS, 100):
+            lines[row] = "{"
+        (folder / "corpus.jsonl").write_text("\n".join(lines))
+        with mock.patch("embermill.jobs.run.open_pool", open_inline_pool):
+            self.right = run(load_config(self._job("right"))).output
+        self._round = 0
+
+    def all(self, only: str = "") -> Iterator[tuple[str, str, list[str]]]:
+        for victim in VICTIMS:
+            for point in (*AT_WORKER, *AT_DRIVER):
+                if only in f"{victim} at {point}":
+                    yield victim, point, self.round(victim, point)
+
+    def round(self, victim: str, point: str) -> list[str]:
+        """What is wrong after that kill and, where it ended the run, another one."""
+        self._round += 1
+        name = f"killed-{self._round}"
+        job, once = self._job(name), self._folder / f"{name}.once"
+        crash = {"AT": point, "VICTIM": "self" if point in AT_DRIVER and victim == "driver" else victim, "ONCE": str(once)}
+        code, errors = self._run(job, {f"EMBERMILL_CRASH_{key}": value for key, value in crash.items()})
+        wrong = [] if once.exists() else [f"nothing came to {point}: exit {code} {errors[-1000:]}"]
+        if code not in ({"driver": (-9,), "raylet": (0, 33), "worker": (0, 33)}[victim]):
+            wrong.append(f"exit {code}: {errors[-1500:]}")
+        if code:
+            code, errors = self._run(job, {})
+        if code:
+            wrong.append(f"run again: exit {code}: {errors[-1500:]}")
+        output = open_folder(str(self._folder / name))
+        return [*wrong, *differences(open_folder(self.right), output), *([] if verify(output).to_json()["ok"] else ["it does not verify"])]
+
+    def _run(self, job: Path, environment: dict[str, str]) -> tuple[int, str]:
+        command = [sys.executable, "-m", "embermill", "run", str(job), "--json"]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE_S)
+        return done.returncode, done.stderr
+
+    def _job(self, name: str) -> Path:
+        settings: dict[str, dict[str, Any]] = {
+            "model": {"engine": "python:tests.jobs.crashes.engine:CrashingEngine"},
+            "corpus": {"files": [str(self._folder / "corpus.jsonl")], "partition_text_bytes": 2000, "max_quarantined": 0.5},
+            "output": {"uri": str(self._folder / name), "shard_bytes": 2000},
+            "workers": {"count": 2},
+        }
+        path = self._folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(settings))
+        return path
