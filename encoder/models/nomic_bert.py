@@ -68,7 +68,7 @@ class NomicBertConfig(NamedTuple):
 
     @property
     def rotary(self) -> Rotary:
-        dynamic = None if self.scaling_factor is None else DynamicNtk(self.scaling_factor, self.trained_positions)
+        dynamic = None if self.scaling_factor is None else DynamicNtk(self.rope_theta, self.scaling_factor, self.trained_positions)
         return Rotary(inverse_frequencies(self.rope_theta, self.head_dim), dynamic)
 
     def fingerprint(self) -> dict[str, object]:

@@ -10,15 +10,20 @@ import numpy as np
 class DynamicNtk(NamedTuple):
     """NTK scaling by the document's own length L: where L > trained_positions, theta becomes theta * (factor L / trained_positions - factor + 1)^(D / (D - 2)).
 
-    So inverse frequency i of D/2 is divided by that base to the power 2i / (D - 2). A document's angles depend on no other document.
+    A document's angles depend on no other document.
     """
 
+    theta: float
     factor: float
     trained_positions: int
 
-    def stretch(self, length: int) -> float:
-        """factor L / trained_positions - factor + 1; 1 up to trained_positions."""
-        return max(1.0, self.factor * length / self.trained_positions - (self.factor - 1.0))
+    def frequencies(self, lengths: np.ndarray, head_dim: int) -> np.ndarray:
+        """[N, D/2] float32, of documents of `lengths` [N] tokens, each step rounded as transformers does where a length is above trained_positions."""
+        factor, trained = np.float32(self.factor), np.float32(self.trained_positions)
+        stretch = np.maximum(np.float32(1), factor * lengths.astype(np.float32) / trained - np.float32(self.factor - 1.0))
+        thetas = np.float32(self.theta) * (stretch.astype(np.float64) ** (head_dim / max(head_dim - 2, 1))).astype(np.float32)
+        found: np.ndarray = np.float32(1) / (thetas[:, None].astype(np.float64) ** _powers(head_dim)).astype(np.float32)
+        return found
 
 
 class Rotary(NamedTuple):
@@ -32,20 +37,17 @@ class Rotary(NamedTuple):
 
     def frequencies(self, length: int) -> np.ndarray:
         """[D/2] float32, of a document of `length` tokens."""
-        stretch = 1.0 if self.dynamic is None else self.dynamic.stretch(length)
-        if stretch == 1.0:
+        if self.dynamic is None or length <= self.dynamic.trained_positions:
             return np.asarray(self.inverse_frequencies, np.float32)
-        half = len(self.inverse_frequencies)
-        powers = np.arange(half, dtype=np.float64) / max(half - 1, 1)  # 2i / (D - 2)
-        return (self.inverse_frequencies.astype(np.float64) / stretch**powers).astype(np.float32)
+        found: np.ndarray = self.dynamic.frequencies(np.array([length]), 2 * len(self.inverse_frequencies))[0]
+        return found
 
     def frequencies_up_to(self, longest: int) -> np.ndarray:
         """[longest - trained_positions + 1, D/2] float32: those of trained_positions tokens and of each length above, where theta depends on the length."""
         assert self.dynamic is not None
-        trained, half = self.dynamic.trained_positions, len(self.inverse_frequencies)
-        stretches = np.array([self.dynamic.stretch(length) for length in range(trained, max(longest, trained) + 1)])
-        powers = np.arange(half, dtype=np.float64) / max(half - 1, 1)
-        table: np.ndarray = (self.inverse_frequencies.astype(np.float64) / stretches[:, None] ** powers).astype(np.float32)
+        trained = self.dynamic.trained_positions
+        longer = self.dynamic.frequencies(np.arange(trained + 1, max(longest, trained) + 1), 2 * len(self.inverse_frequencies))
+        table: np.ndarray = np.concatenate([np.asarray(self.inverse_frequencies, np.float32)[None], longer])
         return table
 
     def cosines_and_sines(self, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +61,10 @@ def inverse_frequencies(theta: float, head_dim: int) -> np.ndarray:
 
     At position 8,192 the last bit of a frequency is felt in the third digit of an angle.
     """
-    powers = (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)).astype(np.float64)
-    inverse: np.ndarray = np.float32(1) / (float(theta) ** powers).astype(np.float32)
+    inverse: np.ndarray = np.float32(1) / (float(theta) ** _powers(head_dim)).astype(np.float32)
     return inverse
+
+
+def _powers(head_dim: int) -> np.ndarray:
+    """2i/D for i below D/2: float32's values, in float64."""
+    return (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)).astype(np.float64)

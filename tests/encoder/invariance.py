@@ -79,7 +79,7 @@ class Model:
         return PostNormBlock(attention, self.norm(e), MLPWeights(self.linear(f, e, "gelu"), self.linear(e, f)), self.norm(e))
 
     def attention(self, heads: int, dim: int, window: int | None) -> AttentionWeights:
-        rotary = Rotary(inverse_frequencies(1000.0, dim), DynamicNtk(2.0, 64))
+        rotary = Rotary(inverse_frequencies(1000.0, dim), DynamicNtk(1000.0, 2.0, 64))
         return AttentionWeights(self.linear(3 * heads * dim, heads * dim), self.linear(heads * dim, heads * dim), heads, dim, rotary, window)
 
     def gated(self, e: int, f: int) -> GatedMLPWeights:

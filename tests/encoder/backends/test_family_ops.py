@@ -25,7 +25,7 @@ def rotary(head_dim: int, theta: float = 100.0, dynamic: DynamicNtk | None = Non
 
 POSITIONS = {
     "rotary": lambda random, heads, dim: {"rotary": rotary(dim)},
-    "rotary with dynamic NTK": lambda random, heads, dim: {"rotary": rotary(dim, dynamic=DynamicNtk(2.0, 64))},
+    "rotary with dynamic NTK": lambda random, heads, dim: {"rotary": rotary(dim, dynamic=DynamicNtk(1000.0, 2.0, 64))},
     "a window": lambda random, heads, dim: {"window": 64},
     "a narrow window": lambda random, heads, dim: {"window": 3},
     "a bias": lambda random, heads, dim: {"bias": normal(random, heads, 2 * 91 + 1)},

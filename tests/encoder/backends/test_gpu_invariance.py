@@ -71,7 +71,7 @@ def _layers(ops: Ops, random: np.random.Generator, family: str) -> list[Block]:
     if family == "mpnet":
         block = block._replace(attention=block.attention._replace(bias=normal(random, HEADS, 183)))
     if family == "nomic":
-        rotary = Rotary(inverse_frequencies(1000.0, HEAD_DIM), DynamicNtk(2.0, 100))
+        rotary = Rotary(inverse_frequencies(1000.0, HEAD_DIM), DynamicNtk(1000.0, 2.0, 100))
         block = block._replace(attention=block.attention._replace(rotary=rotary), mlp=parts.gated(width, INNER, "silu"))
     return [plan_block(ops, block) for _ in range(2)]
 

@@ -217,3 +217,25 @@ def cases(family: str, count: int = CASES_PER_FAMILY) -> list[Case]:
     """The same `count` random models of a family every time."""
     first = 100 * list(FAMILIES).index(family)
     return [replace(FAMILIES[family](Draw(first + seed), seed), seed=seed) for seed in range(count)]
+
+
+LONGEST = 8192
+
+
+def long_cases() -> list[Case]:
+    """Models of few and narrow layers with 8,192 positions, as the published models have them: rotations that any last bit of a frequency turns further."""
+    sizes: Settings = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 1, "intermediate_size": 75, "vocab_size": 997, "pad_token_id": 0}
+    modernbert: Settings = {
+        "norm_eps": 1e-5, "max_position_embeddings": LONGEST, "local_attention": 128, "global_attn_every_n_layers": 2,
+        "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2,
+    }  # fmt: skip
+    ntk = {"rope_type": "linear", "rope_theta": 20000.0 * 8, "factor": 8.0 ** (2 / 64)}
+    dynamic = {"rope_type": "dynamic", "rope_theta": 1000.0, "factor": 4.0}
+    plain = {"rope_type": "default", "rope_theta": 1000.0}
+    nomic: Settings = {"hidden_act": "silu", "type_vocab_size": 2, "layer_norm_eps": 1e-12}
+    return [
+        Case("modernbert", "ModernBert", sizes | modernbert, LONGEST, seed=90),
+        Case("nomic_bert", "NomicBert", sizes | nomic | {"max_position_embeddings": 2048, "rope_parameters": dynamic}, LONGEST, seed=91),
+        Case("nomic_bert", "NomicBert", sizes | nomic | {"max_position_embeddings": LONGEST, "rope_parameters": plain}, LONGEST, seed=92),
+        Case("gte", "Gte", sizes | {"hidden_act": "gelu", "type_vocab_size": 1, "max_position_embeddings": LONGEST, "rope_parameters": ntk}, LONGEST, seed=93),
+    ]

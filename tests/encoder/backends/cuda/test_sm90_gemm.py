@@ -76,7 +76,7 @@ def test_gated_product(precision: str, inner: int, inputs: int, activation: str,
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-@pytest.mark.parametrize("dynamic", [None, DynamicNtk(2.0, 100)], ids=["fixed", "dynamic"])
+@pytest.mark.parametrize("dynamic", [None, DynamicNtk(1000.0, 2.0, 100)], ids=["fixed", "dynamic"])
 @pytest.mark.parametrize(("num_heads", "head_dim", "with_bias"), [(12, 64, False), (5, 64, True), (12, 32, False), (6, 128, False)])
 def test_queries_and_keys_turned_inside_the_product(precision: str, dynamic: DynamicNtk | None, num_heads: int, head_dim: int, with_bias: bool) -> None:
     device = a_gpu("sm_90")
