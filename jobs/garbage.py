@@ -23,12 +23,14 @@ from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, named_files
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.copies import PLANS, named_by_roots
+from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES
 from embermill.jobs.shard.adoption import SET_ASIDE
 from embermill.jobs.shard.footer import DATA, QUARANTINE, parse_name
 from embermill.jobs.storage import FileInfo, Folder, open_folder
 
 MIN_AGE_S = 24 * 3600.0
 TMP = "_embermill/tmp"
+TABLES = tuple(TABLE_SUFFIXES.values())
 SCRATCH = "embermill-"  # how our folders in the machine's own begin
 OWNER = "owner.json"  # in one of them: the process that made it
 
@@ -87,9 +89,9 @@ def _of_older_leases(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
 def _never_named(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
     """Tables of a plan that no root names, and of a manifest whose root was never published."""
     named = named_by_roots(folder)
-    yield from ((name, info) for name, info in folder.list(PLANS) if name.endswith(".parquet") and name not in named)
+    yield from ((name, info) for name, info in folder.list(PLANS) if name.endswith(TABLES) and name not in named)
     manifests = dict(folder.list(MANIFESTS))
-    yield from ((name, info) for name, info in manifests.items() if name.endswith(".parquet") and name.removesuffix(".parquet") + ".json" not in manifests)
+    yield from ((name, info) for name, info in manifests.items() if name.endswith(TABLES) and name.rpartition(".")[0] + ".json" not in manifests)
 
 
 def list_scratch(where: Path, now_s: float) -> list[Path]:

@@ -15,7 +15,7 @@ from embermill.jobs.plan.files import Plan, require_place
 from embermill.jobs.plan.forecast import Prospect
 from embermill.jobs.plan.listing import changes_since, compare_listings, survey_files
 from embermill.jobs.plan.planning import check_columns
-from embermill.jobs.shard.footer import DATA, published_name
+from embermill.jobs.shard.footer import shard_name
 from embermill.jobs.storage import Folder, would_list
 from embermill.jobs.wording import several
 
@@ -105,7 +105,7 @@ def report_other_listing(ours: Plan, theirs: Plan) -> None:
 
 def _require_free_place(config: JobConfig, folder: Folder) -> None:
     require_place(folder)
-    shard = f"{folder.root}/{published_name(DATA, Partition(0, '00000000', (), 0), 0)}"
+    shard = f"{folder.root}/{shard_name(Partition(0, '00000000', (), 0), 0)}"
     for entry in config.corpus.files:
         if would_list(entry, shard):
             raise UsageError(

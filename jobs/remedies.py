@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REPAIR = "`embermill repair` restores it"
+FORMAT = "`embermill repair` writes it anew"
 PLAN = (
     "`embermill repair` restores it where the plan has an intact copy. Otherwise restore it from a backup, or, if the corpus has not changed, "
     "move what is there of _embermill/plan, _embermill/commits and _embermill/manifests away and run the same job again: "
@@ -16,7 +17,6 @@ SHARD = (
     "Or restore them from a backup. Or, if the corpus has not changed, move them, _embermill/commits and _embermill/manifests away and run the same job again: "
     "intact shards are checked and adopted, the others are embedded anew"
 )
-
 VERSION = "Restore it from a backup: what a version holds is recorded nowhere else. Every other version can still be read (`--version`)"
 
 
@@ -30,5 +30,6 @@ def for_strangers(root: str) -> str:
 
 def for_manifest(number: int) -> str:
     """number: of the damaged one."""
-    names = " and ".join(f"_embermill/manifests/{number:06d}.{suffix}" for suffix in ("json", "parquet"))
-    return f"Restore it from a backup, or move what is there of {names} away and run the same job again: the manifest is published anew from the commits"
+    name = f"_embermill/manifests/{number:06d}"
+    names = f"{name}.json and {name}.pq away (of older datasets {name}.parquet)"
+    return f"Restore it from a backup, or move what is there of {names} and run the same job again: the manifest is published anew from the commits"

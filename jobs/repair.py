@@ -30,7 +30,8 @@ from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import DataError, MetadataDamaged, UsageError
 from embermill.jobs.plan.changes import require_unchanged
 from embermill.jobs.plan.copies import restore_plan
-from embermill.jobs.plan.files import FORMAT, Plan, ensure_format, read_plan
+from embermill.jobs.plan.dataset_format import FORMAT, ensure_format
+from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.preflight import require_possible
 from embermill.jobs.receipt import Event, Failed, Receipt, Task
 from embermill.jobs.rereading import point_at_what_is_there
@@ -110,7 +111,7 @@ def _repair_format(folder: Folder, repairs: Repairs) -> None:
 
 def _repair_manifest(folder: Folder, plan: Plan, repairs: Repairs) -> bool:
     """Whether there was one. A damaged one, or one of another plan, is set aside; the commits say what the next one holds."""
-    numbers = [int(match[1]) for name, _ in folder.list(MANIFESTS) if (match := re.fullmatch(rf"{MANIFESTS}/(\d{{6}})\.(?:json|parquet)", name))]
+    numbers = [int(match[1]) for name, _ in folder.list(MANIFESTS) if (match := re.fullmatch(rf"{MANIFESTS}/(\d{{6}})\.(?:json|parquet|pq)", name))]
     if not numbers:
         return False
     try:
@@ -120,7 +121,7 @@ def _repair_manifest(folder: Folder, plan: Plan, repairs: Repairs) -> bool:
             return True
     except MetadataDamaged as error:
         log.info("%s", error)
-    for name in (f"{MANIFESTS}/{max(numbers):06d}.{suffix}" for suffix in ("json", "parquet")):
+    for name in (f"{MANIFESTS}/{max(numbers):06d}.{suffix}" for suffix in ("json", "parquet", "pq")):
         with contextlib.suppress(FileNotFoundError):
             set_aside(folder, name)
             repairs.repaired.append(name)

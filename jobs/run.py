@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.commits import CommitLog, pending
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.manifest import publish_manifest, read_manifest
@@ -33,7 +34,8 @@ from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.driver.summary import Effort, Summary, summarise
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
-from embermill.jobs.plan.files import Plan, ensure_format, read_plan, write_plan
+from embermill.jobs.plan.dataset_format import ensure_format, read_format
+from embermill.jobs.plan.files import Plan, read_plan, write_plan
 from embermill.jobs.plan.listing import SurveyedFile, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.base import Died
@@ -169,6 +171,8 @@ class _Job:
             self._lease.require_held()
             remove_superseded(self._folder, plan)
         manifest = publish_manifest(self._folder, plan, self._commits, lambda receipts: self._find(plan, receipts))
+        if self._lease is not None and plan.tells_versions:
+            write_card(self._folder)
         effort = replace(self._effort, seconds=time.monotonic() - self._begin_s)
         return summarise(self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision)
 
@@ -179,7 +183,8 @@ class _Job:
         return {FINDINGS: replace(look_at_rows(self._folder, plan, receipts), files_gone=gone, files_changed=changed).to_json()}
 
     def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
-        plan = make_plan(self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files)
+        versions = read_format(self._folder) != 1  # a plan that is made anew in an older dataset must be like the one that was lost
+        plan = make_plan(self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files, tells_versions=versions)
         try:
             write_plan(self._folder, plan)
         except AlreadyExists:  # another run was faster: its plan holds, if it is of the same job

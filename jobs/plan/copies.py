@@ -20,7 +20,7 @@ ROOT_KEYS = frozenset(  # of a root from before there were checksums
     | {"id_stability", "totals", "segments", "inputs"}
 )
 KEY = "copies"  # of a root: whether there are any, which plans from before have not
-_NAME = re.compile(rf"({PLANS}/\d{{6}})/(?:({COPIES})/)?(root\.json|(?:segments|inputs)-([0-9a-f]{{32}})\.parquet)")
+_NAME = re.compile(rf"({PLANS}/\d{{6}})/(?:({COPIES})/)?(root\.json|(?:segments|inputs)-([0-9a-f]{{32}})\.(?:parquet|pq))")
 
 
 def copy_of(name: str) -> str:

@@ -8,13 +8,11 @@ others (`superseded`); the newest root counts.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -29,20 +27,17 @@ from embermill.jobs.errors import MetadataDamaged, UsageError
 from embermill.jobs.partition import PLAN_FORMAT, Partition, Segment
 from embermill.jobs.plan.copies import KEY as COPIES_KEY
 from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, write_copy
+from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES, ensure_format, read_format
 from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.stored_keys import stored_form
 
-FORMAT_VERSION = 1
-FORMAT = "_embermill/format.json"
-FORMAT_REMEDY = f'Write {{"format_version": {FORMAT_VERSION}}} into it'
 ROOT = f"{PLANS}/000001/root.json"
 _ROOT_NAME = re.compile(rf"{PLANS}/(\d{{6}})/root\.json")
 SEGMENTS, INPUTS = "segments", "inputs"
 VERSION_COLUMN = "version"  # of every shard: in which version of the dataset the row last changed; datasets of format 1 lack it
-TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.parquet")  # older plans name them without the hash
+TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.(?:parquet|pq)")  # older plans name them without the hash
 HASH_DIGITS = 32
-FORMAT_KEYS_BEFORE_CHECKSUMS = frozenset({"format_version", "name", "created"})
 AFTER_THE_PLAN = ("_embermill/commits/", "_embermill/manifests/")
 SEGMENT_SCHEMA = pa.schema(
     [
@@ -81,6 +76,7 @@ class Plan:
 
     fingerprint: the engine's, semantic; config: the configuration keys it was made from (resolved), for the message when they differ.
     schema: of every shard. rows_per_shard: input rows, refused ones included. device_kind, precision: what `auto` became.
+    tells_versions: shards have a column `version`, footers say which files the rows are of, and bookkeeping and quarantine are not named *.parquet.
     """
 
     fingerprint: dict[str, str]
@@ -96,12 +92,13 @@ class Plan:
     listing: tuple[dict[str, object], ...]  # one entry per input file: path, size, version, identity, format, rows (None where unknown)
     superseded: tuple[tuple[int, int], ...] = ()  # ranges [first, end) of partition numbers that later ones stand in for
     holds_input_digests: bool = False  # whether footers and receipts hold a digest of all that was read; older plans' do not
+    tells_versions: bool = False  # older plans' do not
     version: int = 1  # of the dataset that its rows are of; above 1 for what `sync` adds
 
     @property
-    def tells_versions(self) -> bool:
-        """Whether its shards have the column `version`, and their footers say which rows are of which corpus file; those of format 1 do not."""
-        return VERSION_COLUMN in self.schema.names
+    def table_suffix(self) -> str:
+        """How names of bookkeeping tables and of quarantine files end."""
+        return TABLE_SUFFIXES[2 if self.tells_versions else 1]
 
     @cached_property
     def current(self) -> tuple[Partition, ...]:
@@ -117,7 +114,7 @@ def numbers_in(ranges: Iterable[tuple[int, int]]) -> frozenset[int]:
 def write_plan(folder: Folder, plan: Plan) -> None:
     """Write it down, durably. AlreadyExists where another plan stands there: read that one. UsageError where the folder holds other things."""
     require_place(folder)
-    ensure_format(folder)
+    ensure_format(folder, 2 if plan.tells_versions else 1)
     _write(folder, plan, 1)
 
 
@@ -128,8 +125,8 @@ def write_amended(folder: Folder, plan: Plan) -> None:
 
 def _write(folder: Folder, plan: Plan, generation: int) -> None:
     base = f"{PLANS}/{generation:06d}"
-    segments = _create_table(folder, base, SEGMENTS, _segment_rows(plan), SEGMENT_SCHEMA)
-    inputs = _create_table(folder, base, INPUTS, [dict(entry) for entry in plan.listing], INPUT_SCHEMA)
+    segments = _create_table(folder, f"{base}/{SEGMENTS}", plan.table_suffix, _segment_rows(plan), SEGMENT_SCHEMA)
+    inputs = _create_table(folder, f"{base}/{INPUTS}", plan.table_suffix, [dict(entry) for entry in plan.listing], INPUT_SCHEMA)
     root = sealed_json(_root(plan) | {SEGMENTS: segments, INPUTS: inputs})
     try:
         folder.create(f"{base}/root.json", root)
@@ -156,7 +153,7 @@ def read_superseded(folder: Folder) -> frozenset[int]:
 
 def read_plan(folder: Folder) -> Plan | None:
     """The dataset's plan; None where there is none yet. UsageError for a format of another version, MetadataDamaged where it cannot be read or is lost."""
-    _has_our_format(folder)
+    read_format(folder)
     base = f"{PLANS}/{_newest_generation(folder):06d}"
     name = f"{base}/root.json"
     try:
@@ -193,6 +190,7 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
         id_stability=root["id_stability"],
         listing=listing,
         holds_input_digests=bool(root.get("holds_input_digests", False)),
+        tells_versions=bool(root.get("tells_versions", False)),
         superseded=tuple((int(first), int(end)) for first, end in root.get("superseded", ())),
         version=int(root.get("version", 1)),
     )
@@ -208,7 +206,7 @@ def _row_schema(stored: dict[str, Any]) -> RowSchema:
 
 def require_place(folder: Folder) -> None:
     """UsageError where no dataset can be begun or resumed: another program's files, another version's format, a place that cannot be written."""
-    if not _has_our_format(folder) and any(True for _ in folder.list("data")):
+    if read_format(folder) is None and any(True for _ in folder.list("data")):
         raise UsageError(f"{folder.root}: holds a folder data/ that no dataset of ours made: choose another output.uri")
     folder.require_writable()
 
@@ -224,43 +222,20 @@ def _damaged(folder: Folder, name: str, what: str) -> MetadataDamaged:
     return MetadataDamaged(folder.root, name, what, remedies.PLAN)
 
 
-def _has_our_format(folder: Folder) -> bool:
-    """False where no format is written yet. UsageError for another version's, MetadataDamaged where it is damaged."""
-    try:
-        found = read_json(folder.read(FORMAT), FORMAT_KEYS_BEFORE_CHECKSUMS)
-    except FileNotFoundError:
-        return False
-    except (ValueError, RecursionError) as error:
-        raise MetadataDamaged(folder.root, FORMAT, f"is damaged: {error}", FORMAT_REMEDY) from None
-    if found.get("format_version") != FORMAT_VERSION:
-        raise UsageError(f"{folder.root}/{FORMAT}: expected format_version {FORMAT_VERSION}, got {found.get('format_version')}: use the version that made it")
-    return True
-
-
-def ensure_format(folder: Folder) -> None:
-    """Say which format this dataset has, where it is not said: the first file of every dataset."""
-    if folder.exists(FORMAT):
-        return
-    name = folder.root.rstrip("/").rpartition("/")[2]
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    with contextlib.suppress(AlreadyExists):
-        folder.create(FORMAT, sealed_json({"format_version": FORMAT_VERSION, "name": name, "created": created}))
-
-
-def _create_table(folder: Folder, base: str, kind: str, rows: list[dict[str, Any]], schema: pa.Schema) -> dict[str, str]:
-    """Put it there, where it is not yet, and describe it for the root: {"file": its name, "sha256": of its content}."""
+def _create_table(folder: Folder, kind: str, suffix: str, rows: list[dict[str, Any]], schema: pa.Schema) -> dict[str, str]:
+    """Put it there, where it is not yet, and describe it for the root: {"file": its name, "sha256": of its content}. kind: how its name begins."""
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd", write_page_checksum=True)
     data = sink.getvalue()
     sha256 = hashlib.sha256(data).hexdigest()
-    file = f"{kind}-{sha256[:HASH_DIGITS]}.parquet"
+    name = f"{kind}-{sha256[:HASH_DIGITS]}{suffix}"
     try:
-        folder.create(f"{base}/{file}", data)
+        folder.create(name, data)
     except AlreadyExists:
-        if folder.read(f"{base}/{file}") != data:
-            raise _damaged(folder, f"{base}/{file}", "is damaged: its content is not what it is named by") from None
-    write_copy(folder, f"{base}/{file}", data)
-    return {"file": file, "sha256": sha256}
+        if folder.read(name) != data:
+            raise _damaged(folder, name, "is damaged: its content is not what it is named by") from None
+    write_copy(folder, name, data)
+    return {"file": name.rpartition("/")[2], "sha256": sha256}
 
 
 def _segment_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -316,6 +291,7 @@ def _root(plan: Plan) -> dict[str, Any]:
             "text_bytes": sum(partition.text_bytes for partition in plan.partitions),
         },
         "holds_input_digests": plan.holds_input_digests,
+        "tells_versions": plan.tells_versions,
         COPIES_KEY: True,
     } | ({"superseded": plan.superseded} if plan.superseded else {}) | ({"version": plan.version} if plan.version > 1 else {})
 

@@ -31,6 +31,7 @@ def make_plan(
     precision: str,
     *,
     files: tuple[SurveyedFile, ...] | None = None,
+    tells_versions: bool = True,
 ) -> Plan:
     """Look at the corpus (or take the survey that was made of it) and plan the job; writes nothing.
 
@@ -39,7 +40,7 @@ def make_plan(
     files = survey_files(config.corpus) if files is None else files
     rows = row_schema(config, files)
     target = partition_text_bytes(config, device_kind)
-    schema = shard_schema(rows, outputs)
+    schema = shard_schema(rows, outputs, tells_versions=tells_versions)
     return Plan(
         fingerprint=dict(fingerprint),
         config=flatten(config) | {"corpus.partition_text_bytes": target, "model.precision": precision},
@@ -53,6 +54,7 @@ def make_plan(
         id_stability="positional" if rows.id_column is None else "column",
         listing=tuple(listed(file) for file in files),
         holds_input_digests=True,
+        tells_versions=tells_versions,
     )
 
 
@@ -206,13 +208,14 @@ def _refuse_equal_names(files: tuple[SurveyedFile, ...]) -> None:
         seen[file.name] = file.info.path
 
 
-def shard_schema(rows: RowSchema, outputs: tuple[Output, ...]) -> pa.Schema:
+def shard_schema(rows: RowSchema, outputs: tuple[Output, ...], *, tells_versions: bool = True) -> pa.Schema:
     """The schema of every shard. UsageError where a kept column collides, with the renaming to write."""
     fields = [pa.field(rows.id_name, rows.id_type, nullable=False)]
     element = pa.field("element", pa.float32(), nullable=False)  # required: no level is kept for values that are never null
     fields += [pa.field(output.column, pa.list_(element, output.dim), nullable=False) for output in outputs]
     fields += [pa.field("num_tokens", pa.int32(), nullable=False), pa.field("num_tokens_dropped", pa.int32(), nullable=False)]
-    fields += [pa.field("text_hash", pa.string(), nullable=False), pa.field(VERSION_COLUMN, pa.int64(), nullable=False)]
+    fields += [pa.field("text_hash", pa.string(), nullable=False)]
+    fields += [pa.field(VERSION_COLUMN, pa.int64(), nullable=False)] if tells_versions else []
     taken = [field.name for field in fields]
     if taken.count(rows.id_name) > 1:
         raise UsageError(f"corpus.id_column: {rows.id_name!r} is the name of a column that the dataset makes itself: rename it in the corpus")

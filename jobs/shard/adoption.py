@@ -35,10 +35,10 @@ def adopt(folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> Rec
     shard = quarantine = None
     contents = RowTally(plan.rows.id_name).contents(None)
     footer: Footer | None = None
-    if folder.exists(published_name(QUARANTINE, partition, ordinal)):
+    if folder.exists(published_name(plan, QUARANTINE, partition, ordinal)):
         quarantine, refused = inspect_quarantine(folder, plan, partition, ordinal)
         footer = refused.footer
-    if folder.exists(published_name(DATA, partition, ordinal)):
+    if folder.exists(published_name(plan, DATA, partition, ordinal)):
         shard, contents = inspect_shard(folder, plan, partition, ordinal)
         if footer is not None and footer != contents.footer:
             raise DataError(f"{folder.root}/{shard.name} and its quarantine file count the rows differently: move both away and run again")
@@ -110,7 +110,7 @@ def remove_superseded(folder: Folder, plan: Plan) -> None:
 
 def _set_aside_torn(folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> None:
     for prefix, inspect in ((QUARANTINE, inspect_quarantine), (DATA, inspect_shard)):
-        name = published_name(prefix, partition, ordinal)
+        name = published_name(plan, prefix, partition, ordinal)
         if not folder.exists(name):
             continue
         try:

@@ -22,13 +22,17 @@ FOOTER_FORMAT = "1"
 PREFIX = "embermill."
 MAX_SEGMENTS_BYTES = 1 << 18  # a partition of 100,000 tiny files would make a footer that readers refuse; the plan holds them all
 
-FILE_PATTERN = r"part-\d{9}-\d{3,}-[0-9a-f]{8}\.parquet"
-_NAME = re.compile(r"(?P<folder>data|quarantine)/part-(?P<partition>\d{9})-(?P<ordinal>\d{3,})-(?P<id>[0-9a-f]{8})\.parquet")
+FILE_PATTERN = r"part-\d{9}-\d{3,}-[0-9a-f]{8}\.(?:parquet|pq)"
+_NAME = re.compile(rf"(?P<folder>{DATA}(?=.*\.parquet)|{QUARANTINE})/part-(?P<partition>\d{{9}})-(?P<ordinal>\d{{3,}})-(?P<id>[0-9a-f]{{8}})\.(?:parquet|pq)")
 
 
-def published_name(folder: str, partition: Partition, ordinal: int) -> str:
+def published_name(plan: Plan, folder: str, partition: Partition, ordinal: int) -> str:
     """folder: DATA or QUARANTINE. Names sort in row order."""
-    return f"{folder}/part-{partition.number:09d}-{ordinal:03d}-{partition.id[:8]}.parquet"
+    return shard_name(partition, ordinal, folder=folder, suffix=plan.table_suffix if folder == QUARANTINE else ".parquet")
+
+
+def shard_name(partition: Partition, ordinal: int, *, folder: str = DATA, suffix: str = ".parquet") -> str:
+    return f"{folder}/part-{partition.number:09d}-{ordinal:03d}-{partition.id[:8]}{suffix}"
 
 
 def parse_name(name: str) -> tuple[str, int, int, str] | None:

@@ -38,7 +38,7 @@ def inspect_shard(
     folder: Folder, plan: Plan, partition: Partition, ordinal: int, each: Callable[[pa.Table], None] | None = None
 ) -> tuple[PublishedFile, ShardContents]:
     """Read a published shard whole; each: also gets every row group. Damaged where it is not one, DataError where it is another plan's."""
-    published = describe_published(folder, published_name(DATA, partition, ordinal))
+    published = describe_published(folder, published_name(plan, DATA, partition, ordinal))
     with folder.open(published.name) as file:
         contents = read_shard(file, plan, each)
     _require_ours(folder, published.name, contents.footer, plan, partition, ordinal)
@@ -47,7 +47,7 @@ def inspect_shard(
 
 def inspect_quarantine(folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> tuple[PublishedFile, QuarantineContents]:
     """The same for a quarantine file."""
-    published = describe_published(folder, published_name(QUARANTINE, partition, ordinal))
+    published = describe_published(folder, published_name(plan, QUARANTINE, partition, ordinal))
     with folder.open(published.name) as file:
         contents = read_quarantine(file)
     _require_ours(folder, published.name, contents.footer, plan, partition, ordinal)
@@ -60,7 +60,7 @@ def publish_shard(folder: Folder, plan: Plan, partition: Partition, temporary: P
     Other bytes than ours are taken where footer, ids and text hashes are the same: then the vectors came from another GPU or library version.
     """
     assert written.footer is not None
-    name, ordinal = published_name(DATA, partition, written.footer.ordinal), written.footer.ordinal
+    name, ordinal = published_name(plan, DATA, partition, written.footer.ordinal), written.footer.ordinal
     ours = _describe_temporary(temporary, name)
     if _publish(folder, temporary, name):
         return ours, written, False
@@ -79,7 +79,7 @@ def publish_shard(folder: Folder, plan: Plan, partition: Partition, temporary: P
 def publish_quarantine(folder: Folder, plan: Plan, partition: Partition, temporary: Path, written: QuarantineContents) -> tuple[PublishedFile, bool]:
     """The same for a quarantine file; the wording of an error may differ."""
     assert written.footer is not None
-    name, ordinal = published_name(QUARANTINE, partition, written.footer.ordinal), written.footer.ordinal
+    name, ordinal = published_name(plan, QUARANTINE, partition, written.footer.ordinal), written.footer.ordinal
     ours = _describe_temporary(temporary, name)
     if _publish(folder, temporary, name):
         return ours, False

@@ -38,12 +38,12 @@ class ShardWriter:
         self.first_row = ordinal * plan.rows_per_shard
         self.end_row = self.first_row + plan.rows_per_shard
         self.next_row = self.first_row
-        self._temporary = folder.temporary(published_name(DATA, partition, ordinal))
+        self._temporary = folder.temporary(published_name(plan, DATA, partition, ordinal))
         self._parquet: pq.ParquetWriter | None = None
         self._groups = RowGroupBuffer(plan)
         self._tally = RowTally(plan.rows.id_name)
         self._files = FileRuns(partition)
-        self._quarantine = QuarantineWriter(folder.temporary(published_name(QUARANTINE, partition, ordinal)))
+        self._quarantine = QuarantineWriter(folder.temporary(published_name(plan, QUARANTINE, partition, ordinal)))
 
     def write(self, batch: RowBatch, embedded: Embedded | None) -> None:
         """Take the next input rows, in order. embedded: of batch.texts; None where every row of the batch was refused.

@@ -41,7 +41,7 @@ def make_dataset(folder: Path) -> Path:
     assert answer.code == 0, answer.errors
     (table,) = (answer.output / "_embermill/plan/000001").glob("inputs-*")
     other = table.read_bytes() + b"of another pyarrow"
-    table.with_name(f"inputs-{hashlib.sha256(other).hexdigest()[:32]}.parquet").write_bytes(other)
+    table.with_name(f"inputs-{hashlib.sha256(other).hexdigest()[:32]}.pq").write_bytes(other)
     return answer.output
 
 

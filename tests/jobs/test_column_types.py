@@ -22,7 +22,7 @@ Embed = Callable[..., Answer]
 
 
 def rows_of(output: Path, folder: str = "data") -> list[dict[str, Any]]:
-    return [row for file in sorted((output / folder).glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    return [row for file in sorted((output / folder).glob("*.p*q*")) for row in pq.read_table(file).to_pylist()]
 
 
 def lines(path: Path, *rows: dict[str, Any]) -> None:

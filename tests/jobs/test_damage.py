@@ -22,8 +22,8 @@ Run = Callable[..., Answer]
 Edit = Callable[[Path], Any]
 OURS = "_embermill"
 FORMAT = f"{OURS}/format.json"
-ROOT, SEGMENTS, INPUTS = (f"{OURS}/plan/000001/{name}" for name in ("root.json", "segments-*.parquet", "inputs-*.parquet"))
-MANIFEST, ROWS, COMMIT = f"{OURS}/manifests/000001.json", f"{OURS}/manifests/000001.parquet", f"{OURS}/commits/000000001.parquet"
+ROOT, SEGMENTS, INPUTS = (f"{OURS}/plan/000001/{name}" for name in ("root.json", "segments-*.pq", "inputs-*.pq"))
+MANIFEST, ROWS, COMMIT = f"{OURS}/manifests/000001.json", f"{OURS}/manifests/000001.pq", f"{OURS}/commits/000000001.pq"
 READERS = ("status", "search", "verify")
 
 
@@ -150,8 +150,8 @@ def test_a_damaged_format(run: Run, ask: Callable[[str], Answer], edit: Edit) ->
     edit(out / FORMAT)
     for which in (*READERS, "run", "plan"):
         answer = ask(which)
-        assert answer.code == 3 and f'{out}/{FORMAT}: is damaged' in answer.errors and 'Write {"format_version": 1} into it' in answer.errors
-    (out / FORMAT).write_text('{"format_version": 1}')
+        assert answer.code == 3 and f'{out}/{FORMAT}: is damaged' in answer.errors and "`embermill repair` writes it anew" in answer.errors
+    assert ask("repair").code == 0
     assert [ask(which).code for which in (*READERS, "run", "plan")] == [0] * 5
 
 
@@ -159,7 +159,7 @@ def test_a_lost_format(run: Run, ask: Callable[[str], Answer]) -> None:
     out = run().output
     lose(out / FORMAT)
     answer = ask("verify")
-    assert answer.code == 3 and f'{FORMAT}: is gone. Write {{"format_version": 1}} into it.' in answer.errors and "embedded anew" not in answer.errors
+    assert answer.code == 3 and f"{FORMAT}: is gone. `embermill repair` writes it anew." in answer.errors and "embedded anew" not in answer.errors
     assert ask("run").code == 0 and ask("verify").code == 0
 
 
@@ -212,7 +212,7 @@ def test_a_damaged_or_edited_commit_of_a_finished_dataset(run: Run, ask: Callabl
     assert "lack " in ask("verify").errors and "written anew from the manifest" in ask("verify").errors
     answer = ask("run")
     assert (answer.code, answer["rows_embedded"]) == (0, 0) and ask("verify").code == 0
-    assert [path.name for path in sorted((out / OURS / "manifests").iterdir())] == ["000001.json", "000001.parquet"]
+    assert [path.name for path in sorted((out / OURS / "manifests").iterdir())] == ["000001.json", "000001.pq"]
     assert differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
@@ -249,7 +249,7 @@ def test_two_commits_that_contradict_each_other(run: Run, ask: Callable[[str], A
     out, whole = run().output, run(output="whole").output
     if not finished:
         move_away(out, f"{OURS}/manifests")
-    second = COMMIT.replace("1.parquet", "9.parquet")
+    second = COMMIT.replace("1.pq", "9.pq")
     shutil.copy(out / COMMIT, out / second)
     other("shard_sha256", "ab" * 32)(out / second)
     for which in ("verify", "run", "plan", *([] if finished else ["status", "search"])):

@@ -21,8 +21,8 @@ Command = Callable[..., Answer]
 DAY_S = 24 * 3600
 LEFT = (
     "_embermill/tmp/part-000000000-000-00000000.parquet.host.1.abc", "_embermill/set_aside/part.data.0123",
-    "_embermill/manifests/000007.parquet", "_embermill/plan/000001/segments-" + "0" * 32 + ".parquet", "data/part-000000099-000-01234567.parquet",
-    "quarantine/part-000000099-000-01234567.parquet",
+    "_embermill/manifests/000007.pq", "_embermill/plan/000001/segments-" + "0" * 32 + ".pq", "data/part-000000099-000-01234567.parquet",
+    "quarantine/part-000000099-000-01234567.pq",
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def wait_for_more_commits(process: subprocess.Popen[str], output: Path, than: in
 
 
 def commits(output: Path) -> int:
-    return len(list((output / "_embermill/commits").glob("*.parquet")))
+    return len(list((output / "_embermill/commits").glob("*.pq")))
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -69,13 +69,13 @@ def test_in_a_manifest(dataset: Path, command: Run, name: str) -> None:
 @pytest.mark.parametrize("column", ["shard", "quarantine"])
 def test_in_a_receipt(dataset: Path, command: Run, column: str, name: str) -> None:
     shutil.rmtree(dataset / OURS / "manifests")
-    path = dataset / OURS / "commits/000000001.parquet"
+    path = dataset / OURS / "commits/000000001.pq"
     table = pq.read_table(path).select(SCHEMA.names)
     place = table.schema.get_field_index(column)
     path.write_bytes(sealed_parquet(table.set_column(place, table.schema.field(place), pa.array([name] * table.num_rows, pa.string()))))
     for which in ("status", "verify", "search"):
         answer = command(which, str(dataset), *(["one"] if which == "search" else []))
-        assert answer.code == 3 and "it names a file that is none of a dataset's" in answer.errors and "commits/000000001.parquet" in answer.errors
+        assert answer.code == 3 and "it names a file that is none of a dataset's" in answer.errors and "commits/000000001.pq" in answer.errors
 
 
 @pytest.mark.parametrize("place", ["shard", "data", "plan", "commits", "manifests", "format.json"])

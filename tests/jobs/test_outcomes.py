@@ -20,7 +20,7 @@ Embed = Callable[..., Answer]
 
 
 def quarantined(output: Path) -> list[dict[str, Any]]:
-    return [row for file in sorted((output / "quarantine").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    return [row for file in sorted((output / "quarantine").glob("*.pq")) for row in pq.read_table(file).to_pylist()]
 
 
 def embedded(output: Path) -> dict[Any, dict[str, Any]]:
@@ -125,7 +125,7 @@ def test_a_refused_text_is_named_by_its_file_and_place_in_it(embed: Embed, tmp_p
     (corpus / "c.csv").write_text(f"id,text\nc0,word\nc1,{long}\n")
     write(corpus / "d.parquet", id=["d0", "d1"], text=["word", long])
     answer = embed(engine="WordEngine", model={"max_tokens": 10, "on_long_text": "error"}, corpus={"files": [str(corpus)], "max_quarantined": 4})
-    (file,) = (answer.output / "quarantine").glob("*.parquet")
+    (file,) = (answer.output / "quarantine").glob("*.pq")
     places = {row["id"]: (Path(row["file"]).name, row["first_row"], row["first_byte"]) for row in pq.read_table(file).to_pylist()}
     offsets = {name: (corpus / name).read_bytes().index(f'{{"id": "{name[0]}{row}"'.encode()) for name, row in (("a.jsonl", 2), ("b.jsonl", 1))}
     assert places == {

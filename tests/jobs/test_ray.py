@@ -108,7 +108,7 @@ def test_a_card_that_is_hidden_by_the_wrong_variable_is_a_usage_error(monkeypatc
 
 
 def _commits(output: Path) -> list[dict[str, Any]]:
-    return [row for file in sorted((output / "_embermill/commits").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    return [row for file in sorted((output / "_embermill/commits").glob("*.pq")) for row in pq.read_table(file).to_pylist()]
 
 
 def test_a_partition_that_kills_its_worker_is_named_and_the_others_are_done(configure: Configure, corpus: Path) -> None:

@@ -22,7 +22,7 @@ Command = Callable[..., Answer]
 
 
 def quarantined(output: Path) -> list[dict[str, Any]]:
-    return [each for file in sorted((output / "quarantine").glob("*.parquet")) for each in pq.read_table(file).to_pylist()]
+    return [each for file in sorted((output / "quarantine").glob("*.pq")) for each in pq.read_table(file).to_pylist()]
 
 
 def texts_seen() -> Counter[str]:

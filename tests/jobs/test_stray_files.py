@@ -82,7 +82,7 @@ def test_the_same_receipt_twice_in_a_commit(embed: Embed, command: Command, tmp_
     corpus = {"files": [str(tmp_path / "corpus")]}
     output = embed(corpus=corpus).output
     table = CommitLog(open_folder(str(output))).table()
-    (commit,) = (output / "_embermill/commits").glob("*.parquet")
+    (commit,) = (output / "_embermill/commits").glob("*.pq")
     for path in (commit, *(output / "_embermill/manifests").iterdir()):
         path.unlink()
     commit.write_bytes(sealed_parquet(pa.concat_tables([table, table]).cast(SCHEMA)))

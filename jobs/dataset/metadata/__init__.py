@@ -8,6 +8,7 @@ inventory.py       which shards there are: whom all readers go by
 consistency.py     whether plan, manifest and commits speak of the same shards
 reconcile.py       what a run does first: what no commit has is committed
 versions.py        what each number was decided to be, and its files      claims.py      who is making the next one
+card.py            README.md, derived             schema.py      the columns of a row
 keys.py            of every live row its hashes and its place   meta_hash.py, id_hash.py
 lease.py           who drives                     liveness.py   whether that process is gone
 """

@@ -23,6 +23,7 @@ from embermill.jobs.dataset.metadata.receipt_table import (
     without_history,
 )
 from embermill.jobs.errors import AnotherRun, DataError, MetadataDamaged
+from embermill.jobs.plan.dataset_format import table_suffix
 from embermill.jobs.plan.files import Plan, read_superseded
 from embermill.jobs.receipt import Receipt, Task
 from embermill.jobs.seal import broken_seal, sealed_parquet
@@ -30,7 +31,7 @@ from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
 
 COMMITS = "_embermill/commits"
-_NAME = re.compile(rf"{COMMITS}/(\d{{9}})\.parquet")
+_NAME = re.compile(rf"{COMMITS}/(\d{{9}})\.(?:parquet|pq)")
 TOKEN = b"embermill.lease_token"  # in a commit's footer: the fencing token of whoever wrote it
 MAX_LATE_COMMITS = 100  # of a holder that was taken over; it stops at the first that it finds taken
 MERGED_ROWS = 4096  # up to here tables in memory are joined: each takes some ten kilobytes beside its rows, and a long run commits every other second
@@ -60,6 +61,7 @@ class CommitLog:
         self.newest_token = 0  # of the commits that are known
         self._superseded = read_superseded(folder)
         names = [name for name, _ in folder.list(COMMITS) if _NAME.fullmatch(name)]
+        self._suffix = names[0].removeprefix(f"{COMMITS}/")[9:] if names else ""  # of all commits; of new ones it is known once there is a plan
         with ThreadPoolExecutor(READERS) as readers:
             for name, table in zip(names, readers.map(self._read, names), strict=True):
                 self._take(name, table)
@@ -110,7 +112,8 @@ class CommitLog:
 
     def _create(self, table: pa.Table) -> bool:
         """One new commit; False where an earlier holder's stands under its number, which the listing did not show or which came late: it is known now."""
-        name = _name_of(self._number + 1)
+        self._suffix = self._suffix or table_suffix(self.folder)
+        name = self._name_of(self._number + 1)
         data = sealed_parquet(table.replace_schema_metadata({TOKEN: str(self.token)}) if self.token else table)
         try:
             self.folder.create(name, data)
@@ -199,7 +202,10 @@ class CommitLog:
         return receipt_at(self._tables[number], row)
 
     def _file_at(self, place: int) -> str:
-        return _name_of(self._commits[bisect_right(self._commits, place, key=lambda commit: commit[0]) - 1][1])
+        return self._name_of(self._commits[bisect_right(self._commits, place, key=lambda commit: commit[0]) - 1][1])
+
+    def _name_of(self, number: int) -> str:
+        return f"{COMMITS}/{number:09d}{self._suffix}"
 
     def _new_rows(self, table: pa.Table) -> list[int]:
         """Rows of receipts that are not known yet, or that say which known one they replace; else one that is known must say the same.
@@ -239,12 +245,8 @@ def digest_of(receipt: Receipt) -> str:
     return f"{receipt.shard_sha256} {receipt.quarantine_sha256}"
 
 
-def _name_of(number: int) -> str:
-    return f"{COMMITS}/{number:09d}.parquet"
-
-
 def _number_of(name: str) -> int:
-    return int(name[-17:-8])
+    return int(name.removeprefix(f"{COMMITS}/")[:9])
 
 
 def last_token(folder: Folder) -> int:

@@ -30,7 +30,7 @@ def bucket_of(ids: pa.Array | pa.ChunkedArray, buckets: int) -> np.ndarray:
 
 def _hash_chunk(ids: pa.Array) -> np.ndarray:
     if pa.types.is_integer(ids.type):
-        return _mix(ids.cast(pa.int64()).to_numpy(zero_copy_only=False).view(np.uint64))
+        return _mix(ids.cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False).view(np.uint64))
     data, offsets = string_buffers(ids)
     starts, lengths = offsets[:-1].astype(np.int64), np.diff(offsets).astype(np.int64)
     used = np.frombuffer(data, np.uint8)

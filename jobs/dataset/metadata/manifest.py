@@ -35,7 +35,7 @@ KIND_DATA = "data"
 MAX_VALUES_SUMMED_UP = 16  # of one key of the provenance; more (seconds, process ids) are only counted
 
 _ROOT_NAME = re.compile(rf"{MANIFESTS}/(\d{{6}})\.json")
-_ROWS_NAME = re.compile(rf"{MANIFESTS}/\d{{6}}\.parquet")
+_ROWS_NAME = re.compile(rf"{MANIFESTS}/\d{{6}}\.(?:parquet|pq)")
 _SCHEMA = pa.schema([pa.field("kind", pa.string(), nullable=False), pa.field("supersedes", pa.string()), *SCHEMA])
 
 
@@ -100,7 +100,7 @@ def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = fr
         if standing.get(name) != size:
             found = "is gone" if name not in standing else f"has {standing[name]} bytes"
             raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. `embermill verify` says what else is damaged. {remedies.SHARD}.")
-    strays = [name for name in standing if name not in named and name.endswith(".parquet") and not _is_of(name, superseded)]
+    strays = [name for name in standing if name not in named and name.endswith((".parquet", ".pq")) and not _is_of(name, superseded)]
     if strays:
         more = f" and {several(len(strays) - 1, 'more file')}" if len(strays) > 1 else ""
         raise DataError(f"{folder.root}/{strays[0]}{more}: named by no commit: move what is not ours out of data/ and quarantine/, and run again")
@@ -129,7 +129,7 @@ def _publish(folder: Folder, plan: Plan, table: pa.Table, found: dict[str, Any])
     kinds = pa.array([KIND_DATA] * table.num_rows, pa.string())
     rows = pa.Table.from_arrays([kinds, pa.nulls(table.num_rows, pa.string()), *table.columns], schema=_SCHEMA)
     data = sealed_parquet(rows)
-    number, name = _claim_number(folder, data)
+    number, name = _claim_number(folder, data, plan.table_suffix)
     root = _describe(plan, table) | found | {"shards": {"file": name, "rows": rows.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
     root_name = f"{MANIFESTS}/{number:06d}.json"
     try:
@@ -142,13 +142,13 @@ def _publish(folder: Folder, plan: Plan, table: pa.Table, found: dict[str, Any])
     return Manifest(root_name, root, rows)
 
 
-def _claim_number(folder: Folder, data: bytes) -> tuple[int, str]:
+def _claim_number(folder: Folder, data: bytes, suffix: str) -> tuple[int, str]:
     """Put the rows where they will be named from. A number whose rows are another's, left by a run that died before its root, is passed over."""
     taken = [int(name.rpartition("/")[2][:6]) for name, _ in folder.list(MANIFESTS) if _ROOT_NAME.fullmatch(name)]
     number = max(taken, default=0)
     while True:
         number += 1
-        name = f"{MANIFESTS}/{number:06d}.parquet"
+        name = f"{MANIFESTS}/{number:06d}{suffix}"
         try:
             folder.create(name, data)
         except AlreadyExists:

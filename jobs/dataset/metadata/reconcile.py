@@ -7,7 +7,8 @@ from itertools import chain
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.consistency import commit_damage, manifest_damage, missing, plan_damage
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
-from embermill.jobs.plan.files import FORMAT, Plan
+from embermill.jobs.plan.dataset_format import FORMAT
+from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.adoption import adopt_uncommitted, list_uncommitted
 from embermill.jobs.storage import Folder
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 from embermill.jobs import remedies
 from embermill.jobs.dataset.views.verify_report import Damage
-from embermill.jobs.plan.files import FORMAT, FORMAT_REMEDY
+from embermill.jobs.plan.dataset_format import FORMAT
 from embermill.jobs.seal import broken_seal
 from embermill.jobs.storage import Folder
 
 BOOKKEEPING = "_embermill"
 OF_NO_AUTHORITY = tuple(f"{BOOKKEEPING}/{name}" for name in ("heartbeat.json", "lease/", "tmp/", "set_aside/"))
-NAMED_BY_CONTENT = re.compile(r".*-([0-9a-f]{32})\.parquet")
+NAMED_BY_CONTENT = re.compile(r".*-([0-9a-f]{32})\.(?:parquet|pq)")
 
 
 def bookkeeping_damage(folder: Folder) -> Iterator[Damage]:
@@ -36,7 +36,7 @@ def bookkeeping_damage(folder: Folder) -> Iterator[Damage]:
 
 def _remedy(name: str) -> str:
     if name == FORMAT:
-        return FORMAT_REMEDY
+        return remedies.FORMAT
     kind, _, file = name.removeprefix(f"{BOOKKEEPING}/").partition("/")
     if kind == "manifests" and file[:6].isdigit():
         return remedies.for_manifest(int(file[:6]))

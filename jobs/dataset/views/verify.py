@@ -24,7 +24,8 @@ from embermill.jobs.dataset.views.duplicates import DuplicateFinder
 from embermill.jobs.dataset.views.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
 from embermill.jobs.errors import DataError, MetadataDamaged
 from embermill.jobs.plan.copies import is_copy, missing_plan_files
-from embermill.jobs.plan.files import FORMAT, FORMAT_REMEDY, Plan
+from embermill.jobs.plan.dataset_format import FORMAT
+from embermill.jobs.plan.files import Plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.adoption import list_strangers
 from embermill.jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
@@ -119,7 +120,7 @@ def _shard_damage(folder: Folder, plan: Plan, receipt: Receipt, *, number: int, 
         row += table.num_rows
 
     published, contents = inspect_shard(folder, plan, plan.partitions[receipt.partition], receipt.ordinal, look)
-    name = published_name(DATA, plan.partitions[receipt.partition], receipt.ordinal)
+    name = published_name(plan, DATA, plan.partitions[receipt.partition], receipt.ordinal)
     yield from _differing(published, PublishedFile(name, receipt.shard_bytes, receipt.shard_sha256))
     yield from _differing_counts(contents, receipt)
     yield from norms.problems
@@ -127,7 +128,7 @@ def _shard_damage(folder: Folder, plan: Plan, receipt: Receipt, *, number: int, 
 
 def _quarantine_damage(folder: Folder, plan: Plan, receipt: Receipt) -> Iterator[str]:
     published, contents = inspect_quarantine(folder, plan, plan.partitions[receipt.partition], receipt.ordinal)
-    name = published_name(QUARANTINE, plan.partitions[receipt.partition], receipt.ordinal)
+    name = published_name(plan, QUARANTINE, plan.partitions[receipt.partition], receipt.ordinal)
     yield from _differing(published, PublishedFile(name, receipt.quarantine_bytes, receipt.quarantine_sha256))
     if contents.rows != receipt.rows_quarantined:
         yield f"it refuses {contents.rows} rows, its receipt says {receipt.rows_quarantined}"
@@ -169,7 +170,7 @@ class _NormCheck:
 def _metadata_damage(folder: Folder, plan: Plan, manifest: Manifest | None) -> Iterator[Damage]:
     """What is wrong beside shards and quarantine; plan and manifest were read and are whole by themselves."""
     if not folder.exists(FORMAT):
-        yield Damage(FORMAT, "is gone", FORMAT_REMEDY)
+        yield Damage(FORMAT, "is gone", remedies.FORMAT)
     for name in missing_plan_files(folder):
         if manifest is None and is_copy(name):
             continue  # a driver was killed before it came to this one: the next run makes it

@@ -16,7 +16,7 @@ from tests.jobs.plan.plans import job, lines, planned, table
 
 
 def plan_files(folder: Folder, kind: str) -> list[str]:
-    found = [name.removeprefix("_embermill/") for name, _ in folder.list("_embermill/plan/000001") if re.search(rf"/{kind}-[0-9a-f]{{32}}\.parquet$", name)]
+    found = [name.removeprefix("_embermill/") for name, _ in folder.list("_embermill/plan/000001") if re.search(rf"/{kind}-[0-9a-f]{{32}}\.pq$", name)]
     (copy, found_at) = found
     assert copy == found_at.replace("plan/000001/", "plan/000001/copies/"), "the copy from which the table can be repaired"
     return found
@@ -42,7 +42,7 @@ class TestWritten:
         names = [name.removeprefix("_embermill/") for name, _ in folder.list()]
         roots = ["plan/000001/copies/root.json", "plan/000001/root.json"]
         assert names == sorted(["format.json", *roots, *plan_files(folder, "inputs"), *plan_files(folder, "segments")])
-        assert json.loads(folder.read("_embermill/format.json"))["format_version"] == 1
+        assert json.loads(folder.read("_embermill/format.json"))["format_version"] == "2 (embermill 0.2.0 or newer)"
 
     def test_another_plan_does_not_replace_it(self, plan: Plan, uri: str, tmp_path: Path) -> None:
         folder = open_folder(uri)
@@ -54,7 +54,7 @@ class TestWritten:
 
     def test_what_a_killed_planning_left_behind_is_no_plan(self, plan: Plan, uri: str, tmp_path: Path) -> None:
         folder = open_folder(uri)
-        folder.create(f"_embermill/plan/000001/segments-{'0' * 32}.parquet", b"of another corpus")
+        folder.create(f"_embermill/plan/000001/segments-{'0' * 32}.pq", b"of another corpus")
         assert read_plan(folder) is None
         write_plan(folder, plan)
         assert read_plan(folder) == plan
@@ -77,13 +77,16 @@ class TestWritten:
         with pytest.raises(UsageError, match="holds a folder data/ that no dataset of ours made"):
             write_plan(open_folder(str(tmp_path / "out")), plan)
 
-    @pytest.mark.parametrize(("name", "key"), [("_embermill/format.json", "format_version"), ("_embermill/plan/000001/root.json", "plan_format")])
-    def test_another_version_is_refused(self, plan: Plan, tmp_path: Path, name: str, key: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "key", "expected"),
+        [("_embermill/format.json", "format_version", "1 or 2"), ("_embermill/plan/000001/root.json", "plan_format", "1")],
+    )
+    def test_another_version_is_refused(self, plan: Plan, tmp_path: Path, name: str, key: str, expected: str) -> None:
         folder = open_folder(str(tmp_path / "out"))
         write_plan(folder, plan)
         path = tmp_path / "out" / name
         path.write_bytes(sealed_json(json.loads(path.read_text()) | {key: 99}))
-        with pytest.raises(UsageError, match=f"{key} 1, got 99"):
+        with pytest.raises(UsageError, match=f"{key} {expected}, got 99"):
             read_plan(folder)
 
     @pytest.mark.parametrize("content", [b"junk", b"[1]", b"\xff\xfe"])

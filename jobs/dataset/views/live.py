@@ -1,0 +1,203 @@
+"""The live rows of a version, by the one reading rule: a row is live unless a later version has an upsert or a delete of its id.
+
+A base is read in its order and then the upserts in theirs. Memory: the ids of all changes since the base, LOOKUP_ROWS ids of the base and a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from embermill.jobs.dataset.metadata.schema import VERSION, row_schema
+from embermill.jobs.dataset.metadata.versions import BASE, DELETES, UPSERTS, Version, VersionFile
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.contents import Damaged, open_parquet
+from embermill.jobs.storage import Folder
+
+BATCH_ROWS = 16_384
+LOOKUP_ROWS = 1 << 22  # ids that are looked up at once: the table of changed ids is hashed anew for each lookup
+
+
+@dataclass(frozen=True)
+class LiveFile:
+    """One file of rows. live: [rows] bool, which of them are; None: all. The numbers of a file's rows are their places in it."""
+
+    file: VersionFile
+    live: np.ndarray | None
+
+    @property
+    def rows(self) -> int:
+        return self.file.rows if self.live is None else int(np.count_nonzero(self.live))
+
+
+class LiveRows:
+    """What is live in one version of a dataset."""
+
+    def __init__(self, folder: Folder, plan: Plan, version: Version) -> None:
+        self.folder, self.plan, self.version = folder, plan, version
+        self._id = plan.rows.id_name
+
+    def files(self) -> Iterator[LiveFile]:
+        """Every file of rows in row order, with what is live in it. DataError where one is gone or damaged."""
+        changes = self._changes
+        for group in _groups(self.version.of_kind(BASE)):
+            if not len(changes):
+                yield from (LiveFile(file, None) for file in group)
+                continue
+            tables = [self._keys(file) for file in group]
+            stale = changes.are_stale(pa.concat_tables(tables))
+            ends = np.cumsum([table.num_rows for table in tables])
+            yield from (_live_file(file, ~mask) for file, mask in zip(group, np.split(stale, ends[:-1]), strict=True))
+        yield from (_live_file(file, mask) for file, mask in zip(self.version.of_kind(UPSERTS), changes.live_upserts, strict=True))
+
+    def batches(self, columns: Sequence[str] | None = None, since: int = 0) -> Iterator[pa.RecordBatch]:
+        """Live rows that changed after version `since`, in batches of row_schema or of some of its columns."""
+        for file in self.files():
+            if file.file.version > since:
+                yield from self.read(file, columns, since)
+
+    def read(self, live: LiveFile, columns: Sequence[str] | None = None, since: int = 0) -> Iterator[pa.RecordBatch]:
+        schema = self._schema(columns)
+        needed = [*schema.names, *([VERSION] if since and VERSION not in schema.names else [])]
+        for first_row, batch in read_batches(self.folder, live.file.name, self._stored(needed)):
+            batch = _with_version(batch)
+            mask = None if live.live is None else live.live[first_row : first_row + batch.num_rows]
+            if since:
+                newer = pc.greater(batch.column(VERSION), since).to_numpy(zero_copy_only=False)
+                mask = newer if mask is None else mask & newer
+            if mask is not None and not mask.all():
+                batch = batch.filter(pa.array(mask))
+            if batch.num_rows:
+                batch = batch.select(schema.names)
+                yield batch if batch.schema.equals(schema, check_metadata=True) else batch.cast(schema)
+
+    def deleted(self, since: int = 0) -> pa.Table:
+        """id and version of the ids whose newest change after `since` is a delete, in the order of the versions."""
+        return self._changes.deleted(since)
+
+    @cached_property
+    def _changes(self) -> _Changes:
+        upserts, deletes = ([self._keys(file) for file in self.version.of_kind(kind)] for kind in (UPSERTS, DELETES))
+        return _Changes(self._key_schema, upserts, deletes)
+
+    @property
+    def _key_schema(self) -> pa.Schema:
+        return pa.schema([pa.field("id", self.plan.rows.id_type), pa.field(VERSION, pa.int64())])
+
+    def _keys(self, file: VersionFile) -> pa.Table:
+        """id and version of every row of a file of rows or deletes."""
+        names = [self._id, VERSION]
+        batches = [_with_version(batch) for _, batch in read_batches(self.folder, file.name, names, 1 << 20)]
+        tables = [pa.Table.from_batches([batch]).select(names).rename_columns(self._key_schema.names).cast(self._key_schema) for batch in batches]
+        table = pa.concat_tables([self._key_schema.empty_table(), *tables])
+        if table.num_rows != file.rows:
+            raise DataError(f"{self.folder.root}/{file.name}: it holds {table.num_rows} rows, its version says {file.rows}; `embermill verify` says more")
+        return table
+
+    def _schema(self, columns: Sequence[str] | None) -> pa.Schema:
+        whole = row_schema(self.plan)
+        if columns is None:
+            return whole
+        if missing := [name for name in columns if name not in whole.names]:
+            raise UsageError(f"{self.folder.root}: there is no column {missing[0]!r}; the columns there are: {', '.join(whole.names)}")
+        return pa.schema([whole.field(name) for name in columns])
+
+    def _stored(self, columns: Sequence[str]) -> list[str]:
+        """What to read for them: at least one column that every file has."""
+        return [*columns] if any(name != VERSION for name in columns) else [*columns, self._id]
+
+
+def _with_version(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows of shards that lack the column are of version 1."""
+    if VERSION in batch.schema.names:
+        return batch
+    return batch.append_column(pa.field(VERSION, pa.int64(), nullable=False), pa.array(np.ones(batch.num_rows, np.int64)))
+
+
+class _Changes:
+    """What later versions say of ids: of each the newest version that upserts or deletes it."""
+
+    def __init__(self, schema: pa.Schema, upserts: list[pa.Table], deletes: list[pa.Table]) -> None:
+        self._sizes = [table.num_rows for table in upserts]
+        self._all = pa.concat_tables([schema.empty_table(), *upserts, *deletes])
+        newest = self._all.group_by("id", use_threads=False).aggregate([(VERSION, "max")])
+        self._ids = newest.column("id").combine_chunks()
+        self._newest = newest.column(f"{VERSION}_max").to_numpy()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def are_stale(self, keys: pa.Table) -> np.ndarray:
+        """[N] bool: which of these rows (id, version) a later version changed."""
+        stale: np.ndarray = pc.is_in(keys.column("id"), self._ids).to_numpy()
+        rows = np.flatnonzero(stale)
+        if len(rows):
+            known = keys.take(pa.array(rows))
+            stale[rows] = self._newest_of(known.column("id")) > known.column(VERSION).to_numpy()
+        return stale
+
+    @cached_property
+    def live_upserts(self) -> list[np.ndarray]:
+        """Of each file of upserts, which rows are live."""
+        if not self._sizes:
+            return []
+        keys = self._all.slice(0, sum(self._sizes))
+        live = self._newest_of(keys.column("id")) == keys.column(VERSION).to_numpy()
+        return list(np.split(live, np.cumsum(self._sizes)[:-1]))
+
+    def deleted(self, since: int) -> pa.Table:
+        keys = self._all.slice(sum(self._sizes))
+        versions = keys.column(VERSION).to_numpy()
+        last = (self._newest_of(keys.column("id")) == versions) & (versions > since)
+        return keys.filter(pa.array(last)).sort_by(VERSION)
+
+    def _newest_of(self, ids: pa.ChunkedArray) -> np.ndarray:
+        """[N], of ids that are all known."""
+        found: np.ndarray = self._newest[pc.index_in(ids, self._ids).to_numpy()] if len(ids) else np.empty(0, np.int64)
+        return found
+
+
+def read_batches(folder: Folder, name: str, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(first row, batch) of a file, of those of the columns that it has. DataError where it is gone or damaged."""
+    first_row = 0
+    with open_rows(folder, name) as parquet:
+        found = [column for column in columns if column in parquet.schema_arrow.names]
+        for batch in parquet.iter_batches(rows, columns=found, use_threads=False):
+            yield first_row, batch
+            first_row += batch.num_rows
+
+
+@contextmanager
+def open_rows(folder: Folder, name: str) -> Iterator[pq.ParquetFile]:
+    """DataError, naming the file, where it is gone or damaged."""
+    try:
+        with folder.open(name) as file, open_parquet(file) as parquet:
+            yield parquet
+    except FileNotFoundError:
+        raise DataError(f"{folder.root}/{name}: is gone, removed by `embermill gc` or otherwise; `embermill verify` says what else is damaged") from None
+    except (Damaged, pa.ArrowException) as error:
+        raise DataError(f"{folder.root}/{name}: {error}; `embermill verify` says what else is damaged") from None
+
+
+def _live_file(file: VersionFile, live: np.ndarray) -> LiveFile:
+    return LiveFile(file, None if live.all() else live)
+
+
+def _groups(files: Sequence[VersionFile]) -> Iterator[list[VersionFile]]:
+    """Files that are looked up together."""
+    group: list[VersionFile] = []
+    for file in files:
+        if group and sum(each.rows for each in group) + file.rows > LOOKUP_ROWS:
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
