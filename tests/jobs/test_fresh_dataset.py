@@ -17,8 +17,8 @@ import yaml
 from embermill.jobs.dataset.metadata.card import CARD, DERIVED, write_card
 from embermill.jobs.plan.dataset_format import NEEDED
 from embermill.jobs.plan.files import read_plan
+from embermill.jobs.shard.file_runs import file_numbers
 from embermill.jobs.shard.footer import Footer
-from embermill.jobs.shard.rows_by_file import files_of_rows
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer
 
@@ -77,7 +77,8 @@ def test_every_row_is_of_version_1_and_its_file_is_known(dataset: Path) -> None:
         assert set(parquet.read(["version"]).column(0).to_pylist()) == {1} and parquet.schema_arrow.field("version").type == pa.int64()
         footer = Footer.from_metadata(parquet.metadata.metadata)
         assert footer is not None
-        files = [Path(file).stem for file, count in files_of_rows(footer, plan.partitions[footer.partition]) for _ in range(count)]
+        numbers = {str(entry["path"]): number for number, entry in enumerate(plan.listing)}
+        files = ["abcd"[number] for number in file_numbers(footer.files, plan.partitions[footer.partition], footer.rows_out, numbers).tolist()]
         assert files == [each[0] for each in parquet.read(["id"]).column(0).to_pylist()]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+from embermill.jobs.dataset.metadata.card import CARD
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.consistency import commit_damage, manifest_damage, missing, plan_damage
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
@@ -24,7 +25,8 @@ def reconcile(folder: Folder, plan: Plan, log: CommitLog) -> None:
 def is_settled(folder: Folder, plan: Plan, log: CommitLog) -> bool:
     """Whether the dataset is finished and nothing is to be written, not even a commit. Raises what reconcile raises."""
     manifest = require_consistent(folder, plan, log)
-    return folder.exists(FORMAT) and manifest is not None and not missing(log, manifest).num_rows and not list_uncommitted(folder, plan, log.committed)
+    is_described = folder.exists(FORMAT) and (folder.exists(CARD) or not plan.tells_versions)
+    return is_described and manifest is not None and not missing(log, manifest).num_rows and not list_uncommitted(folder, plan, log.committed)
 
 
 def require_consistent(folder: Folder, plan: Plan, log: CommitLog) -> Manifest | None:

@@ -47,8 +47,9 @@ FILES = (
     ("shard", r"data/.*"),
     ("commit", r"_embermill/commits/.*"),
     ("heartbeat", r"_embermill/heartbeat\.json"),
-    ("manifest table", r"_embermill/manifests/\d+\.parquet"),
+    ("manifest table", r"_embermill/manifests/\d+\.(?:parquet|pq)"),
     ("manifest root", r"_embermill/manifests/\d+\.json"),
+    ("dataset card", r"README\.md"),
     ("file set aside", r"_embermill/set_aside/.*"),
     ("leftover", r"_embermill/tmp/.*"),
 )

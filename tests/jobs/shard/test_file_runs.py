@@ -50,7 +50,7 @@ def test_however_the_rows_are_cut(pieces: list[tuple[int, int, int]], cut: int) 
 def test_the_footer_tells_it_where_the_plan_has_versions(tmp_path: Path) -> None:
     old = make_plan(1)
     schema = old.schema.append(pa.field("version", pa.int64(), nullable=False))
-    plan = replace(old, schema=schema, partitions=(two_files(),), version=7)
+    plan = replace(old, schema=schema, partitions=(two_files(),), tells_versions=True, version=7)
     for each, files, names in ((plan, "[[1,20]]", [7] * 20), (old, "", None)):
         folder = open_folder(str(tmp_path / f"v{each.version}"))
         with ShardWriter(folder, each, each.partitions[0], 0) as writer:
