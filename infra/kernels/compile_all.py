@@ -39,7 +39,11 @@ PORTABLE: dict[str, list[dict[str, int]]] = {
     "cupy/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)] + [{"HEAD_DIM": 64, **DISTANCES[0], **DISTANCES[1]}],
     "cupy/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(6)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
 }
-TENSOR_CORES = {"cuda/sm80_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)] + [{"HEAD_DIM": 64, **distance} for distance in DISTANCES]}
+TENSOR_CORES = {
+    "cuda/sm80_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)]
+    + [{"HEAD_DIM": 64, **distance} for distance in DISTANCES]
+    + [{"HEAD_DIM": 128, "SPLIT": 2}],
+}
 HOPPER = {
     "cuda/sm90_attention.cu": [{"HEAD_DIM": dim, **distance} for dim in (32, 64) for distance in ({}, *DISTANCES)],
     "cuda/sm90_gemm.cu": [{"ACTIVATION": 1, **tile.defines} for tile in (Tile(), Tile(cluster=1), Tile(192, 5), Tile(128, 6))]
