@@ -1,10 +1,7 @@
 """`embermill gc`: what killed runs left behind, in a dataset and in this machine's folder for temporary files. Nothing that is younger than a day.
 
-What no reader goes by and no run would take up again: attempts that were never published, files that were set aside, tables of plans and manifests that
-another run was faster with, and, once there is a manifest, shards that neither it nor a commit names.
-
-A run that was silent for so long that `gc` took its lease may wake at any moment, and so may `gc` itself. So the commits of earlier holders are fenced
-first, and what somebody may still come to name stays: a table without a root, above all.
+What no reader goes by and no run would take up again: attempts that were never published, files that were set aside, halves of plans and manifests that
+another run was faster with, and, once there is a manifest, shards that it does not name.
 """
 
 from __future__ import annotations
@@ -17,20 +14,22 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.inventory import list_inventory
-from embermill.jobs.dataset.metadata.lease import LEASE, Lease, hold_lease, newest_token
+from embermill.jobs.dataset.metadata.lease import LEASE, hold_lease, newest_token
 from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, named_files
+from embermill.jobs.dataset.metadata.versions import read_versions
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.copies import PLANS, named_by_roots
 from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES
 from embermill.jobs.shard.adoption import SET_ASIDE
 from embermill.jobs.shard.footer import DATA, QUARANTINE, parse_name
 from embermill.jobs.storage import FileInfo, Folder, open_folder
+from embermill.jobs.versions.retention import kept_versions, retire_others, unneeded_files
 
 MIN_AGE_S = 24 * 3600.0
 TMP = "_embermill/tmp"
@@ -41,28 +40,32 @@ OWNER = "owner.json"  # in one of them: the process that made it
 
 @dataclass
 class Collected:
-    """removed: names within the dataset; bytes: of all of them. scratch: folders of this machine."""
+    """removed: names within the dataset; bytes: of all of them. scratch: folders of this machine. retired: versions that can no longer be read."""
 
     root: str
     removed: list[str] = field(default_factory=list)
     bytes: int = 0
     scratch: list[str] = field(default_factory=list)
+    retired: list[int] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def collect(uri: str, now_s: float | None = None) -> Collected:
-    """Under the lease. now_s: the time, in seconds since 1970. UsageError where there is no dataset, MetadataDamaged for one whose inventory is damaged."""
+def collect(uri: str, now_s: float | None = None, *, keep_versions: int | None = None, keep_days: float | None = None) -> Collected:
+    """Under the lease. now_s: the time, in seconds since 1970. keep_versions, keep_days: see retention.kept_versions; without them every version is kept.
+    UsageError where there is no dataset, MetadataDamaged for one whose inventory is damaged."""
     now_s = time.time() if now_s is None else now_s
     folder = open_folder(uri)
     if next(iter(folder.list("_embermill")), None) is None:
         raise UsageError(f"{folder.root}: there is no dataset here (no _embermill): expected the output.uri of an `embermill run`")
     found = Collected(folder.root)
-    with hold_lease(folder, purpose="gc") as lease:
-        for name, info in [*_orphans(folder, lease)]:
+    with hold_lease(folder, purpose="gc"):
+        versions = read_versions(folder, files=False)
+        kept = kept_versions(versions, datetime.fromtimestamp(now_s, UTC), keep_versions, keep_days)
+        found.retired = retire_others(folder, kept) if kept else []
+        for name, info in dict(_orphans(folder)).items():
             if 0 < info.modified_s <= now_s - MIN_AGE_S:
-                lease.require_held() if name.startswith((DATA, QUARANTINE)) else lease.require_not_lost()
                 folder.remove(name)
                 found.removed.append(name)
                 found.bytes += info.size
@@ -72,18 +75,17 @@ def collect(uri: str, now_s: float | None = None) -> Collected:
     return found
 
 
-def _orphans(folder: Folder, lease: Lease) -> Iterator[tuple[str, FileInfo]]:
+def _orphans(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
     """Whatever their age. Files that no writer of ours names are somebody else's, and stay."""
-    inventory = list_inventory(folder)
-    commits = CommitLog(folder, lease.token)
-    lease.fence(commits)
     for prefix in (TMP, SET_ASIDE):
         yield from folder.list(prefix)
     yield from _of_older_leases(folder)
     yield from _never_named(folder)
+    inventory = list_inventory(folder)
     if inventory.manifest is None:
         return  # the next run takes up what stands there
-    named = named_files(inventory.receipts) | named_files(commits.table())
+    yield from unneeded_files(folder)
+    named = named_files(inventory.receipts)
     for prefix in (DATA, QUARANTINE):
         yield from ((name, info) for name, info in folder.list(prefix) if name not in named and parse_name(name) is not None)
 
@@ -94,22 +96,11 @@ def _of_older_leases(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
 
 
 def _never_named(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
-    """Tables that nobody can come to name: a plan's, where its root stands and names others, and a manifest's, where a newer one is published.
-
-    A run that makes the same table once more finds it there and names it in its root; another table of that number is passed over.
-    """
+    """Tables of a plan that no root names, and of a manifest whose root was never published."""
     named = named_by_roots(folder)
-    for name, info in folder.list(PLANS):
-        base = "/".join(name.split("/")[:3])
-        if name.endswith(TABLES) and base in named and name not in named[base]:
-            yield name, info
+    yield from ((name, info) for name, info in folder.list(PLANS) if name.endswith(TABLES) and name not in named)
     manifests = dict(folder.list(MANIFESTS))
-    newest = max((name for name in manifests if name.endswith(".json")), default="")
-    yield from (
-        (name, info)
-        for name, info in manifests.items()
-        if name.endswith(TABLES) and (root := name.rpartition(".")[0] + ".json") not in manifests and root < newest
-    )
+    yield from ((name, info) for name, info in manifests.items() if name.endswith(TABLES) and name.rpartition(".")[0] + ".json" not in manifests)
 
 
 def list_scratch(where: Path, now_s: float) -> list[Path]:

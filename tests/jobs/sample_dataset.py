@@ -36,6 +36,7 @@ def make_plan(
     kept: Sequence[tuple[str, str, pa.DataType]] = (("lang", "lang", pa.string()),),
     fingerprint: dict[str, str] | None = None,
     rows: int = 250,
+    tells_versions: bool = False,
 ) -> Plan:
     """rows: input rows of each partition."""
     id_type = id_type or pa.string()
@@ -47,6 +48,7 @@ def make_plan(
             pa.field("num_tokens", pa.int32(), nullable=False),
             pa.field("num_tokens_dropped", pa.int32(), nullable=False),
             pa.field("text_hash", pa.string(), nullable=False),
+            *([pa.field("version", pa.int64(), nullable=False)] if tells_versions else []),
             *(pa.field(name, kind) for _, name, kind in kept),
         ]
     )
@@ -65,6 +67,7 @@ def make_plan(
             {"path": "/corpus/a.parquet", "name": "a.parquet", "size": 1000, "version": "1", "format": "parquet", "compression": None,
              "rows": None, "error": ""},
         ),
+        tells_versions=tells_versions,
     )
 
 

@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
+from embermill.jobs.dataset.metadata.retirement import VERSIONS, is_retired
 from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
 from embermill.jobs.seal import read_json, sealed_json, sealed_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
 
-VERSIONS = "_embermill/versions"
 VERSION_FORMAT = 1
 FIRST = 1  # the number of the version that the run makes
 BASE, UPSERTS, DELETES, KEYS = "base", "upserts", "deletes", "keys"
@@ -105,11 +105,14 @@ class Contents:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def read_versions(folder: Folder) -> tuple[Version, ...]:
-    """Every decided number in order, the abandoned ones too; none where no run was finished. MetadataDamaged where one cannot be read."""
+def read_versions(folder: Folder, *, files: bool = True) -> tuple[Version, ...]:
+    """Every decided number in order, the abandoned ones too; none where no run was finished. MetadataDamaged where one cannot be read.
+
+    files: False leaves them out, of all versions but the first: half of the requests to a store.
+    """
     manifest = read_manifest(folder)
     first = () if manifest is None else (_first_version(manifest),)
-    return (*first, *(_read(folder, number) for number in _decided(folder)))
+    return (*first, *(_read(folder, number, files=files) for number in _decided(folder)))
 
 
 def read_version(folder: Folder, number: int | None = None) -> Version:
@@ -122,13 +125,17 @@ def read_version(folder: Folder, number: int | None = None) -> Version:
         raise UsageError(f"{folder.root}: there is no version {number}: expected one from {FIRST} to {highest}; `embermill history` lists them")
     if not found.is_committed:
         raise UsageError(f"{folder.root}: version {number} was abandoned and holds nothing: `embermill history` lists the versions that can be read")
+    if is_retired(folder, number):
+        raise UsageError(f"{folder.root}: the files of version {number} were collected: `embermill history` lists the versions that can be read")
     return found
 
 
 def next_number(folder: Folder) -> int:
     """The lowest number that is not decided. UsageError where not even the run was finished."""
-    read_first(folder)
-    return max([FIRST, *_decided(folder)]) + 1
+    decided = _decided(folder)
+    if not decided:
+        read_first(folder)
+    return max([FIRST, *decided]) + 1
 
 
 def read_first(folder: Folder) -> Version:
@@ -217,7 +224,7 @@ def _create_or_compare(folder: Folder, name: str, data: bytes) -> None:
             raise _damaged(folder, name, "is damaged: its content is not what it is named by") from None
 
 
-def _read(folder: Folder, number: int) -> Version:
+def _read(folder: Folder, number: int, *, files: bool = True) -> Version:
     name = _name_of(number)
     try:
         root = read_json(folder.read(name), frozenset())
@@ -229,7 +236,8 @@ def _read(folder: Folder, number: int) -> Version:
             return Version(parent=None, **values)
         if values["number"] != number:
             raise ValueError(f"it is of version {values['number']}")
-        return Version(parent=root["parent"], totals=root["totals"], details=root["details"], files=_read_files(folder, root["files"]), **values)
+        listed = _read_files(folder, root["files"]) if files else ()
+        return Version(parent=root["parent"], totals=root["totals"], details=root["details"], files=listed, **values)
     except FileNotFoundError:
         raise _damaged(folder, name, "is gone") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -246,7 +254,7 @@ def _read_files(folder: Folder, described: dict[str, Any]) -> tuple[VersionFile,
         raise _damaged(folder, name, "is gone, though its version names it") from None
     if hashlib.sha256(data).hexdigest() != described["sha256"]:
         raise _damaged(folder, name, "is damaged: its sha256 is not the one that its version says")
-    return tuple(VersionFile(**row) for row in pq.read_table(io.BytesIO(data)).to_pylist())
+    return tuple(VersionFile(**row) for row in pq.read_table(io.BytesIO(data), use_threads=False).to_pylist())
 
 
 def _to_table(files: Sequence[VersionFile]) -> pa.Table:

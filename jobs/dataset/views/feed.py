@@ -61,7 +61,7 @@ class Feed:
 
 def read_feed(folder: Folder, plan: Plan, since: int, to: int | None = None) -> Feed:
     """UsageError for versions that are none, or where the dataset was erased from after the cursor: what was erased can no longer be told."""
-    versions, last = read_versions(folder), read_version(folder, to)
+    versions, last = read_versions(folder, files=False), read_version(folder, to)
     if since < 0 or since > last.number:
         raise UsageError(f"{folder.root}: --since {since}: expected a version from 0 (for all rows) to {last.number}")
     erased = [version.number for version in versions if version.cause == "erase" and version.is_committed and since < version.number <= last.number]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from embermill.jobs.storage import AlreadyExists, FileInfo
+
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 class MemoryFolder:
@@ -49,7 +52,7 @@ class MemoryFolder:
 
     def temporary(self, name: str) -> Path:
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="embermill-test-")
+            self._temporary = tempfile.TemporaryDirectory(prefix="embermill-test-", dir=IN_MEMORY)
         return Path(self._temporary.name, f"{name.rpartition('/')[2]}.{uuid.uuid4().hex}")
 
     def publish(self, temporary: Path, name: str) -> None:

@@ -10,10 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from embermill.jobs.dataset.metadata.claims import claim_number, read_claim
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.manifest import publish_manifest
+from embermill.jobs.dataset.metadata.retirement import VERSIONS
 from embermill.jobs.dataset.metadata.versions import (
     BASE,
     UPSERTS,
-    VERSIONS,
     Contents,
     Version,
     VersionFile,

@@ -1,0 +1,114 @@
+"""`embermill rollback --to V`: a new version with the live rows of V. What changed since is undone in the feed, so whoever follows it is rolled back, too.
+
+The vectors are copied from V's files. The next `sync` holds the corpus against what it was at V, and brings what is in it now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embermill.jobs.dataset.metadata.claims import claim_number
+from embermill.jobs.dataset.metadata.keys import UNKNOWN_FILE, KeyRange, buckets_of, deleted_keys, keys_of_rows, live_keys, publish_keys, split_by_bucket
+from embermill.jobs.dataset.metadata.schema import VERSION
+from embermill.jobs.dataset.metadata.versions import DELETES, UPSERTS, Contents, Version, VersionFile, commit_version, read_version
+from embermill.jobs.dataset.views.feed import read_feed
+from embermill.jobs.dataset.views.live import LiveRows
+from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.storage import Folder
+from embermill.jobs.versions.row_files import REASON, blank, part_name, write_deletes, write_rows
+
+
+def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
+    """The new version; None where nothing changed since V. For the holder of the lease, of a dataset of format 2. UsageError where there is no V."""
+    target = read_version(folder, to)
+    newest = read_version(folder)
+    if to == newest.number:
+        return None
+    feed = read_feed(folder, plan, to)
+    id_name = plan.rows.id_name
+    changed = pa.concat_arrays([_ids(feed.upserts([id_name]), plan), feed.deletes().column("id").combine_chunks()])
+    if not len(changed):
+        return None
+    number, parent = claim_number(folder, "rollback", {"to": to})
+    if parent.number != newest.number:
+        raise UsageError(f"{folder.root}: version {parent.number} was committed meanwhile: run again")
+    added, restored = _copy_rows(folder, plan, parent, target, changed, number)
+    gone = _ids(feed.upserts([id_name]), plan)
+    gone = gone.filter(pc.invert(pc.is_in(gone, restored)))
+    if len(gone):
+        columns = [gone, pa.array(np.full(len(gone), number, np.int64)), pa.array(["rolled_back"] * len(gone), pa.string())]
+        table = pa.Table.from_arrays(columns, names=[id_name, VERSION, REASON])
+        place = blank(parent.next_file + len(added), DELETES, part_name(f"changes/{number:06d}/deletes", 0), number)
+        added.append(write_deletes(folder, plan, place, table))
+    added += _keys(folder, plan, parent, target, added, gone, number)
+    totals = target.totals | {"rows": target.totals["rows"], "rows_upserted": len(restored), "rows_deleted": len(gone)}
+    return commit_version(folder, Contents(number, parent.number, "rollback", totals, (*parent.files, *added), target.details | {"to": to}))
+
+
+def _ids(batches: Iterator[pa.RecordBatch], plan: Plan) -> pa.Array:
+    found = [batch.column(plan.rows.id_name) for batch in batches]
+    return pa.concat_arrays(found) if found else pa.array([], plan.rows.id_type)
+
+
+def _copy_rows(folder: Folder, plan: Plan, parent: Version, target: Version, changed: pa.Array, number: int) -> tuple[list[VersionFile], pa.Array]:
+    """Files of upserts with V's rows of these ids, and the ids that V has. Memory: one file's rows of them."""
+    files, restored, held = list[VersionFile](), list[pa.Array](), list[pa.RecordBatch]()
+
+    def write() -> None:
+        name = part_name(f"changes/{number:06d}/upserts", len(files))
+        files.append(write_rows(folder, plan, blank(parent.next_file + len(files), UPSERTS, name, number), held))
+        held.clear()
+
+    for batch in _rows_of(LiveRows(folder, plan, target), changed, number):
+        restored.append(batch.column(plan.rows.id_name))
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= plan.rows_per_shard:
+            write()
+    if held:
+        write()
+    return files, pa.concat_arrays(restored) if restored else pa.array([], plan.rows.id_type)
+
+
+def _rows_of(live: LiveRows, ids: pa.Array, number: int) -> Iterator[pa.RecordBatch]:
+    """Live rows of these ids, as rows of version `number`."""
+    for batch in live.batches():
+        batch = batch.filter(pc.is_in(batch.column(live.plan.rows.id_name), ids))
+        if batch.num_rows:
+            place = batch.schema.get_field_index(VERSION)
+            yield batch.set_column(place, batch.schema.field(place), pa.array(np.full(batch.num_rows, number, np.int64)))
+
+
+def _keys(
+    folder: Folder, plan: Plan, parent: Version, target: Version, added: list[VersionFile], gone: pa.Array, number: int
+) -> Iterator[VersionFile]:
+    """What changes in the keys: the copied rows, with the corpus file that V's keys say, and the deleted ids. Nothing where there are no keys."""
+    buckets = buckets_of(parent)
+    if buckets is None:
+        return
+    kept, id_type = [name for _, name, _ in plan.rows.kept], plan.rows.id_type
+    tables = [deleted_keys(gone, number)]
+    for file in added:
+        first_row = 0
+        for batch in LiveRows(folder, plan, _only(file)).batches() if file.kind == UPSERTS else ():
+            rows = pa.Table.from_batches([batch])
+            tables.append(keys_of_rows(rows, id_name=plan.rows.id_name, kept=kept, files=UNKNOWN_FILE, shard=file.number, first_row=first_row))
+            first_row += batch.num_rows
+    by_bucket = split_by_bucket(pa.concat_tables(tables), buckets)
+    if buckets_of(target) == buckets:
+        by_bucket = {bucket: _with_files(table, live_keys(folder, target, bucket, id_type)) for bucket, table in by_bucket.items()}
+    yield publish_keys(folder, KeyRange(number, 0, buckets, buckets), by_bucket, id_type, parent.next_file + len(added))
+
+
+def _only(file: VersionFile) -> Version:
+    return Version(file.version, None, "committed", "rollback", "", {}, {}, (file,))
+
+
+def _with_files(keys: pa.Table, known: pa.Table) -> pa.Table:
+    at = pc.index_in(keys.column("id"), known.column("id").combine_chunks())
+    files = pc.coalesce(known.column("file").combine_chunks().take(at.combine_chunks()), pa.scalar(UNKNOWN_FILE, pa.int32()))
+    return keys.set_column(keys.schema.get_field_index("file"), keys.schema.field("file"), pc.cast(files, pa.int32()))

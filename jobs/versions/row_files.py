@@ -1,0 +1,104 @@
+"""Files of rows and of deletes, published create-if-absent under names that follow from the version: the same rows give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embermill.jobs.dataset.metadata.schema import VERSION, row_schema
+from embermill.jobs.dataset.metadata.versions import DELETES, VersionFile
+from embermill.jobs.errors import DataError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.contents import file_sha256, to_matrix
+from embermill.jobs.shard.publishing import describe_published
+from embermill.jobs.shard.row_group import RowGroupBuffer
+from embermill.jobs.shard.writer import open_writer
+from embermill.jobs.storage import AlreadyExists, Folder
+
+MOST_ROWS = 1 << 31  # in a file: a row group ends at its bytes
+REASON = "reason"  # of a delete: deleted, source_gone, rolled_back
+
+
+def part_name(folder: str, number: int) -> str:
+    """folder: "bases/000040", "changes/000041/upserts". number: names sort in row order."""
+    return f"{folder}/part-{number:09d}.parquet"
+
+
+def write_rows(folder: Folder, plan: Plan, file: VersionFile, batches: Iterable[pa.RecordBatch]) -> VersionFile:
+    """Publish rows (of row_schema, in this order) as `file.name`; the file as it stands. file: its number, kind, name and version.
+
+    A file that stands there already and holds other bytes is a DataError: names belong to one version, and that is made in one way.
+    """
+    schema = row_schema(plan)
+    temporary = folder.temporary(file.name)
+    rows = 0
+    try:
+        groups = RowGroupBuffer(replace(plan, schema=schema, rows_per_shard=MOST_ROWS))
+        vectors = [output.column for output in plan.outputs]
+        with open_writer(temporary, replace(plan, schema=schema)) as writer:
+            for batch in batches:
+                rows += batch.num_rows
+                columns = {name: batch.column(name) for name in schema.names if name not in vectors}
+                matrices = {name: to_matrix(pa.chunked_array([batch.column(name)])) for name in vectors}
+                for table in groups.add(columns, matrices):
+                    writer.write_table(table, row_group_size=table.num_rows)
+            for table in groups.rest():
+                writer.write_table(table, row_group_size=table.num_rows)
+            writer.add_key_value_metadata({"embermill.fingerprint": json.dumps(plan.fingerprint, sort_keys=True)})
+        return _publish(folder, temporary, replace(file, rows=rows))
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_deletes(folder: Folder, plan: Plan, file: VersionFile, deletes: pa.Table) -> VersionFile:
+    """The same for deletes: id (under the dataset's name for it), version, reason."""
+    temporary = folder.temporary(file.name)
+    try:
+        temporary.write_bytes(_deletes_bytes(deletes.cast(deletes_schema(plan))))
+        return _publish(folder, temporary, replace(file, rows=deletes.num_rows))
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def deletes_schema(plan: Plan) -> pa.Schema:
+    required = [pa.field(plan.rows.id_name, plan.rows.id_type, nullable=False), pa.field(VERSION, pa.int64(), nullable=False)]
+    return pa.schema([*required, pa.field(REASON, pa.string(), nullable=False)])
+
+
+def standing_file(folder: Folder, file: VersionFile) -> VersionFile | None:
+    """The file as a killed maker left it under that name, whole as every published file is; None where nothing stands there."""
+    if not folder.exists(file.name):
+        return None
+    found = describe_published(folder, file.name)
+    with folder.open(file.name) as opened:
+        rows = pq.read_metadata(opened).num_rows
+    return replace(file, rows=rows, bytes=found.size, sha256=found.sha256)
+
+
+def blank(number: int, kind: str, name: str, version: int) -> VersionFile:
+    """A file that is to be written."""
+    return VersionFile(number, kind, name, 0, 0, "", version)
+
+
+def _deletes_bytes(deletes: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(deletes, sink, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _publish(folder: Folder, temporary: Path, file: VersionFile) -> VersionFile:
+    with temporary.open("rb") as written:
+        file = replace(file, bytes=temporary.stat().st_size, sha256=file_sha256(written))
+    try:
+        folder.publish(temporary, file.name)
+    except AlreadyExists:
+        if describe_published(folder, file.name).sha256 != file.sha256:
+            kind = "deletes" if file.kind == DELETES else "rows"
+            raise DataError(f"{folder.root}/{file.name}: other {kind} stand there than this version has: move it away and run the same command again") from None
+    return file

@@ -1,0 +1,228 @@
+"""A dataset in memory and the dictionary that it must equal."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from embermill.jobs.dataset.metadata.claims import claim_number
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_of, deleted_keys, keys_of_rows, publish_keys, split_by_bucket
+from embermill.jobs.dataset.metadata.manifest import publish_manifest
+from embermill.jobs.dataset.metadata.schema import row_schema
+from embermill.jobs.dataset.metadata.versions import (
+    BASE,
+    DELETES,
+    UPSERTS,
+    Contents,
+    Version,
+    VersionFile,
+    abandon_version,
+    commit_version,
+    read_version,
+)
+from embermill.jobs.dataset.views.live import LiveRows
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.text_hash import hash_texts
+from embermill.jobs.storage import Folder
+from embermill.jobs.versions.compact import compact
+from embermill.jobs.versions.retention import kept_versions, readable_versions, retire_others, unneeded_files
+from embermill.jobs.versions.rollback import rollback
+from embermill.jobs.versions.row_files import blank, part_name, write_deletes, write_rows
+from tests.jobs.sample_dataset import DIM, make_plan, write_shard
+from tests.jobs.stores.memory import MemoryFolder
+
+T = TypeVar("T")
+Rows = dict[str, int]  # id -> what stands for its text and its metadata
+PARTITIONS, ROWS = 3, 4
+BUCKETS = 4
+NEW_IDS = [f"new-{number}" for number in range(6)]
+OPERATIONS = ("sync", "sync", "sync", "sync", "abandon", "compact", "rollback", "gc")
+
+
+class Killed(BaseException):
+    """The process, at a put."""
+
+
+class DyingFolder(MemoryFolder):
+    """Dies at the put that is number `puts` from now, before or after it has happened."""
+
+    puts, after = -1, False
+
+    def create(self, name: str, data: bytes) -> None:
+        self.puts -= 1
+        if self.puts == 0 and not self.after:
+            raise Killed
+        super().create(name, data)
+        if self.puts == 0:
+            raise Killed
+
+
+@cache
+def plan() -> Plan:
+    return make_plan(PARTITIONS, rows=ROWS, rows_per_shard=5, tells_versions=True)
+
+
+@cache
+def first_version() -> dict[str, bytes]:
+    folder = MemoryFolder()
+    log = CommitLog(folder)
+    log.append([write_shard(folder, plan(), number, rows=ROWS) for number in range(PARTITIONS)])
+    publish_manifest(folder, plan(), log)
+    return folder.files
+
+
+class World:
+    """history: what was done, in words. snapshots: version -> rows as they were. Seeded, and nothing else decides."""
+
+    def __init__(self, seed: int, folder: MemoryFolder | None = None) -> None:
+        self.rng = random.Random(seed)
+        self.folder = folder or DyingFolder()
+        self.folder.files.update(first_version())
+        self.plan = plan()
+        self.rows = rows_of(LiveRows(self.folder, self.plan, read_version(self.folder)))
+        self.snapshots = {1: dict(self.rows)}
+        self.values = 1000
+        self.history: list[str] = []
+        self.retired: set[int] = set()
+
+    def step(self) -> None:
+        getattr(self, self.rng.choice(OPERATIONS))()
+
+    def sync(self) -> None:
+        upserts, deletes = self._changes()
+        version = self._survive(lambda: commit_version(self.folder, self._make(upserts, deletes)))
+        self.rows = {each: value for each, value in (self.rows | upserts).items() if each not in deletes}
+        self._note(version, f"sync {sorted(upserts)} -{sorted(deletes)}")
+
+    def abandon(self) -> None:
+        """Files of a version that does not come to be; its maker is a zombie that publishes some more of them afterwards."""
+        contents = self._make(*self._changes())
+        abandon_version(self.folder, contents.number, "the corpus changed")
+        late = blank(99, UPSERTS, part_name(f"changes/{contents.number:06d}/upserts", 7), contents.number)
+        write_rows(self.folder, self.plan, late, [self._batch(dict.fromkeys(self.rows, 1), contents.number)])
+        self.history.append(f"{contents.number}: abandoned")
+
+    def compact(self) -> None:
+        version = self._survive(lambda: compact(self.folder, self.plan))
+        if version is not None:
+            self._note(version, "compact")
+
+    def rollback(self) -> None:
+        to = self.rng.choice([number for number in self.snapshots if number not in self.retired])
+        version = self._survive(lambda: rollback(self.folder, self.plan, to))
+        if version is not None:
+            self.rows = dict(self.snapshots[to])
+            self._note(version, f"rollback to {to}")
+
+    def gc(self) -> None:
+        keep = self.rng.choice([None, 1, 2, 5])
+        kept = kept_versions(readable_versions(self.folder), datetime.now(UTC), keep, None)
+        self.retired |= set(retire_others(self.folder, kept))
+        for name, _ in [*unneeded_files(self.folder)]:
+            self.folder.remove(name)
+        self.history.append(f"gc, keeping {keep}")
+
+    def _survive(self, make: Callable[[], T]) -> T:
+        """Do it, killed at a random put in one of two cases and done again."""
+        if isinstance(self.folder, DyingFolder) and self.rng.random() < 0.5:
+            self.folder.puts, self.folder.after = self.rng.randrange(1, 9), self.rng.random() < 0.5
+            try:
+                return make()
+            except Killed:
+                self.history.append("killed")
+            finally:
+                self.folder.puts = -1
+        return make()
+
+    def _note(self, version: Version, what: str) -> None:
+        self.snapshots[version.number] = dict(self.rows)
+        self.history.append(f"{version.number}: {what}")
+
+    def _changes(self) -> tuple[Rows, list[str]]:
+        """Upserts (edits of live rows, inserts, re-inserts) and deletes."""
+        known = sorted({*self.snapshots[1], *NEW_IDS})
+        chosen = self.rng.sample(known, self.rng.randrange(0, 6))
+        deletes = [each for each in chosen if each in self.rows and self.rng.random() < 0.4]
+        upserts = {}
+        for each in chosen:
+            if each not in deletes:
+                self.values += 1
+                upserts[each] = self.values
+        return upserts, deletes
+
+    def _make(self, upserts: Rows, deletes: list[str]) -> Contents:
+        """What a sync does: files of upserts in two parts, deletes, keys (all of them, where the parent has none)."""
+        number, parent = claim_number(self.folder, "sync", {"changes": [*upserts.items()], "deletes": deletes})
+        files: list[VersionFile] = []
+        batches: list[tuple[VersionFile, pa.RecordBatch]] = []
+        for part, ids in enumerate((sorted(upserts)[::2], sorted(upserts)[1::2])):
+            if ids:
+                place = blank(parent.next_file + len(files), UPSERTS, part_name(f"changes/{number:06d}/upserts", part), number)
+                batch = self._batch({each: upserts[each] for each in ids}, number)
+                files.append(write_rows(self.folder, self.plan, place, [batch]))
+                batches.append((files[-1], batch))
+        if deletes:
+            table = pa.table({"id": deletes, "version": [number] * len(deletes), "reason": ["source_gone"] * len(deletes)})
+            place = blank(parent.next_file + len(files), DELETES, part_name(f"changes/{number:06d}/deletes", 0), number)
+            files.append(write_deletes(self.folder, self.plan, place, table))
+        keys = [*(self._keys_of(file, batch) for file, batch in batches), deleted_keys(pa.array(deletes, pa.string()), number)]
+        files += self._keys(parent, keys, number, parent.next_file + len(files))
+        rows = len({*self.rows, *upserts} - {*deletes})
+        return Contents(number, parent.number, "sync", {"rows": rows}, (*parent.files, *files), {})
+
+    def _keys(self, parent: Version, changed: list[pa.Table], number: int, first_file: int) -> Iterator[VersionFile]:
+        buckets, changes = buckets_of(parent) or BUCKETS, split_by_bucket(pa.concat_tables(changed), buckets_of(parent) or BUCKETS)
+        place = KeyRange(number, 0, buckets, buckets)
+        if buckets_of(parent) is None:
+            base = [self._keys_of(file, batch) for file in parent.of_kind(BASE) for batch in LiveRows(self.folder, self.plan, _only(file)).batches()]
+            first = KeyRange(1, 0, buckets, buckets)
+            yield publish_keys(self.folder, first, split_by_bucket(pa.concat_tables(base), buckets), pa.string(), first_file)
+            first_file += 1
+        yield publish_keys(self.folder, place, changes, pa.string(), first_file)
+
+    def _keys_of(self, file: VersionFile, batch: pa.RecordBatch) -> pa.Table:
+        rows = pa.Table.from_batches([batch])
+        return keys_of_rows(rows, id_name="id", kept=["lang"], files=0, shard=file.number, first_row=0)
+
+    def _batch(self, rows: Rows, version: int) -> pa.RecordBatch:
+        values = np.array([*rows.values()], np.int32)
+        columns = {
+            "id": pa.array([*rows], pa.string()),
+            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(np.repeat(values, DIM).astype(np.float32)), type=self.plan.schema.field("embedding").type),
+            "num_tokens": pa.array(values),
+            "num_tokens_dropped": pa.array(np.zeros(len(values), np.int32)),
+            "text_hash": hash_texts(pa.array([str(value) for value in values.tolist()], pa.string())),
+            "version": pa.array(np.full(len(values), version, np.int64)),
+            "lang": pa.array([None] * len(values), pa.string()),
+        }
+        return pa.RecordBatch.from_pydict(columns, schema=row_schema(self.plan))
+
+
+def _only(file: VersionFile) -> Version:
+    return Version(1, None, "committed", "run", "", {}, {}, (file,))
+
+
+def rows_of(live: LiveRows) -> Rows:
+    found: Rows = {}
+    for batch in live.batches(["id", "num_tokens"]):
+        for each, value in zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True):
+            assert each not in found, f"{each} is live twice"
+            found[each] = value
+    return found
+
+
+def open_world(seed: int, steps: int, folder: MemoryFolder | None = None) -> World:
+    world = World(seed, folder)
+    for _ in range(steps):
+        world.step()
+    return world
+
+
+__all__ = ["Folder", "Killed", "Rows", "World", "open_world", "rows_of"]
