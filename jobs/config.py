@@ -158,6 +158,10 @@ class CorpusConfig(Section):
     max_text_bytes: Annotated[int, Field(gt=0, le=MOST_TEXT_BYTES)] = 16_777_216
     max_quarantined: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     on_bad_file: Literal["fail", "quarantine"] = "fail"
+    complete: Annotated[bool, IfAbsent(False)] = False
+    max_deleted_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), IfAbsent(0.05)] = 0.05
+    on_duplicate_id: Annotated[Literal["quarantine", "fail"], IfAbsent("quarantine")] = "quarantine"
+    on_refused_update: Annotated[Literal["keep", "delete"], IfAbsent("keep")] = "keep"
     on_schema_drift: Annotated[Literal["fail", "cast", "null"], BeforeValidator(lambda value: "null" if value is None else value)] = "fail"  # YAML's null
 
     @model_validator(mode="after")

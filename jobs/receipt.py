@@ -1,6 +1,6 @@
 """What crosses the pool: plain data, always picklable, nothing of Ray and nothing of the engine.
 
-    driver -> worker   Task
+    driver -> worker   Task, of one of KINDS
     worker -> driver   Ready, then of each partition Progress and Receipt, any number, and at the end Done or Failed
 """
 
@@ -12,12 +12,19 @@ from typing import Any
 from embermill.jobs.partition import Partition
 from embermill.jobs.stored_keys import added
 
+EMBED = "embed"  # read, embed, write shards
+SCAN = "scan"  # of a sync: what is in new and changed files; one file of keys
+DIFFERENCE = "difference"  # of a sync: a run of buckets held against the version before; the partition has no segments
+COPY = "copy"  # of a sync: read, take the vectors from other shards, write shards
+KINDS = (EMBED, SCAN, DIFFERENCE, COPY)
 STAGES = ("read", "tokenize", "encode", "write")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One partition to embed. `skip`: ordinals of its shards that are committed already. attempt: which submission this is; Done and Failed name it.
+    """One piece of work. kind: what is to be done with the partition, see below; the driver treats all kinds alike.
+
+    `skip`: ordinals of its shards that are committed already. attempt: which submission this is; Done and Failed name it.
 
     isolate: rows that the engine fails on go to the quarantine, each by itself, and their neighbours are embedded; else the partition fails, so that it
     is first seen whether it fails on another worker, too.
@@ -27,6 +34,7 @@ class Task:
     skip: frozenset[int] = frozenset()
     attempt: int = 0
     isolate: bool = False
+    kind: str = EMBED
 
 
 @dataclass(frozen=True)

@@ -21,24 +21,18 @@ from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import is_settled, reconcile
 from embermill.jobs.dataset.views.findings import FINDINGS, look_at_rows
 from embermill.jobs.dataset.views.first_quarantined import first_quarantined
-from embermill.jobs.device_tuning import DEVICE_TUNING
-from embermill.jobs.driver.commit_buffer import CommitBuffer
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
-from embermill.jobs.driver.heartbeat import Heartbeat
-from embermill.jobs.driver.loop import drive, stopped_by_signals
-from embermill.jobs.driver.outcome import failures_as_error, require_few_quarantined
-from embermill.jobs.driver.progress import Meter
-from embermill.jobs.driver.scheduler import Scheduler
-from embermill.jobs.driver.signs_of_life import SignsOfLife
+from embermill.jobs.driver.loop import stopped_by_signals
+from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.summary import Effort, Summary, summarise
+from embermill.jobs.driving import Course, Stage, carry_out
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
 from embermill.jobs.plan.dataset_format import ensure_format, read_format
 from embermill.jobs.plan.files import Plan, read_plan, write_plan
 from embermill.jobs.plan.listing import SurveyedFile, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
-from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import Heard, OpenPool, await_first, open_pool
 from embermill.jobs.preflight import (
@@ -55,7 +49,6 @@ from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.shard.adoption import remove_superseded
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from embermill.jobs.stored_keys import describe_changes
-from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +78,7 @@ def run(
     finished = plan is not None and read_manifest(folder) is not None
     if plan is not None and limit is None:
         report_changes(plan, config, finished=finished)
+    listed_s = time.time()
     files = look_ahead(config, limit).files if plan is None else ()
     prompts = find_prompts(config, plan)
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
@@ -92,7 +86,7 @@ def run(
         return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts)
     require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
-        job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limit is not None)
+        job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limit is not None, listed_s=listed_s)
         return replace(job.conclude(job.embed_rest(files, progress or open_display(), amend)), prompts=prompts)
 
 
@@ -100,9 +94,10 @@ class _Job:
     """One run: what it found when it began, and what it adds. lease: None where nothing is to be written."""
 
     def __init__(
-        self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events: EventsFile | None, *, limited: bool = False
-    ) -> None:
-        self._limited = limited
+        self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events: EventsFile | None, *,
+        limited: bool = False, listed_s: float = 0.0,
+    ) -> None:  # fmt: skip
+        self._limited, self._listed_s = limited, listed_s
         self._config, self._folder, self._commits, self._lease, self._begin_s, self._events = config, folder, commits, lease, begin_s, events
         self._effort = _effort_before(commits)
 
@@ -184,7 +179,9 @@ class _Job:
 
     def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
         versions = read_format(self._folder) != 1  # a plan that is made anew in an older dataset must be like the one that was lost
-        plan = make_plan(self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files, tells_versions=versions)
+        plan = make_plan(
+            self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files, tells_versions=versions, listed_s=self._listed_s
+        )
         try:
             write_plan(self._folder, plan)
         except AlreadyExists:  # another run was faster: its plan holds, if it is of the same job
@@ -196,41 +193,16 @@ class _Job:
         return plan
 
     def _drive(self, plan: Plan, opened: OpenPool, workers: int, heard: Heard, nodes: Nodes, display: Display, stop: threading.Event) -> None:
-        died = sum(isinstance(event, Died) for _, event in heard)
-        meter = Meter(plan.current, self._commits.receipts())
-        commit_buffer = CommitBuffer(self._commits, events=self._events, told=meter.committed)
-        driver = Scheduler(
-            plan.current,
-            self._commits.receipts(),
-            workers=max(workers, opened.placement.count),  # more than there are partitions where one of them is to be looked at twice
-            starting=workers,
-            queued=DEVICE_TUNING[plan.device_kind].queued_per_worker,
-            stall_s=self._config.workers.partition_stall_s,
-            refuse=lambda ready: _why_not(plan, ready),
-            nodes=nodes,
-        )
-        signs = SignsOfLife()
-        heartbeat = Heartbeat(self._folder, meter, signs, lambda: commit_buffer.last_commit_s)
-
-        def tick(now_s: float) -> None:
-            if self._lease is not None:
-                self._lease.require_not_lost()
-            display.show(meter.snapshot(now_s), now_s)
-            heartbeat.beat_if_due(now_s)
-
-        where = several(workers - died, "worker")
-        log.info("%s on %s (%s, %s)", several(len(driver.remaining), "partition"), where, plan.device_kind, plan.precision)
+        course = Course()
+        stage = Stage(
+            self._config, self._folder, plan.current, self._commits.receipts, self._commits, opened, workers, plan.device_kind, display, stop,
+            lease=self._lease, heard=heard, nodes=nodes, refuse=lambda ready: why_not(plan, ready), events=self._events,
+            on=f"{plan.device_kind}, {plan.precision}",
+        )  # fmt: skip
         try:
-            with display:
-                failures = drive(driver, opened.pool, commit_buffer, meter, signs=signs, heard=heard, tick=tick, stop=stop)
+            carry_out(stage, course)
         finally:
-            embedding_s = (commit_buffer.last_commit_s or 0.0) - (meter.began_s or 0.0)
-            self._effort = replace(
-                self._effort, seconds_embedding=max(embedding_s, 0.0), stage_shares=meter.stage_shares, bound=meter.bound, workers=workers
-            )
-            heartbeat.beat(time.monotonic(), state="ended")
-        if failures:
-            raise failures_as_error(failures)
+            self._effort = replace(self._effort, **vars(course))
 
 
 def _effort_before(commits: CommitLog) -> Effort:
@@ -239,7 +211,7 @@ def _effort_before(commits: CommitLog) -> Effort:
     return Effort(committed_before=before.shards, rows_before=before.rows_in, tokens_before=before.tokens)
 
 
-def _why_not(plan: Plan, ready: Ready) -> str | None:
+def why_not(plan: Plan, ready: Ready) -> str | None:
     """Why a worker must not work on this plan: other weights, another tokenizer, another kind of device."""
     changes = fingerprint_changes(plan.fingerprint, ready.fingerprint)
     changes += describe_changes(

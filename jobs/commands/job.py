@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from embermill.jobs.commands import report
+from embermill.jobs.commands import report, report_sync
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
 
 
@@ -28,6 +28,27 @@ def run(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.run import run as run_job
 
     return run_job(config, limit=arguments.limit, events_file=arguments.events).to_json()
+
+
+def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config_arguments(parser)
+    parser.add_argument("--rescan", action="store_true", help="read every file, also those that are listed as they were")
+    parser.add_argument("--retry-quarantined", action="store_true", help="read files again of which rows were refused, though they did not change")
+    parser.add_argument("--allow-deletes", type=positive, metavar="N", help="delete up to N rows, whatever corpus.max_deleted_share says")
+    reuse = "take vectors of texts from that dataset too, which must be of the same model and settings; may be given several times"
+    parser.add_argument("--reuse", action="append", default=[], type=filled, metavar="URI", help=reuse)
+    parser.add_argument("--events", type=filled, metavar="FILE", help="append one JSON line to FILE for each committed shard")
+
+
+def sync(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.config import load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    from embermill.jobs.sync_job import Wishes
+    from embermill.jobs.sync_job import sync as sync_job
+
+    wishes = Wishes(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
+    return sync_job(config, wishes, events_file=arguments.events).to_json()
 
 
 def _add_redrive_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +134,10 @@ def gc(arguments: argparse.Namespace) -> Answer:
 
 COMMANDS = (
     Command("run", "embed a corpus, or resume; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
+    Command(
+        "sync", "embed what changed in a corpus since the last time, as a new version of its dataset; the first time it is a run",
+        _add_sync_arguments, sync, report_sync.show_sync,
+    ),
     Command("plan", "what a run would do: files, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
     Command(
         "redrive", "read refused rows and changed files of an unfinished dataset again, and finish it; good rows keep their vectors",

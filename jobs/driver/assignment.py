@@ -5,14 +5,14 @@ from __future__ import annotations
 from embermill.jobs.driver.actions import Submit
 from embermill.jobs.driver.staff import Pace, Seat, Staff
 from embermill.jobs.driver.workload import Work, Workload
-from embermill.jobs.receipt import Failed, Task
+from embermill.jobs.receipt import EMBED, Failed, Task
 
 
 class Assignment:
-    """Joins what is to be done with who is there to do it. queued: partitions that a worker has at a time, at most."""
+    """Joins what is to be done with who is there to do it. queued: partitions that a worker has at a time, at most. kind: of the tasks."""
 
-    def __init__(self, load: Workload, staff: Staff, queued: int) -> None:
-        self._load, self._staff, self._queued = load, staff, queued
+    def __init__(self, load: Workload, staff: Staff, queued: int, kind: str = EMBED) -> None:
+        self._load, self._staff, self._queued, self._kind = load, staff, queued, kind
         self._pace = Pace()
         self._submitted = 0
 
@@ -88,4 +88,4 @@ class Assignment:
             work.given_s = now_s
         work.holders.add(worker)
         isolate = any(failed.kind == "engine" for _, failed in work.failures) or self._staff.wanted == 1
-        return Submit(worker, Task(work.partition, frozenset(work.shards), self._submitted, isolate))
+        return Submit(worker, Task(work.partition, frozenset(work.shards), self._submitted, isolate, self._kind))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.receipt import Receipt
 
@@ -13,10 +13,18 @@ FLUSH_EVERY_S = 2.0
 FLUSH_RECEIPTS = 1000
 
 
+class Log(Protocol):
+    """What receipts are appended to: a CommitLog, or what stands for one in a stage that commits nothing."""
+
+    def append(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Those that are new."""
+        ...
+
+
 class CommitBuffer:
     """The driver's hand on the commit log. events: is told of each shard, once it is committed. told: the same, as a call."""
 
-    def __init__(self, log: CommitLog, *, events: EventsFile | None = None, told: Callable[[Receipt], None] = lambda receipt: None) -> None:
+    def __init__(self, log: Log, *, events: EventsFile | None = None, told: Callable[[Receipt], None] = lambda receipt: None) -> None:
         self.log, self._told = log, told
         self._waiting: list[Receipt] = []
         self._flushed_s: float | None = None

@@ -26,12 +26,12 @@ from embermill.jobs.errors import Interrupted, JobError, UsageError
 from embermill.jobs.partition import Partition, describe_partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import NODES_FAULT, SAME_DEATHS, Nodes
-from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Ready, Receipt
+from embermill.jobs.receipt import EMBED, Alive, Done, Event, Failed, Progress, Ready, Receipt
 from embermill.jobs.wording import several
 
 
 class Scheduler:
-    """partitions: the plan's, in order. committed: receipts that are in the commit log already.
+    """partitions: the plan's, in order. committed: receipts that are in the commit log already. kind: of all tasks, one of receipt.KINDS.
 
     workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time, at most.
     stall_s: for so long a worker may have work that does not move on. refuse: why a worker that is ready must not work, or None.
@@ -49,11 +49,12 @@ class Scheduler:
         stall_s: float = math.inf,
         refuse: Callable[[Ready], str | None] = lambda ready: None,
         nodes: Nodes | None = None,
+        kind: str = EMBED,
     ) -> None:
         assert workers > 0 and queued > 0 and stall_s > 0
         self._load = Workload(partitions, committed)
         self._staff, self._nodes = Staff(workers, starting), nodes or Nodes()
-        self._assignment = Assignment(self._load, self._staff, queued)
+        self._assignment = Assignment(self._load, self._staff, queued, kind)
         self._queued, self._stall_s, self._refuse = queued, stall_s, refuse
         self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between

@@ -12,6 +12,7 @@ from embermill.jobs.stored_keys import describe_change, describe_changes
 
 MAY_CHANGE = (
     *("workers.", "ray.", "output.uri", "output.lease_s", "output.on_unconditional_puts"),
+    *("corpus.complete", "corpus.max_deleted_share", "corpus.on_duplicate_id", "corpus.on_refused_update"),
     *("corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt"),
 )
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")

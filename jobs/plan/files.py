@@ -93,6 +93,7 @@ class Plan:
     superseded: tuple[tuple[int, int], ...] = ()  # ranges [first, end) of partition numbers that later ones stand in for
     holds_input_digests: bool = False  # whether footers and receipts hold a digest of all that was read; older plans' do not
     tells_versions: bool = False  # older plans' do not
+    listed_s: float = 0.0  # when the corpus was listed, in seconds since 1970; 0 in plans that do not say
     version: int = 1  # of the dataset that its rows are of; above 1 for what `sync` adds
 
     @property
@@ -192,6 +193,7 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
         holds_input_digests=bool(root.get("holds_input_digests", False)),
         tells_versions=bool(root.get("tells_versions", False)),
         superseded=tuple((int(first), int(end)) for first, end in root.get("superseded", ())),
+        listed_s=float(root.get("listed_s", 0.0)),
         version=int(root.get("version", 1)),
     )
 
@@ -293,6 +295,7 @@ def _root(plan: Plan) -> dict[str, Any]:
         "holds_input_digests": plan.holds_input_digests,
         "tells_versions": plan.tells_versions,
         COPIES_KEY: True,
+        "listed_s": plan.listed_s,
     } | ({"superseded": plan.superseded} if plan.superseded else {}) | ({"version": plan.version} if plan.version > 1 else {})
 
 

@@ -168,6 +168,13 @@ def survey_files(config: CorpusConfig, limit: int | None = None) -> tuple[Survey
         return tuple(threads.map(lambda look: _survey(config, *look), looks))
 
 
+def survey_listed(config: CorpusConfig, listed: Sequence[tuple[str, FileInfo]]) -> tuple[SurveyedFile, ...]:
+    """Look at these files, as they were listed, each of them. Files that cannot be read carry their error. InputChanged where one is another now."""
+    remote = any(is_url(info.path) for _, info in listed)
+    with ThreadPoolExecutor(LOOKING_AT_ONCE if remote else 1, thread_name_prefix="survey") as threads:
+        return tuple(threads.map(lambda each: _survey(config, each, file_format(each[1].path, config.format), True), listed))
+
+
 def survey_paths(config: CorpusConfig, paths: Collection[str]) -> tuple[SurveyedFile, ...]:
     """The same for some files of the corpus, in its order; those that are gone are left out."""
     if not paths:

@@ -32,10 +32,12 @@ def make_plan(
     *,
     files: tuple[SurveyedFile, ...] | None = None,
     tells_versions: bool = True,
+    listed_s: float = 0.0,
 ) -> Plan:
     """Look at the corpus (or take the survey that was made of it) and plan the job; writes nothing.
 
-    device_kind, precision: the first worker's report, which resolves what is `auto`. UsageError and DataError as in the table of outcomes.
+    device_kind, precision: the first worker's report, which resolves what is `auto`. listed_s: when that survey was begun.
+    UsageError and DataError as in the table of outcomes.
     """
     files = survey_files(config.corpus) if files is None else files
     rows = row_schema(config, files)
@@ -55,6 +57,7 @@ def make_plan(
         listing=tuple(listed(file) for file in files),
         holds_input_digests=True,
         tells_versions=tells_versions,
+        listed_s=listed_s,
     )
 
 

@@ -18,7 +18,7 @@ from embermill.jobs.pool.nodes import NODES_FAULT, Nodes
 from embermill.jobs.pool.placement import Placement
 from embermill.jobs.receipt import Event, Ready
 from embermill.jobs.storage import Folder
-from embermill.jobs.worker.worker import WorkerJob
+from embermill.jobs.worker.worker import Making, WorkerJob
 
 log = logging.getLogger(__name__)
 MOST_STARTS = 3  # of each worker that is wanted, before the first is ready
@@ -34,15 +34,15 @@ class OpenPool:
 
 
 @contextlib.contextmanager
-def open_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
-    """Ray, and workers on it; all that was started is gone at the end."""
+def open_pool(config: JobConfig, folder: Folder, plan: Plan | None, making: Making | None = None) -> Iterator[OpenPool]:
+    """Ray, and workers on it; all that was started is gone at the end. making: see worker_job."""
     from embermill.jobs.pool.ray_pool import RayPool
     from embermill.jobs.pool.ray_session import RaySession
 
     with RaySession(config, plan.device_kind if plan else None) as session:
         placement = session.placement()
         with _mark(folder, session.several_nodes) as mark:
-            job = worker_job(config, placement, plan, mark)
+            job = worker_job(config, placement, plan, mark, making)
             pool = RayPool(job, placement, start_timeout_s=config.workers.start_timeout_s)
             try:
                 yield OpenPool(pool, placement)
@@ -50,10 +50,12 @@ def open_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[
                 pool.close()
 
 
-def worker_job(config: JobConfig, placement: Placement, plan: Plan | None, mark: tuple[str, bytes] | None = None) -> WorkerJob:
-    """What each worker is made from. Where there is a plan, `auto` is what it became then."""
+def worker_job(
+    config: JobConfig, placement: Placement, plan: Plan | None, mark: tuple[str, bytes] | None = None, making: Making | None = None
+) -> WorkerJob:
+    """What each worker is made from. Where there is a plan, `auto` is what it became then. making: the version that is made, where it is not the run's."""
     resolved = config if plan is None else config.as_planned(plan.precision, plan.fingerprint)
-    return WorkerJob(resolved, placement.device, placement.cpus, mark, (str(Path.cwd()),))
+    return WorkerJob(resolved, placement.device, placement.cpus, mark, (str(Path.cwd()),), making)
 
 
 @contextlib.contextmanager

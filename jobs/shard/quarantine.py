@@ -31,6 +31,7 @@ REASONS = (
     "corrupt_row_group",  # one entry with its range
     "unreadable_file",  # corpus.on_bad_file: quarantine; one entry, counted as one row
     "text_over_limit",  # model.on_long_text: error
+    "duplicate_id",  # of a sync: the id stands earlier in the corpus
     "encoder_failed",  # the poison row that is left when a failing batch is halved again and again
 )
 

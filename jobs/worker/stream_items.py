@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from embermill.jobs.engine import Embedded
 from embermill.jobs.receipt import Failed, Task
@@ -22,7 +22,7 @@ class Attempt:
         return self.task.partition.number
 
     def rest(self) -> Task:
-        return Task(self.task.partition, self.task.skip | self.published, self.task.attempt)
+        return replace(self.task, skip=self.task.skip | self.published, isolate=False)
 
 
 @dataclass(frozen=True)

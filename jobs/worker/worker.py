@@ -7,7 +7,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -16,16 +16,20 @@ import pyarrow as pa
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.engine import Engine
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import UsageError
+from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.receipt import Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
-from embermill.jobs.storage import open_folder
+from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.sync.making import VersionFolder
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.reuse import KnownVectors, ReusingEngine
+from embermill.jobs.worker.steps import SelectedRows, Steps
 from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
 
@@ -37,11 +41,19 @@ SHARED = "expected storage that all nodes share: an object store, or a file syst
 
 
 @dataclass(frozen=True)
+class Making:
+    """The version that a sync makes. with_engine: False for a worker that scans, compares and copies, and needs no model."""
+
+    version: int
+    with_engine: bool
+
+
+@dataclass(frozen=True)
 class WorkerJob:
     """What a worker is made from; crosses to its process.
 
     device: "cpu" or "gpu". threads: what it may use of the CPU. mark: (name, content) of a file that the driver has put into the dataset's folder.
-    search_path: folders in which the driver would find the module of a python: engine.
+    search_path: folders in which the driver would find the module of a python: engine. making: None for a run, which makes version 1.
     """
 
     config: JobConfig
@@ -49,6 +61,7 @@ class WorkerJob:
     threads: int
     mark: tuple[str, bytes] | None = None
     search_path: tuple[str, ...] = ()
+    making: Making | None = None
 
 
 class Worker:
@@ -56,7 +69,8 @@ class Worker:
 
     def __init__(self, job: WorkerJob) -> None:
         self._job = job
-        self._folder = open_folder(job.config.output.uri, looks_first=job.config.output.on_unconditional_puts == "accept")
+        self._dataset = open_folder(job.config.output.uri, looks_first=job.config.output.on_unconditional_puts == "accept")
+        self._folder: Folder = self._dataset if job.making is None else VersionFolder(self._dataset, job.making.version)
 
     def start(self) -> Ready:
         """See the one device and the driver's storage, load the engine, report."""
@@ -66,6 +80,8 @@ class Worker:
         if job.device == "gpu":
             require_one_device(os.environ)
         self._see_mark()
+        if self._steps is not None:
+            return self._steps.ready(job.device, job.threads)
         engine = self._engine
         return Ready(
             device_kind=job.device,
@@ -82,13 +98,24 @@ class Worker:
         )
 
     def run(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
-        """Embed what is queued, until the queue is finished."""
-        if tasks.wait():
+        """Do what is queued, until the queue is finished."""
+        if self._steps is not None:
+            self._steps.run(tasks, emit)
+        elif tasks.wait():
             Pipeline(self._working_engine, self._work, emit).run(tasks)
 
     def run_queued(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
-        """Embed what is queued, until nothing is."""
+        """Do what is queued, until nothing is."""
+        if self._steps is not None:
+            self._steps.run_queued(tasks, emit)
+            return
         Pipeline(self._working_engine, self._work, emit).run_queued(tasks)
+
+    @cached_property
+    def _steps(self) -> Steps | None:
+        """Of a worker that needs no engine."""
+        making = self._job.making
+        return None if making is None or making.with_engine else Steps(self._dataset, making.version, self._provenance_of("", ""))
 
     @cached_property
     def _engine(self) -> Engine:
@@ -112,24 +139,27 @@ class Worker:
     def _work(self) -> Work:
         plan = self._plan
         unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
+        read: Callable[[Partition], Iterator[RowBatch]] = partial(read_rows, schema=plan.rows, unreadable=unreadable)
+        if self._job.making is not None:
+            read = SelectedRows(self._dataset, self._job.making.version, plan.rows).read
         plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
-            read=partial(read_rows, schema=plan.rows, unreadable=unreadable),
+            read=read,
             open_shard=partial(ShardWriter, self._folder, plan),
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error",
-            provenance=self._provenance(plan),
+            provenance=self._provenance(),
         )
 
-    def _provenance(self, plan: Plan) -> dict[str, str]:
+    def _provenance(self) -> dict[str, str]:
         engine = self._engine
-        return {
-            "worker": f"{socket.gethostname()}:{os.getpid()}",
-            "device": getattr(engine, "device_uuid", "") or getattr(engine, "device_name", "") or platform.machine(),
-            "kernel_set": getattr(engine, "kernel_set", ""),
-            "version": version("embermill"),
-        }
+        return self._provenance_of(getattr(engine, "device_uuid", "") or getattr(engine, "device_name", ""), getattr(engine, "kernel_set", ""))
+
+    @staticmethod
+    def _provenance_of(device: str, kernel_set: str) -> dict[str, str]:
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        return {"worker": worker, "device": device or platform.machine(), "kernel_set": kernel_set, "version": version("embermill")}
 
     def _see_mark(self) -> None:
         """A relative path on sixteen machines is sixteen disks: read back what the driver has written."""

@@ -20,7 +20,7 @@ from embermill.jobs.pool.inline import InlinePool
 from embermill.jobs.pool.opening import OpenPool, worker_job
 from embermill.jobs.pool.placement import Node, place
 from embermill.jobs.storage import Folder
-from embermill.jobs.worker.worker import Worker
+from embermill.jobs.worker.worker import Making, Worker
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Answer:
 
 
 @contextlib.contextmanager
-def open_inline_pool(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
-    """In place of embermill.jobs.run.open_pool: one worker of this process, no Ray."""
+def open_inline_pool(config: JobConfig, folder: Folder, plan: Plan | None, making: Making | None = None) -> Iterator[OpenPool]:
+    """In place of embermill.jobs.pool.opening.open_pool: one worker of this process, no Ray."""
     placement = place(config.workers, [Node(cpus=1, gpus=0)], joined=False, planned_device=plan.device_kind if plan else None)
-    job = worker_job(config, placement, plan)
+    job = worker_job(config, placement, plan, making=making)
     yield OpenPool(InlinePool(lambda: Worker(job)), placement)
 
 

@@ -1,0 +1,34 @@
+"""The receipt of a step that publishes a file and commits nothing: that the file stands there is all there is to know."""
+
+from __future__ import annotations
+
+from embermill.jobs.partition import Partition
+from embermill.jobs.receipt import Receipt
+
+
+def step_receipt(partition: Partition, name: str, *, rows_in: int = 0, rows_refused: int = 0) -> Receipt:
+    """Of a task whose one file is `name`."""
+    return Receipt(
+        partition=partition.number,
+        ordinal=0,
+        partition_id=partition.id,
+        last=True,
+        rows_in=rows_in,
+        rows_out=rows_in - rows_refused,
+        rows_quarantined=rows_refused,
+        shard=name,
+        shard_bytes=0,
+        shard_sha256="",
+        quarantine=None,
+        quarantine_bytes=0,
+        quarantine_sha256="",
+        first_id=None,
+        last_id=None,
+        documents=rows_in - rows_refused,
+        tokens=0,
+        tokens_dropped=0,
+        rows_truncated=0,
+        token_lengths=(),
+        adopted=False,
+        provenance={},
+    )

@@ -1,0 +1,47 @@
+"""What a sync did, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from embermill.jobs.driver.summary import Summary
+
+
+@dataclass(frozen=True)
+class SyncSummary:
+    """action: "run" (the first sync; `run` is its summary), "nothing" (the corpus is as the version read it), "committed".
+
+    version, parent: the newest version now, and the one before it. files: by state (same, renamed, new, changed, gone), and how many were scanned.
+    rows: live rows. rows_new, rows_changed: with another text than before, or none. rows_metadata: kept columns alone differ. rows_moved: another file gives
+    them. rows_unseen: no file gives them any more, and they stay. rows_stale: good before and refused now. rows_duplicate: of an id that stands earlier.
+    texts_embedded: given to the engine; vectors_copied: taken from elsewhere. abandoned: versions that were begun and given up by this sync.
+    """
+
+    action: str
+    output: str
+    version: int
+    parent: int | None = None
+    files: dict[str, int] = field(default_factory=dict)
+    rows: int = 0
+    rows_scanned: int = 0
+    rows_new: int = 0
+    rows_changed: int = 0
+    rows_metadata: int = 0
+    rows_moved: int = 0
+    rows_unchanged: int = 0
+    rows_deleted: int = 0
+    rows_unseen: int = 0
+    rows_stale: int = 0
+    rows_duplicate: int = 0
+    rows_quarantined: int = 0
+    texts_embedded: int = 0
+    vectors_copied: int = 0
+    tokens_embedded: int = 0
+    bytes_written: int = 0
+    abandoned: int = 0
+    seconds: float = 0.0
+    run: Summary | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,148 @@
+"""What a worker does for a sync without an engine: scan, difference, copy; one task after another, each of which publishes its files once."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+
+import numpy as np
+import pyarrow as pa
+
+from embermill.jobs.corpus.rows import RowBatch, RowSchema
+from embermill.jobs.dataset.metadata.versions import read_version
+from embermill.jobs.errors import UsageError
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.receipt import COPY, DIFFERENCE, SCAN, Done, Event, Ready, Task
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.sync.base_keys import with_keys
+from embermill.jobs.sync.claim import Claim, read_claim
+from embermill.jobs.sync.copying import CopyingEngine
+from embermill.jobs.sync.differing import differ
+from embermill.jobs.sync.making import VersionFolder, sync_folder, upserts_of
+from embermill.jobs.sync.scan import scan
+from embermill.jobs.sync.selecting import read_selected
+from embermill.jobs.sync.writing import Writes, read_rows_of, read_writes
+from embermill.jobs.worker.cutting import LIMITS
+from embermill.jobs.worker.failures import failure
+from embermill.jobs.worker.isolation import SOUND
+from embermill.jobs.worker.pipeline import Pipeline
+from embermill.jobs.worker.stream import Work
+from embermill.jobs.worker.task_queue import TaskQueue
+
+
+class SelectedRows:
+    """The rows that version `version` writes of each partition of its plan."""
+
+    def __init__(self, dataset: Folder, version: int, schema: RowSchema) -> None:
+        self._dataset, self._version, self._schema = dataset, version, schema
+
+    @cached_property
+    def writes(self) -> Writes:
+        found = read_writes(self._dataset, self._version)
+        if found is None:
+            seen = f"the worker on {socket.gethostname()} sees no plan"
+            raise UsageError(f"{self._dataset.root}: the driver has planned version {self._version} there and {seen}")
+        return found
+
+    def of(self, partition: Partition) -> pa.Table:
+        return read_rows_of(self._dataset, self.writes, partition.number)
+
+    def read(self, partition: Partition) -> Iterator[RowBatch]:
+        return read_selected(partition, self._schema, self.of(partition).column("row").to_numpy().astype(np.int64))
+
+
+class Steps:
+    """dataset: the whole one. version: that is being made."""
+
+    def __init__(self, dataset: Folder, version: int, provenance: dict[str, str]) -> None:
+        self._dataset, self._version, self._provenance = dataset, version, provenance
+
+    def ready(self, device: str, threads: int) -> Ready:
+        """The report of a worker that is ready as soon as it runs; what an engine would be is what the plan says."""
+        plan = self._plan
+        return Ready(
+            device_kind=device, device_name=platform.processor() or platform.machine(), device_uuid="", precision=plan.precision,
+            fingerprint=plan.fingerprint, outputs=plan.outputs, host=socket.gethostname(), pid=os.getpid(), threads=threads,
+        )  # fmt: skip
+
+    def run(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
+        """Until the queue is finished."""
+        while tasks.wait():
+            self.run_queued(tasks, emit)
+
+    def run_queued(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
+        while (task := tasks.take(0)) is not None:
+            if task.kind == COPY:
+                self._copy(task, emit)
+                continue
+            try:
+                receipt = self._scan(task) if task.kind == SCAN else self._differ(task)
+            except Exception as error:
+                emit(failure(task, error))
+                continue
+            emit(receipt)
+            emit(Done(task.partition.number, task.attempt))
+
+    def _scan(self, task: Task) -> Event:
+        return scan(self._dataset, self._version, task.partition, self._plan.rows, self._claim.numbers, self._claim.buckets, self._unreadable)
+
+    def _differ(self, task: Task) -> Event:
+        if task.kind != DIFFERENCE:
+            raise ValueError(f"a worker without an engine was given a task of kind {task.kind!r}")
+        parent = with_keys(self._dataset, read_version(self._dataset, self._claim.parent))
+        scans = [name for name, _ in self._dataset.list(f"{sync_folder(self._version)}/scan")]
+        return differ(self._dataset, self._claim, parent, scans, task.partition, self._plan.rows.id_type)
+
+    def _copy(self, task: Task, emit: Callable[[Event], None]) -> None:
+        """Through the pipeline that embeds, with an engine that copies."""
+        plan, selected = self._version_plan, self._selected
+        made = [name for name, _ in self._dataset.list(upserts_of(self._version)) if _is_before(name, selected.writes.embedded)]
+        engine = CopyingEngine(
+            plan.fingerprint, plan.outputs, selected.of(task.partition), selected.writes.sources, open_dataset=self._open, made=made, sound=SOUND
+        )
+        folder = VersionFolder(self._dataset, self._version)
+        work = Work(selected.read, partial(ShardWriter, folder, plan), plan.rows_per_shard, LIMITS["cpu"], provenance=self._provenance)
+        alone = TaskQueue[Task]()
+        alone.put(task)
+        alone.finish()
+        Pipeline(engine, work, emit).run(alone)
+
+    def _open(self, address: str) -> Folder:
+        return open_folder(address) if address else self._dataset
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return _required(read_plan(self._dataset), self._dataset)
+
+    @cached_property
+    def _version_plan(self) -> Plan:
+        return _required(read_plan(VersionFolder(self._dataset, self._version)), self._dataset)
+
+    @cached_property
+    def _claim(self) -> Claim:
+        return read_claim(self._dataset, self._version)
+
+    @cached_property
+    def _selected(self) -> SelectedRows:
+        return SelectedRows(self._dataset, self._version, self._version_plan.rows)
+
+    @cached_property
+    def _unreadable(self) -> dict[str, str]:
+        return {}
+
+
+def _is_before(name: str, partition: int) -> bool:
+    """Whether a shard is of a partition with a lower number."""
+    number = name.rpartition("/")[2].removeprefix("part-").partition("-")[0]
+    return number.isdigit() and int(number) < partition
+
+
+def _required(plan: Plan | None, folder: Folder) -> Plan:
+    if plan is None:
+        raise UsageError(f"{folder.root}: the driver has written a plan there and the worker on {socket.gethostname()} sees none")
+    return plan

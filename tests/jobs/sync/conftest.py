@@ -1,0 +1,22 @@
+"""Inline pools for `sync`, and a corpus to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.command_line import open_inline_pool
+from tests.jobs.sync.corpus import Corpus, TellingEngine
+
+
+@pytest.fixture(autouse=True)
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
+    monkeypatch.setattr("embermill.jobs.sync_stages.open_pool", open_inline_pool)
+    TellingEngine.given = []
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return Corpus(tmp_path / "corpus")
