@@ -41,6 +41,11 @@ def parse_name(name: str) -> tuple[str, int, int, str] | None:
     return None if match is None else (match["folder"], int(match["partition"]), int(match["ordinal"]), match["id"])
 
 
+def is_of_later_version(name: str) -> bool:
+    """Whether it is of the quarantine of a version that `sync` made: quarantine/000002/…, of which no run's receipt tells."""
+    return re.match(rf"{QUARANTINE}/\d{{6,}}/", name) is not None
+
+
 @dataclass(frozen=True)
 class Footer:
     """What both files of a pair, shard and quarantine, say of themselves.

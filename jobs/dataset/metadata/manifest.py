@@ -21,7 +21,7 @@ from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, Usage
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.seal import broken_seal, read_json, sealed_json, sealed_parquet
 from embermill.jobs.shard.contents import Damaged, open_parquet
-from embermill.jobs.shard.footer import DATA, QUARANTINE, parse_name
+from embermill.jobs.shard.footer import DATA, QUARANTINE, is_of_later_version, parse_name
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.token_lengths import Histogram, percentile
 from embermill.jobs.wording import several
@@ -102,7 +102,8 @@ def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = fr
         if standing.get(name) != size:
             found = "is gone" if name not in standing else f"has {standing[name]} bytes"
             raise DataError(f"{folder.root}/{name} {found}; its commit says {size} bytes. `embermill verify` says what else is damaged. {remedies.SHARD}.")
-    strays = [name for name in standing if name not in named and name.endswith((".parquet", ".pq")) and not _is_of(name, superseded)]
+    ours = {name for name in standing if is_of_later_version(name)}
+    strays = [name for name in sorted(standing.keys() - ours) if name not in named and name.endswith((".parquet", ".pq")) and not _is_of(name, superseded)]
     if strays:
         more = f" and {several(len(strays) - 1, 'more file')}" if len(strays) > 1 else ""
         raise DataError(f"{folder.root}/{strays[0]}{more}: named by no commit: move what is not ours out of data/ and quarantine/, and run again")

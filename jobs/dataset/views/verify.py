@@ -29,7 +29,7 @@ from embermill.jobs.plan.files import Plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.adoption import list_strangers
 from embermill.jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix
-from embermill.jobs.shard.footer import DATA, QUARANTINE, published_name
+from embermill.jobs.shard.footer import DATA, QUARANTINE, is_of_later_version, published_name
 from embermill.jobs.shard.publishing import PublishedFile, describe_published, inspect_quarantine, inspect_shard
 from embermill.jobs.storage import Folder
 
@@ -225,4 +225,4 @@ def _read_id(folder: Folder, name: str, row: int) -> str:
 
 def _unnamed(folder: Folder, table: pa.Table) -> Iterator[str]:
     named = named_files(table)
-    return (name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix) if name not in named)
+    return (name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix) if name not in named and not is_of_later_version(name))
