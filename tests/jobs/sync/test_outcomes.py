@@ -72,7 +72,7 @@ class TestDeletes:
     def test_an_empty_listing_is_always_refused(self, tmp_path: Path, begun: Corpus) -> None:
         for name in [*begun.files]:
             begun.remove(name)
-        with pytest.raises(DataError, match="matches no file.*nothing of .*/out is deleted for an empty listing"):
+        with pytest.raises(DataError, match=r"matches no file.*nothing of .*/out is deleted for an empty listing"):
             sync(configure(tmp_path, corpus=COMPLETE | {"max_deleted_share": 1}), Wishes(allow_deletes=40))
         assert len(live_rows(str(tmp_path / "out"))) == 40
 
