@@ -1,6 +1,6 @@
-"""SIGKILL at every named point (tests/jobs/crashes/points.py) of `run`, `redrive`, `repair` and `gc`, on a disk and on S3 (moto); then the same command again.
+"""SIGKILL at every named point (tests/jobs/crashes/points.py) of run, redrive, repair, gc and sync, on a disk and on S3 (moto); then the same command again.
 
-    python -m tests.bench.crash_points [--storage disk s3] [--scenarios run redrive repair gc] [--sample N] [--seed S] [--list]
+    python -m tests.bench.crash_points [--storage disk s3] [--scenarios run redrive repair gc sync] [--sample N] [--seed S] [--list]
     python -m tests.bench.crash_points --ray      the real command: SIGKILL of driver, raylet and worker at a worker's points, and of each at the driver's
 
 After each: status and verify answer, the same command ends well, verify finds nothing, every shard is that of an undisturbed run bit for bit, and, once
@@ -23,10 +23,11 @@ from pathlib import Path
 from tests.jobs.crashes.ray_rounds import RayRounds
 from tests.jobs.crashes.scenarios import Point, Put, Scenario, put_file
 from tests.jobs.crashes.server import serve_commands
+from tests.jobs.crashes.syncs import SyncScenario
 from tests.jobs.stores.moto import run_moto
 from tests.jobs.stores.proxy import Faults, FaultyProxy, run_proxy
 
-SCENARIOS = ("run", "redrive", "repair", "gc")
+SCENARIOS = ("run", "redrive", "repair", "gc", "sync")
 BUCKET = "killed"
 
 
@@ -57,7 +58,7 @@ def rounds(where: str, names: list[str], count: int, seed: int) -> Iterator[tupl
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as place, storage(where, Path(place)) as (root, put, proxy), serve_commands(Path(place)) as commands:
         for name in names:
-            scenario = Scenario(name, commands, Path(place), root, put, proxy)
+            scenario = (SyncScenario if name == "sync" else Scenario)(name, commands, Path(place), root, put, proxy)
             for point in choose(scenario.points, count, rng):
                 yield name, point, scenario.round(point, late_s=rng.uniform(0.3, 1.0))
 

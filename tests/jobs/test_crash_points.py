@@ -12,6 +12,7 @@ from tests.bench.crash_points import choose, storage
 from tests.jobs.crashes.points import DRIVER, WORKER
 from tests.jobs.crashes.scenarios import Scenario, put_file
 from tests.jobs.crashes.server import Commands, serve_commands
+from tests.jobs.crashes.syncs import SyncScenario
 
 PUBLISHED = (
     "create lease claim", "create format", "create plan segments", "create copy of plan segments", "create plan inputs", "create copy of plan inputs",
@@ -59,6 +60,21 @@ def test_another_command_that_is_killed(name: str, commands: Commands, tmp_path:
     scenario = Scenario(name, commands, tmp_path, str(tmp_path), put_file)
     assert scenario.points
     for point in choose(scenario.points, 1, rng):
+        assert scenario.round(point) == [], point
+
+
+SYNCED = (
+    "create claim", "create listing", "create time of the listing", "publish scan", "publish difference", "create rows of a version",
+    "create writes of a version", "create plan of a version", "publish upserts", "create commit of a version", "publish deletes", "create keys",
+    "create version table", "create version root", "publish quarantine file", "create lease release",
+)  # fmt: skip
+
+
+def test_a_sync_that_is_killed_equals_an_undisturbed_one(commands: Commands, tmp_path: Path, rng: random.Random) -> None:
+    scenario = SyncScenario("sync", commands, tmp_path, str(tmp_path), put_file)
+    kinds = {point.kind for point in scenario.points}
+    assert {f"{phase} {what}" for what in SYNCED for phase in ("before", "after")} <= kinds, "each has its name still"
+    for point in choose(scenario.points, 3, rng):
         assert scenario.round(point) == [], point
 
 

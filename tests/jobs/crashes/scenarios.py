@@ -25,7 +25,9 @@ from tests.jobs.stores.proxy import Faults, FaultyProxy
 ROWS = 36
 KILLED = -9
 TWO_DAYS_S = 2 * 24 * 3600
-OF_ITS_OWN = ("_embermill/lease/", "_embermill/commits/", "_embermill/heartbeat.json", "_embermill/manifests/")  # how many there are depends on the kills
+OF_ITS_OWN = (  # how many there are depends on the kills
+    *("_embermill/lease/", "_embermill/commits/", "_embermill/sync/000002/commits/", "_embermill/heartbeat.json", "_embermill/manifests/"),
+)
 Put = Callable[[str, bytes], None]
 
 
@@ -96,9 +98,9 @@ class Scenario:
         return _first_two_and_last([Point(*line.split("\t")) for line in record.read_text().splitlines()])
 
     def _run(self, output: str, **environment: str) -> int:
-        if self.name != "run":
+        if self.name not in ("run", "sync"):
             return self._commands(self.name, output, **environment)
-        return self._commands("run", str(self._job(output)), **environment)
+        return self._commands(self.name, str(self._job(output)), **environment)
 
     def _words(self) -> str:
         return self._commands.words.read_text()[-1500:]

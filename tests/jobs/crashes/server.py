@@ -48,13 +48,13 @@ def serve_commands(folder: Path) -> Iterator[Commands]:
 
 
 def _serve() -> None:
-    from embermill.jobs import cli, run
+    from embermill.jobs import cli, run, sync_stages
     from tests.jobs.command_line import open_inline_pool
     from tests.jobs.crashes.points import install_from_environment
 
     for module in IMPORTED_ONCE:
         importlib.import_module(module)
-    run.open_pool = open_inline_pool  # type: ignore[attr-defined]
+    run.open_pool = sync_stages.open_pool = open_inline_pool  # type: ignore[attr-defined]
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
