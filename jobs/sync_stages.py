@@ -21,6 +21,7 @@ from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driving import Course, Stage, carry_out
 from embermill.jobs.partition import Partition
+from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, read_plan, write_plan
 from embermill.jobs.plan.listing import survey_listed
 from embermill.jobs.plan.planning import check_surveyed, cut_corpus, partition_text_bytes, shard_schema
@@ -82,6 +83,7 @@ class Stages:
 
     def carry_out(self, found: Comparison, listed_s: float, options: dict[str, Any], *, look_again: Callable[[], Comparison]) -> SyncSummary:
         """look_again: the comparison in which every file is scanned."""
+        upgrade_format(self._folder)
         keys = ensure_keys(self._folder, self._plan, self._parent, inputs_of(self._folder, self._plan, self._parent))
         if not keys.files_known:
             found = look_again()
@@ -201,6 +203,7 @@ class Stages:
             listing=(),
             superseded=(),
             holds_input_digests=True,
+            tells_versions=True,
             version=self._claim.number,
         )
         with contextlib.suppress(AlreadyExists):

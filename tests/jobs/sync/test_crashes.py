@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.dataset.metadata import lease as lease_module
-from embermill.jobs.dataset.metadata.versions import abandon_version, read_versions
+from embermill.jobs.dataset.metadata.versions import abandon_version, commit_version, read_versions
 from embermill.jobs.errors import AnotherRun, Interrupted
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from embermill.jobs.storage.local import LocalFolder
+from embermill.jobs.sync.writing import create_writes
 from embermill.jobs.sync_job import sync
 from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, row
 
@@ -81,17 +82,15 @@ def test_where_the_corpus_changed_meanwhile_its_vectors_are_used(tmp_path: Path,
 
 
 def test_a_corpus_that_changes_while_it_is_read_is_listed_once_more(tmp_path: Path, begun: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embermill.jobs import sync_stages
+    real, times = create_writes, [1]
 
-    real, times = sync_stages.create_writes, [1]
-
-    def create_writes(*arguments: Any) -> Any:
+    def create_and_change(*arguments: Any) -> Any:
         if times[0]:
             times[0] -= 1
             begun.write("c.jsonl", [row(f"c{n}", f"TEXT {len(states(tmp_path))} {n}") for n in range(100)])
         return real(*arguments)
 
-    monkeypatch.setattr(sync_stages, "create_writes", create_writes)
+    monkeypatch.setattr("embermill.jobs.sync_stages.create_writes", create_and_change)
     summary = sync(configure(tmp_path))
     assert (summary.version, summary.abandoned, summary.rows_new) == (3, 1, 100) and states(tmp_path)[1] == (2, "abandoned")
     assert TellingEngine.taken() == sorted(f"TEXT 1 {n}" for n in range(100))
@@ -126,13 +125,11 @@ def test_two_at_once_are_one_version(tmp_path: Path, begun: Corpus, monkeypatch:
 @pytest.mark.parametrize("decided", ["abandoned", "committed"])
 def test_a_zombie_that_comes_late_changes_nothing(tmp_path: Path, begun: Corpus, monkeypatch: pytest.MonkeyPatch, decided: str) -> None:
     """Its lease is gone and it does not know; it has everything but the version's deciding file."""
-    from embermill.jobs import sync_stages
+    real, late = commit_version, list[bool]()
 
-    real, monkeypatched = sync_stages.commit_version, []
-
-    def commit_version(*arguments: Any) -> Any:
-        if not monkeypatched:
-            monkeypatched.append(True)
+    def commit_late(*arguments: Any) -> Any:
+        if not late:
+            late.append(True)
             if decided == "abandoned":
                 abandon_version(open_folder(str(tmp_path / "out")), 2, "another run")
             else:
@@ -142,7 +139,7 @@ def test_a_zombie_that_comes_late_changes_nothing(tmp_path: Path, begun: Corpus,
                 assert sync(configure(tmp_path)).version == 3
         return real(*arguments)
 
-    monkeypatch.setattr(sync_stages, "commit_version", commit_version)
+    monkeypatch.setattr("embermill.jobs.sync_stages.commit_version", commit_late)
     with pytest.raises(AnotherRun):
         sync(configure(tmp_path))
     if decided == "abandoned":
