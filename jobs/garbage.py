@@ -1,7 +1,10 @@
 """`embermill gc`: what killed runs left behind, in a dataset and in this machine's folder for temporary files. Nothing that is younger than a day.
 
-What no reader goes by and no run would take up again: attempts that were never published, files that were set aside, halves of plans and manifests that
-another run was faster with, and, once there is a manifest, shards that it does not name.
+What no reader goes by and no run would take up again: attempts that were never published, files that were set aside, tables of plans and manifests that
+another run was faster with, and, once there is a manifest, shards that neither it nor a commit names.
+
+A run that was silent for so long that `gc` took its lease may wake at any moment, and so may `gc` itself. So the commits of earlier holders are fenced
+first, and what somebody may still come to name stays: a table without a root, above all.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.inventory import list_inventory
-from embermill.jobs.dataset.metadata.lease import LEASE, hold_lease, newest_token
+from embermill.jobs.dataset.metadata.lease import LEASE, Lease, hold_lease, newest_token
 from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, named_files
 from embermill.jobs.dataset.metadata.versions import read_versions
@@ -29,7 +33,7 @@ from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES
 from embermill.jobs.shard.adoption import SET_ASIDE
 from embermill.jobs.shard.footer import DATA, QUARANTINE, parse_name
 from embermill.jobs.storage import FileInfo, Folder, open_folder
-from embermill.jobs.versions.retention import kept_versions, retire_others, unneeded_files
+from embermill.jobs.versions.retention import MADE, kept_versions, retire_others, unneeded_files
 
 MIN_AGE_S = 24 * 3600.0
 TMP = "_embermill/tmp"
@@ -60,12 +64,13 @@ def collect(uri: str, now_s: float | None = None, *, keep_versions: int | None =
     if next(iter(folder.list("_embermill")), None) is None:
         raise UsageError(f"{folder.root}: there is no dataset here (no _embermill): expected the output.uri of an `embermill run`")
     found = Collected(folder.root)
-    with hold_lease(folder, purpose="gc"):
+    with hold_lease(folder, purpose="gc") as lease:
         versions = read_versions(folder, files=False)
         kept = kept_versions(versions, datetime.fromtimestamp(now_s, UTC), keep_versions, keep_days)
         found.retired = retire_others(folder, kept) if kept else []
-        for name, info in dict(_orphans(folder)).items():
+        for name, info in dict(_orphans(folder, lease)).items():
             if 0 < info.modified_s <= now_s - MIN_AGE_S:
+                lease.require_held() if name.startswith((DATA, QUARANTINE, *MADE)) else lease.require_not_lost()
                 folder.remove(name)
                 found.removed.append(name)
                 found.bytes += info.size
@@ -75,17 +80,19 @@ def collect(uri: str, now_s: float | None = None, *, keep_versions: int | None =
     return found
 
 
-def _orphans(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
+def _orphans(folder: Folder, lease: Lease) -> Iterator[tuple[str, FileInfo]]:
     """Whatever their age. Files that no writer of ours names are somebody else's, and stay."""
+    inventory = list_inventory(folder)
+    commits = CommitLog(folder, lease.token)
+    lease.fence(commits)
     for prefix in (TMP, SET_ASIDE):
         yield from folder.list(prefix)
     yield from _of_older_leases(folder)
     yield from _never_named(folder)
-    inventory = list_inventory(folder)
     if inventory.manifest is None:
         return  # the next run takes up what stands there
     yield from unneeded_files(folder)
-    named = named_files(inventory.receipts)
+    named = named_files(inventory.receipts) | named_files(commits.table())
     for prefix in (DATA, QUARANTINE):
         yield from ((name, info) for name, info in folder.list(prefix) if name not in named and parse_name(name) is not None)
 
@@ -96,11 +103,22 @@ def _of_older_leases(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
 
 
 def _never_named(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
-    """Tables of a plan that no root names, and of a manifest whose root was never published."""
+    """Tables that nobody can come to name: a plan's, where its root stands and names others, and a manifest's, where a newer one is published.
+
+    A run that makes the same table once more finds it there and names it in its root; another table of that number is passed over.
+    """
     named = named_by_roots(folder)
-    yield from ((name, info) for name, info in folder.list(PLANS) if name.endswith(TABLES) and name not in named)
+    for name, info in folder.list(PLANS):
+        base = "/".join(name.split("/")[:3])
+        if name.endswith(TABLES) and base in named and name not in named[base]:
+            yield name, info
     manifests = dict(folder.list(MANIFESTS))
-    yield from ((name, info) for name, info in manifests.items() if name.endswith(TABLES) and name.rpartition(".")[0] + ".json" not in manifests)
+    newest = max((name for name in manifests if name.endswith(".json")), default="")
+    yield from (
+        (name, info)
+        for name, info in manifests.items()
+        if name.endswith(TABLES) and (root := name.rpartition(".")[0] + ".json") not in manifests and root < newest
+    )
 
 
 def list_scratch(where: Path, now_s: float) -> list[Path]:

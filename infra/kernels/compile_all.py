@@ -22,8 +22,10 @@ from embermill.encoder.backends.cuda.sm90_gemm import Tile  # noqa: E402
 from embermill.encoder.backends.cupy.compiler import compile_kernels, compiler_version  # noqa: E402
 from embermill.encoder.backends.cupy.source import kernel_text  # noqa: E402
 from infra.kernels.machine_code import faults  # noqa: E402
+from infra.kernels.resources import check  # noqa: E402
 
 NVIDIA = ("sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a")
+BEFORE_HOPPER = ("sm_80", "sm_86", "sm_89")
 AMD = ("gfx90a", "gfx942", "gfx1100")
 STORAGES = (32, 16, 116)
 HALVES = (16, 116)
@@ -39,7 +41,11 @@ PORTABLE: dict[str, list[dict[str, int]]] = {
     "cupy/attention.cu": [{"HEAD_DIM": dim} for dim in (12, 64, 128)] + [{"HEAD_DIM": 64, **DISTANCES[0], **DISTANCES[1]}],
     "cupy/pooling.cu": [{"WIDTH": 768, "POOLING": pooling} for pooling in range(6)] + [{"WIDTH": 37, "POOLING": 1}] + [{"WIDTH": 768, "ACTIVATION": 4}],
 }
-TENSOR_CORES = {"cuda/sm80_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)] + [{"HEAD_DIM": 64, **distance} for distance in DISTANCES]}
+TENSOR_CORES = {
+    "cuda/sm80_attention.cu": [{"HEAD_DIM": dim} for dim in (32, 64, 128)]
+    + [{"HEAD_DIM": 64, **distance} for distance in DISTANCES]
+    + [{"HEAD_DIM": 128, "SPLIT": 2}],
+}
 HOPPER = {
     "cuda/sm90_attention.cu": [{"HEAD_DIM": dim, **distance} for dim in (32, 64) for distance in ({}, *DISTANCES)],
     "cuda/sm90_gemm.cu": [{"ACTIVATION": 1, **tile.defines} for tile in (Tile(), Tile(cluster=1), Tile(192, 5), Tile(128, 6))]
@@ -91,6 +97,9 @@ def main() -> None:
         print(f"{compiler_version()}: {len(nvidia)} compilations for {', '.join(NVIDIA)} in {time.perf_counter() - begin:.0f} s", flush=True)
         list(threads.map(check_machine_code, hopper))
         print(f"nvdisasm: nothing between the products of {len(hopper)} Hopper kernels fences the GPU, empties a cache or spills", flush=True)
+        older = [job for job in nvidia if job[2] in BEFORE_HOPPER]
+        checked = sum(threads.map(lambda job: check(*job, compile_kernels(*job)), older))
+        print(f"{', '.join(BEFORE_HOPPER)}: a multiprocessor has the shared memory, threads and registers of a block of each of {checked} kernels", flush=True)
         begin = time.perf_counter()
         list(threads.map(lambda job: compile_amd(clang, job), amd))
         print(f"{clang}: {len(amd)} compilations for {', '.join(AMD)} in {time.perf_counter() - begin:.0f} s (compiled, never run on an AMD GPU)")

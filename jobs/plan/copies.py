@@ -50,14 +50,15 @@ def complete_copies(folder: Folder) -> None:
             write_copy(folder, copy_of(copy), folder.read(copy_of(copy)))
 
 
-def named_by_roots(folder: Folder) -> frozenset[str]:
-    """All files that a root, or its copy, names, and their copies."""
-    bases = {match[1] for name, _ in folder.list(PLANS) if (match := _NAME.fullmatch(name))} | {f"{PLANS}/000001"}
-    named: set[str] = set()
-    for base in bases:
-        for root in (_root(folder, f"{base}/root.json"), _root(folder, copy_of(f"{base}/root.json"))):
-            named |= {f"{base}/{root[kind]['file']}" for kind in ("segments", "inputs")} if root is not None else set()
-    return frozenset(named | {copy_of(name) for name in named})
+def named_by_roots(folder: Folder) -> dict[str, frozenset[str]]:
+    """Folder of a plan whose root, or the root's copy, can be read -> all files that these name, and their copies."""
+    named: dict[str, frozenset[str]] = {}
+    for base in sorted({match[1] for name, _ in folder.list(PLANS) if (match := _NAME.fullmatch(name))} | {f"{PLANS}/000001"}):
+        roots = [root for name in (f"{base}/root.json", copy_of(f"{base}/root.json")) if (root := _root(folder, name)) is not None]
+        files = {f"{base}/{root[kind]['file']}" for root in roots for kind in ("segments", "inputs")}
+        if roots:
+            named[base] = frozenset(files | {copy_of(name) for name in files})
+    return named
 
 
 def restore_plan(folder: Folder) -> Iterator[str]:

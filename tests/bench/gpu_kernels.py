@@ -12,8 +12,9 @@ import cupy as cp
 import numpy as np
 
 from embermill.encoder.backends.cuda import sm90_gemm as hopper_gemm
+from embermill.encoder.backends.cuda.attention_plan import AttentionPlan
 from embermill.encoder.backends.cuda.cublaslt import Gemm, Product
-from embermill.encoder.backends.cuda.ops import AttentionPlan, CudaOps
+from embermill.encoder.backends.cuda.ops import CudaOps
 from embermill.encoder.backends.cuda.sm90_gemm import After, HopperGemm, Tile
 from embermill.encoder.backends.cupy.ops import STORAGES
 from embermill.encoder.device import choose_device

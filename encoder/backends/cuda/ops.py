@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import cupy as cp
 import numpy as np
 
 from embermill.encoder.backends.cuda import cublaslt, distance_bias
 from embermill.encoder.backends.cuda.architecture import limits_of
+from embermill.encoder.backends.cuda.attention_plan import TILE_ROWS, AttentionPlan, plan_of
 from embermill.encoder.backends.cuda.cublaslt import EPILOGUES, TILE_256_128, Gemm, Product
 from embermill.encoder.backends.cuda.pre_norm import HopperPreNormLayer, Summed, fits, folded, whole_tiles
 from embermill.encoder.backends.cuda.sm90_gemm import CHOSEN, After, HopperGemm, RowNorm, in_eights
@@ -28,34 +29,6 @@ from embermill.encoder.ops.rotary import Rotary
 log = logging.getLogger(__name__)
 
 UNIT_ROWS = 1024  # of a batch, for each multiprocessor: whole waves of every product (135,168 rows on 132 of them; 131,072 are 23.3 waves of BERT-base's)
-TENSOR_HEADS = (32, 64, 128)
-WGMMA_HEADS = (32, 64)
-TILE_ROWS, KEY_ROWS = 128, 64  # of the attention kernels: query rows and keys at a time
-BARRIER_BYTES = 256
-
-
-class AttentionPlan(NamedTuple):
-    """How attention_{name} of cuda/{first}_attention.cu is launched: threads of a block, stages of keys and values, crews of threads with tiles of their own.
-
-    first: the first architecture that it runs on.
-    """
-
-    first: str
-    name: str
-    threads: int
-    stages: int = 2
-    crews: int = 1
-
-    def shared_bytes(self, head_dim: int, bias: np.ndarray | None = None) -> int:
-        """Each crew: two slots of queries with their head's bias, its stages, and barriers; whole KiB."""
-        rows = 2 * TILE_ROWS + self.stages * 2 * KEY_ROWS
-        biases = 0 if bias is None else 2 * distance_bias.shared_bytes(bias.shape[1] // 2)
-        return self.crews * (-(-(rows * head_dim * 2 + biases + BARRIER_BYTES) // 1024) * 1024)
-
-
-WGMMA = AttentionPlan("sm90", "wgmma", threads=640, stages=4, crews=2)
-MMA = {False: AttentionPlan("sm80", "mma", threads=128), True: AttentionPlan("sm80", "mma", threads=256)}
-"""By whether the head dimension is 128."""
 
 
 def make_ops(device: DeviceFacts, precision: str) -> CudaOps:
@@ -87,7 +60,6 @@ class CudaOps(CupyOps):
         super().__init__(device, precision, max_batch_tokens or UNIT_ROWS * device.compute_units)
         self.index = int(cp.cuda.Device().id)
         self.tile_rows = 16 if self.precision == "float32" else TILE_ROWS
-        self.shared_bytes = limits_of(self.architecture).shared_bytes
         self.hopper = self.architecture == "sm_90a" and self.precision != "float32"
         self.fused_gelu, self.fused_norm = fused_gelu and self.hopper, fused_norm and self.hopper
         self.fused_gate, self.fused_rotary = fused_gate and self.hopper, fused_rotary and self.hopper
@@ -155,8 +127,9 @@ class CudaOps(CupyOps):
     def attention(
         self, num_heads: int, head_dim: int, *, rotary: Rotary | None = None, window: int | None = None, bias: np.ndarray | None = None
     ) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
-        plan = WGMMA if self.hopper and head_dim in WGMMA_HEADS else MMA[head_dim == 128]
-        if self.precision == "float32" or head_dim not in TENSOR_HEADS or plan.shared_bytes(head_dim, bias) > self.shared_bytes:
+        radius = None if bias is None else bias.shape[1] // 2
+        plan = None if self.precision == "float32" else plan_of(head_dim, radius, limits_of(self.architecture), self.hopper)
+        if plan is None:
             return super().attention(num_heads, head_dim, rotary=rotary, window=window, bias=bias)
         return self._tensor_attention(plan, num_heads, head_dim, rotary, window, bias)
 
@@ -170,8 +143,9 @@ class CudaOps(CupyOps):
         bias: np.ndarray | None = None,
         **defines: int,
     ) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
-        module = self._module(f"cuda/{plan.first}_attention.cu", HEAD_DIM=head_dim, **distance_defines(window, bias), **defines)
-        kernel = module.kernel(f"attention_{plan.name}", (plan.threads,), plan.shared_bytes(head_dim, bias))
+        module = self._module(f"cuda/{plan.first}_attention.cu", HEAD_DIM=head_dim, **distance_defines(window, bias), **plan.defines, **defines)
+        shared_bytes = plan.shared_bytes(head_dim, None if bias is None else bias.shape[1] // 2)
+        kernel = module.kernel(f"attention_{plan.name}", (plan.threads,), shared_bytes)
         lines = None if bias is None else float32(distance_bias.bias_lines(bias, head_dim))
         return self._planned_attention(kernel, num_heads, head_dim, rotary, lines)
 

@@ -99,7 +99,13 @@ class Lease:
             log.debug("the lease was not released: %s", error)
 
     def _look(self) -> None:
-        if self._lost is None and (claim := _read(self.folder, _claimed(self.token + 1))) is not None:
+        """A later claim is the next one, unless `gc` has removed it, a day old, while this process was stopped: then ours went with it."""
+        if self._lost is not None:
+            return
+        claim = _read(self.folder, _claimed(self.token + 1))
+        if claim is None and not self.folder.exists(_claimed(self.token)):
+            claim = _read(self.folder, _claimed(newest_token(self.folder))) or {}
+        if claim is not None:
             self._lost = AnotherRun(f"{self.folder.root}: {_who(claim)} has taken over this dataset, since nothing was heard of this run: this one stops")
 
 
@@ -122,7 +128,8 @@ class Contender:
             took_over = token > 0 and not self._folder.exists(_released(token))
             if took_over and holder is not None and (waiting := self._judge(token, holder, now_s)) is not None:
                 return waiting
-            if (lease := self._create(token + 1, took_over)) is not None:
+            lease = self._create(token + 1, took_over)
+            if lease is not None and newest_token(self._folder) <= lease.token:  # else `gc` has removed that number while this process was stopped
                 return lease
 
     def _judge(self, token: int, holder: dict[str, Any], now_s: float) -> Waiting | None:

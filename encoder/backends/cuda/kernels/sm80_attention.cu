@@ -3,8 +3,12 @@
 //
 // A block walks over tiles with a fixed stride and keeps one load ahead: while it multiplies one block of KEYS keys, cp.async brings the next one,
 // also across the border to its next tile.
+// SPLIT (a define): so many blocks share a tile of 128 rows, where the shared memory of one does not hold it.
 #define KEYS 64
-#define ROWS 128
+#ifndef SPLIT
+#define SPLIT 1
+#endif
+#define ROWS (128 / SPLIT)
 #ifndef FRAGMENTS
 #define FRAGMENTS (HEAD_DIM == 128 ? 1 : 2)  // tiles of 16 rows per warp: two share every key they load, where the registers allow it
 #endif
@@ -44,14 +48,31 @@ struct Place {
     Tile tile;
     int item, key;
 
-    __device__ __forceinline__ Place(const int4* tiles, int num_heads) : tile(tile_of(tiles, blockIdx.x, num_heads)), item(blockIdx.x), key(first_key(tile.query)) {}
+#if SPLIT > 1
+    __device__ __forceinline__ Place(const int4* tiles, int num_heads, int items) : item(blockIdx.x) { find(tiles, num_heads, items); }
+    // The tile of the item, or of the next that has rows.
+    __device__ __forceinline__ void find(const int4* tiles, int num_heads, int items) {
+        for (; item < items; item += gridDim.x) {
+            tile = tile_of(tiles, item / SPLIT, num_heads);
+            tile.query += item % SPLIT * ROWS;
+            if (tile.query < tile.length) break;
+        }
+        key = first_key(tile.query);
+    }
+#else
+    __device__ __forceinline__ Place(const int4* tiles, int num_heads, int items) : tile(tile_of(tiles, blockIdx.x, num_heads)), item(blockIdx.x), key(first_key(tile.query)) {}
+#endif
     __device__ __forceinline__ bool first() const { return key == first_key(tile.query); }
     __device__ __forceinline__ bool last() const { return key + KEYS >= last_key(tile.query + ROWS, tile.length); }
     __device__ __forceinline__ void advance(const int4* tiles, int num_heads, int items) {
         if (!last()) { key += KEYS; return; }
         item += gridDim.x;
+#if SPLIT > 1
+        find(tiles, num_heads, items);
+#else
         if (item < items) tile = tile_of(tiles, item, num_heads);
         key = first_key(tile.query);
+#endif
     }
 };
 
@@ -75,11 +96,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
     const bits16* qkv, const int4* tiles, const int* count, bits16* out, int num_heads, float scale_log2 BIAS_PARAMETER) {
     extern __shared__ __align__(1024) unsigned char memory[];
     Shared& s = *reinterpret_cast<Shared*>(memory);
-    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, items = *count * num_heads;
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, items = *count * num_heads * SPLIT;
     int matrix = lane >> 3, matrix_row = lane & 7, warp_row = warp * 16 * FRAGMENTS;
 
     if (blockIdx.x >= items) return;
-    Place now(tiles, num_heads);
+    Place now(tiles, num_heads, items);
+    if (SPLIT > 1 && now.item >= items) return;
     int stage = 0, slot = 0;
     const Copier copy;
     copy_place(copy, s, stage, slot, now, qkv, BIAS_ARGUMENT, num_heads);

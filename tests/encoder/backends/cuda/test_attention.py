@@ -50,7 +50,8 @@ DISTANCES = [(window, 64), (window, 10), (window, 200), (bias, 91), (bias, 90), 
 def test_windows_and_biases(kernel: str, head_dim: int, kind: Callable[..., dict[str, Any]], radius: int) -> None:
     """attention_mma, too, where Hopper's own kernel is the chosen one."""
     device = a_gpu()
-    from embermill.encoder.backends.cuda.ops import MMA, CudaOps
+    from embermill.encoder.backends.cuda.attention_plan import MMA
+    from embermill.encoder.backends.cuda.ops import CudaOps
     from embermill.encoder.backends.cupy.ops import CupyOps
 
     random, num_heads = fresh_random(), 3
@@ -58,7 +59,7 @@ def test_windows_and_biases(kernel: str, head_dim: int, kind: Callable[..., dict
     lengths = [1, 2, 63, 64, 65, 90, 92, 129, 300, 512, 1000]
     (batch,) = pack(np.zeros(sum(lengths), np.int32), np.cumsum([0, *lengths]), 10**6)
     values = random.standard_normal((batch.num_rows, 3 * num_heads * head_dim), dtype=np.float32)
-    older = fast._tensor_attention(MMA[head_dim == 128], num_heads, head_dim, **distance)
+    older = fast._tensor_attention(MMA[head_dim][0], num_heads, head_dim, **distance)
     attend = fast.attention(num_heads, head_dim, **distance) if kernel == "chosen" else older
     got = attend(fast.from_host(values), fast.to_device(batch))
     expected = portable.attention(num_heads, head_dim, **distance)(portable.from_host(values), portable.to_device(batch))

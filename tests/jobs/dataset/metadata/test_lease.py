@@ -116,6 +116,20 @@ def test_a_holder_that_was_taken_over_learns_of_it(folder: Folder) -> None:
         assert stopped.value.exit_code == 4
 
 
+def test_claims_that_gc_has_removed_while_a_process_was_stopped_for_a_day(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = gained(Contender(folder, 60, "run").attempt(0))
+    for token in (2, 3, 4):
+        claim(folder, token, ELSEWHERE)
+    late = Contender(folder, 60, "run")
+    for token in (1, 2):
+        folder.remove(f"{LEASE}/{token:09d}.json")
+    with pytest.raises(AnotherRun, match="process 7 on elsewhere"):
+        held.require_held()
+    tokens = iter([1, 4, 4])  # it has looked before any of this, and claims what is free again
+    monkeypatch.setattr("embermill.jobs.dataset.metadata.lease.newest_token", lambda folder: next(tokens))
+    assert isinstance(late.attempt(0.0), Waiting)
+
+
 def test_a_listing_that_lags_behind_gives_nothing_away(tmp_path: Path) -> None:
     class Lagging(LocalFolder):
         def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
