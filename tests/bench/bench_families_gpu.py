@@ -9,16 +9,21 @@ Each family in a process of its own; with --families "", the attention kernels o
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from embermill.encoder.backends.cuda.sm90_gemm import Tile
 from tests.bench.bench_distance_attention import attention_rows
-from tests.bench.family_models import write_folder
+from tests.bench.family_models import write_bert, write_folder
 from tests.bench.gpu_forward import Ours
 
 LOADS = ("fixed128", "fixed512", "mixed", "fixed8192")
@@ -29,7 +34,7 @@ BARS = {  # times the peer
 BERT_OF_ITS_SHAPE = {"xlmr-base": "base", "xlmr-large": "large"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "no fused norm": {"fused_norm": False}, "no fused gate": {"fused_gate": False}, "no fused rotary": {"fused_rotary": False},
-    "no folded norm": {"folded_norm": False}, "before Hopper": {"architecture": "compute_80"},
+    "no folded norm": {"folded_norm": False}, "before Hopper": {"architecture": "compute_80"}, "clusters of four": {"tile": Tile(cluster=4)},
 }  # fmt: skip
 TOKENS = 33 * 65536  # whole batches of the peer's 65,536 rows and of our 135,168
 
@@ -48,34 +53,55 @@ class Bench:
         self.rounds, self.window_s = (3, 0.3) if args.quick else (5, 0.5)
 
     def family(self, family: str) -> None:
+        """All that is compiled is compiled, and all that is compared is compared, before the first turn is timed."""
         precision, peers = self.args.precision, self.peers
         hf = peers.hf_model(family)
         if hf is not None:
             hf.half().float()  # everybody has the weights of the file
         peer = peers.Packed(family, precision, hf)
-        folder = write_folder(family, hf, peer.model, Path("/tmp/embermill-families") / family)
-        candidates = {"ours": Ours(str(folder), precision)}
+        folder = str(write_folder(family, hf, peer.model, Path("/tmp/embermill-families") / f"{family}-{precision}"))
+        candidates = {"ours": Ours(folder, precision)}
         chosen = VARIANTS if self.args.variants == "all" else filter(None, self.args.variants.split(","))
-        candidates |= {name: Ours(str(folder), precision, **VARIANTS[name]) for name in chosen}
+        candidates |= {name: Ours(folder, precision, **VARIANTS[name]) for name in chosen}
         if family in BERT_OF_ITS_SHAPE:
-            from tests.bench.peers_gpu import write_model
-
-            shape = BERT_OF_ITS_SHAPE[family]
-            candidates["bert"] = Ours(write_model(shape, f"/tmp/embermill-families/bert-{shape}"), precision)
+            candidates["bert"] = Ours(write_bert(BERT_OF_ITS_SHAPE[family], f"{folder}-bert"), precision)
+        ready = []
         for kind, bar in zip(LOADS, BARS[family], strict=False):
             if kind in self.args.loads.split(","):
-                self.row(family, kind, bar, candidates, peer, hf, str(folder))
-        if not self.args.quick:
-            timed = Ours(str(folder), precision, timed=True)
-            for kind in LOADS[: len(BARS[family])]:
+                work = self.workload.make(kind, TOKENS // (2 if self.args.quick or family == "xlmr-large" else 1))
+                runs: dict[str, Any] = {name: ours.prepare(work) for name, ours in candidates.items()} | {"peer": peer.prepare(work)}
+                near = {} if self.args.quick else self.cosines(runs, work, kind, hf, folder)
+                for run in runs.values():
+                    run()
+                ready.append((kind, bar, work, runs, near))
+        with self.turn(family):
+            for kind, bar, work, runs, near in ready:
+                self.row(family, kind, bar, work, runs, near)
+            if not self.args.quick:
+                self.time_per_kernel(family, folder)
+
+    @contextlib.contextmanager
+    def turn(self, family: str) -> Iterator[None]:
+        """With --gate, the GPU alone: once the folder holds a file called `go`, one process after another."""
+        if not self.args.gate:
+            yield
+            return
+        gate = Path(self.args.gate)
+        (gate / f"ready-{family}-{self.args.precision}").touch()
+        while not (gate / "go").exists():
+            time.sleep(0.2)
+        with (gate / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def time_per_kernel(self, family: str, folder: str) -> None:
+        timed = Ours(folder, self.args.precision, timed=True)
+        for kind in LOADS[: len(BARS[family])]:
+            if kind in self.args.loads.split(","):
                 parts = timed.families(self.workload.make(kind, 1 << 18))
                 show(family=family, load=kind, rows=parts.rows, ns_per_token={name: round(ns, 2) for name, ns in parts.ns_per_token.items()})
 
-    def row(self, family: str, kind: str, bar: float, candidates: dict[str, Ours], peer: Any, hf: Any, folder: str) -> None:
-        tokens = TOKENS // (2 if self.args.quick or family == "xlmr-large" else 1)
-        work = self.workload.make(kind, tokens)
-        runs: dict[str, Any] = {name: ours.prepare(work) for name, ours in candidates.items()} | {"peer": peer.prepare(work)}
-        near = {} if self.args.quick else self.cosines(runs, work, kind, hf, folder)
+    def row(self, family: str, kind: str, bar: float, work: Any, runs: dict[str, Any], near: dict[str, Any]) -> None:
         rates = self.take_turns(runs, work.tokens, rounds=self.rounds, window_s=self.window_s)
         over = {name: round(rates["ours"] / rate, 4) for name, rate in rates.items() if name != "ours"}
         mtok_s = {name: round(rate / 1e6, 3) for name, rate in rates.items()}
@@ -108,6 +134,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--variants", default="")
     parser.add_argument("--commit", default="")
+    parser.add_argument("--gate", default="", help="a folder: processes prepare side by side and are timed one after another")
     args = parser.parse_args()
     families = list(filter(None, args.families.split(",")))
     if len(families) > 1:  # a fault of one must not be that of the next

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from tests.bench.peers_gpu import SHAPES
+
 HALF = torch.float16
 
 
@@ -25,6 +27,20 @@ def write_folder(family: str, hf: Any, peer: Any, folder: Path) -> Path:
 
     save_file({name: tensor.to("cpu", HALF).contiguous() for name, tensor in nomic_tensors(peer).items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(nomic_config(peer)), encoding="utf-8")
+    return folder
+
+
+def write_bert(shape: str, folder: str) -> str:
+    """A BERT whose weights are drawn and scaled as the families' are: what a product draws of power, and so its speed, depends on them."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    model = BertModel(BertConfig(**SHAPES[shape]), add_pooling_layer=False)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "embed" not in name:
+                parameter.mul_(4.0)
+    model.to(HALF).save_pretrained(folder)
     return folder
 
 

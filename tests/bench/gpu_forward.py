@@ -8,6 +8,7 @@ Batches are packed beforehand, as the peers' are; ids go up and embeddings come 
 from __future__ import annotations
 
 import argparse
+import unittest.mock
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from embermill.encoder.backends.cuda import sm90_gemm
 from embermill.encoder.backends.cuda.ops import CudaOps
+from embermill.encoder.backends.cuda.sm90_gemm import Tile
 from embermill.encoder.backends.cupy.program import GpuProgram
 from embermill.encoder.description import describe
 from embermill.encoder.device import choose_device
@@ -26,13 +29,14 @@ from tests.bench.peers_gpu import Workload, write_model
 
 
 class Ours:
-    def __init__(self, folder: str, precision: str, budget: int | None = None, *, timed: bool = False, architecture: str = "", **options: Any) -> None:
-        """architecture: "compute_80" for what GPUs before Hopper run, compiled by the driver from PTX."""
+    def __init__(self, folder: str, precision: str, budget: int | None = None, *, timed: bool = False, architecture: str = "", tile: Tile | None = None, **options: Any) -> None:
+        """architecture: "compute_80" for what GPUs before Hopper run, compiled by the driver from PTX. tile: of Hopper's products, another than the chosen one."""
         device = choose_device("gpu")
         self.ops = (TimedOps if timed else CudaOps)(device._replace(architecture=architecture or device.architecture), precision, budget, **options)
         self.folder, self.budget = folder, self.ops.max_batch_tokens
         description = describe(folder, normalize=True)
-        self.dimension, self.forward = description.dimension, _plan_forward(description, self.ops)
+        with unittest.mock.patch.object(sm90_gemm, "CHOSEN", tile or sm90_gemm.CHOSEN):
+            self.dimension, self.forward = description.dimension, _plan_forward(description, self.ops)
         self.programs: dict[int, GpuProgram] = {}
 
     def program(self, budget: int) -> GpuProgram:

@@ -112,16 +112,21 @@ template <int N> __device__ __forceinline__ void sum_values(Rows& rows, const bi
     wgmma_commit();
 }
 
-// The scores of one block, added to what they hold, or not.
-template <int N> __device__ __forceinline__ void start_product(float (&score)[N / 2], bits32 queries, const bits16* keys, bool add = false) {
+// The scores of one block.
+template <int N> __device__ __forceinline__ void start_product(float (&score)[N / 2], bits32 queries, const bits16* keys) {
     wgmma_fence();
-    score_keys<N>(score, queries, keys, add);
+    score_keys<N>(score, queries, keys, 0);
 }
 
 #ifdef WINDOW
 #define HIDE_DISTANT hide_distant<N>(score, distance);
 #else
 #define HIDE_DISTANT
+#endif
+#ifdef BIAS_RADIUS
+#define WEIGH rows.weigh_biased<N>(score, keep, left, scale_log2, bias, distance);
+#else
+#define WEIGH HIDE_DISTANT rows.weigh<N>(score, keep, left, scale_log2);
 #endif
 
 template <int N> __device__ __forceinline__ void as_operands(bits32 (&p)[N / 16][4], const float (&score)[N / 2]) {
@@ -131,7 +136,6 @@ template <int N> __device__ __forceinline__ void as_operands(bits32 (&p)[N / 16]
 
 // Every block of keys (the first is there), N keys of each looked at: KEYS, or 32 where the document has no more. distance: from this warp's first row
 // to the first key. bias: of this head, or null.
-#ifndef BIAS_RADIUS
 template <int N> __device__ __forceinline__ void attend(
     Shared& s, Ring<STAGES>& ring, Rows& rows, bits32 queries, int left, int distance, const float* bias, float scale_log2) {
     float score[N / 2], keep[2];
@@ -140,8 +144,7 @@ template <int N> __device__ __forceinline__ void attend(
     wgmma_wait<0>();
     hold(score);
     rows.clear();
-    HIDE_DISTANT
-    rows.weigh<N>(score, keep, left, scale_log2);
+    WEIGH
     as_operands<N>(p, score);
     int stage = ring.stage;
     ring.advance();
@@ -153,8 +156,7 @@ template <int N> __device__ __forceinline__ void attend(
         sum_values<N>(rows, p, s.values[stage]);
         wgmma_wait<1>();
         hold(score);
-        HIDE_DISTANT
-        rows.weigh<N>(score, keep, left, scale_log2);
+        WEIGH
         wgmma_wait<0>();
         hold(score);  // p is read until here: nothing of the next round may take its registers
         hold(rows.sum);
@@ -170,74 +172,6 @@ template <int N> __device__ __forceinline__ void attend(
     hold(rows.sum);
     release(s.empty[stage]);
 }
-#else
-// What one block leaves for the next: its weights as an operand, and by what they scale the sums before.
-template <int N> struct Turn {
-    float score[N / 2], keep[2];
-    bits32 p[N / 16][4];
-    int stage, left, distance;
-};
-
-// The next blocks, as long as they begin before `end` (a distance as `distance`). NEAR: within reach of biases that differ, which the scores begin with:
-// they are read while the sums are scaled. Else all of a block has the same, `offset`, which never meets a score: it is added where the largest is looked for.
-template <int N, bool NEAR> __device__ __forceinline__ void attend_until(
-    int end, Shared& s, Ring<STAGES>& ring, Rows& rows, Turn<N>& turn, bits32 queries, const float* bias, float offset, float scale_log2) {
-    float (&score)[N / 2] = turn.score;
-    int& distance = turn.distance;
-    while (turn.left > KEYS && distance + KEYS < end) {
-        hold(rows.sum);  // loops one after another: what one leaves in registers is what the next begins with
-        hold(score);
-        turn.left -= KEYS;
-        distance += KEYS;
-        if (NEAR) start_scores<N>(score, bias, distance);
-        rows.scale(turn.keep);
-        barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
-        start_product<N>(score, queries, s.keys[ring.stage], NEAR);
-        sum_values<N>(rows, turn.p, s.values[turn.stage]);
-        wgmma_wait<1>();
-        hold(score);
-        HIDE_DISTANT
-        rows.weigh<N>(score, turn.keep, turn.left, scale_log2, NEAR ? 0.0f : offset);
-        wgmma_wait<0>();
-        hold(score);  // p is read until here: nothing of the next round may take its registers
-        hold(rows.sum);
-        release(s.empty[turn.stage]);
-        as_operands<N>(turn.p, score);
-        turn.stage = ring.stage;
-        ring.advance();
-    }
-}
-
-template <int N> __device__ __forceinline__ void attend(
-    Shared& s, Ring<STAGES>& ring, Rows& rows, bits32 queries, int left, int distance, const float* bias, float scale_log2) {
-    Turn<N> turn;
-    float (&score)[N / 2] = turn.score;
-    start_scores<N>(score, bias, distance);
-    start_product<N>(score, queries, s.keys[ring.stage], true);
-    wgmma_wait<0>();
-    hold(score);
-    rows.clear();
-    HIDE_DISTANT
-    rows.weigh<N>(score, turn.keep, left, scale_log2, 0.0f);
-    as_operands<N>(turn.p, score);
-    turn.stage = ring.stage;
-    turn.left = left;
-    turn.distance = distance;
-    ring.advance();
-    if (N == KEYS) {  // what is far from one warp's rows may be near another's of its warpgroup, and they multiply together
-        int row = threadIdx.x / 32 % 4 * 16;
-        attend_until<N, false>(BIAS_FROM - row, s, ring, rows, turn, queries, bias, bias[0], scale_log2);
-        attend_until<N, true>(BIAS_TO - row, s, ring, rows, turn, queries, bias, 0.0f, scale_log2);
-        attend_until<N, false>(0x7fffffff, s, ring, rows, turn, queries, bias, bias[BIAS_LINE - 1], scale_log2);
-    }
-    rows.scale(turn.keep);
-    wgmma_fence();
-    sum_values<N>(rows, turn.p, s.values[turn.stage]);
-    wgmma_wait<0>();
-    hold(rows.sum);
-    release(s.empty[turn.stage]);
-}
-#endif
 
 // Past blocks of keys that others look at.
 __device__ __forceinline__ void keep_step(Shared& s, Ring<STAGES>& ring, int key, int end) {
