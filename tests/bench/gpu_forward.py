@@ -29,8 +29,18 @@ from tests.bench.peers_gpu import Workload, write_model
 
 
 class Ours:
-    def __init__(self, folder: str, precision: str, budget: int | None = None, *, timed: bool = False, architecture: str = "", tile: Tile | None = None, **options: Any) -> None:
-        """architecture: "compute_80" for what GPUs before Hopper run, compiled by the driver from PTX. tile: of Hopper's products, another than the chosen one."""
+    def __init__(
+        self,
+        folder: str,
+        precision: str,
+        budget: int | None = None,
+        *,
+        timed: bool = False,
+        architecture: str = "",
+        tile: Tile | None = None,
+        **options: Any,
+    ) -> None:
+        """architecture: "compute_80" for what GPUs before Hopper run, compiled by the driver from PTX. tile: of Hopper's products, other than the chosen."""
         device = choose_device("gpu")
         self.ops = (TimedOps if timed else CudaOps)(device._replace(architecture=architecture or device.architecture), precision, budget, **options)
         self.folder, self.budget = folder, self.ops.max_batch_tokens
