@@ -26,12 +26,15 @@ help:
 demo: $(VENV)/.runs
 	infra/demo/demo.sh $(VENV)/bin
 
-# Two processes, each with whole files of tests: what a file sets up (a Ray, a server) is set up once.
-test: $(VENV)/.tests
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+# Two processes, each with whole files of tests: what a file sets up (a Ray, a server) is set up once. tests/conftest.py puts the longest first.
+TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 
+test: $(VENV)/.tests
+	$(VENV)/bin/python -m pytest $(TWO_PROCESSES)
+
+# One thread of torch in each: more meet at a barrier after every operation, and spin there while another process has the core.
 test-reference: $(REFERENCE_VENV)/.reference
-	$(REFERENCE_VENV)/bin/python -m pytest -m reference
+	OMP_NUM_THREADS=1 $(REFERENCE_VENV)/bin/python -m pytest $(TWO_PROCESSES) -m reference
 
 check: $(VENV)/.tests
 	$(VENV)/bin/ruff check --no-cache

@@ -20,7 +20,26 @@ with contextlib.suppress(ImportError):  # a GPU machine may lack it
     settings.load_profile("untimed")
 
 
+TESTS = Path(__file__).parent
 SHARED = Path(__file__).parents[2] / "shared"  # beside the clone: real Burn, and models of other people that it wrote
+LONGEST_FIRST = (
+    "encoder/families/test_real_mpnet_reference.py",
+    "test_install.py",
+    "jobs/test_ray.py",
+    "jobs/test_kill.py",
+    "jobs/test_storage_trouble.py",
+    "jobs/test_two_hosts.py",
+    "jobs/test_two_drivers.py",
+    "jobs/test_run_object_store.py",
+    "jobs/pool/test_private_ray.py",
+    "jobs/test_hostile.py",
+    "encoder/test_invariance.py",
+    "test_package.py",
+    "jobs/test_redrive.py",
+    "jobs/test_repair.py",
+    "encoder/families/test_parity_reference.py",
+)
+"""Files that begin a run in two processes: one that came last would be waited for alone."""
 MAY_SKIP = ("../shared is not here", "this processor cannot run")
 
 
@@ -48,6 +67,8 @@ def shared() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {TESTS / file: number for number, file in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     for marker, missing in (("gpu", gpu), ("reference", torch), ("shared", shared)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := missing()):

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST_FIRST
+
 ROOT = Path(__file__).parent.parent
 TESTS = """
 import pytest
+
+from tests.conftest import LONGEST_FIRST
 
 def test_tool():
     pytest.skip("no strace here")
@@ -35,3 +39,7 @@ def test_skips(tmp_path: Path, ci: str, words: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), f"--rootdir={tmp_path}", str(tmp_path)]
     done = subprocess.run(command, env={"CI": ci, "PATH": ""}, cwd=tmp_path, capture_output=True, text=True)
     assert words in done.stdout, done.stdout + done.stderr
+
+
+def test_the_files_that_begin_a_run_are_there() -> None:
+    assert not [file for file in LONGEST_FIRST if not (ROOT / "tests" / file).is_file()]

@@ -20,7 +20,7 @@ from embermill.encoder.pipeline.batching import PackedBatch, pack
 VOCABULARY = 211
 MODELS = [  # heads, head dim, intermediate size, documents, what its layers are like
     (2, 12, 60, 40, "bert"),
-    (12, 32, 1536, 20, "bert"),
+    (12, 32, 1536, 8, "bert"),
     (3, 20, 77, 40, "bert"),
     (3, 20, 78, 30, "mpnet"),
     (4, 16, 100, 30, "nomic"),

@@ -30,8 +30,10 @@ def two_thousand() -> list[str]:
 
 @pytest.mark.skipif(not MPNET.is_dir(), reason=f"{MPNET} is not there: run `make test-reference`")
 def test_all_mpnet_on_real_text() -> None:
+    import torch
     from sentence_transformers import SentenceTransformer
 
+    torch.set_num_threads(1)  # two would spend more time spinning at barriers than they save wherever another process wants the cores
     texts = two_thousand()
     assert len(texts) == 2000
     with Encoder.from_pretrained(str(MPNET), device="cpu") as encoder:
