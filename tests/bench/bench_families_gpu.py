@@ -9,13 +9,10 @@ Each family in a process of its own; with --families "", the attention kernels o
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,25 +71,19 @@ class Bench:
                 for run in runs.values():
                     run()
                 ready.append((kind, bar, work, runs, near))
-        with self.turn(family):
-            for kind, bar, work, runs, near in ready:
-                self.row(family, kind, bar, work, runs, near)
-            if not self.args.quick:
-                self.time_per_kernel(family, folder)
+        self.wait_for_turn(family)
+        for kind, bar, work, runs, near in ready:
+            self.row(family, kind, bar, work, runs, near)
+        if not self.args.quick:
+            self.time_per_kernel(family, folder)
 
-    @contextlib.contextmanager
-    def turn(self, family: str) -> Iterator[None]:
-        """With --gate, the GPU alone: once the folder holds a file called `go`, one process after another."""
-        if not self.args.gate:
-            yield
-            return
-        gate = Path(self.args.gate)
-        (gate / f"ready-{family}-{self.args.precision}").touch()
-        while not (gate / "go").exists():
-            time.sleep(0.2)
-        with (gate / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def wait_for_turn(self, family: str) -> None:
+        """With --gate, the GPU alone: says that it is ready by a file in that folder, and waits for another, go-FAMILY-PRECISION."""
+        if self.args.gate:
+            name = f"{family}-{self.args.precision}"
+            Path(self.args.gate, f"ready-{name}").touch()
+            while not Path(self.args.gate, f"go-{name}").exists():
+                time.sleep(0.1)
 
     def time_per_kernel(self, family: str, folder: str) -> None:
         timed = Ours(folder, self.args.precision, timed=True)
@@ -134,7 +125,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--variants", default="")
     parser.add_argument("--commit", default="")
-    parser.add_argument("--gate", default="", help="a folder: processes prepare side by side and are timed one after another")
+    parser.add_argument("--gate", default="", help="a folder by whose files processes that prepare side by side are timed one after another")
     args = parser.parse_args()
     families = list(filter(None, args.families.split(",")))
     if len(families) > 1:  # a fault of one must not be that of the next
