@@ -136,7 +136,7 @@ def list_scratch(where: Path, now_s: float) -> list[Path]:
 def _is_left(path: Path) -> bool:
     try:
         owner = json.loads((path / OWNER).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return not _others_run()
     return isinstance(owner, dict) and is_gone(owner)
 

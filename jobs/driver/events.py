@@ -54,7 +54,7 @@ class EventsFile:
                         event = json.loads(line)
                         if event["event"] == "committed" and event["output"] == self._output:
                             told.add(event["partition"] * ORDINALS + event["ordinal"])
-                    except (ValueError, KeyError, TypeError):
+                    except (ValueError, KeyError, TypeError, RecursionError):
                         continue
         except PermissionError:  # it may be written and not read: all is told again
             return told

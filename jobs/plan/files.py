@@ -28,6 +28,7 @@ from embermill.jobs.partition import PLAN_FORMAT, Partition, Segment
 from embermill.jobs.plan.copies import KEY as COPIES_KEY
 from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, write_copy
 from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES, ensure_format, read_format
+from embermill.jobs.plan.root_form import require_partitions, require_root, require_table
 from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.stored_keys import stored_form
@@ -38,6 +39,7 @@ SEGMENTS, INPUTS = "segments", "inputs"
 VERSION_COLUMN = "version"  # of every shard: in which version of the dataset the row last changed; datasets of format 1 lack it
 TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.(?:parquet|pq)")  # older plans name them without the hash
 HASH_DIGITS = 32
+MAX_PARTITIONS = 10**8  # of a plan
 AFTER_THE_PLAN = ("_embermill/commits/", "_embermill/manifests/")
 SEGMENT_SCHEMA = pa.schema(
     [
@@ -109,7 +111,11 @@ class Plan:
 
 
 def numbers_in(ranges: Iterable[tuple[int, int]]) -> frozenset[int]:
-    return frozenset(number for first, end in ranges for number in range(first, end))
+    """Raises ValueError for ranges that no plan has: the numbers of a million million partitions would fill the memory."""
+    listed = list(ranges)
+    if sum(max(0, end - first) for first, end in listed) > MAX_PARTITIONS:
+        raise ValueError(f"superseded: ranges of more than {MAX_PARTITIONS} partitions")
+    return frozenset(number for first, end in listed for number in range(first, end))
 
 
 def write_plan(folder: Folder, plan: Plan) -> None:
@@ -176,8 +182,12 @@ def read_plan(folder: Folder) -> Plan | None:
 
 
 def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
-    partitions = _partitions(_checked(folder, base, root[SEGMENTS]))
-    listing = tuple(_checked(folder, base, root[INPUTS]).to_pylist())
+    require_root(root)
+    segments, inputs = _checked(folder, base, root[SEGMENTS]), _checked(folder, base, root[INPUTS])
+    require_table(segments, SEGMENT_SCHEMA, ("compression",))
+    require_table(inputs, INPUT_SCHEMA, ("compression", "format", "rows", "error", "identity"))
+    partitions, listing = _partitions(segments), tuple(inputs.to_pylist())
+    require_partitions(segments, partitions)
     return Plan(
         fingerprint=root["fingerprint"],
         config=IF_ABSENT | root["config"],
@@ -266,7 +276,8 @@ def _checked(folder: Folder, base: str, described: dict[str, Any]) -> pa.Table:
         raise _damaged(folder, name, "is gone, though the plan's root names it") from None
     if hashlib.sha256(data).hexdigest() != described["sha256"]:
         raise _damaged(folder, name, "is damaged: it is not the file that the plan's root describes, by its SHA-256")
-    return pq.read_table(io.BytesIO(data))
+    with pq.ParquetFile(io.BytesIO(data)) as parquet:  # not read_table, which goes by the metadata of column chunks (see corpus/parquet_chunks.py)
+        return parquet.read(use_threads=False)
 
 
 def _root(plan: Plan) -> dict[str, Any]:
@@ -304,4 +315,7 @@ def _schema_text(schema: pa.Schema) -> str:
 
 
 def _schema(text: str) -> pa.Schema:
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+    try:
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+    except OSError as error:  # Arrow's word on the bytes
+        raise ValueError(f"a schema cannot be read: {error}") from None

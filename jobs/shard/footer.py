@@ -147,6 +147,8 @@ def _describe_segments(partition: Partition) -> str:
 def _fingerprint_changes(found: str, expected: Mapping[str, str]) -> str:
     try:
         other = json.loads(found)
-    except ValueError:
+    except (ValueError, RecursionError):
+        other = None
+    if not isinstance(other, dict):
         return "its fingerprint cannot be read"
     return ", ".join(fingerprint_changes(other, expected))

@@ -24,8 +24,8 @@ TOKENS = [
 
 OUTCOMES = ("read", "refused")
 ALLOWED = (2, 3, 4, 33)  # exit codes of what is refused
-EDITS = {".json": edit_document, ".yaml": edit_document, ".jsonl": edit_lines, ".parquet": edit_table}
-NAMED_BY_CONTENT = re.compile(r"(.*-)([0-9a-f]{32})(\.parquet)")
+EDITS = {".json": edit_document, ".yaml": edit_document, ".jsonl": edit_lines, ".parquet": edit_table, ".pq": edit_table}
+NAMED_BY_CONTENT = re.compile(r"(.*-)([0-9a-f]{32})(\.(?:parquet|pq))")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Subject:
     def damage(self, draw: random.Random) -> tuple[str, dict[str, bytes | None]]:
         """(name of the file that is damaged, files that differ; None: it is gone)."""
         name = self.pick(draw)
-        data = self._edited(draw, name) if self.edits and draw.random() < 0.6 else mutate(draw, self.files[name], tail=name.endswith(".parquet"))
+        data = self._edited(draw, name) if self.edits and draw.random() < 0.6 else mutate(draw, self.files[name], tail=name.endswith((".parquet", ".pq")))
         return name, forge(self.files, name, data) if self.forged and draw.random() < 0.8 else {name: data}
 
 

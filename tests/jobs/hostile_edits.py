@@ -128,7 +128,9 @@ def _with_another_cell(draw: random.Random, table: pa.Table, place: int) -> pa.T
     field = table.schema.field(place)
     values = table.column(place).to_pylist()
     row = draw.randrange(len(values))
-    values[row] = _edited(draw, {"": values[row]}).get("", draw.choice(WEIRD)) if draw.random() < 0.8 else draw.choice(values)
+    values[row] = _edited(draw, [values[row]]) if draw.random() < 0.8 else draw.choice(values)
+    if isinstance(values[row], list) and values[row] and not pa.types.is_list(field.type) and not pa.types.is_map(field.type):
+        values[row] = values[row][0]
     try:
         column = pa.array(values, field.type if draw.random() < 0.9 else None)
     except (pa.ArrowException, ValueError, TypeError, OverflowError, UnicodeEncodeError):

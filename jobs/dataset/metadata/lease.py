@@ -233,14 +233,14 @@ def _read(folder: Folder, name: str) -> dict[str, Any] | None:
         found = json.loads(folder.read(name))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _lease_s(claim: dict[str, Any]) -> float:
     found = claim.get("lease_s")
-    return min(float(found), MAX_LEASE_S) if isinstance(found, int | float) and found > 0 else LEASE_S
+    return float(min(found, MAX_LEASE_S)) if isinstance(found, int | float) and found > 0 else LEASE_S
 
 
 def _who(claim: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embermill.jobs import remedies
+from embermill.jobs import expected_form, remedies
 from embermill.jobs.dataset.metadata.commits import CommitLog, pending
 from embermill.jobs.dataset.metadata.completeness import gaps
 from embermill.jobs.dataset.metadata.receipt_table import NOT_COMPARED, SCHEMA, Totals, read_receipts, sum_lengths, sum_receipts, to_receipts
@@ -32,6 +32,13 @@ KEYS_BEFORE_CHECKSUMS = frozenset(
     {"manifest_format", "created", "fingerprint", "device_kind", "precision", "id", "id_stability", "outputs", "totals", "token_lengths"}
     | {"provenance", "shards"}
 )
+FINDINGS = "findings"  # what the run that finished the dataset found (views/findings.py)
+_COUNTS = dict.fromkeys(("duplicate_ids", "duplicate_rows", "empty_texts"), expected_form.or_none(expected_form.number))
+FORM = {
+    "totals": {"": expected_form.number}, "fingerprint": {"": expected_form.text}, "created?": expected_form.text,
+    "shards": {"file": expected_form.text, "sha256": expected_form.text},
+    f"{FINDINGS}?": _COUNTS | dict.fromkeys(("files_changed", "files_gone"), expected_form.number),
+}  # fmt: skip
 KIND_DATA = "data"
 MAX_VALUES_SUMMED_UP = 16  # of one key of the provenance; more (seconds, process ids) are only counted
 
@@ -217,8 +224,7 @@ def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
     if root["manifest_format"] != MANIFEST_FORMAT:
         found = root["manifest_format"]
         raise UsageError(f"{folder.root}/{name}: expected manifest_format {MANIFEST_FORMAT}, got {found}: use the version that made it")
-    if missing := {"totals", "fingerprint"} - root.keys():
-        raise KeyError(*sorted(missing))
+    expected_form.require_form(root, FORM)
     file = str(root["shards"]["file"])
     if not _ROWS_NAME.fullmatch(file):
         raise ValueError(f"it names a file that is none of a manifest's: {file[:200]!r}")

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.jobs.dataset.metadata.manifest import FINDINGS as FINDINGS
 from embermill.jobs.dataset.views.duplicates import DuplicateFinder
 from embermill.jobs.errors import DataError
 from embermill.jobs.plan.files import Plan
@@ -16,7 +17,6 @@ from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.storage import Folder
 
 MOST_ROWS = 20_000_000  # of which two columns are read again at the end of a run: seconds; `verify` looks at any number
-FINDINGS = "findings"  # in a manifest's root
 
 
 @dataclass(frozen=True)

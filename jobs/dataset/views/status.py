@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from embermill.jobs import expected_form
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_files
@@ -20,6 +21,14 @@ from embermill.jobs.storage import Folder
 
 HEARTBEAT = "_embermill/heartbeat.json"
 MAX_LISTED = 20  # of the files that are missing
+SIGNS = {
+    "worker": expected_form.number, "where": expected_form.text, "silent_s": expected_form.seconds,
+    "partition": expected_form.or_none(expected_form.number), "progress_age_s": expected_form.or_none(expected_form.seconds),
+}  # fmt: skip
+BEAT = {
+    "host": expected_form.text, "tokens_per_s": expected_form.seconds, "eta_s?": expected_form.or_none(expected_form.seconds),
+    "commit_age_s?": expected_form.or_none(expected_form.seconds), "signs_of_life?": [SIGNS],
+}  # fmt: skip
 SILENT_AFTER_S = 30.0  # a run beats every few seconds
 
 
@@ -110,9 +119,10 @@ def _read_heartbeat(folder: Folder, now: datetime | None) -> tuple[dict[str, Any
     """The heartbeat, None where there is none that can be read; its age in seconds, None where that cannot be told."""
     try:
         heartbeat = json.loads(folder.read(HEARTBEAT))
-    except (FileNotFoundError, ValueError):
+        expected_form.require_form(heartbeat, BEAT)
+    except (FileNotFoundError, ValueError, RecursionError):
         return None, None
-    return (heartbeat, _age_s(heartbeat, now or datetime.now(UTC))) if isinstance(heartbeat, dict) else (None, None)
+    return heartbeat, _age_s(heartbeat, now or datetime.now(UTC))
 
 
 def _age_s(heartbeat: dict[str, Any], now: datetime) -> float | None:

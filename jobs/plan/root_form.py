@@ -1,0 +1,54 @@
+"""What a plan's root.json and its tables must look like, so that whoever goes by them need not ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embermill.jobs.expected_form import anything, flag, number, one_of, or_none, pair, positive, require_form, text
+from embermill.jobs.partition import Partition
+
+TABLE = {"file": text, "sha256": text}
+ROWS = {
+    "id_name": text, "id_column": or_none(text), "types": text, "text_columns": [text], "text_separator": text, "kept": [pair(text, text)],
+    "max_text_bytes": positive, "on_schema_drift": text, "on_bad_file?": text, "declared?": [text], "json_ids_as_text?": flag,
+}  # fmt: skip
+ROOT = {
+    "segments": TABLE, "inputs": TABLE, "fingerprint": {"": text}, "config": {"": anything}, "rows": ROWS, "schema_arrow": text, "rows_per_shard": positive,
+    "outputs": [{"column": text, "kind": text, "dtype": text, "dim": positive}], "device_kind": one_of("cpu", "gpu"), "precision": text,
+    "id_stability": text, "superseded?": [pair(number, number)],
+}  # fmt: skip
+
+
+def require_root(root: Any) -> None:
+    """ValueError that says which key is wrong."""
+    require_form(root, ROOT)
+
+
+def require_table(table: pa.Table, schema: pa.Schema, may_be_null: Iterable[str]) -> None:
+    """ValueError unless each column that the schema knows is there, of its type, and has no null where there must be none. Older tables lack some columns."""
+    for field in schema:
+        if field.name not in table.column_names:
+            continue
+        column = table.column(field.name)
+        if column.type != field.type:
+            raise ValueError(f"column {field.name}: expected {field.type}, got {column.type}")
+        if field.name not in may_be_null and column.null_count:
+            raise ValueError(f"column {field.name} holds nulls")
+        if pa.types.is_integer(field.type) and (pc.min(column).as_py() or 0) < 0:
+            raise ValueError(f"column {field.name} holds a negative number")
+
+
+def require_partitions(segments: pa.Table, partitions: Sequence[Partition]) -> None:
+    """A partition's number is its place, its id names its files, and no range ends before it starts. segments: the table that they come from."""
+    for place, partition in enumerate(partitions):
+        if partition.number != place:
+            raise ValueError(f"partition {partition.number} stands at place {place}")
+    ids = segments.column("partition_id")
+    if not pc.all(pc.match_substring_regex(ids, "^[0-9a-f]{8,}$")).as_py():
+        raise ValueError("column partition_id holds something other than hex digits")
+    if pc.any(pc.less(segments.column("end"), segments.column("start"))).as_py():
+        raise ValueError("a range ends before it starts")
