@@ -248,7 +248,7 @@ def _read_prompts(folder: Path) -> dict[str, Any]:
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values() if text is not None):
         raise ModelConfigError(f"{file}: expected prompts as an object of names and texts, got {prompts!r}.")
     prompts = {name: text or "" for name, text in prompts.items()}
-    if default is not None and named_prompt(prompts, default) is None:
+    if default is not None and (not isinstance(default, str) or named_prompt(prompts, default) is None):
         raise ModelConfigError(f"{file}: default_prompt_name {default!r} is not among the prompts ({names_of(prompts)}).")
     similarity = raw.get("similarity_fn_name") or "cosine"
     if similarity not in SIMILARITIES:

@@ -11,20 +11,33 @@ RAY_RESOURCES = "runtime_resources"  # the folder of a Ray session that holds it
 
 def require_lasting(uri: str, folder: Path) -> None:
     """UsageError for a relative output.uri in a job that Ray runs in its own copy of the submitted folder."""
-    if "://" not in uri and not Path(uri).expanduser().is_absolute() and RAY_RESOURCES in folder.parts:
+    if "://" not in uri and not local_path(uri).is_absolute() and RAY_RESOURCES in folder.parts:
         raise UsageError(
             f"output.uri: {uri} is relative to {folder}, Ray's copy of the folder that was submitted: every node has its own, and Ray deletes it. "
             "Expected an absolute path that all nodes share, or a URL"
         )
 
 
+def local_path(address: str) -> Path:
+    """With `~` as the home folder. UsageError for what no path can be: a user that is not there, a zero byte."""
+    if "\0" in address:
+        raise UsageError(f"{address!r}: expected a path or a URL, got a name with a zero byte in it")
+    try:
+        return Path(address).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{address}: there is no user {address.split('/')[0][1:]!r} whose home folder that could be: give an absolute path") from None
+
+
 def absolute(address: str, folder: Path) -> str:
-    return address if "://" in address else str(folder / Path(address).expanduser())
+    return address if "://" in address else str(folder / local_path(address))
 
 
 def anchored_source(source: str | None, folder: Path) -> str | None:
     """A hub id looks like a relative path: it is a folder only where one stands there, or where it is written as a path."""
     if source is None or "://" in source or source.startswith("package:"):
         return source
-    path = folder / Path(source).expanduser()
-    return str(path) if source.startswith((".", "/", "~")) or path.exists() else source
+    try:
+        path = folder / Path(source).expanduser()
+        return str(path) if source.startswith((".", "/", "~")) or path.exists() else source
+    except (OSError, RuntimeError, ValueError):  # a name that no file has: too long, a user that is not there, a zero byte
+        return source

@@ -23,6 +23,9 @@ PLAIN_ACTIVATIONS = ("gelu", "gelu_new", "relu")
 """Of feed-forward networks without a gate."""
 
 
+MAX_LAYERS = 10_000
+
+
 class ConfigFile:
     """values: the JSON object. Where several names are given, the first that is there counts: the same setting under names of different ages."""
 
@@ -39,6 +42,13 @@ class ConfigFile:
     def positive(self, *names: str, default: int | None = None) -> int:
         """A whole number from 1 up."""
         return self._whole(1, names, default)
+
+    def num_layers(self, *names: str) -> int:
+        """The number of layers, before anything is made for each of them."""
+        value = self.positive(*names)
+        if value > MAX_LAYERS:
+            raise self.refuse(f"{names[0]}: expected at most {MAX_LAYERS} layers, got {value}.")
+        return value
 
     def natural(self, *names: str, default: int | None = None) -> int:
         """A whole number from 0 up."""

@@ -75,7 +75,7 @@ def read_config(file: ConfigFile) -> DistilBertConfig:
     config = DistilBertConfig(
         model_type="distilbert",
         hidden_size=file.positive("dim", "hidden_size"),
-        num_layers=file.positive("n_layers", "num_hidden_layers"),
+        num_layers=file.num_layers("n_layers", "num_hidden_layers"),
         num_heads=file.positive("n_heads", "num_attention_heads"),
         intermediate_size=file.positive("hidden_dim"),
         vocab_size=file.positive("vocab_size"),

@@ -85,7 +85,7 @@ def read_config(file: ConfigFile) -> GteConfig:
     config = GteConfig(
         model_type=model_type,
         hidden_size=file.positive("hidden_size"),
-        num_layers=file.positive("num_hidden_layers"),
+        num_layers=file.num_layers("num_hidden_layers"),
         num_heads=file.positive("num_attention_heads"),
         intermediate_size=file.positive("intermediate_size"),
         vocab_size=file.positive("vocab_size"),

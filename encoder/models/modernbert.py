@@ -96,10 +96,10 @@ def read_config(file: ConfigFile) -> ModernBertConfig:
 
 def _layer_types(file: ConfigFile) -> tuple[str, ...]:
     """One for each layer: listed, or every so many of them global, beginning with the first."""
-    count, every = file.positive("num_hidden_layers"), file.positive("global_attn_every_n_layers", default=3)
+    count, every = file.num_layers("num_hidden_layers"), file.positive("global_attn_every_n_layers", default=3)
     kinds = file.get("layer_types", default=[LOCAL if layer % every else GLOBAL for layer in range(count)])
-    if not isinstance(kinds, list) or len(kinds) != count or not set(kinds) <= {GLOBAL, LOCAL}:
-        raise file.refuse(f"layer_types: expected {GLOBAL} or {LOCAL} for each of the {count} layers, got {kinds!r}.")
+    if not isinstance(kinds, list) or len(kinds) != count or not all(kind in (GLOBAL, LOCAL) for kind in kinds):
+        raise file.refuse(f"layer_types: expected {GLOBAL} or {LOCAL} for each of the {count} layers, got {str(kinds)[:200]}.")
     return tuple(kinds)
 
 

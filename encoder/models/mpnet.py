@@ -83,7 +83,7 @@ def read_config(file: ConfigFile) -> MPNetConfig:
     config = MPNetConfig(
         model_type="mpnet",
         hidden_size=file.positive("hidden_size"),
-        num_layers=file.positive("num_hidden_layers"),
+        num_layers=file.num_layers("num_hidden_layers"),
         num_heads=file.positive("num_attention_heads"),
         intermediate_size=file.positive("intermediate_size"),
         vocab_size=file.positive("vocab_size"),

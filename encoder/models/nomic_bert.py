@@ -89,7 +89,7 @@ def read_config(file: ConfigFile) -> NomicBertConfig:
     return NomicBertConfig(
         model_type="nomic_bert",
         hidden_size=hidden_size,
-        num_layers=int(_agreed(file, "num_hidden_layers", "n_layer")),
+        num_layers=min(int(_agreed(file, "num_hidden_layers", "n_layer")), file.num_layers("num_hidden_layers", "n_layer")),
         num_heads=num_heads,
         intermediate_size=int(_agreed(file, "intermediate_size", "n_inner")),
         vocab_size=file.positive("vocab_size"),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embermill.encoder.errors import WeightsError
 from embermill.encoder.models.config_file import ConfigFile
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.weights import find_weights, open_weights
@@ -78,7 +79,10 @@ class Static:
     def __init__(self, config: StaticConfig, parameters: Parameters, ops: Ops) -> None:
         table = parameters[TABLE]
         if config.has_mapping:
-            table = table[parameters[MAPPING]]
+            rows = parameters[MAPPING]
+            if rows.size and (rows.min() < 0 or rows.max() >= len(table)):
+                raise WeightsError(f"expected rows from 0 to {len(table) - 1} of {TABLE}, got {rows.min()} to {rows.max()}", tensor=MAPPING)
+            table = table[rows]
         if config.has_weights:
             table = table * parameters[WEIGHTS][:, None]
         self.embed = ops.embed(np.concatenate([table, np.zeros((1, config.hidden_size), np.float32)]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from embermill.encoder.errors import TokenizerError
 from embermill.encoder.text.classes import BACKEND, TokenizerClass, choose_class
 from embermill.encoder.text.files import CONFIG, read_object, truncation_side
+from embermill.encoder.text.library import library_errors
 from embermill.encoder.text.settings import AddedToken, TokenizerSettings, resolve_settings
 from embermill.encoder.text.stored import StoredTokenizer, read_tokenizer_json
 from embermill.encoder.text.vocabulary_file import read_vocabulary
@@ -30,7 +31,8 @@ class OpenTokenizer(NamedTuple):
 
 def open_tokenizer(folder: Path, *, lowercase: bool = False) -> OpenTokenizer:
     """lowercase: sentence-transformers' do_lower_case. Raises TokenizerError for what is damaged, missing, or cannot be followed."""
-    return build_tokenizer(folder, read_tokenizer_json(folder), lowercase=lowercase)
+    with library_errors(folder):
+        return build_tokenizer(folder, read_tokenizer_json(folder), lowercase=lowercase)
 
 
 def build_tokenizer(folder: Path, stored: StoredTokenizer | None, *, lowercase: bool) -> OpenTokenizer:

@@ -91,6 +91,8 @@ def choose_class(folder: Path) -> TokenizerClass:
         raise TokenizerError(f"{file}: auto_map asks for Python code of the model's own ({config['auto_map']}), which is never run; remove the key to embed "
                              "with the class that tokenizer_class names, if that is what the model was trained with.")  # fmt: skip
     model_type = model.get("model_type")
+    if not isinstance(model_type, str | None):
+        raise TokenizerError(f"{folder / 'config.json'}: model_type: expected a string, got {model_type!r}.")
     declared = config.get("tokenizer_class") or model.get("tokenizer_class")
     if model_type in _ALWAYS_AS_STORED:
         return _AS_STORED

@@ -17,6 +17,7 @@ import numpy as np
 
 from embermill.encoder.errors import InputError, ModelConfigError, TokenizerError
 from embermill.encoder.text.building import open_tokenizer
+from embermill.encoder.text.library import library_errors, library_panics
 from embermill.encoder.text.prompt_boundary import warn_where_words_are_lost
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Tokenizer:
         size_thread_pool(threads)
         self._tokenizer, _, side = open_tokenizer(folder, lowercase=lowercase)
         self._folder, self._max_tokens = folder, max_tokens
-        probe = self._find_probe(folder)
+        with library_errors(folder):
+            probe = self._find_probe(folder)
         special = probe.special_tokens_mask
         self._prefix, self._suffix = special.index(0), special[::-1].index(0)
         if any(probe.type_ids):
@@ -126,7 +128,8 @@ class Tokenizer:
         """Raises InputError, naming the text by its place (the first one's is `first`), for anything that is not text."""
         with_prompt = [self._prompt + text for text in texts] if self._prompt else texts if isinstance(texts, list) else list(texts)
         try:
-            encodings = self._tokenizer.encode_batch_fast(with_prompt)
+            with library_panics(self._folder):
+                encodings = self._tokenizer.encode_batch_fast(with_prompt)
         except (TypeError, UnicodeEncodeError) as error:
             raise input_error(texts, first, error) from error
         whole = np.fromiter(map(len, encodings), np.int64, len(encodings))

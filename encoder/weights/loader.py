@@ -20,6 +20,8 @@ from embermill.encoder.weights.source import TensorInfo, WeightSource
 
 log = logging.getLogger(__name__)
 
+MAX_LISTED = 20  # names of tensors in a message, of each kind of problem
+
 
 class NameTable(NamedTuple):
     """What the parameters of a model are called and shaped.
@@ -129,4 +131,5 @@ def _misfit(info: TensorInfo, name: str, table: NameTable) -> str:
 
 def _listed(kind: str, names: Iterable[str]) -> list[str]:
     given = [name for name in names if name]
-    return [f"{kind} ({len(given)}): {', '.join(given)}"] if given else []
+    more = f" and {len(given) - MAX_LISTED} more" if len(given) > MAX_LISTED else ""
+    return [f"{kind} ({len(given)}): {', '.join(given[:MAX_LISTED])}{more}"] if given else []

@@ -71,6 +71,7 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
+    from embermill.jobs.dataset.metadata.lease import find_holder
     from embermill.jobs.dataset.metadata.manifest import read_manifest
     from embermill.jobs.plan.files import read_plan
     from embermill.jobs.plan.forecast import forecast
@@ -83,7 +84,9 @@ def plan(arguments: argparse.Namespace) -> Answer:
     existing = read_plan(folder)
     require_possible(existing, config, folder)
     prompts = find_prompts(config, existing)
+    holder = find_holder(folder)
     where = {"ray_address": config.ray.address, "output": folder.root, "prompts": None if prompts is None else asdict(prompts)}
+    where |= {"holder": None if holder is None else asdict(holder)}
     if existing is not None:
         report_changes(existing, config, finished=read_manifest(folder) is not None)
         rest = describe_remaining_work(folder, existing, config.corpus.max_quarantined, arguments.tokens_per_s)

@@ -92,9 +92,18 @@ def show_plan(answer: Answer) -> str:
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
-    rows += [*_show_prompts(answer["prompts"]), *_show_cluster(answer)]
+    rows += [*_show_prompts(answer["prompts"]), *_show_cluster(answer), *_show_holder(answer)]
     rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])
+
+
+def _show_holder(answer: Answer) -> list[tuple[str, str]]:
+    """Who is at work there, since a run would not begin."""
+    holder = answer["holder"]
+    if holder is None:
+        return []
+    then = "a run started now would exit with code 4" + ("" if holder["is_running"] else " if it is alive, and otherwise wait and take over")
+    return [("in use", f"by {holder['who']}; its lease lasts until {holder['until']} and is renewed while it works: {then}")]
 
 
 def _show_cluster(answer: Answer) -> list[tuple[str, str]]:
@@ -112,6 +121,7 @@ def _show_remaining_work(answer: Answer) -> str:
         "go_on": f"resume: {left:,} of {several(answer['partitions'], 'partition')}, as they were planned",
     }
     rows = [("run", actions[answer["action"]]), ("holds", f"{answer['rows']:,} rows, {answer['tokens']:,} tokens"), *_show_prompts(answer["prompts"])]
+    rows += _show_holder(answer)
     if left:
         rows += _show_cluster(answer)
         rows.append(("left", f"about {answer['tokens_left']:,} tokens in {show_bytes(answer['text_bytes_left'])} of text"))
@@ -153,7 +163,7 @@ def show_status(answer: Answer) -> str:
         names = ", ".join(answer["missing"][:3]) + (", …" if answer["missing_files"] > 3 else "")
         rows.append(("missing", f"{several(answer['missing_files'], 'file')}, gone or of another size: {names}: run `embermill repair {answer['root']}`"))
     beat = answer["heartbeat"]
-    if answer["state"] == "running" and beat:
+    if answer["state"] == "running" and beat and {"host", "tokens_per_s"} <= beat.keys():
         eta = f", {show_seconds(beat['eta_s'])} left" if beat.get("eta_s") else ""
         rows.append(("now", f"{beat['tokens_per_s']:,.0f} tokens/s on {beat['host']}{eta}, {answer['heartbeat_age_s']:.0f} s ago"))
         rows += _show_signs_of_life(beat, answer["heartbeat_age_s"])

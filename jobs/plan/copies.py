@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
+from embermill.jobs.expected_form import require_form, text
 from embermill.jobs.seal import broken_seal, read_json
 from embermill.jobs.storage import AlreadyExists, Folder
 
@@ -86,7 +87,9 @@ def _expected(folder: Folder) -> list[str]:
 
 def _root(folder: Folder, name: str) -> dict[str, dict[str, str]] | None:
     try:
-        return read_json(folder.read(name), ROOT_KEYS)
+        root = read_json(folder.read(name), ROOT_KEYS)
+        require_form(root, {"segments": {"file": text}, "inputs": {"file": text}})
+        return root
     except (FileNotFoundError, ValueError, RecursionError):
         return None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from embermill.jobs.config_paths import local_path
 from embermill.jobs.errors import UsageError
 from embermill.jobs.storage.base import FileInfo
 from embermill.jobs.storage.local import file_info
@@ -25,7 +26,7 @@ def is_url(address: str) -> bool:
 def list_inputs(entry: str) -> list[Listed]:
     """[(name relative to the entry, file)], sorted by name. UsageError where nothing matches, for table folders (a plain reading of Delta,
     Iceberg or Hudi files returns deleted rows), and where a folder or glob would take in a dataset of ours, which is rarely meant."""
-    listed = sorted(_list_url(entry) if is_url(entry) else _list_local(Path(entry).expanduser().absolute()))
+    listed = sorted(_list_url(entry) if is_url(entry) else _list_local(local_path(entry).absolute()))
     if not listed:
         raise UsageError(f"corpus.files: {entry} matches no file (names that begin with `_` or `.` are skipped)")
     return listed
@@ -39,7 +40,7 @@ def would_list(entry: str, path: str) -> bool:
         (scheme, bucket, key), (*where, name) = split_url(entry), split_url(path)
         root, pattern = _split_key(key)
         return where == [scheme, bucket] and _takes_in(root.split("/") if root else [], pattern, name.split("/"))
-    base, pattern = _split_local(Path(entry).expanduser().absolute())
+    base, pattern = _split_local(local_path(entry).absolute())
     return any(_takes_in([*Path(seen(base)).parts], pattern, [*Path(seen(path)).parts]) for seen in (os.path.normpath, os.path.realpath))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from embermill.jobs.config_paths import local_path
 from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
 from embermill.jobs.storage.base import AlreadyExists, FileInfo, require_inside
 from embermill.jobs.storage.failures import CHANGED, disk_failure
@@ -38,7 +39,7 @@ class LocalFolder:
     """A dataset in a local folder. Files come into being complete: written and synced under `_embermill/tmp/`, then hard-linked to their name."""
 
     def __init__(self, uri: str) -> None:
-        self.root = str(Path(uri).expanduser().absolute())
+        self.root = str(local_path(uri).absolute())
 
     def _path(self, name: str) -> Path:
         """DataError where the name, or a link on its way, leads out of the dataset. The dataset's own folder may be a link."""

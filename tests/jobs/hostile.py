@@ -104,7 +104,7 @@ def outcome(subject: Subject, folder: Path) -> str:
     try:
         code = subject.look(folder)
     except JobError as error:
-        assert error.exit_code in ALLOWED and len(str(error)) < 20_000, type(error)
+        assert error.exit_code in ALLOWED and len(str(error)) < 20_000, f"{type(error).__name__} of {len(str(error))} characters: {str(error)[:300]}"
         return "refused"
     assert not code or code in ALLOWED, code
     return "refused" if code else "read"

@@ -73,7 +73,7 @@ def _other_value(draw: random.Random, value: Any) -> Any:
         if isinstance(value, bool):
             return not value
         if isinstance(value, int | float):
-            return draw.choice((value + 1, value - 1, -value, value * 1000, value * 1_000_003, str(value), value / 2))
+            return draw.choice((value + 1, value - 1, -value, value * 1000, value * 1_000_003, str(value), value // 2))
         if isinstance(value, str):
             return draw.choice((value[1:], value[:-1], value * 2, value.upper(), value + "/../x", value.replace("0", "9"), [value]))
     result = copy.deepcopy(draw.choice(WEIRD))

@@ -10,7 +10,13 @@ from tests.jobs.command_line import make_dataset
 from tests.jobs.hostile import OUTCOMES, Subject, outcome, try_one, write
 from tests.jobs.hostile_subjects import subjects
 
-FOUND = [("parquet", 100735)]  # (subject, seed) of what once did something else than being read or refused
+FOUND = [  # (subject, seed) of what once did something else than being read or refused
+    ("parquet", 100735), ("configuration", 1007481), ("edited model", 1004286), ("edited model", 1007466), ("family", 1013067), ("family", 1007007),
+    ("family", 1010147), ("family", 1034107), ("tokenizer", 1000799), ("tokenizer", 1014779), ("tokenizer", 1023339), ("tokenizer", 1050059),
+    ("tokenizer", 1051719), ("tokenizer", 1055339), ("forged, read", 1000948), ("forged, read", 1001948), ("forged, read", 1003968), ("forged, read", 1013688),
+    ("forged, run", 1000872), ("forged, run", 1008412), ("forged, redriven", 389), ("forged, resumed", 1014671), ("forged, repaired", 1000890),
+    ("forged, repaired", 1001130), ("forged, repaired", 1026670),
+]  # fmt: skip
 SEEDS = 350
 
 

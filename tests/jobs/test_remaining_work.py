@@ -11,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.commands.report import show_plan
+from embermill.jobs.dataset.metadata.lease import hold_lease
+from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer
 
 Run = Callable[..., Answer]
@@ -109,3 +112,13 @@ def test_a_file_that_came_later_is_said(run: Run, tmp_path: Path, caplog: pytest
     run()
     pq.write_table(pa.table({"id": ["late"], "text": ["x"]}), tmp_path / "corpus/late.parquet")
     assert run("plan").code == 0 and "late.parquet" in caplog.text
+
+
+def test_a_run_that_is_at_work_is_told(run: Run) -> None:
+    out = run().output
+    assert run("plan")["holder"] is None
+    with hold_lease(open_folder(str(out))):
+        planned = run("plan")
+        assert planned["holder"]["is_running"] and "embermill run" in planned["holder"]["who"]
+        assert "in use" in show_plan(json.loads(planned.stdout)) and "exit with code 4" in show_plan(json.loads(planned.stdout))
+    assert run("plan")["holder"] is None

@@ -53,6 +53,15 @@ class Waiting:
     left_s: float
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who has the lease, for somebody who only looks. who: in words. until: when its lease ends unless it is renewed. is_running: seen to run, on this host."""
+
+    who: str
+    until: str
+    is_running: bool
+
+
 class Lease:
     """A lease that this process holds. token: greater than that of every holder before. took_over: from one that had not released it."""
 
@@ -182,6 +191,15 @@ def hold_lease(
         through.set()
         renewing.join()
         lease.release()
+
+
+def find_holder(folder: Folder) -> Holder | None:
+    """None where nobody has it: it was never taken, is released, or its process on this host is gone. Writes nothing."""
+    token = newest_token(folder)
+    claim = _read(folder, _claimed(token)) if token else None
+    if claim is None or folder.exists(_released(token)) or is_gone(claim):
+        return None
+    return Holder(_who(claim), _until(_read(folder, _renewed(token)) or claim, _lease_s(claim)), is_running(claim))
 
 
 def newest_token(folder: Folder) -> int:

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from embermill.jobs.config import ModelConfig
+from embermill.jobs.config_errors import describe_invalid
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
@@ -58,7 +60,10 @@ def open_dataset(uri: str, *, model_source: str | None = None) -> Dataset:
     found = read_inventory(folder)
     plan, receipts = found.plan, found.receipts
     settings = {key.removeprefix("model."): value for key, value in plan.config.items() if key.startswith("model.")}
-    model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {})).as_planned(plan.precision, plan.fingerprint)
+    try:
+        model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {})).as_planned(plan.precision, plan.fingerprint)
+    except ValidationError as error:
+        raise UsageError(f"{folder.root}: its plan names no model that can be opened: {'; '.join(describe_invalid(error))}") from None
     shards = tuple(receipts.column("shard").drop_null().to_pylist())
     return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.manifest is not None)
 

@@ -26,7 +26,7 @@ SIGNS = {
     "partition": expected_form.or_none(expected_form.number), "progress_age_s": expected_form.or_none(expected_form.seconds),
 }  # fmt: skip
 BEAT = {
-    "host": expected_form.text, "tokens_per_s": expected_form.seconds, "eta_s?": expected_form.or_none(expected_form.seconds),
+    "host?": expected_form.text, "tokens_per_s?": expected_form.seconds, "eta_s?": expected_form.or_none(expected_form.seconds),
     "commit_age_s?": expected_form.or_none(expected_form.seconds), "signs_of_life?": [SIGNS],
 }  # fmt: skip
 SILENT_AFTER_S = 30.0  # a run beats every few seconds

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from embermill.jobs.dataset.metadata.commits import CommitLog, last_token
-from embermill.jobs.dataset.metadata.lease import LEASE, Contender, Lease, Waiting, hold_lease, newest_token
+from embermill.jobs.dataset.metadata.lease import LEASE, Contender, Lease, Waiting, find_holder, hold_lease, newest_token
 from embermill.jobs.dataset.metadata.liveness import is_running, this_process
 from embermill.jobs.errors import AnotherRun
 from embermill.jobs.storage import FileInfo, Folder, LocalFolder, open_folder  # type: ignore[attr-defined]
@@ -210,3 +210,18 @@ def test_claims_that_were_removed_do_not_begin_anew(tmp_path: Path) -> None:
     with hold_lease(folder) as lease:
         assert (lease.token, lease.took_over) == (6, True)
         CommitLog(folder, lease.token).fence()
+
+
+def test_who_only_looks_is_told_of_the_holder(folder: Folder) -> None:
+    assert find_holder(folder) is None
+    with hold_lease(folder) as lease:
+        found = find_holder(folder)
+        assert found is not None and found.is_running and f"process {this_process()['pid']} on {this_process()['host']}" in found.who
+    assert find_holder(folder) is None, "released"
+    claim(folder, lease.token + 1, ELSEWHERE)
+    found = find_holder(folder)
+    assert found is not None and not found.is_running and "on elsewhere" in found.who and found.until == "2026-01-01T12:01:00+00:00"
+    renew(folder, lease.token + 1, 1)
+    assert (found := find_holder(folder)) is not None and found.until == "2026-01-01T12:01:30+00:00"
+    claim(folder, lease.token + 2, this_process() | {"started": "1"})
+    assert find_holder(folder) is None, "its process on this host is gone"
