@@ -17,7 +17,7 @@ FOUND = [  # (subject, seed) of what once did something else than being read or 
     ("forged, run", 1000872), ("forged, run", 1008412), ("forged, redriven", 389), ("forged, resumed", 1014671), ("forged, repaired", 1000890),
     ("forged, repaired", 1001130), ("forged, repaired", 1026670),
 ]  # fmt: skip
-SEEDS = 350
+SEEDS = 200
 
 
 @pytest.fixture(scope="module")
