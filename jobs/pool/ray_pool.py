@@ -6,6 +6,7 @@ Actor calls are at most once here (no restarts, no retries): a worker that is lo
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import pickle
@@ -184,8 +185,12 @@ def _kill(pid: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+@functools.cache
 def _actor_class() -> Any:
-    """The actor. It is made inside a function so that Ray ships it by value: unpickling it imports nothing of ours before `run` has seen to the path."""
+    """The actor. It is made inside a function so that Ray ships it by value: unpickling it imports nothing of ours before `run` has seen to the path.
+
+    Made once: each further class would be kept, in the driver and in Ray's control store, for every worker that is replaced.
+    """
 
     class EmbeddingWorker:
         def __init__(self) -> None:

@@ -155,7 +155,7 @@ def _afterwards(function: Callable[..., Any], what: str, points: Points) -> Call
     return wrapped
 
 
-def install_from_environment() -> None:
+def install_from_environment() -> Points | None:
     record, at = os.environ.get("EMBERMILL_CRASH_RECORD"), os.environ.get("EMBERMILL_CRASH_AT")
 
     def come(point: str, name: str) -> None:
@@ -168,8 +168,11 @@ def install_from_environment() -> None:
             else:
                 kill(os.environ["EMBERMILL_CRASH_VICTIM"])
 
-    if record or at:
-        install(Points(come))
+    if not (record or at):
+        return None
+    points = Points(come)
+    install(points)
+    return points
 
 
 def _is_first() -> bool:

@@ -19,6 +19,7 @@ from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool
+from tests.jobs.crashes.engine import LOADED
 from tests.jobs.crashes.points import WORKER
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -26,7 +27,8 @@ ROWS = 400
 PATIENCE_S = 180
 VICTIMS = ("worker", "raylet", "driver")
 AT_WORKER = (
-    *(f"{what} 1" for _, _, what in WORKER),
+    f"{LOADED} 1",
+    *(f"{what} 1" for _, _, what in WORKER[1:]),
     *(f"{phase} publish {kind} 1" for kind in ("quarantine file", "shard") for phase in ("before", "linked", "after")),
     "before publish shard 3",
 )  # fmt: skip
