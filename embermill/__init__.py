@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embermill.encoder import Encoder, describe
+    from embermill.jobs.dataset.views.opening import open_dataset
 
-__all__ = ["Encoder", "describe"]
+__all__ = ["Encoder", "describe", "open_dataset"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "open_dataset":
+        from embermill.jobs.dataset.views.opening import open_dataset
+
+        return open_dataset
     from embermill import encoder
 
     return getattr(encoder, name)

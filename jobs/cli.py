@@ -21,12 +21,12 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from embermill.jobs.allocators import return_memory_at_once
-from embermill.jobs.commands import bench, job, model, weights
+from embermill.jobs.commands import bench, job, model, versions, weights
 from embermill.jobs.commands.parser import HelpAsked, Parser
 from embermill.jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
 from embermill.jobs.standard_output import AnswerLost, claim_standard_output, write_answer
 
-ROOMS = (job, model, bench, weights)
+ROOMS = (job, versions, model, bench, weights)
 EPILOG = """exit codes:
   0   done
   2   for you to fix: the call, the configuration, the model, credentials, permission, room; what was committed stays

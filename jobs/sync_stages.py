@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.keys import buckets_for, buckets_of
 from embermill.jobs.dataset.metadata.lease import Lease
@@ -287,6 +288,7 @@ class Stages:
         told = {"rows": rows, "rows_upserted": added.rows_upserted, "rows_deleted": added.rows_deleted}
         self._lease.require_held()
         version = commit_version(self._folder, Contents(made.number, parent.number, "sync", told, (*parent.files, *added.files), details))
+        write_card(self._folder)
         self._clear()
         found = made.comparison.counts | {"scanned": len(made.comparison.scanned)}
         return replace(SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=rows), **counts)

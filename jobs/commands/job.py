@@ -129,10 +129,16 @@ def repair(arguments: argparse.Namespace) -> Answer:
         return make_whole(arguments.output, arguments.overrides, advance).to_json()
 
 
+def _add_gc_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_output_argument(parser)
+    parser.add_argument("--keep-versions", type=positive, metavar="N", help="collect older versions than the newest N; cursors stay good")
+    parser.add_argument("--keep-days", type=positive_rate, metavar="D", help="and keep those made within D days; without either, every version is kept")
+
+
 def gc(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.garbage import collect
 
-    return collect(arguments.output).to_json()
+    return collect(arguments.output, keep_versions=arguments.keep_versions, keep_days=arguments.keep_days).to_json()
 
 
 COMMANDS = (
@@ -148,6 +154,6 @@ COMMANDS = (
     ),
     Command("status", "how far a dataset is", _add_output_argument, status, report.show_status),
     Command("repair", "make again what `verify` finds damaged or missing", _add_repair_arguments, repair, report.show_repair),
-    Command("gc", "remove what killed runs left, once it is a day old", _add_output_argument, gc, report.show_gc),
+    Command("gc", "remove what killed runs left, and versions that are not kept, once it is a day old", _add_gc_arguments, gc, report.show_gc),
     Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, report.show_verify),
 )

@@ -16,7 +16,6 @@ from embermill.jobs.shard.footer import DATA, parse_name
 from embermill.jobs.storage import FileInfo, Folder
 
 MADE = ("bases", "changes", KEYS_FOLDER, "_embermill/sync", CLAIMS)  # folders of which each has one folder (or file) for each number
-INPUTS = "inputs"  # in the details of a version: a file under _embermill/sync that it needs
 
 
 def kept_versions(versions: Iterable[Version], now: datetime, keep_versions: int | None, keep_days: float | None) -> list[Version]:
@@ -48,7 +47,7 @@ def unneeded_files(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
     if not readable:
         return
     newest = readable[-1].number
-    needed = {file.name for version in readable for file in version.files} | {str(version.details.get(INPUTS)) for version in readable}
+    needed = {file.name for version in readable for file in version.files}
     for top in MADE:
         for name, info in folder.list(top):
             number = _number_of(name.removeprefix(f"{top}/"))

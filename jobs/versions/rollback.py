@@ -6,21 +6,36 @@ The vectors are copied from V's files. The next `sync` holds the corpus against 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs.dataset.metadata.claims import claim_number
-from embermill.jobs.dataset.metadata.keys import UNKNOWN_FILE, KeyRange, buckets_of, deleted_keys, keys_of_rows, live_keys, publish_keys, split_by_bucket
+from embermill.jobs.dataset.metadata.keys import (
+    UNKNOWN_FILE,
+    KeyRange,
+    buckets_of,
+    deleted_keys,
+    keys_of_rows,
+    keys_schema,
+    live_keys,
+    publish_keys,
+    split_by_bucket,
+)
 from embermill.jobs.dataset.metadata.schema import VERSION
-from embermill.jobs.dataset.metadata.versions import DELETES, UPSERTS, Contents, Version, VersionFile, commit_version, read_version
+from embermill.jobs.dataset.metadata.versions import DELETES, KEYS, UPSERTS, Contents, Version, VersionFile, commit_version, read_version
 from embermill.jobs.dataset.views.feed import read_feed
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import REASON, blank, part_name, write_deletes, write_rows
+
+NEXT_FILE = "next_file"
+CORPUS_DETAILS = ("inputs", "listed_s", NEXT_FILE)  # what a sync has said of the corpus
 
 
 def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
@@ -46,8 +61,16 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
         place = blank(parent.next_file + len(added), DELETES, part_name(f"changes/{number:06d}/deletes", 0), number)
         added.append(write_deletes(folder, plan, place, table))
     added += _keys(folder, plan, parent, target, added, gone, number)
-    totals = target.totals | {"rows": target.totals["rows"], "rows_upserted": len(restored), "rows_deleted": len(gone)}
-    return commit_version(folder, Contents(number, parent.number, "rollback", totals, (*parent.files, *added), target.details | {"to": to}))
+    totals = {"rows": target.totals["rows"], "rows_upserted": len(restored), "rows_deleted": len(gone)}
+    return commit_version(folder, Contents(number, parent.number, "rollback", totals, (*parent.files, *added), _details(parent, target)))
+
+
+def _details(parent: Version, target: Version) -> dict[str, Any]:
+    """What the next sync goes by: the corpus as it was at V, and numbers of corpus files that nobody had."""
+    kept = {name: target.details[name] for name in CORPUS_DETAILS if name in target.details}
+    if NEXT_FILE in kept and NEXT_FILE in parent.details:
+        kept[NEXT_FILE] = max(kept[NEXT_FILE], parent.details[NEXT_FILE])
+    return kept | {"to": target.number}
 
 
 def _ids(batches: Iterator[pa.RecordBatch], plan: Plan) -> pa.Array:
@@ -99,9 +122,29 @@ def _keys(
             tables.append(keys_of_rows(rows, id_name=plan.rows.id_name, kept=kept, files=UNKNOWN_FILE, shard=file.number, first_row=first_row))
             first_row += batch.num_rows
     by_bucket = split_by_bucket(pa.concat_tables(tables), buckets)
-    if buckets_of(target) == buckets:
-        by_bucket = {bucket: _with_files(table, live_keys(folder, target, bucket, id_type)) for bucket, table in by_bucket.items()}
+    before = _keys_at(target, parent)
+    if buckets_of(before) == buckets:
+        for bucket in range(buckets):
+            known = live_keys(folder, before, bucket, id_type)
+            changed = by_bucket.get(bucket, keys_schema(id_type).empty_table())
+            by_bucket[bucket] = pa.concat_tables([_with_files(changed, known), _moved_back(live_keys(folder, parent, bucket, id_type), known)])
     yield publish_keys(folder, KeyRange(number, 0, buckets, buckets), by_bucket, id_type, parent.next_file + len(added))
+
+
+def _keys_at(target: Version, parent: Version) -> Version:
+    """V with its keys: those of the run were made later, by the first sync."""
+    if target.of_kind(KEYS):
+        return target
+    return replace(target, files=tuple(file for file in parent.of_kind(KEYS) if file.version <= target.number))
+
+
+def _moved_back(now: pa.Table, known: pa.Table) -> pa.Table:
+    """Keys of rows that did not change since V and were in another corpus file then."""
+    at = pc.index_in(now.column("id"), known.column("id").combine_chunks())
+    now, at = now.filter(pc.is_valid(at)), at.filter(pc.is_valid(at)).combine_chunks()
+    same = pc.equal(now.column("version"), known.column("version").combine_chunks().take(at))
+    moved = pc.not_equal(now.column("file"), known.column("file").combine_chunks().take(at))
+    return _with_files(now.filter(pc.and_(same, moved)), known)
 
 
 def _only(file: VersionFile) -> Version:

@@ -63,12 +63,12 @@ def read_feed(folder: Folder, plan: Plan, since: int, to: int | None = None) -> 
     """UsageError for versions that are none, or where the dataset was erased from after the cursor: what was erased can no longer be told."""
     versions, last = read_versions(folder, files=False), read_version(folder, to)
     if since < 0 or since > last.number:
-        raise UsageError(f"{folder.root}: --since {since}: expected a version from 0 (for all rows) to {last.number}")
+        raise UsageError(f"{folder.root}: since {since}: expected a version from 0 (for all rows) to {last.number}")
     erased = [version.number for version in versions if version.cause == "erase" and version.is_committed and since < version.number <= last.number]
     if erased and since:
         raise UsageError(
             f"{folder.root}: rows were erased in version {erased[-1]}, after the cursor {since}: nothing says any more which. "
-            f"Drop the copy and load version {last.number} anew (--since 0)"
+            f"Drop the copy and load version {last.number} anew (since 0)"
         )
     return Feed(since, last, LiveRows(folder, plan, last))
 

@@ -28,7 +28,7 @@ from embermill.jobs.dataset.metadata.versions import (
     read_version,
 )
 from embermill.jobs.dataset.views.live import LiveRows
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.files import Plan, write_plan
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.compact import compact
@@ -72,6 +72,7 @@ def plan() -> Plan:
 @cache
 def first_version() -> dict[str, bytes]:
     folder = MemoryFolder()
+    write_plan(folder, plan())
     log = CommitLog(folder)
     log.append([write_shard(folder, plan(), number, rows=ROWS) for number in range(PARTITIONS)])
     publish_manifest(folder, plan(), log)

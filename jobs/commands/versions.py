@@ -1,0 +1,162 @@
+"""The commands about versions of a dataset: history, files, changes, rollback, compact."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from embermill.jobs.commands.command import Answer, Command, filled, positive
+from embermill.jobs.wording import several
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a version, 0 or above, got {text}")
+    return int(text)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", type=filled, metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+
+
+def history(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.dataset.views.history import history as look
+    from embermill.jobs.storage import open_folder
+
+    folder = open_folder(arguments.output)
+    return {"root": folder.root, "versions": look(folder)}
+
+
+def show_history(answer: Answer) -> str:
+    return "\n".join(_history_line(entry) for entry in answer["versions"]) or "no version yet: the run is not finished"
+
+
+def _history_line(entry: Answer) -> str:
+    totals = entry["totals"]
+    changed = "".join(f", {sign}{totals[key]:,}" for key, sign in (("rows_upserted", "+"), ("rows_deleted", "-")) if key in totals)
+    rows = f"  {totals['rows']:,} rows{changed}" if "rows" in totals else ""
+    state = "" if entry["state"] == "readable" else f"  ({entry['state']})"
+    return f"{entry['version']:>6}  {entry['created']}  {entry['cause']}{rows}{state}"
+
+
+def _add_files_arguments(parser: argparse.ArgumentParser) -> None:
+    from embermill.jobs.dataset.views.reading_rule import ENGINES
+
+    _add_output(parser)
+    parser.add_argument("--version", type=positive, metavar="V", dest="of_version", help="of this version; the newest unless given")
+    parser.add_argument("--sql", choices=sorted(ENGINES), metavar="ENGINE", help="print a query for duckdb, or a program for polars, that gives the live rows")
+
+
+def files(arguments: argparse.Namespace) -> Answer:
+    from dataclasses import asdict
+
+    from embermill.jobs.dataset.views.opening import open_version
+    from embermill.jobs.dataset.views.reading_rule import reading_rule
+    from embermill.jobs.storage import open_folder
+
+    folder = open_folder(arguments.output)
+    plan, version = open_version(folder, arguments.of_version)
+    query = reading_rule(folder, plan, version, arguments.sql) if arguments.sql else None
+    listed = [asdict(file) for file in version.of_kind("base", "upserts", "deletes")]
+    return {"root": folder.root, "version": version.number, "rows": version.totals["rows"], "files": listed, "query": query}
+
+
+def show_files(answer: Answer) -> str:
+    if answer["query"] is not None:
+        return str(answer["query"])
+    lines = [f"{file['kind']:<8} {file['rows']:>12,} rows {file['bytes']:>14,} bytes  {file['name']}" for file in answer["files"]]
+    return "\n".join([*lines, f"version {answer['version']}: {answer['rows']:,} live rows; --sql duckdb prints the query that gives them"])
+
+
+def _add_changes_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.add_argument("--since", type=_whole_number, required=True, metavar="V", help="the version that was read before; 0 for none")
+    parser.add_argument("--to", type=positive, metavar="W", help="up to this version; the newest unless given")
+    parser.add_argument("--net", action="store_true", help="of each id its last change alone: count it, and with --out write it")
+    parser.add_argument("--out", type=filled, metavar="DIR", help="write the feed into this new folder; without it the files are listed and nothing is copied")
+
+
+def changes(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.dataset.views.feed import read_feed
+    from embermill.jobs.dataset.views.feed_files import copy_files, write_net
+    from embermill.jobs.dataset.views.opening import require_plan
+    from embermill.jobs.storage import open_folder
+
+    folder = open_folder(arguments.output)
+    feed = read_feed(folder, require_plan(folder), arguments.since, arguments.to)
+    listed = [{"kind": each.file.kind, "name": each.file.name, "rows": each.file.rows, "version": each.file.version, "needs_filter": each.needs_filter}
+              for each in feed.files()]  # fmt: skip
+    answer: Answer = {"root": folder.root, "since": feed.since, "to": feed.to.number, "files": listed, "out": arguments.out}
+    if arguments.net:
+        answer |= write_net(feed, arguments.out)
+    elif arguments.out:
+        copy_files(feed, arguments.out)
+    return answer
+
+
+def show_changes(answer: Answer) -> str:
+    return "\n".join(_changes_lines(answer))
+
+
+def _changes_lines(answer: Answer) -> Iterator[str]:
+    span = f"from version {answer['since']} to {answer['to']}"
+    if "upserts" in answer:
+        yield f"{answer['upserts']:,} rows new or changed and {answer['deletes']:,} deleted {span}"
+    else:
+        for file in answer["files"]:
+            yield f"{file['version']:>6}  {file['kind']:<8} {file['rows']:>12,} rows  {file['name']}" + _filter_of(file, answer["since"])
+        yield f"{several(len(answer['files']), 'file')} {span}"
+    if answer["out"]:
+        yield f"written into {answer['out']}"
+
+
+def _filter_of(file: Answer, since: int) -> str:
+    return f"  (only rows with version > {since})" if file["needs_filter"] else ""
+
+
+def _add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.add_argument("--to", type=positive, required=True, metavar="V", help="the version whose rows are to be the current ones again")
+
+
+def rollback(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.versions.making import make_version
+    from embermill.jobs.versions.rollback import rollback as undo
+
+    version = make_version(arguments.output, "rollback", lambda folder, plan: undo(folder, plan, arguments.to))
+    return {"version": None if version is None else version.number, "to": arguments.to, "totals": {} if version is None else version.totals}
+
+
+def show_rollback(answer: Answer) -> str:
+    if answer["version"] is None:
+        return f"nothing changed since version {answer['to']}"
+    totals = answer["totals"]
+    done = f"{totals['rows_upserted']:,} rows restored, {totals['rows_deleted']:,} deleted"
+    told = f"version {answer['version']} has the {totals['rows']:,} rows of version {answer['to']}: {done}"
+    return f"{told}. The next `sync` brings what the corpus holds by then"
+
+
+def compact(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.versions.compact import compact as make
+    from embermill.jobs.versions.making import make_version
+
+    version = make_version(arguments.output, "compact", make)
+    base = [] if version is None else version.of_kind("base")
+    sums = {"rows": sum(file.rows for file in base), "bytes": sum(file.bytes for file in base), "files": len(base)}
+    return {"version": None if version is None else version.number, **sums}
+
+
+def show_compact(answer: Answer) -> str:
+    if answer["version"] is None:
+        return "nothing to compact: no row changed since the base was made"
+    made = f"{answer['rows']:,} rows, {several(answer['files'], 'file')}, {answer['bytes']:,} bytes"
+    return f"version {answer['version']}: a new base of {made}. `embermill gc --keep-versions 1` removes the old one"
+
+
+COMMANDS = (
+    Command("history", "every version of a dataset: when, by what, what it changed", _add_output, history, show_history),
+    Command("files", "the files of a version, and the query that reads its rows", _add_files_arguments, files, show_files),
+    Command("changes", "what changed after a version: the files of the feed, or its net effect", _add_changes_arguments, changes, show_changes),
+    Command("rollback", "a new version with the rows of an earlier one", _add_rollback_arguments, rollback, show_rollback),
+    Command("compact", "a new base of all live rows beside the old one; cursors stay good", _add_output, compact, show_compact),
+)

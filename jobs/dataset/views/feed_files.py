@@ -1,0 +1,63 @@
+"""A feed written into a folder of its own, for programs that take files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embermill.jobs.dataset.views.feed import Feed
+from embermill.jobs.dataset.views.live import open_rows
+from embermill.jobs.errors import UsageError
+
+ROWS_PER_FILE = 1 << 17
+
+
+def write_net(feed: Feed, out: str | None) -> dict[str, int]:
+    """{"upserts", "deletes"}: how many rows the net feed has; with `out` they are in OUT/upserts/ and OUT/deletes/. UsageError where OUT holds something."""
+    folder = None if out is None else _new_folder(out)
+    upserts = sum(batch.num_rows for batch in feed.upserts([feed.live.plan.rows.id_name])) if folder is None else _write_upserts(feed, folder)
+    deletes = feed.deletes().rename_columns([feed.live.plan.rows.id_name, "version"])
+    if folder is not None and deletes.num_rows:
+        (folder / "deletes").mkdir()
+        pq.write_table(deletes, folder / "deletes/part-000000000.parquet", compression="zstd")
+    return {"upserts": upserts, "deletes": deletes.num_rows}
+
+
+def copy_files(feed: Feed, out: str) -> None:
+    """The files of the feed as they are, under their names."""
+    folder = _new_folder(out)
+    for each in feed.files():
+        target = folder / each.file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open_rows(feed.live.folder, each.file.name), feed.live.folder.open(each.file.name) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+
+
+def _write_upserts(feed: Feed, folder: Path) -> int:
+    written, held = 0, list[pa.RecordBatch]()
+
+    def write() -> None:
+        (folder / "upserts").mkdir(exist_ok=True)
+        number = len([*(folder / "upserts").iterdir()])
+        pq.write_table(pa.Table.from_batches(held), folder / f"upserts/part-{number:09d}.parquet", compression="zstd")
+        held.clear()
+
+    for batch in feed.upserts():
+        held.append(batch)
+        written += batch.num_rows
+        if sum(each.num_rows for each in held) >= ROWS_PER_FILE:
+            write()
+    if held:
+        write()
+    return written
+
+
+def _new_folder(out: str) -> Path:
+    folder = Path(out).expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--out {out}: holds something already: expected a new or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,24 @@
+"""`history`: every decided version, what made it and what it changed. Reads no rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embermill.jobs.dataset.metadata.retirement import retired_numbers
+from embermill.jobs.dataset.metadata.versions import read_versions
+from embermill.jobs.dataset.views.opening import require_plan
+from embermill.jobs.storage import Folder
+
+READABLE, COLLECTED, ABANDONED = "readable", "collected", "abandoned"
+
+
+def history(folder: Folder) -> list[dict[str, Any]]:
+    """One entry a number: state (READABLE, COLLECTED by `gc` or an erasure, ABANDONED), cause, created, parent, totals, counts of a sync."""
+    require_plan(folder)
+    retired = retired_numbers(folder)
+    entries = []
+    for version in read_versions(folder, files=False):
+        state = ABANDONED if not version.is_committed else COLLECTED if version.number in retired else READABLE
+        entry = {"version": version.number, "state": state, "cause": version.cause, "created": version.created, "parent": version.parent}
+        entries.append(entry | {"totals": version.totals, "counts": version.details.get("counts", {})})
+    return entries
