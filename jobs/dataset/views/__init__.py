@@ -1,7 +1,8 @@
 """Looking at a dataset; nothing here decides what it is.
 
 status.py      how far it is                       first_quarantined.py   an example of what was refused
-verify.py      every file read again               verify_report.py, bookkeeping.py
+verify.py      every file read again               verify_versions.py, verify_report.py, bookkeeping.py
+live_keys.py   keys made from the rows themselves
 duplicates.py  ids that stand more than once       findings.py            what is worth knowing once it is finished
 live.py        the rows of a version               opening.py             the same as a stream, for programs
 feed.py        what changed since one              feed_files.py          the same as files

@@ -68,7 +68,7 @@ class LiveRows:
         schema = self._schema(columns)
         needed = [*schema.names, *([VERSION] if since and VERSION not in schema.names else [])]
         for first_row, batch in read_batches(self.folder, live.file.name, self._stored(needed)):
-            batch = _with_version(batch)
+            batch = with_version(batch)
             mask = None if live.live is None else live.live[first_row : first_row + batch.num_rows]
             if since:
                 newer = pc.greater(batch.column(VERSION), since).to_numpy(zero_copy_only=False)
@@ -95,7 +95,7 @@ class LiveRows:
     def _keys(self, file: VersionFile) -> pa.Table:
         """id and version of every row of a file of rows or deletes."""
         names = [self._id, VERSION]
-        batches = [_with_version(batch) for _, batch in read_batches(self.folder, file.name, names, 1 << 20)]
+        batches = [with_version(batch) for _, batch in read_batches(self.folder, file.name, names, 1 << 20)]
         tables = [pa.Table.from_batches([batch]).select(names).rename_columns(self._key_schema.names).cast(self._key_schema) for batch in batches]
         table = pa.concat_tables([self._key_schema.empty_table(), *tables])
         if table.num_rows != file.rows:
@@ -115,7 +115,7 @@ class LiveRows:
         return [*columns] if any(name != VERSION for name in columns) else [*columns, self._id]
 
 
-def _with_version(batch: pa.RecordBatch) -> pa.RecordBatch:
+def with_version(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Rows of shards that lack the column are of version 1."""
     if VERSION in batch.schema.names:
         return batch

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embermill.jobs import remedies
 from embermill.jobs.cores import usable_cores
@@ -19,9 +20,11 @@ from embermill.jobs.dataset.metadata.consistency import commit_damage, lost_comm
 from embermill.jobs.dataset.metadata.inventory import list_inventory
 from embermill.jobs.dataset.metadata.manifest import Manifest, named_files
 from embermill.jobs.dataset.metadata.receipt_table import shard_keys, sum_receipts, to_receipts
+from embermill.jobs.dataset.metadata.versions import FIRST, Version
 from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
 from embermill.jobs.dataset.views.duplicates import DuplicateFinder
 from embermill.jobs.dataset.views.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
+from embermill.jobs.dataset.views.verify_versions import file_damage, files_of_later_versions, find_live_duplicates, key_damage, readable
 from embermill.jobs.errors import DataError, MetadataDamaged
 from embermill.jobs.plan.copies import is_copy, missing_plan_files
 from embermill.jobs.plan.dataset_format import FORMAT
@@ -47,12 +50,14 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
     missing, contradictory or duplicate; before that what list_inventory raises.
     """
     found = list_inventory(folder)
-    plan, manifest, table = found.plan, found.manifest, found.receipts
+    plan, manifest = found.plan, found.manifest
+    versions = [] if manifest is None else readable(folder)
+    table = _still_needed(found.receipts, versions) if manifest is not None else found.receipts
     findings = Findings()
     findings.damage.extend(_metadata_damage(folder, plan, manifest))
     known = {damage.file for damage in findings.damage.items}
     findings.damage.extend(damage for damage in bookkeeping_damage(folder) if damage.file not in known)
-    strangers = list_strangers(folder, plan, {*shard_keys(table)})
+    strangers = list_strangers(folder, plan, {*shard_keys(found.receipts)})
     findings.damage.extend(Damage(name, "belongs to no partition of this plan", remedies.for_strangers(folder.root)) for name in strangers)
     with DuplicateFinder() as finder, ThreadPoolExecutor(READERS) as readers:
         check = partial(_check_shard, folder, plan, finder)
@@ -60,12 +65,37 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
             findings.damage.extend(damage)
             if on_shard is not None:
                 on_shard(done, table.num_rows)
-        _find_duplicates(folder, table, finder, findings)
-    findings.unnamed.extend(name for name in _unnamed(folder, table) if name not in strangers)
-    report = VerifyReport(folder.root, None if manifest is None else manifest.name, sum_receipts(table), findings)
+        if not versions or versions[-1].number == FIRST:
+            _find_duplicates(folder, table.column("shard").to_pylist(), finder, findings)
+    if versions and versions[-1].number > FIRST:
+        _verify_versions(folder, plan, versions, findings)
+    findings.unnamed.extend(name for name in _unnamed(folder, found.receipts, versions) if name not in strangers)
+    newest = versions[-1] if versions else None
+    report = VerifyReport(folder.root, None if manifest is None else manifest.name, sum_receipts(found.receipts), findings, newest)
     if findings.are_bad:
         raise VerifyFailed(report)
     return report
+
+
+def _still_needed(table: pa.Table, versions: list[Version]) -> pa.Table:
+    """Receipts of the run's shards that a version that can be read has; all, while the run's own can be."""
+    if versions and versions[0].number == FIRST:
+        return table
+    needed = pa.array([file.name for version in versions for file in version.files], pa.string())
+    return table.filter(pc.is_in(table.column("shard"), needed))
+
+
+def _verify_versions(folder: Folder, plan: Plan, versions: list[Version], findings: Findings) -> None:
+    """What came after the run. Rows and keys are looked at together where every file is whole."""
+    before = findings.damage.count
+    with ThreadPoolExecutor(READERS) as readers:
+        for damage in _in_order(readers, lambda file: [*file_damage(folder, plan, file)], files_of_later_versions(versions)):
+            findings.damage.extend(damage)
+    if findings.damage.count == before:
+        findings.damage.extend(key_damage(folder, plan, versions[-1]))
+        with DuplicateFinder() as finder:
+            names = find_live_duplicates(folder, plan, versions[-1], finder)
+            _find_duplicates(folder, names, finder, findings)
 
 
 def _in_order(readers: ThreadPoolExecutor, check: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -200,8 +230,7 @@ def _commit_damage(folder: Folder, manifest: Manifest) -> Iterator[MetadataDamag
     yield from lost_commits(log, manifest)
 
 
-def _find_duplicates(folder: Folder, table: pa.Table, finder: DuplicateFinder, findings: Findings) -> None:
-    names = table.column("shard").to_pylist()
+def _find_duplicates(folder: Folder, names: list[str], finder: DuplicateFinder, findings: Findings) -> None:
     for group in finder.groups():
         findings.duplicate_rows += len(group) - 1
         if findings.duplicates.has_room:
@@ -223,6 +252,6 @@ def _read_id(folder: Folder, name: str, row: int) -> str:
     return "(its shard cannot be read)"
 
 
-def _unnamed(folder: Folder, table: pa.Table) -> Iterator[str]:
-    named = named_files(table)
+def _unnamed(folder: Folder, table: pa.Table, versions: list[Version]) -> Iterator[str]:
+    named = {*named_files(table), *(file.name for version in versions for file in version.files)}
     return (name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix) if name not in named and not is_of_later_version(name))

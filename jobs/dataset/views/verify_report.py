@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from embermill.jobs import remedies
 from embermill.jobs.dataset.metadata.receipt_table import Totals
+from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.errors import DataError
 
 T = TypeVar("T")
@@ -73,12 +74,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """manifest: its name, None where the run is not finished and the commit log was read instead."""
+    """manifest: its name, None where the run is not finished and the commit log was read instead. totals: of the run. version: the newest one."""
 
     root: str
     manifest: str | None
     totals: Totals
     findings: Findings
+    version: Version | None = None
 
     def to_json(self) -> dict[str, Any]:
         found = self.findings
@@ -86,6 +88,8 @@ class VerifyReport:
             "root": self.root,
             "manifest": self.manifest,
             "finished": self.manifest is not None,
+            "version": None if self.version is None else self.version.number,
+            "rows": None if self.version is None else self.version.totals["rows"],
             "ok": not found.are_bad,
             **self.totals.to_json(),
             "damaged": found.damage.count,
