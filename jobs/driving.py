@@ -24,7 +24,7 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import Heard, OpenPool
-from embermill.jobs.receipt import EMBED, Ready, Receipt
+from embermill.jobs.receipt import EMBED, Ready, Receipt, Shard
 from embermill.jobs.storage import Folder
 from embermill.jobs.wording import several
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """What is to be done, and with what. committed: receipts that are in the log already. folder: the dataset's, for its heartbeat.
+    """What is to be done, and with what. committed: what is in the log already. folder: the dataset's, for its heartbeat.
 
     starting: workers on their way. heard: what they have said. refuse: why a worker must not work, or None.
     noun, on: for the log: what a partition is called here, and on what it is worked.
@@ -42,7 +42,7 @@ class Stage:
     config: JobConfig
     folder: Folder
     partitions: Sequence[Partition]
-    committed: Callable[[], Iterable[Receipt]]
+    committed: Callable[[], Iterable[Shard | Receipt]]
     log: Log
     opened: OpenPool
     starting: int

@@ -11,7 +11,7 @@ from embermill.jobs.stored_keys import added, stored_form
 PLAN_FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One range of one file.
 
@@ -39,7 +39,7 @@ class Segment:
         return {name: value for name, value in stored_form(self).items() if name != "seen"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Partition:
     """number: its place in the plan (names sort in row order). id: hash of the segments and of the plan's format, 8+ hex digits."""
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from embermill.jobs.partition import Partition
 from embermill.jobs.stored_keys import added
@@ -101,6 +101,15 @@ class Receipt:
     adopted: bool
     provenance: dict[str, str]
     input_digest: str = added("")  # of all that was read for it (corpus.input_digest); "" where the plan is from before there was one
+
+
+class Shard(NamedTuple):
+    """Of a receipt what progress is counted by. A Receipt serves as well."""
+
+    partition: int
+    ordinal: int
+    last: bool
+    tokens: int = 0
 
 
 @dataclass(frozen=True)

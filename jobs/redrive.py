@@ -78,7 +78,7 @@ def stand_in(plan: Plan, affected: Sequence[Partition], files: dict[str, Surveye
     added = tuple(replace(partition, number=first + partition.number) for partition in made)
     listing = tuple(listed(files[str(entry["path"])]) if entry["path"] in files else entry for entry in plan.listing)
     superseded = _merged([*plan.superseded, *((partition.number, partition.number + 1) for partition in affected)])
-    return replace(plan, partitions=plan.partitions + added, listing=listing, superseded=superseded)
+    return replace(plan, partitions=(*plan.partitions, *added), listing=listing, superseded=superseded)
 
 
 def _pieces(affected: Sequence[Partition], files: dict[str, SurveyedFile], finest: int) -> Iterator[Piece]:
@@ -115,7 +115,7 @@ def _changed_files(plan: Plan, config: JobConfig) -> dict[str, SurveyedFile]:
 
 def _to_try_again(folder: Folder, plan: Plan, commits: CommitLog) -> set[int]:
     """Partitions with a row that may be good now though its file is the same."""
-    table = commits.table().select(["partition", "quarantine"])
+    table = commits.columns(["partition", "quarantine"])
     found = set()
     for number, name in zip(table.column("partition").to_pylist(), table.column("quarantine").to_pylist(), strict=True):
         if name is None:

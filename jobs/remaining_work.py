@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.inventory import receipts_of
 from embermill.jobs.dataset.metadata.manifest import check_files
-from embermill.jobs.dataset.metadata.receipt_table import shard_keys, sum_receipts, to_receipts
+from embermill.jobs.dataset.metadata.receipt_table import shard_keys, sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import require_consistent
 from embermill.jobs.dataset.views.first_quarantined import first_quarantined
 from embermill.jobs.driver.outcome import require_few_quarantined
@@ -50,16 +51,16 @@ def describe_remaining_work(folder: Folder, plan: Plan, max_quarantined: float, 
     log = CommitLog(folder)
     manifest = require_consistent(folder, plan, log)
     receipts = receipts_of(manifest or log)
-    left = pending(plan, to_receipts(receipts))
+    left = unfinished(plan, receipts)
     totals = sum_receipts(receipts)
-    if not left:
+    if not len(left):
         require_few_quarantined(folder.root, totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
         check_files(folder, receipts, numbers_in(plan.superseded))
-    text_bytes, bytes_left = (sum(partition.text_bytes for partition in some) for some in (plan.current, [task.partition for task in left]))
+    text_bytes, bytes_left = plan.text_bytes(), plan.text_bytes(left)
     done = text_bytes - bytes_left
     tokens_left = round(bytes_left * (totals.tokens / done if done and totals.tokens else TOKENS_PER_BYTE))
     return RemainingWork(
-        action="go_on" if left else "nothing" if manifest else "finish",
+        action="go_on" if len(left) else "nothing" if manifest else "finish",
         files=len(plan.listing),
         partitions=len(plan.current),
         partitions_done=len(plan.current) - len(left),

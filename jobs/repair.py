@@ -20,7 +20,8 @@ from typing import Any
 from embermill.jobs.config import JobConfig, config_from_keys
 from embermill.jobs.cores import usable_cores
 from embermill.jobs.corpus.reading import read_rows
-from embermill.jobs.dataset.metadata.commits import REPLACES, CommitLog, digest_of, pending
+from embermill.jobs.dataset.metadata.commits import REPLACES, CommitLog, digest_of
+from embermill.jobs.dataset.metadata.completeness import SHARD_COLUMNS, unfinished
 from embermill.jobs.dataset.metadata.consistency import commit_damage, manifest_damage, missing
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest
@@ -85,7 +86,7 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
         damaged = list(_damaged(folder, commits, on_shard))
         if damaged:
             _make_again(folder, plan, commits, damaged, overrides, repairs)
-        if was_finished and not pending(plan, commits.receipts()):
+        if was_finished and not len(unfinished(plan, commits.columns(SHARD_COLUMNS))):
             before = read_manifest(folder)
             manifest = publish_manifest(folder, plan, commits)
             repairs.manifest = manifest.name if before is None or before.name != manifest.name else None

@@ -146,7 +146,7 @@ Committed = dict[int, tuple[str, bool]]  # of one partition: ordinal -> (digest 
 
 def _committed(commits: CommitLog) -> dict[int, Committed]:
     """By partition."""
-    table = commits.table().select(["partition", "ordinal", "input_digest", "last"])
+    table = commits.columns(["partition", "ordinal", "input_digest", "last"])
     found: dict[int, Committed] = {}
     for number, ordinal, digest, last in zip(*(column.to_pylist() for column in table.columns), strict=True):
         found.setdefault(number, {})[ordinal] = (digest, last)

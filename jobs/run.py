@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.card import write_card
-from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completeness import SHARD_COLUMNS, unfinished
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.manifest import publish_manifest, read_manifest
-from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
+from embermill.jobs.dataset.metadata.receipt_table import SUMMED, sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import is_settled, reconcile
 from embermill.jobs.dataset.views.findings import FINDINGS, look_at_rows
 from embermill.jobs.dataset.views.first_quarantined import first_quarantined
@@ -30,7 +31,7 @@ from embermill.jobs.driving import Course, Stage, carry_out
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
 from embermill.jobs.plan.dataset_format import ensure_format, read_format
-from embermill.jobs.plan.files import Plan, read_plan, write_plan
+from embermill.jobs.plan.files import Plan, numbers_in, read_plan, write_plan
 from embermill.jobs.plan.listing import SurveyedFile, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.nodes import Nodes
@@ -119,7 +120,7 @@ class _Job:
         changed = None
         if read_manifest(self._folder) is None:
             plan, changed = resume(plan, self._commits, self._config.corpus, limited=self._limited)
-        if pending(plan, self._commits.receipts()):
+        if self._unfinished(plan):
             resolve_device(self._config, plan.device_kind)
             plan = self._embed(plan, (), display)
         if changed is not None:
@@ -128,7 +129,7 @@ class _Job:
 
     def _embed(self, plan: Plan | None, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
         with open_pool(self._config, self._folder, plan) as opened, stopped_by_signals() as stop:
-            useful = len(pending(plan, self._commits.receipts())) if plan else _partitions_at_most(self._config, files, opened.placement.device)
+            useful = self._unfinished(plan) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = max(1, min(opened.placement.count, useful))
             nodes = Nodes()
             heard, ready = await_first(opened.pool, workers, stop, nodes)
@@ -139,11 +140,16 @@ class _Job:
         require_same_inputs(plan, self._commits, limited=self._limited)
         return plan
 
+    def _unfinished(self, plan: Plan) -> int:
+        """How many partitions are."""
+        return len(unfinished(plan, self._commits.columns(SHARD_COLUMNS)))
+
     def _amended(self, plan: Plan, amend: Amend) -> Plan:
         amended = amend(self._folder, plan, self._commits)
         if amended is not plan:
             self._commits = CommitLog(self._folder, self._commits.token)
             self._effort = _effort_before(self._commits)
+            self._tell(amended)
         return amended
 
     def _reconcile(self, plan: Plan) -> None:
@@ -152,15 +158,19 @@ class _Job:
             self._lease.fence(self._commits)
         reconcile(self._folder, plan, self._commits)
         self._effort = _effort_before(self._commits)
+        self._tell(plan)
+
+    def _tell(self, plan: Plan) -> None:
+        """Bring the events file up to what is committed."""
         if self._events is not None:
-            self._events.catch_up(self._commits.receipts())
+            self._events.catch_up(self._commits.receipts(), numbers_in(plan.superseded))
 
     def conclude(self, plan: Plan) -> Summary:
         """Judge what was refused, publish the manifest last."""
-        if self._events is not None and self._lease is None:
-            self._events.catch_up(self._commits.receipts())
-        totals, limit = sum_receipts(self._commits.table()), self._config.corpus.max_quarantined
-        first = first_quarantined(self._folder, self._commits.table())
+        if self._lease is None:
+            self._tell(plan)
+        totals, limit = sum_receipts(self._commits.columns(SUMMED)), self._config.corpus.max_quarantined
+        first = first_quarantined(self._folder, self._commits.columns(["quarantine"]))
         require_few_quarantined(self._folder.root, totals, limit, first, published=lambda: read_manifest(self._folder) is not None)
         if self._lease is not None:
             self._lease.require_held()
@@ -190,12 +200,12 @@ class _Job:
             require_unchanged(other, self._config, ready.fingerprint)
             report_other_listing(plan, other)
             return other
-        return plan
+        return read_plan(self._folder) or plan  # as it is stored it takes a tenth of the memory
 
     def _drive(self, plan: Plan, opened: OpenPool, workers: int, heard: Heard, nodes: Nodes, display: Display, stop: threading.Event) -> None:
         course = Course()
         stage = Stage(
-            self._config, self._folder, plan.current, self._commits.receipts, self._commits, opened, workers, plan.device_kind, display, stop,
+            self._config, self._folder, plan.current, self._commits.shards, self._commits, opened, workers, plan.device_kind, display, stop,
             lease=self._lease, heard=heard, nodes=nodes, refuse=lambda ready: why_not(plan, ready), events=self._events,
             on=f"{plan.device_kind}, {plan.precision}",
         )  # fmt: skip
@@ -207,7 +217,7 @@ class _Job:
 
 def _effort_before(commits: CommitLog) -> Effort:
     """What was there when this run began."""
-    before = sum_receipts(commits.table())
+    before = sum_receipts(commits.columns(SUMMED))
     return Effort(committed_before=before.shards, rows_before=before.rows_in, tokens_before=before.tokens)
 
 

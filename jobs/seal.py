@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -60,8 +60,14 @@ def read_json(data: bytes, keys_before: Collection[str]) -> dict[str, Any]:
 
 def sealed_parquet(table: pa.Table) -> bytes:
     """A small table as a Parquet file; the same table gives the same bytes."""
+    return sealed_pieces(table.schema, [table])
+
+
+def sealed_pieces(schema: pa.Schema, pieces: Iterable[pa.Table]) -> bytes:
+    """The same for a table that comes in pieces, each of which becomes a row group: the same pieces give the same bytes."""
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, table.schema, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True) as writer:
-        writer.write_table(table)
+    with pq.ParquetWriter(sink, schema, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True) as writer:
+        for piece in pieces:
+            writer.write_table(piece)
         writer.add_key_value_metadata({f"embermill.{KEY}": BLANK})
     return seal(sink.getvalue())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 MARK = "if_absent"
@@ -27,6 +28,7 @@ def added(value: Any) -> Any:
     return field(default=value, metadata={MARK: value})
 
 
+@cache
 def added_fields(record_type: type) -> dict[str, Any]:
     """Name -> value if absent, of the fields that came later."""
     return {each.name: each.metadata[MARK] for each in fields(record_type) if MARK in each.metadata}
@@ -34,8 +36,15 @@ def added_fields(record_type: type) -> dict[str, Any]:
 
 def stored_form(record: Any) -> dict[str, Any]:
     """A dataclass's fields by name, without those that came later and say what older records mean: so what is made of them, a digest say, stays the same."""
-    later = added_fields(type(record))
-    return {name: value for name, value in vars(record).items() if name not in later or value != later[name]}
+    record_type: type = type(record)
+    later = added_fields(record_type)
+    values = ((name, getattr(record, name)) for name in _names(record_type))
+    return {name: value for name, value in values if name not in later or value != later[name]}
+
+
+@cache
+def _names(record_type: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(record_type))
 
 
 def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any], if_absent: Mapping[str, Any] | None = None) -> list[str]:

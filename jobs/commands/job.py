@@ -18,7 +18,7 @@ def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config_arguments(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="embed only the first N rows, into a dataset of their own")
-    parser.add_argument("--events", type=filled, metavar="FILE", help="append one JSON line to FILE for each committed shard")
+    parser.add_argument("--events", type=filled, metavar="FILE", help="append a JSON line to FILE for each shard that is committed, or superseded by a redrive")
 
 
 def run(arguments: argparse.Namespace) -> Answer:
@@ -55,7 +55,7 @@ def _add_redrive_arguments(parser: argparse.ArgumentParser) -> None:
     _add_output_argument(parser)
     example = "override one key that may change, for example --set workers.count=4 or --set corpus.max_quarantined=0.02; may be given several times"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=example)
-    parser.add_argument("--events", type=filled, metavar="FILE", help="append one JSON line to FILE for each committed shard")
+    parser.add_argument("--events", type=filled, metavar="FILE", help="append a JSON line to FILE for each shard that is committed, or superseded by a redrive")
 
 
 def redrive(arguments: argparse.Namespace) -> Answer:

@@ -18,7 +18,8 @@ class Assignment:
 
     def next(self, now_s: float) -> list[Submit]:
         """Give each worker something to do, and something after that. A suspect shares its worker with nothing."""
-        return [submit for worker, seat in self._staff.seats.items() for submit in self._fill(worker, seat, now_s)]
+        free = [(worker, seat) for worker, seat in self._staff.seats.items() if len(seat.queue) < self._queued]
+        return [submit for worker, seat in free for submit in self._fill(worker, seat, now_s)]
 
     def release(self, worker: int, number: int, attempt: int, now_s: float) -> bool:
         """The worker has left the partition; False where that is old news."""
@@ -46,11 +47,11 @@ class Assignment:
 
     def _wants_another(self, work: Work) -> bool:
         seats = self._staff.seats
-        return len(work.failures) > 0 and len(work.failed_on) < 2 and self._staff.wanted > len(seats) and work.failed_on.issuperset(seats)
+        return len(work.failures) > 0 and len(work.failed_by_living) < 2 and self._staff.wanted > len(seats) and work.failed_on.issuperset(seats)
 
     def _fill(self, worker: int, seat: Seat, now_s: float) -> list[Submit]:
         submits = list[Submit]()
-        if seat.queue and (len(seat.queue) >= self._queued or not self._load.waits):
+        if seat.queue and not self._load.waits:
             return submits
         share = max(1, len(self._load) // max(1, len(self._staff)))  # else the first to be ready would take all of a small job
         trusted = not seat.doubtful or not (self._staff.starting or any(not other.doubtful for other in self._staff.seats.values()))
@@ -64,8 +65,8 @@ class Assignment:
         return submits
 
     def _fits(self, worker: int, work: Work, trusted: bool) -> bool:
-        """Another worker than those it failed on, where there is one; a doubtful worker gets only what others failed on."""
-        return (worker not in work.failed_on or not self.others(work)) and (trusted or bool(work.failures))
+        """Another worker than those it failed on, where there is one; a doubtful worker gets only what others failed on, and lived."""
+        return (worker not in work.failed_on or not self.others(work)) and (trusted or bool(work.failed_by_living))
 
     def _holds_suspect(self, seat: Seat) -> bool:
         return any((work := self._load.open(number)) is not None and work.alone for number in seat.queue)

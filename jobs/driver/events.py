@@ -3,12 +3,16 @@
 A line is written after the commit it tells of. A run that is killed in between leaves a commit without a line, and shards of a killed run are adopted
 without anybody having told of them: so each run begins by writing what the file lacks. A reader takes a repeated line (same output, partition and ordinal)
 for the same shard; a last line that is torn is ended and told again.
+
+After `redrive` other partitions stand in for some. For each shard of those that a line told of as committed, a line with `"event": "superseded"` takes it
+back, once: what is committed and not superseded is what the dataset holds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -33,32 +37,34 @@ class EventsFile:
     def append(self, receipts: Iterable[Receipt]) -> None:
         self._write(json.dumps(self._describe(receipt)) for receipt in receipts)
 
-    def catch_up(self, receipts: Iterable[Receipt]) -> None:
-        """Tell of those that no line tells of yet."""
-        told = self._told()
+    def catch_up(self, receipts: Iterable[Receipt], superseded: Collection[int] = ()) -> None:
+        """Tell of those that no line tells of yet, and take back what was told of partitions that others stand in for: superseded, by number."""
+        told, taken_back = self._told()
         self._write(json.dumps(self._describe(receipt)) for receipt in receipts if receipt.partition * ORDINALS + receipt.ordinal not in told)
+        gone = sorted(shard for shard in told - taken_back if shard // ORDINALS in superseded) if superseded else []
+        self._write(json.dumps(self._about("superseded") | dict(zip(("partition", "ordinal"), divmod(shard, ORDINALS), strict=True))) for shard in gone)
 
     def _describe(self, receipt: Receipt) -> dict[str, object]:
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return {"event": "committed", "time": time, "output": self._output} | {name: getattr(receipt, name) for name in FIELDS}
+        return self._about("committed") | {name: getattr(receipt, name) for name in FIELDS}
 
-    def _told(self) -> set[int]:
-        """Shards of this dataset that a line tells of, a number each."""
-        told = set[int]()
-        if not self._path.is_file():
-            return told
+    def _about(self, event: str) -> dict[str, object]:
+        return {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "output": self._output}
+
+    def _told(self) -> tuple[set[int], set[int]]:
+        """Shards of this dataset that a line tells of, a number each: as committed, and as superseded."""
+        told: dict[str, set[int]] = {"committed": set(), "superseded": set()}
         try:
-            with self._path.open(encoding="utf-8", errors="replace") as file:
-                for line in file:
+            with self._path.open(encoding="utf-8", errors="replace") if self._path.is_file() else contextlib.nullcontext(()) as lines:
+                for line in lines:
                     try:
                         event = json.loads(line)
-                        if event["event"] == "committed" and event["output"] == self._output:
-                            told.add(event["partition"] * ORDINALS + event["ordinal"])
+                        if event["output"] == self._output:
+                            told[event["event"]].add(event["partition"] * ORDINALS + event["ordinal"])
                     except (ValueError, KeyError, TypeError, RecursionError):
                         continue
         except PermissionError:  # it may be written and not read: all is told again
-            return told
-        return told
+            return set(), set()
+        return told["committed"], told["superseded"]
 
     def _write(self, lines: Iterator[str]) -> None:
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from embermill.jobs.partition import Partition
-from embermill.jobs.receipt import STAGES, Progress, Receipt
+from embermill.jobs.plan.partitions import Places, numbers_of, text_bytes_of
+from embermill.jobs.receipt import STAGES, Progress, Receipt, Shard
 
 WINDOW_S = 30.0  # over which speed is measured
 STAGE_WORKERS = {"read": "reader", "tokenize": "tokenizer", "encode": "encoder", "write": "writer"}
@@ -39,14 +40,14 @@ class Snapshot:
 
 
 class Meter:
-    """Takes down what workers report. committed: receipts from before this run."""
+    """Takes down what workers report. committed: from before this run."""
 
-    def __init__(self, partitions: Iterable[Partition], committed: Iterable[Receipt] = ()) -> None:
-        self._text_bytes = {partition.number: partition.text_bytes for partition in partitions}
-        self._total_bytes = sum(self._text_bytes.values())
+    def __init__(self, partitions: Sequence[Partition], committed: Iterable[Shard | Receipt] = ()) -> None:
+        self._places, self._text_bytes = Places(numbers_of(partitions)), text_bytes_of(partitions)
+        self._total_bytes = int(self._text_bytes.sum())
+        self._done, self._partitions_done = bytearray(len(partitions)), 0  # by place: whether it is complete
         self._tokens: defaultdict[int, int] = defaultdict(int)  # partition -> tokens of its receipts
         self._flying: defaultdict[int, int] = defaultdict(int)  # partition -> tokens embedded and not committed
-        self._done: set[int] = set()
         self._done_bytes = self._done_tokens = 0
         self._rows = self._all_tokens = 0
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -92,9 +93,9 @@ class Meter:
     def snapshot(self, now_s: float) -> Snapshot:
         rows_per_s, tokens_per_s = self._speed(now_s)
         per_byte = self._done_tokens / self._done_bytes if self._done_bytes and self._done_tokens else TOKENS_PER_BYTE
-        partial = sum(self._flying.values()) + sum(tokens for number, tokens in self._tokens.items() if number not in self._done)
+        partial = sum(self._flying.values()) + sum(self._tokens.values())
         left = max(0, round(per_byte * (self._total_bytes - self._done_bytes)) - partial)
-        finished = len(self._done) == len(self._text_bytes)
+        finished = self._partitions_done == len(self._done)
         left = 0 if finished else left
         reached = self._done_tokens + partial
         return Snapshot(
@@ -102,8 +103,8 @@ class Meter:
             tokens=self._all_tokens,
             rows_per_s=rows_per_s,
             tokens_per_s=tokens_per_s,
-            partitions_done=len(self._done),
-            partitions=len(self._text_bytes),
+            partitions_done=self._partitions_done,
+            partitions=len(self._done),
             done_share=1.0 if finished else reached / (reached + left) if reached + left else 0.0,
             tokens_left=left,
             eta_s=left / tokens_per_s if tokens_per_s > 0 else None,
@@ -112,15 +113,21 @@ class Meter:
             workers=self.workers,
         )
 
-    def _commit(self, receipt: Receipt) -> None:
+    def _commit(self, receipt: Shard | Receipt) -> None:
         number = receipt.partition
-        self._tokens[number] += receipt.tokens
-        self._flying[number] = max(0, self._flying[number] - receipt.tokens)
-        if receipt.last and number not in self._done:
-            self._done.add(number)
-            self._done_bytes += self._text_bytes.get(number, 0)
-            self._done_tokens += self._tokens.pop(number)
-            self._flying.pop(number, None)
+        place = self._places.find(number)
+        if place is None or self._done[place]:
+            return
+        if number in self._flying:
+            self._flying[number] = max(0, self._flying[number] - receipt.tokens)
+        if not receipt.last:
+            self._tokens[number] += receipt.tokens
+            return
+        self._done[place] = 1
+        self._partitions_done += 1
+        self._done_bytes += int(self._text_bytes[place])
+        self._done_tokens += self._tokens.pop(number, 0) + receipt.tokens
+        self._flying.pop(number, None)
 
     def _speed(self, now_s: float) -> tuple[float, float]:
         """Rows and tokens per second, lately."""

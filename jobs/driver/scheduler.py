@@ -14,24 +14,24 @@ A partition on a worker that died is run again alone, so that one that kills its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Hold, Say, Start, Stop
 from embermill.jobs.driver.assignment import Assignment
 from embermill.jobs.driver.staff import Staff, describe_worker
-from embermill.jobs.driver.workload import MAX_ATTEMPTS, Work, Workload
+from embermill.jobs.driver.workload import DIED, MAX_ATTEMPTS, STOOD_STILL, Work, Workload
 from embermill.jobs.errors import Interrupted, JobError, UsageError
 from embermill.jobs.partition import Partition, describe_partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import NODES_FAULT, SAME_DEATHS, Nodes
-from embermill.jobs.receipt import EMBED, Alive, Done, Event, Failed, Progress, Ready, Receipt
+from embermill.jobs.receipt import EMBED, Alive, Done, Event, Failed, Progress, Ready, Receipt, Shard
 from embermill.jobs.wording import several
 
 
 class Scheduler:
-    """partitions: the plan's, in order. committed: receipts that are in the commit log already. kind: of all tasks, one of receipt.KINDS.
+    """partitions: the plan's, in order. committed: what is in the commit log already. kind: of all tasks, one of receipt.KINDS.
 
     workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time, at most.
     stall_s: for so long a worker may have work that does not move on. refuse: why a worker that is ready must not work, or None.
@@ -41,7 +41,7 @@ class Scheduler:
     def __init__(
         self,
         partitions: Sequence[Partition],
-        committed: Iterable[Receipt],
+        committed: Iterable[Shard | Receipt],
         *,
         workers: int,
         starting: int = 0,
@@ -63,9 +63,9 @@ class Scheduler:
         self._finished = False
 
     @property
-    def remaining(self) -> Mapping[int, Partition]:
-        """Partitions that are neither complete nor given up, by number."""
-        return self._load.remaining
+    def remaining(self) -> Collection[int]:
+        """Numbers of the partitions that are neither complete nor given up."""
+        return self._load
 
     def start(self) -> list[Action]:
         """The first actions: as many workers as are wanted and useful; Finish at once where nothing is to be done."""
@@ -135,7 +135,7 @@ class Scheduler:
         if not self._load.note(receipt):
             return []
         actions: list[Action] = [Commit(receipt)]
-        if receipt.partition not in self._load.remaining:
+        if receipt.partition not in self._load:
             actions += self._completed(worker, receipt.partition)
         return actions if self._load or self._finished else actions + self._finish()
 
@@ -184,7 +184,7 @@ class Scheduler:
             return self._abort(Interrupted(f"{many}; the last one: {failed.message}"))
         if work := self._load.open(failed.partition):
             self._again(work, worker, failed)
-            if failed.kind != "storage" and failed.partition in self._load.remaining:
+            if failed.kind != "storage" and failed.partition in self._load:
                 self._staff.seats[worker].failed.add(failed.partition)
         return self._next()
 
@@ -239,7 +239,7 @@ class Scheduler:
             return
         work.holders.discard(worker)
         if suspect:
-            how = "stood still" if died.kind == "stalled" else "died"
+            how = STOOD_STILL if died.kind == "stalled" else DIED
             reason = f"its worker {how} {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else"
             work.failures.append((worker, Failed(number, how, f"{describe_partition(work.partition)}: {reason}: {died.error}")))
             work.alone = True

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from embermill.jobs.dataset.metadata.manifest import Manifest, length_percentiles
-from embermill.jobs.dataset.metadata.receipt_table import sum_lengths
+from embermill.jobs.dataset.metadata.manifest import Manifest
 from embermill.jobs.dataset.views.findings import FINDINGS
 from embermill.jobs.engine import Prompts
 
@@ -89,7 +88,7 @@ def summarise(
         rows_truncated=totals.rows_truncated,
         shards=totals.shards,
         output_bytes=totals.shard_bytes + totals.quarantine_bytes,
-        token_lengths=length_percentiles(sum_lengths(manifest.shards)),
+        token_lengths=manifest.root["token_lengths"],
         devices=manifest.root["provenance"].get("device", {}),
         first_quarantined=first_quarantined,
         committed_before=effort.committed_before,

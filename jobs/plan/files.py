@@ -11,11 +11,12 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,10 +25,11 @@ from embermill.jobs.config import IF_ABSENT
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import MetadataDamaged, UsageError
-from embermill.jobs.partition import PLAN_FORMAT, Partition, Segment
+from embermill.jobs.partition import PLAN_FORMAT, Partition
 from embermill.jobs.plan.copies import KEY as COPIES_KEY
 from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, write_copy
 from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES, ensure_format, read_format
+from embermill.jobs.plan.partitions import SEGMENT_SCHEMA, ChosenPartitions, StoredPartitions, numbers_of, segment_table, text_bytes_of
 from embermill.jobs.plan.root_form import require_partitions, require_root, require_table
 from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
@@ -41,22 +43,6 @@ TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.(?:parquet|p
 HASH_DIGITS = 32
 MAX_PARTITIONS = 10**8  # of a plan
 AFTER_THE_PLAN = ("_embermill/commits/", "_embermill/manifests/")
-SEGMENT_SCHEMA = pa.schema(
-    [
-        ("partition", pa.int64()),
-        ("partition_id", pa.string()),
-        ("text_bytes", pa.int64()),
-        ("path", pa.string()),
-        ("name", pa.string()),
-        ("format", pa.string()),
-        ("compression", pa.string()),
-        ("size", pa.int64()),
-        ("version", pa.string()),
-        ("kind", pa.string()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-    ]
-)
 INPUT_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -87,7 +73,7 @@ class Plan:
     outputs: tuple[Output, ...]
     schema: pa.Schema
     rows_per_shard: int
-    partitions: tuple[Partition, ...]
+    partitions: Sequence[Partition]
     device_kind: str
     precision: str
     id_stability: str  # "column" or "positional"
@@ -104,10 +90,18 @@ class Plan:
         return TABLE_SUFFIXES[2 if self.tells_versions else 1]
 
     @cached_property
-    def current(self) -> tuple[Partition, ...]:
+    def current(self) -> Sequence[Partition]:
         """The partitions that the dataset is made of: all that no later one stands in for. `partitions` holds those too, each at the place of its number."""
+        if not self.superseded:
+            return self.partitions
         gone = numbers_in(self.superseded)
-        return tuple(partition for partition in self.partitions if partition.number not in gone)
+        return ChosenPartitions(self.partitions, [number for number in range(len(self.partitions)) if number not in gone])
+
+
+    def text_bytes(self, numbers: Sequence[int] | np.ndarray | None = None) -> int:
+        """What those partitions were packed by, in all; None: all current ones."""
+        chosen = np.asarray(numbers_of(self.current) if numbers is None else numbers, np.int64)
+        return int(text_bytes_of(self.partitions)[chosen].sum())
 
 
 def numbers_in(ranges: Iterable[tuple[int, int]]) -> frozenset[int]:
@@ -132,9 +126,11 @@ def write_amended(folder: Folder, plan: Plan) -> None:
 
 def _write(folder: Folder, plan: Plan, generation: int) -> None:
     base = f"{PLANS}/{generation:06d}"
-    segments = _create_table(folder, f"{base}/{SEGMENTS}", plan.table_suffix, _segment_rows(plan), SEGMENT_SCHEMA)
-    inputs = _create_table(folder, f"{base}/{INPUTS}", plan.table_suffix, [dict(entry) for entry in plan.listing], INPUT_SCHEMA)
-    root = sealed_json(_root(plan) | {SEGMENTS: segments, INPUTS: inputs})
+    table = segment_table(plan.partitions)
+    segments = _create_table(folder, f"{base}/{SEGMENTS}", plan.table_suffix, table)
+    listing = pa.Table.from_pylist([dict(entry) for entry in plan.listing], schema=INPUT_SCHEMA)
+    inputs = _create_table(folder, f"{base}/{INPUTS}", plan.table_suffix, listing)
+    root = sealed_json(_root(plan, table.num_rows) | {SEGMENTS: segments, INPUTS: inputs})
     try:
         folder.create(f"{base}/root.json", root)
     except AlreadyExists:
@@ -186,8 +182,8 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
     segments, inputs = _checked(folder, base, root[SEGMENTS]), _checked(folder, base, root[INPUTS])
     require_table(segments, SEGMENT_SCHEMA, ("compression",))
     require_table(inputs, INPUT_SCHEMA, ("compression", "format", "rows", "error", "identity"))
-    partitions, listing = _partitions(segments), tuple(inputs.to_pylist())
-    require_partitions(segments, partitions)
+    require_partitions(segments)
+    partitions, listing = StoredPartitions(segments), tuple(inputs.to_pylist())
     return Plan(
         fingerprint=root["fingerprint"],
         config=IF_ABSENT | root["config"],
@@ -234,10 +230,10 @@ def _damaged(folder: Folder, name: str, what: str) -> MetadataDamaged:
     return MetadataDamaged(folder.root, name, what, remedies.PLAN)
 
 
-def _create_table(folder: Folder, kind: str, suffix: str, rows: list[dict[str, Any]], schema: pa.Schema) -> dict[str, str]:
+def _create_table(folder: Folder, kind: str, suffix: str, table: pa.Table) -> dict[str, str]:
     """Put it there, where it is not yet, and describe it for the root: {"file": its name, "sha256": of its content}. kind: how its name begins."""
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     data = sink.getvalue()
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{kind}-{sha256[:HASH_DIGITS]}{suffix}"
@@ -248,22 +244,6 @@ def _create_table(folder: Folder, kind: str, suffix: str, rows: list[dict[str, A
             raise _damaged(folder, name, "is damaged: its content is not what it is named by") from None
     write_copy(folder, name, data)
     return {"file": name.rpartition("/")[2], "sha256": sha256}
-
-
-def _segment_rows(plan: Plan) -> list[dict[str, Any]]:
-    return [
-        {"partition": partition.number, "partition_id": partition.id, "text_bytes": partition.text_bytes, **segment.planned()}
-        for partition in plan.partitions
-        for segment in partition.segments
-    ]
-
-
-def _partitions(table: pa.Table) -> tuple[Partition, ...]:
-    held: dict[int, tuple[str, int, list[Segment]]] = {}
-    for row in table.to_pylist():
-        number, identity, text_bytes = row.pop("partition"), row.pop("partition_id"), row.pop("text_bytes")
-        held.setdefault(number, (identity, text_bytes, []))[2].append(Segment(**row))
-    return tuple(Partition(number, identity, tuple(segments), text_bytes) for number, (identity, text_bytes, segments) in held.items())
 
 
 def _checked(folder: Folder, base: str, described: dict[str, Any]) -> pa.Table:
@@ -280,7 +260,7 @@ def _checked(folder: Folder, base: str, described: dict[str, Any]) -> pa.Table:
         return parquet.read(use_threads=False)
 
 
-def _root(plan: Plan) -> dict[str, Any]:
+def _root(plan: Plan, segments: int) -> dict[str, Any]:
     rows = plan.rows
     types = pa.schema([("id", rows.id_type), *((name, kind) for _, name, kind in rows.kept)])
     others = {name: value for name, value in stored_form(rows).items() if name not in ("id_type", "kept")}
@@ -299,9 +279,9 @@ def _root(plan: Plan) -> dict[str, Any]:
         "totals": {
             "files": len(plan.listing),
             "partitions": len(plan.partitions),
-            "segments": sum(len(partition.segments) for partition in plan.partitions),
+            "segments": segments,
             "input_bytes": sum(int(str(entry["size"])) for entry in plan.listing),
-            "text_bytes": sum(partition.text_bytes for partition in plan.partitions),
+            "text_bytes": int(text_bytes_of(plan.partitions).sum()),
         },
         "holds_input_digests": plan.holds_input_digests,
         "tells_versions": plan.tells_versions,

@@ -15,7 +15,7 @@ SMALLEST_SHARE = 8  # of a partition: the smallest ones, at the corpus's end, ar
 LEFT_SHARE = 16  # a partition takes no more than this part of what is left
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A segment and the bytes of text that are expected in it."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs.expected_form import anything, flag, number, one_of, or_none, pair, positive, require_form, text
-from embermill.jobs.partition import Partition
 
 TABLE = {"file": text, "sha256": text}
 ROWS = {
@@ -42,11 +42,12 @@ def require_table(table: pa.Table, schema: pa.Schema, may_be_null: Iterable[str]
             raise ValueError(f"column {field.name} holds a negative number")
 
 
-def require_partitions(segments: pa.Table, partitions: Sequence[Partition]) -> None:
-    """A partition's number is its place, its id names its files, and no range ends before it starts. segments: the table that they come from."""
-    for place, partition in enumerate(partitions):
-        if partition.number != place:
-            raise ValueError(f"partition {partition.number} stands at place {place}")
+def require_partitions(segments: pa.Table) -> None:
+    """Partitions are numbered from 0 on, one after another; their ids name their files, and no range ends before it starts."""
+    numbers = segments.column("partition").to_numpy()
+    steps = np.diff(numbers, prepend=np.int64(-1))
+    if np.any((steps < 0) | (steps > 1)) or (len(steps) and steps[0] != 1):
+        raise ValueError("column partition: expected 0, 1, 2, ... one after another")
     ids = segments.column("partition_id")
     if not pc.all(pc.match_substring_regex(ids, "^[0-9a-f]{8,}$")).as_py():
         raise ValueError("column partition_id holds something other than hex digits")

@@ -106,8 +106,8 @@ class RayPool:
     def stop_worker(self, worker: int) -> None:
         if actor := self._actors.pop(worker, None):
             ray.kill(actor.handle)
-            if actor.where and actor.where.host == socket.gethostname():  # Ray takes seconds to end a process that is stopped
-                _kill(actor.where.pid)
+            if actor.where and actor.where.host == socket.gethostname():
+                _wake(actor.where.pid)
 
     def close(self) -> None:
         for number in list(self._actors):
@@ -178,11 +178,14 @@ def _last_words(error: Exception) -> str:
     return "the worker was lost: " + " ".join(lines[:6] or [type(error).__name__])[:1000]
 
 
-def _kill(pid: int) -> None:
-    """A worker's process on this machine, if it is still that."""
+def _wake(pid: int) -> None:
+    """A worker's process on this machine that is stopped (SIGSTOP) ends once it hears of it; Ray itself would wait for seconds before it kills it.
+
+    It is not killed from here: Ray would tell of a worker that died unexpectedly.
+    """
     with contextlib.suppress(OSError):
         if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::EmbeddingWorker"):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGCONT)
 
 
 @functools.cache

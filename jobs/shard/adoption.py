@@ -10,6 +10,7 @@ import contextlib
 import shutil
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 from embermill.jobs import remedies
 from embermill.jobs.errors import DataError
@@ -85,7 +86,7 @@ def list_strangers(folder: Folder, plan: Plan, committed: Collection[tuple[int, 
 def _sort_out(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> tuple[set[tuple[int, int]], list[str]]:
     """What stands in data/ and quarantine/ and no commit names: (partition, ordinal) of the plan's, names of the others."""
     ours, strangers, superseded = set[tuple[int, int]](), list[str](), numbers_in(plan.superseded)
-    for name in [name for prefix in (DATA, QUARANTINE) for name, _ in folder.list(prefix)]:
+    for name, _ in chain(folder.list(DATA), folder.list(QUARANTINE)):
         parsed = parse_name(name)
         if parsed is None:
             continue  # not ours; the manifest refuses to be published beside it

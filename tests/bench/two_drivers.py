@@ -26,7 +26,8 @@ from pathlib import Path
 
 import yaml
 
-from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.manifest import publish_manifest
 from embermill.jobs.dataset.metadata.reconcile import reconcile
@@ -131,10 +132,10 @@ def driver_round(root: Path, seed: int) -> Counter[str]:
                     plan = plans[number]
                     write_plan(folder, plan)
                 reconcile(folder, plan, log)
-                left = pending(plan, log.receipts())
-                for task in left:
-                    with ShardWriter(folder, plan, task.partition, 0) as writer:
-                        batch = make_batch(0, 20, prefix=f"p{task.partition.number}")
+                left = unfinished(plan, log.table()).tolist()
+                for number in left:
+                    with ShardWriter(folder, plan, plan.partitions[number], 0) as writer:
+                        batch = make_batch(0, 20, prefix=f"p{number}")
                         writer.write(batch, embed(batch))
                         log.append([writer.finish(True, PROVENANCE)])
                 lease.require_held()

@@ -61,7 +61,7 @@ def test_digests_of_older_datasets_stay_where_a_later_field_says_what_was_done_t
     same, other = (dataclasses.replace(plan, rows=LaterRows(**vars(plan.rows), deduplicate=value)) for value in (False, True))
     assert plan_digest(same) == plan_digest(plan) != plan_digest(other)
     segment = plan.partitions[0].segments[0]
-    as_before, latin = (LaterSegment(**vars(segment), encoding=encoding) for encoding in ("utf-8", "latin-1"))
+    as_before, latin = (LaterSegment(**dataclasses.asdict(segment), encoding=encoding) for encoding in ("utf-8", "latin-1"))
     assert partition_id((as_before,)) == partition_id((segment,)) != partition_id((latin,))
     assert stored_form(as_before) == segment.planned() and added_fields(LaterSegment) == {"encoding": "utf-8", "seen": None}
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pyarrow as pa
 
 from embermill.jobs import remedies
@@ -15,17 +17,19 @@ from embermill.jobs.dataset.metadata.receipt_table import (
     SCHEMA,
     contradictions,
     describe_differences,
+    pack,
     read_receipts,
     receipt_at,
     shard_keys,
     to_receipts,
     to_table,
+    unpack,
     without_history,
 )
 from embermill.jobs.errors import AnotherRun, DataError, MetadataDamaged
 from embermill.jobs.plan.dataset_format import table_suffix
-from embermill.jobs.plan.files import Plan, read_superseded
-from embermill.jobs.receipt import Receipt, Task
+from embermill.jobs.plan.files import read_superseded
+from embermill.jobs.receipt import Receipt, Shard
 from embermill.jobs.seal import broken_seal, sealed_parquet
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
@@ -34,6 +38,8 @@ COMMITS = "_embermill/commits"
 _NAME = re.compile(rf"{COMMITS}/(\d{{9}})\.(?:parquet|pq)")
 TOKEN = b"embermill.lease_token"  # in a commit's footer: the fencing token of whoever wrote it
 MAX_LATE_COMMITS = 100  # of a holder that was taken over; it stops at the first that it finds taken
+PIECE_ROWS = 1 << 14  # receipts that are looked at together
+KEY_COLUMNS = ("partition", "ordinal")
 MERGED_ROWS = 4096  # up to here tables in memory are joined: each takes some ten kilobytes beside its rows, and a long run commits every other second
 READERS = 8  # a long run leaves thousands of small files, and a store takes tens of milliseconds for each
 
@@ -53,7 +59,7 @@ class CommitLog:
         """Read what is there. token: of the lease (lease.py) that is held, written into each commit. Raises MetadataDamaged for a damaged commit or one
         that contradicts another."""
         self.folder, self.token = folder, token
-        self._tables: list[pa.Table] = []
+        self._tables: list[pa.Table | pa.Buffer] = []  # the large ones packed
         self._starts: list[int] = []  # the place of each table's first row
         self._places: dict[tuple[int, int], int] = {}  # (partition, ordinal) -> its place among the rows of all tables
         self._commits: list[tuple[int, int]] = []  # (the place of its first row, its number) of each commit
@@ -67,17 +73,50 @@ class CommitLog:
                 self._take(name, table)
 
     @property
-    def committed(self) -> frozenset[tuple[int, int]]:
+    def committed(self) -> AbstractSet[tuple[int, int]]:
         """(partition, ordinal) of every receipt."""
-        return frozenset(self._places)
+        return self._places.keys()
 
     def table(self) -> pa.Table:
-        """Every receipt once, in row order of the dataset."""
-        table = pa.concat_tables(self._tables) if self._tables else SCHEMA.empty_table()
-        return table.sort_by([("partition", "ascending"), ("ordinal", "ascending")])
+        """Every receipt once, in row order of the dataset. Large: `columns` and `pieces` take less."""
+        return self.columns(SCHEMA.names)
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of every receipt, in row order of the dataset."""
+        wanted = [*dict.fromkeys([*names, *KEY_COLUMNS])]
+        found = pa.concat_tables([SCHEMA.empty_table().select(wanted), *(self._table(number, wanted) for number in range(len(self._tables)))])
+        return found.sort_by([(name, "ascending") for name in KEY_COLUMNS]).select(names)
+
+    def pieces(self, rows: int = PIECE_ROWS) -> Iterator[pa.Table]:
+        """Every receipt once, in row order of the dataset, so many at a time."""
+        keys = pa.concat_tables([SCHEMA.empty_table().select(KEY_COLUMNS), *(self._table(number, KEY_COLUMNS) for number in range(len(self._tables)))])
+        places = np.lexsort([keys.column(name).to_numpy() for name in reversed(KEY_COLUMNS)])
+        for first in range(0, len(places), rows):
+            wanted = places[first : first + rows]
+            numbers = np.searchsorted(self._starts, wanted, side="right") - 1
+            found, order = list[pa.Table](), list[np.ndarray]()
+            for number in np.unique(numbers):
+                mine = np.flatnonzero(numbers == number)
+                found.append(self._table(number).take(pa.array(wanted[mine] - self._starts[number])))
+                order.append(mine)
+            yield pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(order)))).combine_chunks()
 
     def receipts(self) -> Iterator[Receipt]:
-        return to_receipts(self.table())
+        """In row order of the dataset."""
+        return (receipt for piece in self.pieces() for receipt in to_receipts(piece))
+
+    def shards(self) -> Iterator[Shard]:
+        """What progress is counted by, of every receipt."""
+        columns = self.columns(Shard._fields)
+        for first in range(0, columns.num_rows, PIECE_ROWS):
+            piece = columns.slice(first, PIECE_ROWS)
+            yield from map(Shard, *(piece.column(name).to_pylist() for name in Shard._fields))
+
+    def _table(self, number: int, names: Sequence[str] | None = None) -> pa.Table:
+        held = self._tables[number]
+        if isinstance(held, pa.Buffer):
+            return unpack(held, names)
+        return held if names is None else held.select(names)
 
     def file_of(self, partition: int, ordinal: int) -> str:
         """The commit that holds this receipt. KeyError where none does."""
@@ -173,7 +212,7 @@ class CommitLog:
         for row, key in enumerate(keys):
             if key in self._places:
                 number, known = self._locate(self._places[key])
-                old = self._tables[number]
+                old = self._table(number)
                 self._tables[number] = pa.concat_tables([old.slice(0, known), table.slice(row, 1), old.slice(known + 1)]).combine_chunks()
         fresh = [row for row, key in enumerate(keys) if key not in self._places]
         start = len(self._places)
@@ -188,6 +227,8 @@ class CommitLog:
         while len(self._tables) > 1:
             before, last = self._starts[-1] - self._starts[-2], len(self._places) - self._starts[-1]
             if before > 2 * last or before + last > MERGED_ROWS:
+                if before > MERGED_ROWS // 2 and isinstance(self._tables[-2], pa.Table):
+                    self._tables[-2] = pack(self._tables[-2])
                 return
             self._tables[-2:] = [pa.concat_tables(self._tables[-2:]).combine_chunks()]
             del self._starts[-1]
@@ -199,7 +240,7 @@ class CommitLog:
 
     def _receipt_at(self, place: int) -> Receipt:
         number, row = self._locate(place)
-        return receipt_at(self._tables[number], row)
+        return receipt_at(self._table(number), row)
 
     def _file_at(self, place: int) -> str:
         return self._name_of(self._commits[bisect_right(self._commits, place, key=lambda commit: commit[0]) - 1][1])
@@ -263,22 +304,6 @@ def _token_of(table: pa.Table) -> int:
     """0 for a commit of a version that knew no lease, or whose token is no number."""
     token = (table.schema.metadata or {}).get(TOKEN, b"0")
     return int(token) if token.isdigit() else 0
-
-
-def pending(plan: Plan, receipts: Iterable[Receipt]) -> list[Task]:
-    """What is left of the plan: partitions without their last receipt or one before it, each with the ordinals that are done."""
-    done: dict[int, set[int]] = {}
-    last: dict[int, int] = {}
-    for receipt in receipts:
-        done.setdefault(receipt.partition, set()).add(receipt.ordinal)
-        if receipt.last:
-            last[receipt.partition] = receipt.ordinal
-    tasks = []
-    for partition in plan.current:
-        ordinals = done.get(partition.number, set())
-        if partition.number not in last or not ordinals.issuperset(range(last[partition.number])):
-            tasks.append(Task(partition, frozenset(ordinals)))
-    return tasks
 
 
 def _differing(known: Receipt, other: Receipt) -> str:

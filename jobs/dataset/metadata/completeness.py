@@ -3,23 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
+import numpy as np
 import pyarrow as pa
 
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.partitions import numbers_of
+
+ROWS_AT_A_TIME = 1 << 14
+NO_MORE: tuple[int, list[tuple[int, bool, int]]] = (1 << 62, [])
+SHARD_COLUMNS = ("partition", "ordinal", "last")
+GAP_COLUMNS = (*SHARD_COLUMNS, "rows_in")
+
+
+def unfinished(plan: Plan, receipts: pa.Table) -> np.ndarray:
+    """Numbers of the partitions of which a shard is missing, ascending. receipts: SHARD_COLUMNS of each shard, once, in any order."""
+    numbers, ordinals, last = (receipts.column(name).to_numpy() for name in SHARD_COLUMNS)
+    planned = (numbers >= 0) & (numbers < len(plan.partitions))
+    numbers, ordinals, last = numbers[planned], ordinals[planned], last[planned].astype(bool)
+    ends = np.full(len(plan.partitions), -1)  # the ordinal of each partition's last shard
+    ends[numbers[last]] = ordinals[last]
+    shards = np.bincount(numbers[ordinals <= ends[numbers]], minlength=len(plan.partitions))
+    current = np.asarray(numbers_of(plan.current), np.int64)
+    return current[(ends[current] < 0) | (shards[current] <= ends[current])]
 
 
 def gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
-    """What is missing or too much, in words. table: receipt_table.SCHEMA, in row order."""
-    by_partition: dict[int, list[tuple[int, bool, int]]] = {}
-    columns = (table.column(name).to_pylist() for name in ("partition", "ordinal", "last", "rows_in"))
-    for number, ordinal, last, rows_in in zip(*columns, strict=True):
-        by_partition.setdefault(number, []).append((ordinal, last, rows_in))
+    """What is missing or too much, in words. table: GAP_COLUMNS of receipts, in row order."""
+    found = _by_partition(table)
+    number, shards = next(found, NO_MORE)
     for partition in plan.current:
-        yield from _partition_gaps(plan, partition, by_partition.pop(partition.number, []))
-    for number in by_partition:
-        yield f"partition {number} is not in the plan, which has {len(plan.partitions)}"
+        while number < partition.number:
+            yield _stranger(plan, number)
+            number, shards = next(found, NO_MORE)
+        mine = []
+        if number == partition.number:
+            mine, (number, shards) = shards, next(found, NO_MORE)
+        yield from _partition_gaps(plan, partition, mine)
+    while number != NO_MORE[0]:
+        yield _stranger(plan, number)
+        number, _ = next(found, NO_MORE)
+
+
+def _by_partition(table: pa.Table) -> Iterator[tuple[int, list[tuple[int, bool, int]]]]:
+    """(number, (ordinal, last, rows_in) of its shards) of each partition, a few at a time as Python objects."""
+    rows = (
+        row
+        for batch in table.select(GAP_COLUMNS).to_batches(max_chunksize=ROWS_AT_A_TIME)
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    )
+    for number, shards in groupby(rows, itemgetter(0)):
+        yield number, [shard[1:] for shard in shards]
+
+
+def _stranger(plan: Plan, number: int) -> str:
+    return f"partition {number} is not in the plan, which has {len(plan.partitions)}"
 
 
 def _partition_gaps(plan: Plan, partition: Partition, shards: list[tuple[int, bool, int]]) -> Iterator[str]:

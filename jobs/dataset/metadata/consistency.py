@@ -15,6 +15,7 @@ from embermill.jobs.dataset.metadata.receipt_table import SCHEMA, describe_diffe
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.errors import MetadataDamaged
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.partitions import ids_of
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.storage import Folder
 from embermill.jobs.stored_keys import differing_keys
@@ -45,7 +46,7 @@ def commit_damage(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamage
 
 def plan_damage(log: CommitLog, plan: Plan) -> Iterator[MetadataDamaged]:
     """Commits of another plan, where there is no manifest to hold them against."""
-    for partition, ordinal, what in strangers(plan, log.table()):
+    for partition, ordinal, what in strangers(plan, log.columns(["partition", "ordinal", "partition_id"])):
         yield MetadataDamaged(log.folder.root, log.file_of(partition, ordinal), f"is of another plan: {what}", remedies.COMMIT)
 
 
@@ -64,7 +65,7 @@ def lost_commits(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamaged
 
 def strangers(plan: Plan, receipts: pa.Table) -> Iterator[tuple[int, int, str]]:
     """(partition, ordinal, what is wrong) of receipts of partitions that the plan has not, or has with another id."""
-    ids = pa.array([partition.id for partition in plan.partitions], pa.string())
+    ids = ids_of(plan.partitions)
     numbers = receipts.column("partition").to_numpy()
     planned = ids.take(pa.array(numbers, mask=(numbers < 0) | (numbers >= len(ids))))
     same = pc.fill_null(pc.equal(planned, receipts.column("partition_id").combine_chunks()), False)

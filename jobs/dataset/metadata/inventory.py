@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.consistency import manifest_damage, plan_damage
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
-from embermill.jobs.dataset.metadata.receipt_table import SCHEMA, to_receipts
+from embermill.jobs.dataset.metadata.receipt_table import SCHEMA
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan, read_plan
-from embermill.jobs.receipt import Task
 from embermill.jobs.storage import Folder
 
 
@@ -39,9 +40,9 @@ class Inventory:
         return receipts_of(self.says)
 
     @cached_property
-    def left(self) -> list[Task]:
-        """What is left of the plan; nothing of a finished dataset."""
-        return [] if self.manifest else pending(self.plan, to_receipts(self.receipts))
+    def unfinished(self) -> np.ndarray:
+        """Numbers of the partitions that are left of the plan, ascending; none of a finished dataset."""
+        return np.empty(0, np.int64) if self.manifest else unfinished(self.plan, self.receipts)
 
 
 def read_inventory(folder: Folder) -> Inventory:

@@ -6,24 +6,27 @@ import hashlib
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embermill.jobs import expected_form, remedies
-from embermill.jobs.dataset.metadata.commits import CommitLog, pending
-from embermill.jobs.dataset.metadata.completeness import gaps
-from embermill.jobs.dataset.metadata.receipt_table import NOT_COMPARED, SCHEMA, Totals, read_receipts, sum_lengths, sum_receipts, to_receipts
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completeness import GAP_COLUMNS, SHARD_COLUMNS, gaps, unfinished
+from embermill.jobs.dataset.metadata.receipt_table import NOT_COMPARED, SCHEMA, Totals, read_receipts, sum_lengths, sum_receipts
 from embermill.jobs.dataset.metadata.retirement import is_retired
 from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.seal import broken_seal, read_json, sealed_json, sealed_parquet
+from embermill.jobs.seal import broken_seal, read_json, sealed_json, sealed_pieces
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.shard.footer import DATA, QUARANTINE, is_of_later_version, parse_name
 from embermill.jobs.storage import AlreadyExists, Folder
-from embermill.jobs.token_lengths import Histogram, percentile
+from embermill.jobs.token_lengths import Histogram, merge_lengths, percentile
 from embermill.jobs.wording import several
 
 MANIFESTS = "_embermill/manifests"
@@ -40,6 +43,9 @@ FORM = {
     f"{FINDINGS}?": _COUNTS | dict.fromkeys(("files_changed", "files_gone"), expected_form.number),
 }  # fmt: skip
 KIND_DATA = "data"
+FILES_AT_A_TIME = 1 << 14
+FILE_COLUMNS = ("shard", "shard_bytes", "quarantine", "quarantine_bytes")
+FOUND_COLUMNS = ("shard", "rows_out")
 MAX_VALUES_SUMMED_UP = 16  # of one key of the provenance; more (seconds, process ids) are only counted
 
 _ROOT_NAME = re.compile(rf"{MANIFESTS}/(\d{{6}})\.json")
@@ -49,11 +55,16 @@ _SCHEMA = pa.schema([pa.field("kind", pa.string(), nullable=False), pa.field("su
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a reader of the dataset goes by. shards: receipt_table.SCHEMA plus `kind` and `supersedes`, in row order."""
+    """What a reader of the dataset goes by. read: its rows, for `shards`."""
 
     name: str
     root: dict[str, Any]
-    shards: pa.Table
+    read: Callable[[], pa.Table] = field(compare=False, repr=False)
+
+    @cached_property
+    def shards(self) -> pa.Table:
+        """receipt_table.SCHEMA plus `kind` and `supersedes`, in row order. Large: one that was published just now is read for it."""
+        return self.read()
 
     @property
     def remedy(self) -> str:
@@ -62,29 +73,28 @@ class Manifest:
 
     @property
     def totals(self) -> Totals:
-        return sum_receipts(self.shards)
+        return Totals(**{field.name: self.root["totals"][field.name] for field in fields(Totals)})
 
 
 def publish_manifest(folder: Folder, plan: Plan, log: CommitLog, find: Callable[[pa.Table], dict[str, Any]] | None = None) -> Manifest:
     """Check the account of the whole plan and publish it; where the newest manifest says the same already, that one is returned.
 
-    find: what else is to be said in it, of these receipts.
+    find: what else is to be said in it, of the receipts' FOUND_COLUMNS.
 
     Raises Interrupted where something is left to do or another run publishes too, DataError where a committed file is gone or has another size,
     or where data/ holds a Parquet file that no commit names (a plain glob would read it).
     """
-    table = log.table()
-    left = pending(plan, to_receipts(table))
-    if left:
-        raise Interrupted(f"{len(left)} of {len(plan.current)} partitions are not finished, the first of them is {left[0].partition.number}: run again")
-    for gap in gaps(plan, table):
+    left = unfinished(plan, log.columns(SHARD_COLUMNS))
+    if len(left):
+        raise Interrupted(f"{len(left)} of {len(plan.current)} partitions are not finished, the first of them is {left[0]}: run again")
+    for gap in gaps(plan, log.columns(GAP_COLUMNS)):
         raise DataError(f"{folder.root}: the commits do not account for the plan: {gap}")
     newest = read_manifest(folder)
     if newest is None or not is_retired(folder, 1):
-        check_files(folder, table)
-    if newest is not None and _say_the_same(newest.shards, table):
+        check_files(folder, log.columns(FILE_COLUMNS))
+    if newest is not None and _say_the_same(newest.shards, log.table()):
         return newest
-    return _publish(folder, plan, table, {} if find is None else find(table))
+    return _publish(folder, plan, log, {} if find is None else find(log.columns(FOUND_COLUMNS)))
 
 
 def _say_the_same(left: pa.Table, right: pa.Table) -> bool:
@@ -103,6 +113,8 @@ def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = fr
 
     superseded: partitions whose files may still stand there, since the next run removes them.
     """
+    if _same_files(folder, table):
+        return
     standing = {name: info.size for prefix in (DATA, QUARANTINE) for name, info in folder.list(prefix)}
     named = named_files(table)
     for name, size in named.items():
@@ -114,6 +126,19 @@ def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = fr
     if strays:
         more = f" and {several(len(strays) - 1, 'more file')}" if len(strays) > 1 else ""
         raise DataError(f"{folder.root}/{strays[0]}{more}: named by no commit: move what is not ours out of data/ and quarantine/, and run again")
+
+
+def _same_files(folder: Folder, table: pa.Table) -> bool:
+    """Whether exactly the files stand there that the receipts name, and no others; without a Python object for each."""
+    for prefix, column in ((DATA, "shard"), (QUARANTINE, "quarantine")):
+        named = pa.table({"name": table.column(column), "size": table.column(f"{column}_bytes")})
+        named = named.filter(pc.is_valid(named.column("name"))).sort_by("name").combine_chunks()
+        listing, found = folder.list(prefix), [named.slice(0, 0)]
+        while listed := [*islice(listing, FILES_AT_A_TIME)]:
+            found.append(pa.table({"name": [name for name, _ in listed], "size": [info.size for _, info in listed]}, schema=named.schema))
+        if not pa.concat_tables(found).sort_by("name").equals(named):
+            return False
+    return True
 
 
 def _is_of(name: str, partitions: frozenset[int]) -> bool:
@@ -135,21 +160,48 @@ def length_percentiles(lengths: Histogram) -> dict[str, int]:
     return {"p50": percentile(lengths, 0.5), "p90": percentile(lengths, 0.9), "p99": percentile(lengths, 0.99), "max": percentile(lengths, 1.0)}
 
 
-def _publish(folder: Folder, plan: Plan, table: pa.Table, found: dict[str, Any]) -> Manifest:
-    kinds = pa.array([KIND_DATA] * table.num_rows, pa.string())
-    rows = pa.Table.from_arrays([kinds, pa.nulls(table.num_rows, pa.string()), *table.columns], schema=_SCHEMA)
-    data = sealed_parquet(rows)
+def _publish(folder: Folder, plan: Plan, log: CommitLog, found: dict[str, Any]) -> Manifest:
+    account = _Account()
+    data = sealed_pieces(_SCHEMA, map(_with_kinds, map(account.add, log.pieces())))
     number, name = _claim_number(folder, data, plan.table_suffix)
-    root = _describe(plan, table) | found | {"shards": {"file": name, "rows": rows.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
+    rows = {"file": name, "rows": account.rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    root = _describe(plan, account) | found | {"shards": rows}
     root_name = f"{MANIFESTS}/{number:06d}.json"
     try:
         folder.create(root_name, sealed_json(root))
     except AlreadyExists:
         other = _read(folder, number)
-        if not other.shards.equals(rows):
+        if not other.shards.equals(_read_shards(data)):
             raise Interrupted(f"{folder.root}/{root_name} was published by another run meanwhile and names other shards: run again") from None
         return other
-    return Manifest(root_name, root, rows)
+    return Manifest(root_name, root, lambda: _read(folder, number).shards)
+
+
+def _with_kinds(receipts: pa.Table) -> pa.Table:
+    kinds = pa.array([KIND_DATA] * receipts.num_rows, pa.string())
+    return pa.Table.from_arrays([kinds, pa.nulls(receipts.num_rows, pa.string()), *receipts.columns], schema=_SCHEMA)
+
+
+class _Account:
+    """What a manifest's root says of all receipts, which come in pieces."""
+
+    def __init__(self) -> None:
+        self.lengths: Histogram = ()
+        self.provenance: dict[str, dict[str, int]] = {}
+        self._sums = list[dict[str, int]]()
+        self.rows = 0
+
+    def add(self, receipts: pa.Table) -> pa.Table:
+        """The receipts, once they are counted."""
+        self.rows += receipts.num_rows
+        self._sums.append(sum_receipts(receipts).to_json())
+        self.lengths = merge_lengths([self.lengths, sum_lengths(receipts)])
+        count_provenance(receipts, self.provenance)
+        return receipts
+
+    @property
+    def totals(self) -> dict[str, int]:
+        return {field.name: sum(sums[field.name] for sums in self._sums) for field in fields(Totals)}
 
 
 def _claim_number(folder: Folder, data: bytes, suffix: str) -> tuple[int, str]:
@@ -167,7 +219,7 @@ def _claim_number(folder: Folder, data: bytes, suffix: str) -> tuple[int, str]:
         return number, name
 
 
-def _describe(plan: Plan, table: pa.Table) -> dict[str, Any]:
+def _describe(plan: Plan, account: _Account) -> dict[str, Any]:
     return {
         "manifest_format": MANIFEST_FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -177,20 +229,29 @@ def _describe(plan: Plan, table: pa.Table) -> dict[str, Any]:
         "id": {"column": plan.rows.id_name, "type": str(plan.rows.id_type)},
         "id_stability": plan.id_stability,
         "outputs": [vars(output) for output in plan.outputs],
-        "totals": sum_receipts(table).to_json() | {"rows_unchanged": 0},
-        "token_lengths": length_percentiles(sum_lengths(table)),
-        "provenance": summarise_provenance(table),
+        "totals": account.totals | {"rows_unchanged": 0},
+        "token_lengths": length_percentiles(account.lengths),
+        "provenance": summarise(account.provenance),
     }
 
 
 def summarise_provenance(table: pa.Table) -> dict[str, dict[str, int]]:
     """Key -> value -> shards of which it is true; of a key with many values only how many there are, under ""."""
     counts: dict[str, dict[str, int]] = {}
+    count_provenance(table, counts)
+    return summarise(counts)
+
+
+def count_provenance(table: pa.Table, counts: dict[str, dict[str, int]]) -> None:
+    """Add those of a table."""
     for chunk in table.column("provenance").chunks:
         entries = pa.table({"key": chunk.keys, "value": chunk.items})
         for row in entries.group_by(["key", "value"]).aggregate([([], "count_all")]).to_pylist():
             values = counts.setdefault(row["key"], {})
             values[row["value"]] = values.get(row["value"], 0) + row["count_all"]
+
+
+def summarise(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
     return {key: values if len(values) <= MAX_VALUES_SUMMED_UP else {"": len(values)} for key, values in sorted(counts.items())}
 
 
@@ -215,7 +276,7 @@ def _read(folder: Folder, number: int) -> Manifest:
     if totals.to_json() | {"rows_unchanged": 0} != root["totals"] or totals.rows_in != totals.rows_out + totals.rows_quarantined:
         what = f"is damaged: its totals {root['totals']} are not the sums of its shards {totals.to_json()}"
         raise MetadataDamaged(folder.root, name, what, advice)
-    return Manifest(name, root, shards)
+    return Manifest(name, root, lambda: shards)
 
 
 def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:

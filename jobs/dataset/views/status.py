@@ -70,7 +70,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
     """Raises what read_inventory raises. now: with time zone; the clock's where None."""
     found = read_inventory(folder)
     plan, manifest, table = found.plan, found.manifest, found.receipts
-    left = [task.partition for task in found.left]
+    left = found.unfinished
     heartbeat, age_s = _read_heartbeat(folder, now)
     missing = [*_missing(folder, table)]
     return Status(
@@ -80,8 +80,8 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         partitions=len(plan.current),
         partitions_done=len(plan.current) - len(left),
         files=len(plan.listing),
-        text_bytes=sum(partition.text_bytes for partition in plan.current),
-        text_bytes_left=sum(partition.text_bytes for partition in left),
+        text_bytes=plan.text_bytes(),
+        text_bytes_left=plan.text_bytes(left),
         totals=sum_receipts(table),
         token_lengths=length_percentiles(sum_lengths(table)),
         fingerprint=plan.fingerprint,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embermill.jobs.driver.actions import Action, Hold, Say, Start, Stop
+from embermill.jobs.driver.actions import Action, Finish, Hold, Say, Start, Stop
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Failed, Ready
 from tests.jobs.driver.test_scheduler import Answered, done, started, submitted
@@ -72,3 +72,30 @@ def test_workers_without_a_gpu_are_not_told_apart() -> None:
     driver = with_one_retired(gpus=False)
     driver.handle(1, Died("killed by 9"))
     assert submitted(driver.handle(3, on_host(0, gpus=False)))
+
+
+def test_a_worker_that_only_fails_does_not_get_what_was_queued_on_one_that_died() -> None:
+    driver = started(30, workers=2, queued=4)
+    for worker in (0, 1):
+        driver.handle(worker, on_host(worker))
+    driver.handle(1, Died("killed by 9"))
+    given = {0, 1, 2, 3}
+    while given:
+        given |= {number for worker, number in submitted(driver.handle(0, Failed(given.pop(), "engine", "nan"))) if worker == 0}
+    assert driver.remaining and not {4, 5, 6, 7} & {number for _, number in submitted(driver.tick(1.0))}
+    assert submitted(driver.handle(2, on_host(1))), "its successor gets them"
+
+
+def test_a_partition_that_ended_with_one_worker_and_failed_on_another_is_looked_at_by_a_third() -> None:
+    driver = started(2, workers=3, queued=1)
+    for worker in (0, 1):
+        driver.handle(worker, on_host(worker))
+    done(driver, 1, receipt(1))
+    driver.handle(1, Died("killed by 9"))
+    driver.handle(0, Died("killed by 9"))
+    driver.handle(2, on_host(2))
+    for _ in range(3):
+        driver.handle(2, Failed(0, "engine", "nan"))
+    assert 0 in driver.remaining
+    assert submitted(driver.handle(3, on_host(3))) == [(3, 0)]
+    assert done(driver, 3, receipt(0))[-1] == Finish(())

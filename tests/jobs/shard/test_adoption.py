@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.dataset.metadata.commits import CommitLog, pending
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.manifest import publish_manifest
+from embermill.jobs.dataset.metadata.receipt_table import to_table
 from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.errors import DataError
 from embermill.jobs.plan.files import Plan
@@ -19,7 +21,7 @@ from embermill.jobs.storage import Folder, open_folder
 from tests.jobs.sample_dataset import PROVENANCE, QUARANTINE, SHARD, files, make_plan, refuse, write_dataset, write_shard
 
 
-def adopted(folder: Folder, plan: Plan, committed: frozenset[tuple[int, int]] = frozenset()) -> list[Receipt]:
+def adopted(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]] = frozenset()) -> list[Receipt]:
     return list(adopt_uncommitted(folder, plan, committed))
 
 
@@ -50,7 +52,7 @@ def test_a_partition_of_refused_rows_is_adopted_from_its_quarantine_file_alone(t
     written = [write_shard(folder, plan, last=False), write_shard(folder, plan, ordinal=1, rows=30, refused=refused)]
     found = adopted(folder, plan)
     assert without_history(found) == without_history(written) and (found[1].shard, found[1].last) == (None, True)
-    assert pending(plan, found) == []
+    assert not len(unfinished(plan, to_table(found)))
 
 
 @pytest.mark.parametrize("lost", [SHARD, QUARANTINE])
@@ -189,11 +191,11 @@ def run(folder: Folder, plan: Plan) -> None:
     """A whole job: adopt, write what is missing, commit each, publish the manifest."""
     log = CommitLog(folder)
     log.append(adopted(folder, plan, log.committed))
-    for task in pending(plan, log.receipts()):
+    for number in unfinished(plan, log.table()).tolist():
         for ordinal in range(2):
-            if ordinal not in task.skip:
+            if (number, ordinal) not in log.committed:
                 start = ordinal * plan.rows_per_shard
-                receipt = write_shard(folder, plan, task.partition.number, ordinal, rows=(100, 30)[ordinal], last=ordinal == 1, refused=[refuse(start + 2)])
+                receipt = write_shard(folder, plan, number, ordinal, rows=(100, 30)[ordinal], last=ordinal == 1, refused=[refuse(start + 2)])
                 log.append([receipt])
     publish_manifest(folder, plan, log)
 

@@ -32,6 +32,20 @@ class Rows:
     def slice(self, start: int, length: int | None = None) -> Rows:
         return Rows(self.receipts[start:] if length is None else self.receipts[start : start + length], self.metadata)
 
+    def select(self, names: Sequence[str]) -> Rows:
+        return self
+
+    @property
+    def names(self) -> Sequence[str]:
+        return ()
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.receipts)
+
+    def column(self, name: str) -> Column:
+        return Column(getattr(receipt, name) for receipt in self.receipts)
+
     def combine_chunks(self) -> Rows:
         return self
 
@@ -39,8 +53,16 @@ class Rows:
         return Rows(sorted(self.receipts, key=lambda receipt: [getattr(receipt, name) for name, _ in keys]), self.metadata)
 
 
+class Column(list[object]):
+    def to_pylist(self) -> list[object]:
+        return self
+
+
 class Arrow:
     """In place of the module pyarrow, as far as the commit log uses it."""
+
+    class Buffer:
+        """Nothing is packed."""
 
     @staticmethod
     def concat_tables(tables: Iterable[Rows]) -> Rows:

@@ -135,7 +135,7 @@ class Run:
         sim = self.simulation
         commit_buffer = CommitBuffer(log)
         partitions = [partition(number) for number in sim.world.shards]
-        self.driver = Scheduler(partitions, list(log.receipts()), workers=sim.workers, queued=sim.queued, stall_s=STALL_S)
+        self.driver = Scheduler(partitions, log.shards(), workers=sim.workers, queued=sim.queued, stall_s=STALL_S)
         self.committed: set[tuple[int, int]] = set(log.committed)
         self.finished: Finish | None = None
         began_s = sim.now_s

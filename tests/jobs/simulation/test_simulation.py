@@ -29,6 +29,13 @@ FOUND = {  # without leaps, as they were found
     21606: "deaths on a node that was barred since ended every run with 33, for ever",
 }
 
+FOUND_LEAPING = {
+    121662: "a worker that only fails got what was queued on one that died",
+    256553: "the same, where nothing kills workers",
+    145403: "a partition that was queued on a worker that died, and then failed on one alone, was given up",
+    613501: "the same, where workers of a node die when they start",
+}
+
 
 @pytest.mark.parametrize("block", range(6))
 def test_complete_exclusive_and_never_stuck_whatever_happens(block: int) -> None:
@@ -36,9 +43,9 @@ def test_complete_exclusive_and_never_stuck_whatever_happens(block: int) -> None
         assert (found := failure_of(seed)) is None, found
 
 
-@pytest.mark.parametrize("seed", FOUND)
+@pytest.mark.parametrize("seed", [*FOUND, *FOUND_LEAPING])
 def test_what_once_failed_does_so_no_more(seed: int) -> None:
-    assert (found := failure_of(seed, leaps=False)) is None, found
+    assert (found := failure_of(seed, leaps=seed not in FOUND)) is None, found
 
 
 def test_a_seed_tells_the_same_story_twice() -> None:
@@ -50,7 +57,7 @@ def test_a_seed_tells_the_same_story_twice() -> None:
     assert stories[0] == stories[1] and len(stories[0][0]) > 5
 
 
-@pytest.mark.parametrize("seed", [*range(0, 60, 3), *FOUND])
+@pytest.mark.parametrize("seed", [*range(0, 60, 3), *FOUND, *FOUND_LEAPING])
 def test_with_arrow_s_tables_it_is_the_same_story(seed: int) -> None:
     """A simulation has lists in their place (rows.py)."""
     stories = []

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embermill.jobs.dataset.metadata.commits import COMMITS, REPLACES, CommitLog, digest_of, last_token, pending
+from embermill.jobs.dataset.metadata.commits import COMMITS, REPLACES, CommitLog, digest_of, last_token
 from embermill.jobs.dataset.metadata.receipt_table import sum_lengths, sum_receipts, to_receipts, to_table
 from embermill.jobs.errors import AnotherRun, DataError
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.storage import AlreadyExists, open_folder
 from embermill.jobs.token_lengths import merge_lengths
-from tests.jobs.sample_dataset import make_plan
 
 
 def receipt(partition: int = 0, ordinal: int = 0, *, last: bool = True, **changes: Any) -> Receipt:
@@ -244,15 +243,3 @@ def test_a_file_of_another_shape_is_no_commit(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / COMMITS / "000000001.parquet")
     with pytest.raises(DataError, match="schema"):
         CommitLog(open_folder(str(tmp_path)))
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12), st.dictionaries(st.integers(0, 3), st.integers(0, 3)))
-def test_pending_is_what_is_not_whole(committed: list[tuple[int, int]], last: dict[int, int]) -> None:
-    plan = make_plan(4)
-    receipts = [receipt(partition, ordinal, last=last.get(partition) == ordinal) for partition, ordinal in committed]
-    tasks = {task.partition.number: task.skip for task in pending(plan, receipts)}
-    for partition in range(4):
-        done = {ordinal for number, ordinal in committed if number == partition}
-        whole = partition in last and last[partition] in done and done >= set(range(last[partition]))
-        assert (partition not in tasks) == whole
-        assert whole or tasks[partition] == done

@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from embermill.jobs.dataset.metadata.completeness import gaps
+from embermill.jobs.dataset.metadata.completeness import gaps, unfinished
 from embermill.jobs.dataset.metadata.receipt_table import to_table
 from tests.jobs.dataset.metadata.test_commits import receipt
 from tests.jobs.sample_dataset import make_partition, make_plan
@@ -47,3 +49,14 @@ def test_rows_that_the_plan_cannot_know_are_not_counted() -> None:
     partition = make_partition(0)
     lines = replace(partition, segments=(replace(partition.segments[0], kind="bytes"),))
     assert list(gaps(replace(plan, partitions=(lines,)), to_table([shard(0, 0, 7, True)]))) == []
+
+
+@given(st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 3)), st.booleans(), max_size=12), st.sampled_from([(), ((1, 2),), ((0, 1), (2, 4))]))
+def test_unfinished_is_what_lacks_a_shard(committed: dict[tuple[int, int], bool], superseded: tuple[tuple[int, int], ...]) -> None:
+    """Partition 4 is of no plan."""
+    last = {number: ordinal for (number, ordinal), is_last in committed.items() if is_last}
+    receipts = [shard(number, ordinal, 10, last.get(number) == ordinal) for number, ordinal in committed]
+    left = unfinished(replace(make_plan(4), superseded=superseded), to_table(receipts)).tolist()
+    current = [number for number in range(4) if not any(first <= number < end for first, end in superseded)]
+    whole = [number for number in last if {ordinal for of, ordinal in committed if of == number} >= set(range(last[number] + 1))]
+    assert left == [number for number in current if number not in whole]

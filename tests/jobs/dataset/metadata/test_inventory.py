@@ -49,7 +49,7 @@ def test_whatever_becomes_of_its_commits_a_finished_dataset_reads_the_same(tmp_p
     whole, folder = dataset(tmp_path / "whole"), dataset(tmp_path / "out")
     edit(tmp_path / "out" / COMMITS / "000000001.parquet")
     found = read_inventory(folder)
-    assert found.manifest and found.left == [] and found.receipts.num_rows == 6
+    assert found.manifest and not len(found.unfinished) and found.receipts.num_rows == 6
     searched, looked = open_dataset(folder.root), status(folder)
     assert (searched.rows, len(searched.shards), searched.finished) == (496, 6, True)
     assert (looked.totals.rows_out, looked.partitions_done, looked.state) == (496, 2, "finished")
@@ -59,7 +59,7 @@ def test_whatever_becomes_of_its_commits_a_finished_dataset_reads_the_same(tmp_p
 def test_until_there_is_a_manifest_all_go_by_the_commits(tmp_path: Path) -> None:
     folder = dataset(tmp_path, finished=False)
     found, searched, looked = read_inventory(folder), open_dataset(str(tmp_path)), status(folder)
-    assert found.manifest is None and [task.partition.number for task in found.left] == [1] and found.left[0].skip == {0}
+    assert found.manifest is None and found.unfinished.tolist() == [1]
     assert (searched.rows, len(searched.shards), searched.finished) == (looked.totals.rows_out, looked.totals.shards, False) == (346, 4, False)
 
 
