@@ -21,13 +21,14 @@ class Assignment:
         free = [(worker, seat) for worker, seat in self._staff.seats.items() if len(seat.queue) < self._queued]
         return [submit for worker, seat in free for submit in self._fill(worker, seat, now_s)]
 
-    def release(self, worker: int, number: int, attempt: int, now_s: float) -> bool:
-        """The worker has left the partition; False where that is old news."""
+    def release(self, worker: int, number: int, attempt: int, now_s: float, *, done: bool) -> bool:
+        """The worker has left the partition, and is through with it or has failed; False where that is old news."""
         seat = self._staff.seats.get(worker)
         if seat is None or seat.queue.get(number) != attempt:
             return False
         del seat.queue[number]
-        self._pace.add(now_s - seat.began_s)
+        if done:  # a broken GPU fails fast
+            self._pace.add(now_s - seat.began_s)
         seat.moved_s = seat.began_s = now_s
         if work := self._load.open(number):
             work.holders.discard(worker)

@@ -164,7 +164,7 @@ class Scheduler:
     def _done(self, worker: int, done: Done) -> list[Action]:
         """A worker is through with a partition. Where a shard is missing all the same, its receipt was lost on the way: the next attempt adopts it."""
         number = done.partition
-        if not self._assignment.release(worker, number, done.attempt, self._now_s):
+        if not self._assignment.release(worker, number, done.attempt, self._now_s, done=True):
             return []
         if work := self._load.open(number):
             words = f"{describe_partition(work.partition)}: its worker was through with it and shards are missing"
@@ -172,7 +172,7 @@ class Scheduler:
         return self._next()
 
     def _failed(self, worker: int, failed: Failed) -> list[Action]:
-        if not self._assignment.release(worker, failed.partition, failed.attempt, self._now_s):
+        if not self._assignment.release(worker, failed.partition, failed.attempt, self._now_s, done=False):
             return []
         if failed.kind == "usage":
             self._staff.refused_by[worker] = failed
@@ -186,6 +186,9 @@ class Scheduler:
             self._again(work, worker, failed)
             if failed.kind != "storage" and failed.partition in self._load:
                 self._staff.seats[worker].failed.add(failed.partition)
+        elif failed.kind != "storage" and failed.partition not in self._load.given_up:  # another worker has finished it meanwhile
+            self._staff.seats[worker].contradicted.add(failed.partition)
+            return self._retire_if_broken(worker) or self._next()
         return self._next()
 
     def _died(self, worker: int, died: Died) -> list[Action]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from embermill.jobs.partition import Partition, Segment
 
-AT_A_TIME = 64  # partitions that are made together: a driver hands them out in order
+MOST_AT_A_TIME, SEGMENTS_AT_A_TIME = 256, 4096  # partitions that are made together: a driver hands them out in order
 BLOCKS_KEPT = 4
 SEGMENT_SCHEMA = pa.schema(
     [
@@ -43,6 +43,8 @@ class StoredPartitions(Sequence[Partition]):
             table = table.set_column(table.column_names.index(name), name, table.column(name).dictionary_encode())
         self._table = table
         self._starts = np.flatnonzero(np.diff(table.column("partition").to_numpy(), prepend=np.int64(-1)))  # of each partition's rows
+        segments = max(1, table.num_rows // max(1, len(self._starts)))  # of a partition, on average
+        self._at_a_time = max(1, min(MOST_AT_A_TIME, SEGMENTS_AT_A_TIME // segments))
         self._block = lru_cache(maxsize=BLOCKS_KEPT)(self._make_block)
 
     def __len__(self) -> int:
@@ -57,11 +59,11 @@ class StoredPartitions(Sequence[Partition]):
             return tuple(self[number] for number in range(*place.indices(len(self))))
         if not -len(self) <= place < len(self):
             raise IndexError(place)
-        block, within = divmod(place % len(self), AT_A_TIME)
+        block, within = divmod(place % len(self), self._at_a_time)
         return self._block(block)[within]
 
     def __iter__(self) -> Iterator[Partition]:
-        for block in range(-(-len(self) // AT_A_TIME)):
+        for block in range(-(-len(self) // self._at_a_time)):
             yield from self._make_block(block)
 
     def __eq__(self, other: object) -> bool:
@@ -79,7 +81,7 @@ class StoredPartitions(Sequence[Partition]):
         return column[self._starts]
 
     def _make_block(self, block: int) -> tuple[Partition, ...]:
-        first, end = block * AT_A_TIME, min((block + 1) * AT_A_TIME, len(self))
+        first, end = block * self._at_a_time, min((block + 1) * self._at_a_time, len(self))
         edges = [*self._starts[first:end].tolist(), int(self._starts[end]) if end < len(self) else self._table.num_rows]
         rows = self._table.slice(edges[0], edges[-1] - edges[0])
         columns = {name: rows.column(name).to_pylist() for name in rows.column_names}

@@ -223,11 +223,11 @@ class CommitLog:
         self._merge()
 
     def _merge(self) -> None:
-        """Join the last tables while they are of like size: each row is copied a dozen times at most."""
-        while len(self._tables) > 1:
+        """Join the last tables while they are of like size: each row is copied a dozen times at most. A large one that another has followed is packed."""
+        while len(self._tables) > 1 and not isinstance(self._tables[-2], pa.Buffer):
             before, last = self._starts[-1] - self._starts[-2], len(self._places) - self._starts[-1]
             if before > 2 * last or before + last > MERGED_ROWS:
-                if before > MERGED_ROWS // 2 and isinstance(self._tables[-2], pa.Table):
+                if before > MERGED_ROWS // 2:
                     self._tables[-2] = pack(self._tables[-2])
                 return
             self._tables[-2:] = [pa.concat_tables(self._tables[-2:]).combine_chunks()]

@@ -29,7 +29,7 @@ def _every_row(self: CommitLog, table: pa.Table) -> list[int]:
     return list(range(len(commits.shard_keys(table))))  # type: ignore[attr-defined]  # Arrow's tables or those in their place
 
 
-def _whatever_attempt(self: Assignment, worker: int, number: int, attempt: int, now_s: float) -> bool:
+def _whatever_attempt(self: Assignment, worker: int, number: int, attempt: int, now_s: float, *, done: bool) -> bool:
     seat = self._staff.seats.get(worker)
     if seat is None or number not in seat.queue:
         return False
@@ -66,14 +66,14 @@ def _commits_overwrite() -> Iterator[None]:
 
 
 GUARDS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[object]], tuple[int, ...]]] = {  # and seeds that notice
-    "a commit is created only if absent": (_commits_overwrite, (33,)),
-    "a holder that was taken over finds the next commit taken": (lambda: mock.patch.object(CommitLog, "fence", lambda self: None), (48,)),
-    "a receipt that is committed is not committed again": (lambda: mock.patch.object(CommitLog, "_new_rows", _every_row), (37, 421)),
-    "a silent holder is waited for": (lambda: mock.patch.object(Contender, "_judge", lambda self, token, holder, now_s: None), (1, 0)),
-    "a repeated receipt is no news": (lambda: mock.patch.object(Workload, "note", _noted_again), (8,)),
-    "news of an earlier attempt is old": (lambda: mock.patch.object(Assignment, "release", _whatever_attempt), (101,)),
-    "a failure counts where two workers fail": (lambda: mock.patch.object(Work, "verdict", _one_worker_is_enough), (80,)),
-    "a worker that only fails gets nothing new": (lambda: mock.patch.object(Seat, "doubtful", False), (157,)),
-    "a node whose workers die gets no more": (lambda: mock.patch.object(Nodes, "died", lambda self, died, in_hand: None), (282,)),
-    "work that stands still is taken back": (lambda: mock.patch.object(Scheduler, "tick", lambda self, now_s: []), (7, 0)),
+    "a commit is created only if absent": (_commits_overwrite, (33, 47, 101)),
+    "a holder that was taken over finds the next commit taken": (lambda: mock.patch.object(CommitLog, "fence", lambda self: None), (37, 48)),
+    "a receipt that is committed is not committed again": (lambda: mock.patch.object(CommitLog, "_new_rows", _every_row), (288, 421)),
+    "a silent holder is waited for": (lambda: mock.patch.object(Contender, "_judge", lambda self, token, holder, now_s: None), (0, 1)),
+    "a repeated receipt is no news": (lambda: mock.patch.object(Workload, "note", _noted_again), (8, 16)),
+    "news of an earlier attempt is old": (lambda: mock.patch.object(Assignment, "release", _whatever_attempt), (101, 125, 131)),
+    "a failure counts where two workers fail": (lambda: mock.patch.object(Work, "verdict", _one_worker_is_enough), (80, 141)),
+    "a worker that only fails gets nothing new": (lambda: mock.patch.object(Seat, "doubtful", False), (157, 307)),
+    "a node whose workers die gets no more": (lambda: mock.patch.object(Nodes, "died", lambda self, died, in_hand: None), (282, 662)),
+    "work that stands still is taken back": (lambda: mock.patch.object(Scheduler, "tick", lambda self, now_s: []), (0, 7)),
 }

@@ -31,7 +31,7 @@ FOUND = {  # without leaps, as they were found
 
 FOUND_LEAPING = {
     121662: "a worker that only fails got what was queued on one that died",
-    256553: "the same, where nothing kills workers",
+    256553: "a worker that only fails repeated what others were about to finish, since its failures were taken for the pace of the job",
     145403: "a partition that was queued on a worker that died, and then failed on one alone, was given up",
     613501: "the same, where workers of a node die when they start",
 }
