@@ -60,7 +60,8 @@ class StoredPartitions(Sequence[Partition]):
         if not -len(self) <= place < len(self):
             raise IndexError(place)
         block, within = divmod(place % len(self), self._at_a_time)
-        return self._block(block)[within]
+        made: tuple[Partition, ...] = self._block(block)
+        return made[within]
 
     def __iter__(self) -> Iterator[Partition]:
         for block in range(-(-len(self) // self._at_a_time)):
