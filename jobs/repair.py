@@ -25,6 +25,8 @@ from embermill.jobs.dataset.metadata.completeness import SHARD_COLUMNS, unfinish
 from embermill.jobs.dataset.metadata.consistency import commit_damage, manifest_damage, missing
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest
+from embermill.jobs.dataset.metadata.retirement import is_retired
+from embermill.jobs.dataset.metadata.versions import FIRST, KEYS
 from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
 from embermill.jobs.driver.outcome import failures_as_error
 from embermill.jobs.engine.loading import load_engine
@@ -40,6 +42,8 @@ from embermill.jobs.shard.adoption import adopt_uncommitted, list_strangers, set
 from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.versions.rekey import repair_keys
+from embermill.jobs.versions.retention import readable_versions
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.stream import Work
@@ -83,14 +87,22 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
         was_finished = _repair_manifest(folder, plan, repairs)
         commits = _repair_commits(folder, plan, lease, repairs)
         _set_aside_what_counts_no_more(folder, repairs)
-        damaged = list(_damaged(folder, commits, on_shard))
+        needed = _still_needed(folder)
+        damaged = [receipt for receipt in _damaged(folder, commits, on_shard) if needed is None or receipt.shard in needed]
         if damaged:
             _make_again(folder, plan, commits, damaged, overrides, repairs)
         if was_finished and not len(unfinished(plan, commits.columns(SHARD_COLUMNS))):
             before = read_manifest(folder)
             manifest = publish_manifest(folder, plan, commits)
             repairs.manifest = manifest.name if before is None or before.name != manifest.name else None
+            if (version := repair_keys(folder, plan)) is not None:
+                repairs.repaired += [file.name for file in version.of_kind(KEYS)]
         return repairs
+
+
+def _still_needed(folder: Folder) -> set[str] | None:
+    """Files of the versions that can be read; None while the run's own version can be, all of whose shards are needed."""
+    return {file.name for version in readable_versions(folder) for file in version.files} if is_retired(folder, FIRST) else None
 
 
 def _repair_format(folder: Folder, repairs: Repairs) -> None:

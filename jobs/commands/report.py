@@ -159,6 +159,10 @@ def show_status(answer: Answer) -> str:
         ("made on", f"a {answer['device_kind'].upper()} in {answer['precision']}"),
         *_show_findings(answer["findings"]),
     ]
+    if answer["versions"] > 1:
+        age = "" if answer["version_age_s"] is None else f", {show_seconds(answer['version_age_s'])} ago"
+        advice = f"; `embermill compact {answer['root']}` would make reading it cheaper" if answer["compact_advised"] else ""
+        rows.append(("version", f"{answer['version']} by {answer['version_cause']}{age}: {answer['rows']:,} live rows{advice}"))
     if answer["missing_files"]:
         names = ", ".join(answer["missing"][:3]) + (", …" if answer["missing_files"] > 3 else "")
         rows.append(("missing", f"{several(answer['missing_files'], 'file')}, gone or of another size: {names}: run `embermill repair {answer['root']}`"))

@@ -153,10 +153,32 @@ def show_compact(answer: Answer) -> str:
     return f"version {answer['version']}: a new base of {made}. `embermill gc --keep-versions 1` removes the old one"
 
 
+def _add_erase_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.add_argument("--ids", type=filled, required=True, metavar="FILE", help="one id a line, or Parquet or CSV with the dataset's id column")
+
+
+def erase(arguments: argparse.Namespace) -> Answer:
+    from dataclasses import asdict
+
+    from embermill.jobs.versions.erase import erase as forget
+
+    return asdict(forget(arguments.output, arguments.ids))
+
+
+def show_erase(answer: Answer) -> str:
+    removed = several(len(answer["removed"]), "file")
+    return (
+        f"version {answer['version']}: {answer['rows']:,} rows are erased, and {removed} that could have held them are removed; earlier versions and cursors "
+        "can no longer be used. Remove the rows from the corpus too: a `sync` that reads their files embeds them again"
+    )
+
+
 COMMANDS = (
     Command("history", "every version of a dataset: when, by what, what it changed", _add_output, history, show_history),
     Command("files", "the files of a version, and the query that reads its rows", _add_files_arguments, files, show_files),
     Command("changes", "what changed after a version: the files of the feed, or its net effect", _add_changes_arguments, changes, show_changes),
     Command("rollback", "a new version with the rows of an earlier one", _add_rollback_arguments, rollback, show_rollback),
+    Command("erase", "remove rows so that no file of the dataset holds them; cursors from before are refused", _add_erase_arguments, erase, show_erase),
     Command("compact", "a new base of all live rows beside the old one; cursors stay good", _add_output, compact, show_compact),
 )

@@ -14,13 +14,12 @@ import pyarrow.compute as pc
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.id_hash import bucket_of
 from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_for, buckets_of, keys_schema, live_keys, publish_keys
-from embermill.jobs.dataset.metadata.versions import BASE, DELETES, FIRST, UPSERTS, Contents, Version, VersionFile, commit_version, read_version
+from embermill.jobs.dataset.metadata.versions import BASE, DELETES, Contents, Version, VersionFile, changed_files, commit_version, read_version
 from embermill.jobs.dataset.views.live import LiveFile, LiveRows, read_batches
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import REASON, blank, part_name, standing_file, write_deletes, write_rows
 
-MOST_VERSIONS = 500
 KEYS_AT_ONCE = 4_000_000  # whose new places are held in memory together
 Keep = Callable[[pa.Array], np.ndarray]
 """ids [N] -> [N] bool: which of them the new base keeps."""
@@ -32,18 +31,6 @@ def compact(folder: Folder, plan: Plan) -> Version | None:
         return None
     number, parent = claim_number(folder, "compact", {})
     return commit_version(folder, Contents(number, parent.number, "compact", parent.totals, make_base(folder, plan, parent, number), parent.details))
-
-
-def changed_files(version: Version) -> list[VersionFile]:
-    """Upserts and deletes since the base was made: not the log of deletes that lies beside it."""
-    base = max((file.version for file in version.of_kind(BASE)), default=FIRST)
-    return [file for file in version.of_kind(UPSERTS, DELETES) if file.version > base]
-
-
-def is_worth_it(version: Version) -> bool:
-    """Whether as many rows changed as half of the base has, or so many versions did that opening their files costs more than reading the rows."""
-    changed, base = changed_files(version), sum(file.rows for file in version.of_kind(BASE))
-    return bool(changed) and (2 * sum(file.rows for file in changed) >= base or len({file.version for file in changed}) >= MOST_VERSIONS)
 
 
 def make_base(folder: Folder, plan: Plan, parent: Version, number: int, keep: Keep | None = None) -> tuple[VersionFile, ...]:

@@ -123,7 +123,7 @@ def _keys(
             first_row += batch.num_rows
     by_bucket = split_by_bucket(pa.concat_tables(tables), buckets)
     before = _keys_at(target, parent)
-    if buckets_of(before) == buckets:
+    if buckets_of(before) == buckets and all(folder.exists(file.name) for file in before.of_kind(KEYS)):
         for bucket in range(buckets):
             known = live_keys(folder, before, bucket, id_type)
             changed = by_bucket.get(bucket, keys_schema(id_type).empty_table())

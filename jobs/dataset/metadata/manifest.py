@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -94,7 +94,13 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog, find: Callable[
         check_files(folder, log.columns(FILE_COLUMNS))
     if newest is not None and _say_the_same(newest.shards, log.table()):
         return newest
-    return _publish(folder, plan, log, {} if find is None else find(log.columns(FOUND_COLUMNS)))
+    return _publish(folder, plan, log.pieces(), {} if find is None else find(log.columns(FOUND_COLUMNS)))
+
+
+def republish_manifest(folder: Folder, plan: Plan, manifest: Manifest, receipts: pa.Table) -> Manifest:
+    """The same manifest with other receipts of the same shards, under the next number. receipts: at least receipt_table.SCHEMA."""
+    said = {key: value for key, value in manifest.root.items() if key not in _describe(plan, _Account())}
+    return _publish(folder, plan, [receipts.select(SCHEMA.names)], said)
 
 
 def _say_the_same(left: pa.Table, right: pa.Table) -> bool:
@@ -160,9 +166,9 @@ def length_percentiles(lengths: Histogram) -> dict[str, int]:
     return {"p50": percentile(lengths, 0.5), "p90": percentile(lengths, 0.9), "p99": percentile(lengths, 0.99), "max": percentile(lengths, 1.0)}
 
 
-def _publish(folder: Folder, plan: Plan, log: CommitLog, found: dict[str, Any]) -> Manifest:
+def _publish(folder: Folder, plan: Plan, pieces: Iterable[pa.Table], found: dict[str, Any]) -> Manifest:
     account = _Account()
-    data = sealed_pieces(_SCHEMA, map(_with_kinds, map(account.add, log.pieces())))
+    data = sealed_pieces(_SCHEMA, map(_with_kinds, map(account.add, pieces)))
     number, name = _claim_number(folder, data, plan.table_suffix)
     rows = {"file": name, "rows": account.rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     root = _describe(plan, account) | found | {"shards": rows}

@@ -35,6 +35,7 @@ BASE, UPSERTS, DELETES, KEYS = "base", "upserts", "deletes", "keys"
 KINDS = (BASE, UPSERTS, DELETES, KEYS)
 COMMITTED, ABANDONED = "committed", "abandoned"
 HASH_DIGITS = 32
+MOST_VERSIONS = 500  # since the base
 _NAME = re.compile(rf"{VERSIONS}/(\d{{6,}})\.json")
 _TABLE = re.compile(rf"{VERSIONS}/\d{{6,}}-([0-9a-f]{{{HASH_DIGITS}}})\.pq")
 _SCHEMA = pa.schema(
@@ -176,6 +177,18 @@ def abandon_version(folder: Folder, number: int, reason: str) -> Version:
     with contextlib.suppress(AlreadyExists):
         folder.create(_name_of(number), sealed_json(tombstone))
     return _read(folder, number)
+
+
+def changed_files(version: Version) -> list[VersionFile]:
+    """Upserts and deletes since the base was made: not the log of deletes that lies beside it."""
+    base = max((file.version for file in version.of_kind(BASE)), default=FIRST)
+    return [file for file in version.of_kind(UPSERTS, DELETES) if file.version > base]
+
+
+def is_worth_compacting(version: Version) -> bool:
+    """Whether half as many rows changed as the base has, or so many versions did that opening their files costs more than reading the rows."""
+    changed, base = changed_files(version), sum(file.rows for file in version.of_kind(BASE))
+    return bool(changed) and (2 * sum(file.rows for file in changed) >= base or len({file.version for file in changed}) >= MOST_VERSIONS)
 
 
 def _decided(folder: Folder) -> list[int]:

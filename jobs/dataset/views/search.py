@@ -20,6 +20,8 @@ from embermill.jobs.config import ModelConfig
 from embermill.jobs.config_errors import describe_invalid
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
+from embermill.jobs.dataset.metadata.versions import FIRST, read_version
+from embermill.jobs.dataset.views.live import LiveFile, LiveRows
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.engine.loading import describe_engine, load_engine
 from embermill.jobs.errors import DataError, UsageError
@@ -44,12 +46,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The shards of a dataset, and the model that made it. rows: vectors in it. finished: a manifest is published; else they are what is committed."""
+    """The files of rows of a dataset's newest version, and the model that made it. rows: live ones. finished: a run was; else they are what is committed."""
 
     folder: Folder
     plan: Plan
     model: ModelConfig
-    shards: tuple[str, ...]
+    shards: tuple[str | LiveFile, ...]
     rows: int
     finished: bool
 
@@ -64,6 +66,8 @@ def open_dataset(uri: str, *, model_source: str | None = None) -> Dataset:
         model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {})).as_planned(plan.precision, plan.fingerprint)
     except ValidationError as error:
         raise UsageError(f"{folder.root}: its plan names no model that can be opened: {'; '.join(describe_invalid(error))}") from None
+    if found.manifest is not None and (version := read_version(folder)).number > FIRST:
+        return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True)
     shards = tuple(receipts.column("shard").drop_null().to_pylist())
     return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.manifest is not None)
 
@@ -103,24 +107,27 @@ def _another_model(source: str, plan: Plan, changed: list[str]) -> str:
     return f"{said}; a converted copy has another digest, even of equal numbers: expected the very weights whose SHA-256 is {digest}"
 
 
-def search(folder: Folder, shards: Sequence[str], query: np.ndarray, k: int, column: str = "embedding") -> list[Hit]:
+def search(folder: Folder, shards: Sequence[str | LiveFile], query: np.ndarray, k: int, column: str = "embedding") -> list[Hit]:
     """The k rows most similar to `query` [E], best first; equal scores in row order.
 
-    shards: names of Parquet files in the folder, in row order. `column` holds a vector of E numbers per row.
+    shards: Parquet files in the folder, in row order: names, or files of which some rows are live. `column` holds a vector of E numbers per row.
     """
-    best = _best(folder, shards, query.astype(np.float32, copy=False), k, column)
-    return [Hit(float(score), shards[shard], row, _read_row(folder, shards[shard], row, column)) for score, shard, row in best]
+    files = [(shard, None) if isinstance(shard, str) else (shard.file.name, shard.live) for shard in shards]
+    best = _best(folder, files, query.astype(np.float32, copy=False), k, column)
+    return [Hit(float(score), files[shard][0], row, _read_row(folder, files[shard][0], row, column)) for score, shard, row in best]
 
 
-def _best(folder: Folder, shards: Sequence[str], query: np.ndarray, k: int, column: str) -> list[tuple[float, int, int]]:
+def _best(folder: Folder, shards: Sequence[tuple[str, np.ndarray | None]], query: np.ndarray, k: int, column: str) -> list[tuple[float, int, int]]:
     """(score, shard's index, row within it) of the k best. Batches come in row order and the sort is stable, so the first of equals stays first."""
     query = query / max(float(np.linalg.norm(query)), SMALLEST_NORM)
     scores, places = np.empty(0, np.float32), np.empty((0, 2), np.int64)
-    for shard, name in enumerate(shards):
+    for shard, (name, live) in enumerate(shards):
         for first_row, vectors in _vectors(folder, name, column):
+            rows = np.arange(first_row, first_row + len(vectors))
+            if live is not None:
+                rows, vectors = rows[live[rows]], vectors[live[rows]]
             norms = np.sqrt(np.einsum("be,be->b", vectors, vectors))
             found = vectors @ query / np.maximum(norms, SMALLEST_NORM)
-            rows = np.arange(first_row, first_row + len(found))
             scores = np.concatenate([scores, found])
             places = np.concatenate([places, np.stack([np.full_like(rows, shard), rows], axis=1)])
             order = np.argsort(-scores, kind="stable")[:k]

@@ -8,15 +8,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
 from embermill.jobs import expected_form
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_files
 from embermill.jobs.dataset.metadata.receipt_table import Totals, sum_lengths, sum_receipts
+from embermill.jobs.dataset.metadata.versions import FIRST, is_worth_compacting, read_version, read_versions
 from embermill.jobs.dataset.views.findings import FINDINGS
-from embermill.jobs.shard.footer import DATA, QUARANTINE
 from embermill.jobs.storage import Folder
 
 HEARTBEAT = "_embermill/heartbeat.json"
@@ -38,6 +36,7 @@ class Status:
 
     totals: of what is committed. text_bytes, text_bytes_left: what the partitions were packed by. token_lengths: percentiles in tokens.
     findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
+    version: the newest committed one, of `versions`; rows: its live ones; version_cause, version_age_s: what made it and how long ago.
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
     """
 
@@ -60,6 +59,12 @@ class Status:
     findings: dict[str, Any] | None
     missing_files: int
     missing: list[str]
+    version: int | None
+    versions: int
+    rows: int | None
+    version_cause: str | None
+    version_age_s: float | None
+    compact_advised: bool
 
     def to_json(self) -> dict[str, Any]:
         fields = {name: value for name, value in asdict(self).items() if name != "totals"}
@@ -72,7 +77,9 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
     plan, manifest, table = found.plan, found.manifest, found.receipts
     left = found.unfinished
     heartbeat, age_s = _read_heartbeat(folder, now)
-    missing = [*_missing(folder, table)]
+    versions = [] if manifest is None else [each for each in read_versions(folder, files=False) if each.is_committed]
+    newest = read_version(folder) if versions else None
+    missing = [*_missing(folder, named_files(table) if newest is None or newest.number == FIRST else {file.name: file.bytes for file in newest.files})]
     return Status(
         root=folder.root,
         state=_state(manifest is not None, table.num_rows, heartbeat, age_s),
@@ -93,13 +100,19 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         findings=None if manifest is None else manifest.root.get(FINDINGS),
         missing_files=len(missing),
         missing=missing[:MAX_LISTED],
+        version=None if newest is None else newest.number,
+        versions=len(versions),
+        rows=None if newest is None else newest.totals["rows"],
+        version_cause=None if newest is None else newest.cause,
+        version_age_s=None if newest is None else _age_s({"time": newest.created}, now or datetime.now(UTC)),
+        compact_advised=newest is not None and is_worth_compacting(newest),
     )
 
 
-def _missing(folder: Folder, table: pa.Table) -> Iterator[str]:
+def _missing(folder: Folder, named: dict[str, int]) -> Iterator[str]:
     """Files that should be there and are not, or have another size: their names and sizes are listed, none is read."""
-    standing = {name: info.size for prefix in (DATA, QUARANTINE) for name, info in folder.list(prefix)}
-    return (name for name, size in named_files(table).items() if standing.get(name) != size)
+    standing = {name: info.size for prefix in {name.partition("/")[0] for name in named} for name, info in folder.list(prefix)}
+    return (name for name, size in named.items() if standing.get(name) != size)
 
 
 def _state(finished: bool, receipts: int, heartbeat: dict[str, Any] | None, age_s: float | None) -> str:

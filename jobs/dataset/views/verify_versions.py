@@ -33,8 +33,8 @@ def readable(folder: Folder) -> list[Version]:
 
 
 def files_of_later_versions(versions: list[Version]) -> list[VersionFile]:
-    """Each once: all but the run's shards, which their receipts speak of."""
-    files = {file.name: file for version in versions if version.number > FIRST for file in version.files}
+    """Each once: all but the run's shards, which their receipts speak of, and keys of older versions, which none needs."""
+    files = {file.name: file for version in versions if version.number > FIRST for file in version.files if file.kind != KEYS or version is versions[-1]}
     return [file for file in files.values() if not (file.kind == BASE and file.version == FIRST)]
 
 

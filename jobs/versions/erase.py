@@ -1,0 +1,112 @@
+"""`embermill erase OUTPUT --ids FILE`: rows that no file of the dataset may hold any more, neither id nor text nor vector.
+
+A new base without them, committed as a version; then every older file that could hold them goes at once, whatever its age: shards, changes, keys, scans,
+quarantine, commits and manifests, which say the first and the last id of each shard. Nothing says afterwards which ids these were: cursors from before are
+refused. Killed anywhere, the same command goes on; it is done when it says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+
+from embermill.jobs.dataset.metadata.card import write_card
+from embermill.jobs.dataset.metadata.claims import claim_number
+from embermill.jobs.dataset.metadata.lease import hold_lease
+from embermill.jobs.dataset.metadata.retirement import retire
+from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_version, read_versions
+from embermill.jobs.dataset.views.live import LiveRows
+from embermill.jobs.dataset.views.opening import require_plan
+from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.dataset_format import upgrade_format
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.versions.compact import make_base
+from embermill.jobs.versions.traces import remove_traces
+
+ERASE = "erase"
+
+
+@dataclass
+class Erased:
+    """version: the one without the rows. rows: how many it had of them. removed: files."""
+
+    root: str
+    version: int
+    rows: int
+    removed: list[str] = field(default_factory=list)
+
+
+def erase(uri: str, ids_file: str) -> Erased:
+    """ids_file: one id a line, or Parquet or CSV with a column named as the dataset's id. UsageError where it cannot be read or the dataset is not finished."""
+    folder = open_folder(uri)
+    plan = require_plan(folder)
+    read_version(folder)
+    ids = read_ids(Path(ids_file), plan)
+    with hold_lease(folder, purpose=ERASE) as lease:
+        upgrade_format(folder)
+        version, rows = _without(folder, plan, ids)
+        erased = Erased(folder.root, version.number, rows)
+        lease.require_held()
+        _retire_others(folder, version)
+        erased.removed = remove_traces(folder, plan, version, ids, lease)
+        write_card(folder)
+        return erased
+
+
+def read_ids(file: Path, plan: Plan) -> pa.Array:
+    """Each once, of the dataset's type."""
+    name, kind = plan.rows.id_name, plan.rows.id_type
+    try:
+        if file.suffix == ".parquet":
+            found = pq.read_table(file, columns=[name]).column(name)
+        elif file.suffix == ".csv":
+            options = csv.ConvertOptions(column_types={name: pa.string()}, include_columns=[name])
+            found = csv.read_csv(file, convert_options=options).column(name)
+        else:
+            found = pa.chunked_array([[line for line in file.read_text(encoding="utf-8").splitlines() if line]], pa.string())
+        return pc.unique(found.cast(kind)).drop_null()
+    except (OSError, UnicodeDecodeError, KeyError, pa.ArrowException) as error:
+        raise UsageError(
+            f"--ids {file}: expected one id a line, or Parquet or CSV with a column {name!r}, of type {kind}: {str(error).splitlines()[0]}"
+        ) from None
+
+
+def _without(folder: Folder, plan: Plan, ids: pa.Array) -> tuple[Version, int]:
+    """The version without these rows, and how many of them it left out. One that a killed command has committed is taken."""
+    digest = _digest(ids)
+    newest = read_version(folder)
+    if newest.cause == ERASE and newest.details.get("ids") == digest:
+        return newest, int(newest.totals["rows_deleted"])
+
+    def keep(found: pa.Array) -> np.ndarray:
+        return ~np.asarray(pc.is_in(found, ids).to_numpy(zero_copy_only=False))
+
+    number, parent = claim_number(folder, ERASE, {"ids": digest})
+    rows = sum(int(keep(batch.column(0)).sum()) for batch in LiveRows(folder, plan, parent).batches([plan.rows.id_name]))
+    totals = {"rows": rows, "rows_upserted": 0, "rows_deleted": parent.totals["rows"] - rows}
+    details = parent.details | {"ids": digest}
+    contents = Contents(number, parent.number, ERASE, totals, make_base(folder, plan, parent, number, keep), details)
+    return commit_version(folder, contents), totals["rows_deleted"]
+
+
+def _digest(ids: pa.Array) -> str:
+    """Of the list as a whole: no id can be told, or tried, from it alone where there are several."""
+    sink = io.BytesIO()
+    for each in sorted(str(each) for each in ids.to_pylist()):
+        sink.write(each.encode("utf-8", "surrogatepass") + b"\0")
+    return hashlib.blake2b(sink.getvalue(), digest_size=32, key=b"embermill erase").hexdigest()
+
+
+def _retire_others(folder: Folder, version: Version) -> None:
+    for other in read_versions(folder, files=False):
+        if other.is_committed and other.number != version.number:
+            retire(folder, other.number, ERASE)

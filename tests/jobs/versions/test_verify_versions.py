@@ -1,0 +1,63 @@
+"""`verify` finds what is wrong with later versions, and names the file and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embermill.jobs.dataset.metadata.versions import KEYS, read_version
+from embermill.jobs.storage import open_folder
+from tests.jobs.command_line import Answer
+from tests.jobs.histories.world import World
+from tests.jobs.versions.test_engines import save
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    world = World(1)
+    while len(world.snapshots) < 4:
+        world.sync()
+    return save(world, tmp_path / "ds")
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["upserts", "deletes", "keys", "versions"])
+@pytest.mark.parametrize("how", [flip, Path.unlink], ids=["flipped", "gone"])
+def test_a_damaged_file_is_named_with_what_helps(dataset: Path, command: Command, kind: str, how: Callable[[Path], None]) -> None:
+    assert command("verify", str(dataset))["version"] == 4
+    path = sorted(dataset.rglob(f"_embermill/{kind}/*.pq" if kind == "versions" else f"**/{kind}/**/*.p*q*"))[0]
+    how(path)
+    answer = command("verify", str(dataset))
+    assert answer.code == 3 and path.relative_to(dataset).as_posix() in answer.errors, answer.errors
+    helps = {"keys": "`embermill repair`", "versions": "Restore it from a backup"}.get(kind, "`embermill rollback`")
+    assert helps in answer.errors, answer.errors
+
+
+def test_lost_keys_are_repaired_as_a_version_and_stay_right(dataset: Path, command: Command) -> None:
+    folder = open_folder(str(dataset))
+    for file in read_version(folder).of_kind(KEYS):
+        (dataset / file.name).unlink()
+    assert command("verify", str(dataset)).code == 3
+    answer = command("repair", str(dataset))
+    assert answer.code == 0, answer.errors
+    version = read_version(folder)
+    assert version.cause == "repair" and set(answer["repaired"]) >= {file.name for file in version.of_kind(KEYS)}
+    answer = command("verify", str(dataset))
+    assert (answer.code, answer["version"]) == (0, version.number), answer.errors
+    assert command("repair", str(dataset))["repaired"] == []
+
+
+def test_status_and_search_know_the_newest_version(dataset: Path, command: Command) -> None:
+    version = read_version(open_folder(str(dataset)))
+    status = command("status", str(dataset))
+    assert (status["version"], status["rows"], status["versions"]) == (4, version.totals["rows"], 4) and status["missing"] == []
+    assert status["version_age_s"] >= 0 and isinstance(status["compact_advised"], bool)
