@@ -22,14 +22,16 @@ import pyarrow as pa
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.manifest import publish_manifest
 from embermill.jobs.dataset.metadata.schema import row_schema
-from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, Contents, commit_version, read_version
+from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, Contents, Version, VersionFile, commit_version, read_version
 from embermill.jobs.dataset.views.live import LiveRows, open_rows
 from embermill.jobs.dataset.views.opening import open_version
 from embermill.jobs.dataset.views.reading_rule import reading_rule
 from embermill.jobs.plan.files import Plan, write_plan
+from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.row_files import blank, part_name, write_rows
+from tests.jobs import sample_dataset
 from tests.jobs.sample_dataset import make_plan, write_shard
 
 ROWS_PER_SHARD = 100_000
@@ -59,10 +61,10 @@ def make(folder: Folder, rows: int, dim: int, versions: int) -> Plan:
     log = CommitLog(folder)
     log.append([_one_row(folder, plan, dim)])
     publish_manifest(folder, plan, log)
-    parent, files = read_version(folder), []
-    for place, first in enumerate(range(0, rows, ROWS_PER_SHARD)):
+    parent, files = read_version(folder), list[VersionFile]()
+    for part, first in enumerate(range(0, rows, ROWS_PER_SHARD)):
         numbers = np.arange(first, min(rows, first + ROWS_PER_SHARD))
-        files.append(write_rows(folder, plan, blank(1 + place, BASE, part_name("bases/000002", place), 2), batches(plan, numbers, 2, dim)))
+        files.append(write_rows(folder, plan, blank(1 + part, BASE, part_name("bases/000002", part), 2), batches(plan, numbers, 2, dim)))
     parent = commit_version(folder, Contents(2, 1, "compact", {"rows": rows}, tuple(files)))
     rng = np.random.default_rng(0)
     for number in range(3, 3 + versions):
@@ -73,9 +75,7 @@ def make(folder: Folder, rows: int, dim: int, versions: int) -> Plan:
     return plan
 
 
-def _one_row(folder: Folder, plan: Plan, dim: int):
-    from tests.jobs import sample_dataset
-
+def _one_row(folder: Folder, plan: Plan, dim: int) -> Receipt:
     embed = sample_dataset.embed
     sample_dataset.embed = lambda batch, dim=dim: embed(batch, dim)  # type: ignore[assignment]
     try:
@@ -96,23 +96,23 @@ def main() -> None:
         base = replace(version, files=version.of_kind(BASE))
         connection = duckdb.connect(config={"threads": arguments.threads})
 
-        def by_duckdb(which: object) -> int:
-            query = reading_rule(folder, plan, which, "duckdb").rstrip(";")  # type: ignore[arg-type]
+        def by_duckdb(which: Version) -> int:
+            query = reading_rule(folder, plan, which, "duckdb").rstrip(";")
             found = connection.execute(f"SELECT count(*), sum(embedding[1]), max(text_hash), max(id) FROM ({query})").fetchone()
             assert found is not None
             return int(found[0])
 
-        def by_polars(which: object) -> int:
+        def by_polars(which: Version) -> int:
             names: dict[str, object] = {}
-            exec(reading_rule(folder, plan, which, "polars"), names)  # type: ignore[arg-type]
+            exec(reading_rule(folder, plan, which, "polars"), names)
             rows = names["rows"]
             assert isinstance(rows, pl.LazyFrame)
             return rows.collect(engine="streaming").height
 
-        def by_pyarrow(which: object) -> int:
-            return sum(batch.num_rows for batch in LiveRows(folder, plan, which).batches())  # type: ignore[arg-type]
+        def by_pyarrow(which: Version) -> int:
+            return sum(batch.num_rows for batch in LiveRows(folder, plan, which).batches())
 
-        def bare_pyarrow(_: object) -> int:
+        def bare_pyarrow(_: Version) -> int:
             rows = 0
             for file in base.files:
                 with open_rows(folder, file.name) as parquet:
@@ -124,7 +124,7 @@ def main() -> None:
         report("pyarrow", bare_pyarrow, by_pyarrow, base, version, arguments.times)
 
 
-def report(engine: str, bare: Callable[[object], int], rule: Callable[[object], int], base: object, version: object, times: int) -> None:
+def report(engine: str, bare: Callable[[Version], int], rule: Callable[[Version], int], base: Version, version: Version, times: int) -> None:
     seconds: dict[str, list[float]] = {"bare": [], "rule": []}
     for _ in range(times + 1):  # the first warms up
         for name, call, which in (("bare", bare, base), ("rule", rule, version)):
