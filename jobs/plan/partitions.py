@@ -44,7 +44,7 @@ class StoredPartitions(Sequence[Partition]):
         self._table = table
         self._starts = np.flatnonzero(np.diff(table.column("partition").to_numpy(), prepend=np.int64(-1)))  # of each partition's rows
         segments = max(1, table.num_rows // max(1, len(self._starts)))  # of a partition, on average
-        self._at_a_time = max(1, min(MOST_AT_A_TIME, SEGMENTS_AT_A_TIME // segments))
+        self._at_a_time: int = max(1, min(MOST_AT_A_TIME, SEGMENTS_AT_A_TIME // segments))
         self._block = lru_cache(maxsize=BLOCKS_KEPT)(self._make_block)
 
     def __len__(self) -> int:
@@ -60,8 +60,7 @@ class StoredPartitions(Sequence[Partition]):
         if not -len(self) <= place < len(self):
             raise IndexError(place)
         block, within = divmod(place % len(self), self._at_a_time)
-        made: tuple[Partition, ...] = self._block(block)
-        return made[within]
+        return self._block(block)[within]
 
     def __iter__(self) -> Iterator[Partition]:
         for block in range(-(-len(self) // self._at_a_time)):

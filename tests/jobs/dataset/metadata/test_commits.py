@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embermill.jobs.dataset.metadata import commits
 from embermill.jobs.dataset.metadata.commits import COMMITS, REPLACES, CommitLog, digest_of, last_token
 from embermill.jobs.dataset.metadata.receipt_table import sum_lengths, sum_receipts, to_receipts, to_table
 from embermill.jobs.errors import AnotherRun, DataError
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.storage import AlreadyExists, open_folder
 from embermill.jobs.token_lengths import merge_lengths
+from tests.jobs.stores.memory import MemoryFolder
 
 
 def receipt(partition: int = 0, ordinal: int = 0, *, last: bool = True, **changes: Any) -> Receipt:
@@ -243,3 +245,20 @@ def test_a_file_of_another_shape_is_no_commit(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / COMMITS / "000000001.parquet")
     with pytest.raises(DataError, match="schema"):
         CommitLog(open_folder(str(tmp_path)))
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=6), max_size=12))
+def test_however_it_is_held_the_log_gives_each_receipt_once_and_in_order(batches: list[list[tuple[int, int]]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commits, "MERGED_ROWS", 4)
+        log = CommitLog(MemoryFolder())
+        for batch in batches:
+            log.append([receipt(*key) for key in dict.fromkeys(batch)])
+    keys = sorted({key for batch in batches for key in batch})
+    expected = [receipt(*key) for key in keys]
+    assert list(log.receipts()) == list(to_receipts(log.table())) == expected and sorted(log.committed) == keys
+    assert [each for piece in log.pieces(rows=3) for each in to_receipts(piece)] == expected
+    assert [(shard.partition, shard.ordinal, shard.last) for shard in log.shards()] == [(each.partition, each.ordinal, each.last) for each in expected]
+    assert log.columns(["shard", "partition"]).to_pylist() == [{"shard": each.shard, "partition": each.partition} for each in expected]
+    if len(keys) > 30:
+        assert any(isinstance(held, pa.Buffer) for held in log._tables)
