@@ -29,10 +29,10 @@ from embermill.jobs.standard_output import AnswerLost, claim_standard_output, wr
 ROOMS = (job, versions, model, bench, weights)
 EPILOG = """exit codes:
   0   done
-  2   for you to fix: the call, the configuration, the model, credentials, permission, room; what was committed stays
+  2   for you to fix: the call, the configuration, the model, credentials, permissions, disk space; what was committed stays
   3   bad data, in a corpus, a dataset or the texts given: the message names it
   4   another run is at work on this dataset: do not repeat the command while it is
-  33  interrupted or transient: run the same command again, it goes on from what is committed
+  33  interrupted or transient: run the same command again, it resumes from what is committed
   1   a defect of embermill: the traceback is shown
 """
 

@@ -1,7 +1,7 @@
 """What can go wrong in a job, and the exit code that each outcome gives.
 
     JobError
-    |-- UsageError          exit 2   for a person to fix: usage, configuration, model, device, credentials, permission, room; a dataset made with other settings
+    |-- UsageError          exit 2   for a person to fix: usage, configuration, model, device, credentials, permissions, disk space; another dataset's settings
     |-- DataError           exit 3   bad data: unreadable or changed input, too much quarantine, damage found by verify
     |   |-- MetadataDamaged          a file of the dataset's own, with what helps against it
     |   |-- InputChanged             a file that changed or vanished after planning
@@ -26,7 +26,7 @@ class JobError(Exception):
 
 
 class UsageError(JobError):
-    """What only a person can fix, by another call, another configuration, credentials, permission or room; running again as it is would not help."""
+    """What only a person can fix, by another call, another configuration, credentials, permissions or disk space; running again as it is would not help."""
 
     exit_code = EXIT_USAGE
 
@@ -52,7 +52,11 @@ class MetadataDamaged(DataError):
 
 
 class InputChanged(DataError):
-    """A file that changed or vanished after planning (`input_changed`)."""
+    """A file that changed or vanished after planning (`input_changed`). what: that it did, without the advice."""
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(f"{what}: {advice}" if advice else what)
+        self.what = what
 
 
 class EngineError(DataError):
@@ -66,7 +70,7 @@ class AnotherRun(JobError):
 
 
 class Interrupted(JobError):
-    """Interrupted or transient: run again to go on from what is committed."""
+    """Interrupted or transient: run again to resume from what is committed."""
 
     exit_code = EXIT_INTERRUPTED
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 LOOKING_AT_ONCE = 16
 SHOWN = 3
 ADVICE = (
-    "put it back as it was, or run `embermill redrive {root}` to finish this dataset with what is there now, or embed the corpus as it is now "
+    "restore it as it was, or run `embermill redrive {root}` to finish this dataset with what is there now, or embed the corpus as it is now "
     "into another output.uri"
 )
 
@@ -128,7 +128,7 @@ def _lost_rows(entry: Mapping[str, object], info: FileInfo, limited: bool) -> st
             if entry["format"] == "parquet":
                 with open_parquet(source, info.path) as parquet:
                     found = parquet.metadata.num_rows
-                return "" if found == rows else f"it holds {found} rows, planned were {rows}"
+                return "" if found == rows else f"it holds {several(int(found), 'row')}, expected {rows} as planned"
             if not _has_ranges(entry) or info.size <= size or not size:
                 return ""
             source.seek(size - 1)
@@ -162,6 +162,8 @@ def _compare(plan: Plan, partition: Partition, committed: Committed) -> str:
                 return f"other rows than those that are committed of partition {partition.number}"
             if not left:
                 return ""
+    except InputChanged as error:
+        return error.what
     except DataError as error:
         return str(error)
     return f"fewer rows than are committed of partition {partition.number}"

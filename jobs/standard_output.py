@@ -10,7 +10,7 @@ from embermill.jobs.errors import UsageError
 
 
 class AnswerLost(UsageError):
-    """Standard output takes no answer: there is no room for it, or it is closed."""
+    """Standard output takes no answer: no disk space is left for it, or it is closed."""
 
 
 def claim_standard_output() -> None:
@@ -37,7 +37,7 @@ def write_answer(text: str) -> None:
     except OSError as error:
         _drop_what_is_buffered()
         reason = os.strerror(error.errno) if error.errno else str(error)
-        advice = "make room, or send the answer elsewhere, and run the same command again (what it wrote to other places stands)"
+        advice = "free disk space, or send the answer elsewhere, and run the same command again (what it wrote to other places stands)"
         raise AnswerLost(f"standard output cannot be written: {reason}: {advice}") from error
 
 

@@ -11,6 +11,15 @@ def several(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def describe_damage(error: Exception) -> str:
+    """What an error of reading says of a file, without the name of a Python class."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error.args[0]}" if error.args else "it lacks a key"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error) or "it cannot be read"
+
+
 def describe_refusal(entry: Mapping[str, Any]) -> str:
     """An entry of the quarantine in one line: "/corpus/a.parquet, row 7: null_id: the id is null or absent". Rows and bytes are counted from 0."""
     places = [f"{word} {entry[key]}" for word, key in (("row", "first_row"), ("byte", "first_byte")) if entry[key] is not None]

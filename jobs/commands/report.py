@@ -144,13 +144,18 @@ def _show_lengths(lengths: list[tuple[int, int]], texts: int) -> str:
 
 
 def show_status(answer: Answer) -> str:
-    """How far a dataset is, and whether anybody is at it."""
+    """How far a dataset is, and whether a run is active."""
     states = {
-        "planned": "planned, nothing is committed yet",
-        "running": f"a run was at it {answer['heartbeat_age_s'] or 0:.0f} s ago",
-        "unfinished": "unfinished, and no run is at it: start the same run again, it goes on from here (and says so, if too many rows were quarantined)",
+        "planned": "planned; nothing is committed yet",
+        "running": f"running (last heartbeat {answer['heartbeat_age_s'] or 0:.0f} s ago)",
+        "unfinished": "not finished, and no run is active: run the same job again to resume",
         "finished": "finished",
     }
+    if answer["too_many_quarantined"] and answer["state"] == "unfinished":
+        states["unfinished"] = (
+            f"not finished: every row is accounted for, but more are quarantined than corpus.max_quarantined allows. Fix the corpus and run "
+            f"`embermill redrive {answer['root']}`, or run the same job again with a higher corpus.max_quarantined"
+        )
     rows = [
         ("state", states[answer["state"]]),
         ("partitions", f"{answer['partitions_done']:,} of {answer['partitions']:,} done, {show_bytes(answer['text_bytes_left'])} of text left"),
@@ -165,7 +170,7 @@ def show_status(answer: Answer) -> str:
         rows.append(("version", f"{answer['version']} by {answer['version_cause']}{age}: {answer['rows']:,} live rows{advice}"))
     if answer["missing_files"]:
         names = ", ".join(answer["missing"][:3]) + (", …" if answer["missing_files"] > 3 else "")
-        rows.append(("missing", f"{several(answer['missing_files'], 'file')}, gone or of another size: {names}: run `embermill repair {answer['root']}`"))
+        rows.append(("missing", f"{several(answer['missing_files'], 'file')}, missing or of the wrong size: {names}: run `embermill repair {answer['root']}`"))
     beat = answer["heartbeat"]
     if answer["state"] == "running" and beat and {"host", "tokens_per_s"} <= beat.keys():
         eta = f", {show_seconds(beat['eta_s'])} left" if beat.get("eta_s") else ""
@@ -176,11 +181,11 @@ def show_status(answer: Answer) -> str:
 
 def _show_signs_of_life(beat: dict[str, Any], age_s: float) -> list[tuple[str, str]]:
     """How long ago the last commit was, and each worker was last heard of: the most silent ones."""
-    rows = [("last commit", f"{beat['commit_age_s'] + age_s:.0f} s ago" if beat.get("commit_age_s") is not None else "none yet in this run")]
+    rows = [("last commit", f"{beat['commit_age_s'] + age_s:.0f} s ago" if beat.get("commit_age_s") is not None else "nothing committed in this run yet")]
     for signs in beat.get("signs_of_life", [])[:SILENT_SHOWN]:
         moved_s = signs["progress_age_s"]
-        work = "no work yet" if moved_s is None else f"partition {signs['partition']} moved on {moved_s + age_s:.0f} s ago"
-        rows.append((f"worker {signs['worker']}", f"on {signs['where']}, heard of {signs['silent_s'] + age_s:.0f} s ago, {work}"))
+        work = "no work yet" if moved_s is None else f"partition {signs['partition']} made progress {moved_s + age_s:.0f} s ago"
+        rows.append((f"worker {signs['worker']}", f"on {signs['where']}, last heard from {signs['silent_s'] + age_s:.0f} s ago, {work}"))
     return rows
 
 
@@ -219,7 +224,7 @@ def show_verify(answer: Answer) -> str:
     if not answer["shards"] and not answer["finished"]:
         lines = [f"{answer['root']}: nothing is committed yet, so there are no shards to verify"]
     if answer["unnamed_files"]:
-        lines.append(f"{several(answer['unnamed_files'], 'file')} that nothing names, which no reader of the manifest sees: {', '.join(answer['unnamed'][:5])}")
+        lines.append(f"{several(answer['unnamed_files'], 'file')} in data/ or quarantine/ that the dataset does not list: {', '.join(answer['unnamed'][:5])}")
     return "\n".join(lines)
 
 

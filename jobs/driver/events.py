@@ -75,7 +75,7 @@ class EventsFile:
             raise self._refused(error) from error
 
     def _refused(self, error: OSError) -> UsageError:
-        advice = "make room there or name another file, and run again to resume from what is committed"
+        advice = "free disk space there or name another file, and run again to resume from what is committed"
         return UsageError(f"--events {self._path}: cannot be written: {error.strerror or error}: {advice}")
 
 

@@ -91,7 +91,7 @@ class _Loop:
             self._warn(f"two workers on {ready.host} compute on the same GPU, {ready.device_uuid}: {advice}")
 
     def _show_traceback(self, failed: Failed) -> None:
-        """Code that failed is mended by whoever wrote it, ours or an engine of somebody's own; what else went wrong is not where code stands."""
+        """Code that failed is fixed by whoever wrote it, ours or an engine of somebody's own; what else went wrong is not where code stands."""
         trace = failed.traceback.rstrip()
         if trace and failed.kind in ("defect", "engine"):
             self._warn(trace, told_apart_by="\n".join(trace.splitlines()[-3:]))  # the line that failed, whichever way led there

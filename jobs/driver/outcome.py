@@ -8,15 +8,15 @@ from typing import Any
 
 from embermill.jobs.dataset.metadata.receipt_table import Totals
 from embermill.jobs.errors import DataError, InputChanged, Interrupted
+from embermill.jobs.quarantine_limit import allowed_quarantined
 from embermill.jobs.receipt import Failed
 from embermill.jobs.wording import describe_refusal, several
 
 SHOWN = 5
-FEWEST_ALLOWED = 10  # a share of a small corpus is never below so many rows
 
 
 def failures_as_error(failures: Sequence[Failed]) -> Exception:
-    """One error for all of them. A defect of ours goes first, then what a person must mend, then what another run may."""
+    """One error for all of them. A defect of ours goes first, then what a person must fix, then what another run may."""
     worst = next((kind for kind in ("defect", "bad_data", "engine", "input_changed") if any(failed.kind == kind for failed in failures)), "storage")
     chosen = sorted(failures, key=lambda failed: failed.kind != worst)
     told = Counter(f"{failed.kind}: {failed.message}" for failed in chosen)  # a file that changed did so for each of its partitions
@@ -25,7 +25,7 @@ def failures_as_error(failures: Sequence[Failed]) -> Exception:
     if rest := len(failures) - sum(number for _, number in shown):
         lines.append(f"… and {several(rest, 'more partition')}")
     again = "" if worst == "input_changed" else ", and running again tries these alone"  # each file that changed says what helps
-    message = "\n".join([f"{len(failures)} of the partitions could not be finished; everything else is committed{again}:", *lines])
+    message = "\n".join([f"{several(len(failures), 'partition')} could not be finished; everything else is committed{again}:", *lines])
     if worst == "defect":
         return RuntimeError(f"{message}\n{chosen[0].traceback}")
     if worst == "storage":
@@ -39,10 +39,11 @@ def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict
     root: of the dataset. first: an entry of the quarantine, for an example.
     published: whether a manifest stands there, of a run with a higher limit: what is published is never withdrawn.
     """
-    allowed = limit if limit >= 1 or limit == 0 else max(FEWEST_ALLOWED, limit * totals.rows_in)
+    allowed = allowed_quarantined(limit, totals.rows_in)
     if totals.rows_quarantined <= allowed:
         return
-    found = f"{totals.rows_quarantined} of {totals.rows_in} rows were quarantined, and corpus.max_quarantined: {limit:g} allows {int(allowed)}"
+    were = "was" if totals.rows_quarantined == 1 else "were"
+    found = f"{totals.rows_quarantined:,} of {several(totals.rows_in, 'row')} {were} quarantined, and corpus.max_quarantined: {limit:g} allows {allowed:,}"
     reasons = "see quarantine/ for the reasons" + (f" (the first: {describe_refusal(first)})" if first else "")
     if published():
         raise DataError(

@@ -34,6 +34,7 @@ from embermill.jobs.plan.root_form import require_partitions, require_root, requ
 from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.stored_keys import stored_form
+from embermill.jobs.wording import describe_damage
 
 ROOT = f"{PLANS}/000001/root.json"
 _ROOT_NAME = re.compile(rf"{PLANS}/(\d{{6}})/root\.json")
@@ -174,7 +175,7 @@ def read_plan(folder: Folder) -> Plan | None:
     try:
         return _parse(folder, base, root)
     except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, pa.ArrowException) as error:
-        raise _damaged(folder, name, f"is damaged: {type(error).__name__}: {error}") from error
+        raise _damaged(folder, name, f"is damaged: {describe_damage(error)}") from error
 
 
 def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:

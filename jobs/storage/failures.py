@@ -10,13 +10,13 @@ from obstore import exceptions
 
 from embermill.jobs.errors import Interrupted, JobError, UsageError
 
-ROOM = "make room for the dataset (and for temporary files), and run again to go on from what is committed"
+DISK_SPACE = "free disk space for the dataset (and for temporary files), and run again to resume from what is committed"
 PERMISSION = "let this user write and read there, or choose another place"
 PLACE = "choose another place"
 FOLDER = "expected a folder (of a dataset: the output.uri of its configuration), or a path where one can be made, and a file is there: choose another place"
 _FOR_A_PERSON = {
-    errno.ENOSPC: ROOM,
-    errno.EDQUOT: ROOM,
+    errno.ENOSPC: DISK_SPACE,
+    errno.EDQUOT: DISK_SPACE,
     errno.EACCES: PERMISSION,
     errno.EPERM: PERMISSION,
     errno.EROFS: PERMISSION,
@@ -33,8 +33,9 @@ BROKEN = re.compile(r"response body error|decoding response body|IncompleteBody"
 _METADATA_SERVICE = re.compile(r"/latest/(api/token|meta-data)|/computeMetadata/|/metadata/identity/")  # whom a client without credentials asks for some
 CHANGED = (
     "run again: where all that is committed of it still reads the same, the job resumes with what is there now; "
-    "else put it back, finish the dataset with what is there now (`embermill redrive OUTPUT`), or embed the corpus as it is now into another output.uri"
+    "otherwise restore it, finish the dataset with what is there now (`embermill redrive OUTPUT`), or embed the corpus as it is now into another output.uri"
 )
+VANISHED = "restore it, or embed the corpus as it is now into another output.uri"
 CREDENTIALS = "check the credentials in the environment"
 
 

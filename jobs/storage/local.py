@@ -17,7 +17,7 @@ from typing import BinaryIO
 from embermill.jobs.config_paths import local_path
 from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
 from embermill.jobs.storage.base import AlreadyExists, FileInfo, require_inside
-from embermill.jobs.storage.failures import CHANGED, disk_failure
+from embermill.jobs.storage.failures import CHANGED, VANISHED, disk_failure
 
 TMP = "_embermill/tmp"
 SMALLEST_SPACE = 4096  # bytes without which nothing can be begun: a block of most file systems
@@ -72,7 +72,7 @@ class LocalFolder:
         except OSError as error:
             raise UsageError(
                 f"{self.root}: cannot hold a dataset: expected a folder that files can be made in, but in {there} none can: {error.strerror}: "
-                "let this user write there, make room, or choose another place"
+                "let this user write there, free disk space, or choose another place"
             ) from None
 
     def creates_only_if_absent(self) -> bool:
@@ -212,7 +212,7 @@ class LocalInput(io.FileIO):
         status = os.fstat(self.fileno())
         if (status.st_size, str(status.st_mtime_ns)) != (self.size, self.version):
             found = f"expected {self.size} bytes of mtime {self.version} ns, found {status.st_size} bytes of mtime {status.st_mtime_ns} ns"
-            raise InputChanged(f"{self.path}: changed after planning: {found}: {CHANGED}")
+            raise InputChanged(f"{self.path}: changed after planning: {found}", CHANGED)
         lost_a_name = status.st_nlink < self._links  # which sets ctime, too: another file took the name, and what is read here stays as it was
         if identity_of(status) != self._identity and not lost_a_name:
             raise Interrupted(f"{self.path}: was touched while it was read, its size and time are the same")
@@ -222,7 +222,7 @@ def open_local_input(path: str, size: int, version: str) -> LocalInput:
     try:
         source = LocalInput(path, size, version)
     except FileNotFoundError:
-        raise InputChanged(f"{path}: vanished after planning: put it back, or embed the corpus as it is now into another output.uri") from None
+        raise InputChanged(f"{path}: vanished after planning", VANISHED) from None
     try:
         source.check()
     except InputChanged:

@@ -10,7 +10,7 @@ import obstore
 from obstore import exceptions
 
 from embermill.jobs.errors import InputChanged, Interrupted
-from embermill.jobs.storage.failures import CHANGED
+from embermill.jobs.storage.failures import CHANGED, VANISHED
 from embermill.jobs.storage.object_client import asked, split_url, store_for, version_of
 
 READ_AHEAD_BYTES = 8 << 20
@@ -95,9 +95,9 @@ class ObjectInput(io.RawIOBase):
         try:
             data = asked(self.url, lambda: self._fetch_once(options, end - start))
         except FileNotFoundError:
-            raise InputChanged(self._vanished()) from None
+            raise self._vanished() from None
         except exceptions.PreconditionError:  # which is also what Azure may answer where there is none
-            raise InputChanged(self._changed() if self._is_there() else self._vanished()) from None
+            raise (self._changed() if self._is_there() else self._vanished()) from None
         if len(data) != end - start:
             raise Interrupted(f"{self.url}: asked for bytes {start} to {end}, got {len(data)} of them")
         return data
@@ -106,7 +106,7 @@ class ObjectInput(io.RawIOBase):
         """Answer and body together: a body that is cut off is asked for anew."""
         found = obstore.get(store_for(self.scheme, self.bucket, length), self.key, options=options)
         if version_of(found.meta) != self.version or found.meta["size"] != self.size:
-            raise InputChanged(self._changed())
+            raise self._changed()
         return memoryview(found.bytes())
 
     def _is_there(self) -> bool:
@@ -116,11 +116,11 @@ class ObjectInput(io.RawIOBase):
             return False
         return True
 
-    def _vanished(self) -> str:
-        return f"{self.url}: vanished after planning: put it back, or embed the corpus as it is now into another output.uri"
+    def _vanished(self) -> InputChanged:
+        return InputChanged(f"{self.url}: vanished after planning", VANISHED)
 
-    def _changed(self) -> str:
-        return f"{self.url}: changed after planning: expected {self.size} bytes of etag {self.version}: {CHANGED}"
+    def _changed(self) -> InputChanged:
+        return InputChanged(f"{self.url}: changed after planning: expected {self.size} bytes of etag {self.version}", CHANGED)
 
 
 def open_object_input(url: str, size: int, version: str) -> ObjectInput:

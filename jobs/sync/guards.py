@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from embermill.jobs.config import CorpusConfig
 from embermill.jobs.errors import DataError
+from embermill.jobs.quarantine_limit import allowed_quarantined
 from embermill.jobs.storage import Folder
 from embermill.jobs.sync.claim import Claim
 from embermill.jobs.sync.difference import Action
@@ -14,7 +15,6 @@ from embermill.jobs.sync.scan import ScanTotals
 from embermill.jobs.wording import several
 
 SHOWN = 10
-FEWEST_ALLOWED = 10  # a share of few rows is never below so many
 
 
 def require_few_deletes(
@@ -55,7 +55,7 @@ def require_no_duplicates(folder: Folder, totals: Totals, differences: Sequence[
 def require_few_refused(folder: Folder, claim: Claim, scans: Sequence[ScanTotals], totals: Totals, limit: float) -> None:
     """corpus.max_quarantined, of the rows that were scanned. DataError."""
     scanned, refused = sum(scan.rows for scan in scans), sum(scan.rows_refused for scan in scans) + totals.of(Action.DUPLICATE)
-    allowed = limit if limit >= 1 or limit == 0 else max(FEWEST_ALLOWED, limit * scanned)
+    allowed = allowed_quarantined(limit, scanned)
     if refused <= allowed:
         return
     raise DataError(

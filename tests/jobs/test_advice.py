@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.commands.report import show_status
 from tests.jobs.command_line import Answer
 
 Embed = Callable[..., Answer]
@@ -157,6 +158,16 @@ def test_a_file_that_changed_is_told_with_what_helps(embed: Embed, command: Comm
     assert "embed the corpus as it is now into another output.uri" in answer.errors
     assert embed(corpus=_filled(JSONL, tmp_path), output="another").code == 0
     assert command("redrive", str(tmp_path / "out")).code == 0 and command("verify", str(tmp_path / "out")).code == 0
+
+
+def test_status_names_what_finishes_a_dataset_with_too_many_refused_rows(embed: Embed, command: Command, tmp_path: Path) -> None:
+    lines(tmp_path, ONE_GOOD, "{")
+    answer = embed(corpus=_filled(JSONL | {"max_quarantined": 0}, tmp_path))
+    assert answer.code == 3 and "1 of 2 rows was quarantined" in answer.errors
+    found = command("status", str(answer.output))
+    assert found["too_many_quarantined"] and f"`embermill redrive {answer.output}`" in show_status(json.loads(found.stdout))
+    lines(tmp_path, ONE_GOOD, {"id": "b", "text": "y"})
+    assert command("redrive", str(answer.output)).code == 0 and not command("status", str(answer.output))["too_many_quarantined"]
 
 
 def _interrupted(*arguments: object) -> None:

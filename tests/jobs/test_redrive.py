@@ -138,7 +138,7 @@ class TestChangedFiles:
         assert embed(corpus=corpus).code == 3
         path.write_text("\n".join([*lines[:20], "{", *lines[20:]]) + "\n")
         answer = command("redrive", str(tmp_path / "out"))
-        assert answer.code == 3 and "1 of 41 rows were quarantined" in answer.errors
+        assert answer.code == 3 and "1 of 41 rows was quarantined" in answer.errors
         path.write_text("\n".join(lines) + "\n")
         answer = command("redrive", str(tmp_path / "out"))
         assert (answer.code, answer["rows_out"], answer["rows_quarantined"]) == (0, 40, 0), answer.errors

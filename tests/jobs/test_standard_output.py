@@ -62,7 +62,7 @@ def test_no_room_for_the_answer_is_exit_2_and_one_sentence(
     stub(size=size)
     assert main("stub", *flags, stdout=full()) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "standard output cannot be written: No space left on device" in line and "make room" in line
+    assert "standard output cannot be written: No space left on device" in line and "free disk space" in line
 
 
 @needs_a_full_device

@@ -1,7 +1,7 @@
 """Which shards a dataset has: the one place that decides whom its readers go by.
 
 The newest manifest is the last word on a finished dataset: it is published last, when all is accounted for, and carries its own sums. What is committed
-counts only until there is one; a run that finds the two apart mends the commits by the manifest. status, verify, search and comparisons all look here.
+counts only until there is one; a run that finds the two apart corrects the commits by the manifest. status, verify, search and comparisons all look here.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.shard.footer import DATA, QUARANTINE, is_of_later_version, parse_name
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.token_lengths import Histogram, merge_lengths, percentile
-from embermill.jobs.wording import several
+from embermill.jobs.wording import describe_damage, several
 
 MANIFESTS = "_embermill/manifests"
 MANIFEST_FORMAT = 1
@@ -268,7 +268,7 @@ def _read(folder: Folder, number: int) -> Manifest:
     try:
         root, file, sha256 = _read_root(folder, name)
     except (ValueError, KeyError, TypeError) as error:
-        raise MetadataDamaged(folder.root, name, f"is damaged: {type(error).__name__}: {error}", advice) from error
+        raise MetadataDamaged(folder.root, name, f"is damaged: {describe_damage(error)}", advice) from error
     try:
         data = folder.read(file)
         if hashlib.sha256(data).hexdigest() != sha256:

@@ -28,6 +28,7 @@ from embermill.jobs.dataset.metadata.retirement import VERSIONS, is_retired
 from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
 from embermill.jobs.seal import read_json, sealed_json, sealed_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.wording import describe_damage
 
 VERSION_FORMAT = 1
 FIRST = 1  # the number of the version that the run makes
@@ -254,7 +255,7 @@ def _read(folder: Folder, number: int, *, files: bool = True) -> Version:
     except FileNotFoundError:
         raise _damaged(folder, name, "is gone") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder, name, f"is damaged: {type(error).__name__}: {error}") from error
+        raise _damaged(folder, name, f"is damaged: {describe_damage(error)}") from error
 
 
 def _read_files(folder: Folder, described: dict[str, Any]) -> tuple[VersionFile, ...]:

@@ -15,6 +15,8 @@ from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_f
 from embermill.jobs.dataset.metadata.receipt_table import Totals, sum_lengths, sum_receipts
 from embermill.jobs.dataset.metadata.versions import FIRST, is_worth_compacting, read_version, read_versions
 from embermill.jobs.dataset.views.findings import FINDINGS
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.quarantine_limit import allowed_quarantined
 from embermill.jobs.storage import Folder
 
 HEARTBEAT = "_embermill/heartbeat.json"
@@ -35,6 +37,7 @@ class Status:
     """state: "planned" (nothing committed), "running" (a run beats), "unfinished" (none does; run again to go on), "finished" (the manifest is there).
 
     totals: of what is committed. text_bytes, text_bytes_left: what the partitions were packed by. token_lengths: percentiles in tokens.
+    too_many_quarantined: all is embedded, and the next run will not finish it, unless corpus.max_quarantined is raised or rows are redriven.
     findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
     version: the newest committed one, of `versions`; rows: its live ones; version_cause, version_age_s: what made it and how long ago.
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
@@ -57,6 +60,7 @@ class Status:
     heartbeat: dict[str, Any] | None
     heartbeat_age_s: float | None
     findings: dict[str, Any] | None
+    too_many_quarantined: bool
     missing_files: int
     missing: list[str]
     version: int | None
@@ -98,6 +102,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         heartbeat=heartbeat,
         heartbeat_age_s=age_s,
         findings=None if manifest is None else manifest.root.get(FINDINGS),
+        too_many_quarantined=manifest is None and not left and _too_many_quarantined(plan, sum_receipts(table)),
         missing_files=len(missing),
         missing=missing[:MAX_LISTED],
         version=None if newest is None else newest.number,
@@ -107,6 +112,12 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         version_age_s=None if newest is None else _age_s({"time": newest.created}, now or datetime.now(UTC)),
         compact_advised=newest is not None and is_worth_compacting(newest),
     )
+
+
+def _too_many_quarantined(plan: Plan, totals: Totals) -> bool:
+    """By the limit that the dataset was planned with; a run may set another one."""
+    limit = plan.config.get("corpus.max_quarantined")
+    return isinstance(limit, int | float) and totals.rows_quarantined > allowed_quarantined(limit, totals.rows_in)
 
 
 def _missing(folder: Folder, named: dict[str, int]) -> Iterator[str]:

@@ -35,6 +35,7 @@ from embermill.jobs.shard.contents import ShardContents, open_parquet, row_group
 from embermill.jobs.shard.footer import DATA, QUARANTINE, is_of_later_version, published_name
 from embermill.jobs.shard.publishing import PublishedFile, describe_published, inspect_quarantine, inspect_shard
 from embermill.jobs.storage import Folder
+from embermill.jobs.wording import describe_damage
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -130,7 +131,7 @@ def _damage_of(check: Callable[[Folder, Plan, Receipt], Iterator[str]], folder: 
     except Exception as error:
         if _is_whole(folder, receipt):
             raise  # then it is a defect of ours
-        yield f"is not the file that its receipt describes, and cannot be decoded: {type(error).__name__}: {error}"
+        yield f"is not the file that its receipt describes, and cannot be decoded: {describe_damage(error)}"
 
 
 def _is_whole(folder: Folder, receipt: Receipt) -> bool:

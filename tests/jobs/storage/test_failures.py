@@ -13,8 +13,8 @@ from embermill.jobs.storage import disk_failure, open_folder
 
 
 @pytest.mark.parametrize(("code", "error", "advice"), [
-    (errno.ENOSPC, UsageError, "make room for the dataset"),
-    (errno.EDQUOT, UsageError, "make room for the dataset"),
+    (errno.ENOSPC, UsageError, "free disk space for the dataset"),
+    (errno.EDQUOT, UsageError, "free disk space for the dataset"),
     (errno.EACCES, UsageError, "let this user"),
     (errno.EROFS, UsageError, "let this user"),
     (errno.ENAMETOOLONG, UsageError, "choose another place"),
@@ -37,7 +37,7 @@ def test_a_full_disk_is_for_a_person_and_nothing_is_left(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Path, "mkdir" if call == "temporary" else "write_bytes", refuse)
     folder = open_folder(str(tmp_path / "out"))
-    with pytest.raises(UsageError, match=r"out: cannot be written: No space left on device: make room"):
+    with pytest.raises(UsageError, match=r"out: cannot be written: No space left on device: free disk space"):
         getattr(folder, call)("data/a", *([] if call == "temporary" else [b"1"]))
     assert [name for name, _ in folder.list()] == []
 
