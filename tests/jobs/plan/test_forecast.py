@@ -36,6 +36,20 @@ class TestForecast:
         found = forecast(job(tmp_path), prospect(job(tmp_path), engine))
         assert found.tokens <= 10 * 256
 
+    @pytest.mark.parametrize("form", ["parquet", "jsonl"])
+    @pytest.mark.parametrize("kind", ["short", "longer and longer"])
+    def test_tokens_of_a_corpus_that_is_not_all_alike(self, tmp_path: Path, form: str, kind: str) -> None:
+        """Footers count more bytes than texts have, a file's beginning need not be like its end, and partitions hold more rows where texts are short."""
+        words = {"short": lambda n: 2, "longer and longer": lambda n: 1 + n // 100}[kind]
+        texts = ["word " * words(n) for n in range(20_000)]
+        if form == "parquet":
+            table(tmp_path / "corpus/a.parquet", id=list(range(20_000)), text=texts)
+        else:
+            lines(tmp_path / "corpus/a.jsonl", *({"id": str(n), "text": text} for n, text in enumerate(texts)))
+        engine = Preview(OUTPUTS, lambda batch: np.array([len(text.split()) for text in batch]))
+        settings = job(tmp_path, corpus={"partition_text_bytes": 65_536})
+        assert forecast(settings, prospect(settings, engine)).tokens == pytest.approx(sum(map(words, range(20_000))), rel=0.15)
+
     def test_writes_nothing(self, tmp_path: Path) -> None:
         table(tmp_path / "corpus/a.parquet", id=[1], text=["x"])
         forecast(job(tmp_path), prospect(job(tmp_path)))
