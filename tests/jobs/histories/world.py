@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import TypeVar
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.commits import CommitLog
-from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_of, deleted_keys, keys_of_rows, publish_keys, split_by_bucket
+from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_of, deleted_keys, keys_of_rows, live_keys, publish_keys, split_by_bucket
 from embermill.jobs.dataset.metadata.manifest import publish_manifest
 from embermill.jobs.dataset.metadata.schema import row_schema
 from embermill.jobs.dataset.metadata.versions import (
@@ -29,19 +30,23 @@ from embermill.jobs.dataset.metadata.versions import (
 )
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.plan.files import Plan, write_plan
+from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.text_hash import hash_texts
+from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder
+from embermill.jobs.sync.difference import WRITTEN, Action, Files, difference, scan_schema
 from embermill.jobs.versions.compact import compact
 from embermill.jobs.versions.retention import kept_versions, readable_versions, retire_others, unneeded_files
 from embermill.jobs.versions.rollback import rollback
 from embermill.jobs.versions.row_files import blank, part_name, write_deletes, write_rows
-from tests.jobs.sample_dataset import DIM, make_plan, write_shard
+from tests.jobs.sample_dataset import DIM, embed, make_batch, make_plan
 from tests.jobs.stores.memory import MemoryFolder
 
 T = TypeVar("T")
 Rows = dict[str, int]  # id -> what stands for its text and its metadata
 PARTITIONS, ROWS = 3, 4
 BUCKETS = 4
+CORPUS = Files(np.zeros(1, np.int32), np.ones(1, bool), np.zeros(1, bool))
 NEW_IDS = [f"new-{number}" for number in range(6)]
 OPERATIONS = ("sync", "sync", "sync", "sync", "abandon", "compact", "rollback", "gc")
 
@@ -74,9 +79,19 @@ def first_version() -> dict[str, bytes]:
     folder = MemoryFolder()
     write_plan(folder, plan())
     log = CommitLog(folder)
-    log.append([write_shard(folder, plan(), number, rows=ROWS) for number in range(PARTITIONS)])
+    log.append([_write_shard(folder, number) for number in range(PARTITIONS)])
     publish_manifest(folder, plan(), log)
     return folder.files
+
+
+def _write_shard(folder: MemoryFolder, number: int) -> Receipt:
+    """Rows whose text is their number of tokens, without metadata, as `_batch` makes them."""
+    batch = make_batch(0, ROWS, prefix=f"p{number}")
+    embedded = embed(batch)
+    texts = pa.array(embedded.num_tokens.astype(str).tolist(), pa.string())
+    with ShardWriter(folder, plan(), plan().partitions[number], 0) as writer:
+        writer.write(replace(batch, texts=texts, kept=(pa.nulls(ROWS, pa.string()),)), embedded)
+        return writer.finish(True, {})
 
 
 class World:
@@ -98,7 +113,13 @@ class World:
 
     def sync(self) -> None:
         upserts, deletes = self._changes()
-        version = self._survive(lambda: commit_version(self.folder, self._make(upserts, deletes)))
+        before = read_version(self.folder).number
+
+        def make() -> Version:
+            newest = read_version(self.folder)  # a killed one may have committed
+            return newest if newest.number > before else commit_version(self.folder, self._make(upserts, deletes))
+
+        version = self._survive(make)
         self.rows = {each: value for each, value in (self.rows | upserts).items() if each not in deletes}
         self._note(version, f"sync {sorted(upserts)} -{sorted(deletes)}")
 
@@ -159,8 +180,9 @@ class World:
         return upserts, deletes
 
     def _make(self, upserts: Rows, deletes: list[str]) -> Contents:
-        """What a sync does: files of upserts in two parts, deletes, keys (all of them, where the parent has none)."""
+        """What a sync does: files of upserts in two parts, deletes, keys (all of them, where the parent has none). What is to change, the difference says."""
         number, parent = claim_number(self.folder, "sync", {"changes": [*upserts.items()], "deletes": deletes})
+        self._require_found(parent, upserts, deletes)
         files: list[VersionFile] = []
         batches: list[tuple[VersionFile, pa.RecordBatch]] = []
         for part, ids in enumerate((sorted(upserts)[::2], sorted(upserts)[1::2])):
@@ -178,13 +200,38 @@ class World:
         rows = len({*self.rows, *upserts} - {*deletes})
         return Contents(number, parent.number, "sync", {"rows": rows}, (*parent.files, *files), {})
 
+    def _require_found(self, parent: Version, upserts: Rows, deletes: list[str]) -> None:
+        """A corpus of one file with the rows that are wanted differs from the parent's keys in just these."""
+        wanted = {each: value for each, value in (self.rows | upserts).items() if each not in deletes}
+        buckets = buckets_of(parent)
+        scanned = split_by_bucket(self._scanned(wanted), buckets or 1)
+        written, missing = set[str](), set[str]()
+        for bucket in range(buckets or 1):
+            previous = live_keys(self.folder, parent, bucket, pa.string()) if buckets else pa.concat_tables(self._base_keys(parent))
+            found = difference(previous, scanned.get(bucket, self._scanned({})), CORPUS).rows
+            for action, each in zip(found.column("action").to_pylist(), found.column("id").to_pylist(), strict=True):
+                assert action in (*WRITTEN, Action.MISSING, Action.MOVED), f"{each}: {Action(action).name}"
+                if action == Action.MOVED:  # a rollback to the run, whose keys no sync had made yet, does not know the file
+                    continue
+                (missing if action == Action.MISSING else written).add(each)
+        assert (written, missing) == ({*upserts}, {*deletes}), f"the difference found +{sorted(written)} -{sorted(missing)}"
+
+    def _scanned(self, rows: Rows) -> pa.Table:
+        batch = self._batch(rows, 0)
+        keys = keys_of_rows(pa.Table.from_batches([batch]), id_name="id", kept=["lang"], files=0, shard=0, first_row=0)
+        schema = scan_schema(pa.string())
+        return keys.select(["id", "text_hash", "meta_hash", "file", "shard", "row"]).rename_columns(schema.names).cast(schema)
+
+    def _base_keys(self, parent: Version) -> list[pa.Table]:
+        """Keys of what the run made."""
+        return [self._keys_of(file, batch) for file in parent.of_kind(BASE) for batch in LiveRows(self.folder, self.plan, _only(file)).batches()]
+
     def _keys(self, parent: Version, changed: list[pa.Table], number: int, first_file: int) -> Iterator[VersionFile]:
         buckets, changes = buckets_of(parent) or BUCKETS, split_by_bucket(pa.concat_tables(changed), buckets_of(parent) or BUCKETS)
         place = KeyRange(number, 0, buckets, buckets)
         if buckets_of(parent) is None:
-            base = [self._keys_of(file, batch) for file in parent.of_kind(BASE) for batch in LiveRows(self.folder, self.plan, _only(file)).batches()]
-            first = KeyRange(1, 0, buckets, buckets)
-            yield publish_keys(self.folder, first, split_by_bucket(pa.concat_tables(base), buckets), pa.string(), first_file)
+            base = split_by_bucket(pa.concat_tables(self._base_keys(parent)), buckets)
+            yield publish_keys(self.folder, KeyRange(1, 0, buckets, buckets), base, pa.string(), first_file)
             first_file += 1
         yield publish_keys(self.folder, place, changes, pa.string(), first_file)
 
