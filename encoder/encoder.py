@@ -58,6 +58,7 @@ class Encoder:
         self._loading_tokenizer = threading.Lock()
         self._tokenizers: dict[str, Tokenizer | StaticTokenizer] = {}  # by prompt
         self._threads_asked_for: int | None = threads
+        self._exactly = False
         weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
 
     @classmethod
@@ -127,6 +128,21 @@ class Encoder:
     def kernel_set(self) -> str:
         """Which libraries and kernels compute, for the record."""
         return self._ops.kernel_set
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Which library makes the token ids, and its version, for the record: all of them make the same."""
+        return self._tokenizer(self.description.prompt).name
+
+    def tokenize_exactly(self) -> None:
+        """From the next text on by `tokenizers` alone, whose ids always count, although a faster library was seen to give the same."""
+        with self._loading_tokenizer:
+            self._exactly = True
+            self._tokenizers = {prompt: tokenizer.exactly() for prompt, tokenizer in self._tokenizers.items()}
+
+    def differing_texts(self, texts: Sequence[str]) -> list[int]:
+        """Places of the texts to which `tokenizers` gives other token ids than this encoder's tokenizer does; none are expected."""
+        return self._tokenizer(self.description.prompt).differing(texts)
 
     @property
     def busy_seconds(self) -> dict[str, float]:
@@ -256,7 +272,8 @@ class Encoder:
         with self._loading_tokenizer:
             own = self.description.prompt
             if own not in self._tokenizers:
-                self._tokenizers[own] = self.description.open_tokenizer()
+                opened = self.description.open_tokenizer()
+                self._tokenizers[own] = opened.exactly() if self._exactly else opened
             if prompt not in self._tokenizers:
                 if len(self._tokenizers) > PROMPTS_KEPT:
                     self._tokenizers = {own: self._tokenizers[own]}

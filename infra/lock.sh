@@ -43,9 +43,9 @@ cat infra/lock.txt infra/lock-test.txt infra/lock-reference.txt >"$scratch/refer
 echo "torch; sys_platform == 'never'" >"$scratch/no-torch.txt"
 printf '%s\n' jinja2 networkx sympy >"$scratch/torch-needs.txt"
 
-resolve "$scratch/lock.txt" pyproject.toml --extra build "$@"
-resolve "$scratch/test.txt" pyproject.toml --extra build --extra test --constraint "$scratch/lock.txt" "$@"
-resolve "$scratch/reference.txt" pyproject.toml "$scratch/torch-needs.txt" --extra build --extra test --extra reference \
+resolve "$scratch/lock.txt" pyproject.toml --extra build --extra fast-text "$@"
+resolve "$scratch/test.txt" pyproject.toml --extra build --extra fast-text --extra test --constraint "$scratch/lock.txt" "$@"
+resolve "$scratch/reference.txt" pyproject.toml "$scratch/torch-needs.txt" --extra build --extra fast-text --extra test --extra reference \
   --constraint "$scratch/test.txt" --override "$scratch/no-torch.txt" "$@"
 
 # One answer for every platform, so the conditions say nothing: off with them. infra/lock.sh --check proves that the answer installs.

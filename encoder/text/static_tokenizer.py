@@ -31,6 +31,20 @@ class StaticTokenizer:
         self._max_tokens = min(max_tokens, saved.get("max_length", max_tokens))
         self._cuts_left = saved.get("direction") == "left"
 
+    @property
+    def name(self) -> str:
+        """Which library makes the ids, and its version."""
+        import tokenizers
+
+        return f"tokenizers {tokenizers.__version__}"
+
+    def exactly(self) -> StaticTokenizer:
+        return self
+
+    def differing(self, texts: Sequence[str]) -> list[int]:
+        """Places of the texts to which `tokenizers` gives other ids: none, since it makes them."""
+        return []
+
     def with_prompt(self, prompt: str) -> StaticTokenizer:
         """The same tokenizer with another prompt."""
         other = copy.copy(self)

@@ -1,7 +1,8 @@
 """Texts -> flat token ids, and counts of tokens kept and dropped.
 
-The `tokenizers` library does the work. The length in tokenizer.json's truncation and its padding do not apply: the limit is the model's, and nothing is
-padded. Texts that are too long are truncated here, because the library does not say how many tokens it drops.
+The `tokenizers` library does the work, or for WordPiece a faster one that was seen to give its ids (fast_word_piece.py). The length in tokenizer.json's
+truncation and its padding do not apply: the limit is the model's, and nothing is padded. Texts that are too long are truncated here, because neither
+library says how many tokens it drops.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +17,10 @@ import numpy as np
 
 from embermill.encoder.errors import InputError, ModelConfigError, TokenizerError
 from embermill.encoder.text.building import open_tokenizer
+from embermill.encoder.text.fast_word_piece import choose_row_tokenizer
 from embermill.encoder.text.library import library_errors, library_panics
 from embermill.encoder.text.prompt_boundary import warn_where_words_are_lost
+from embermill.encoder.text.whole_rows import Exact, cut_rows, differing_rows
 
 if TYPE_CHECKING:
     import tokenizers
@@ -49,12 +51,17 @@ class Tokenizer:
     Making one raises TokenizerError; ModelConfigError where special tokens and the prompt fill the limit, so that nothing of any text would be embedded.
     """
 
-    def __init__(self, folder: Path, *, max_tokens: int, vocab_size: int, prompt: str = "", lowercase: bool = False, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, max_tokens: int, vocab_size: int, prompt: str = "", lowercase: bool = False, threads: int | None = None, exact: bool = False
+    ) -> None:
+        """exact: by `tokenizers` alone."""
         size_thread_pool(threads)
         self._tokenizer, _, side = open_tokenizer(folder, lowercase=lowercase)
+        self._exact = Exact(self._tokenizer)
         self._folder, self._max_tokens = folder, max_tokens
         with library_errors(folder):
             probe = self._find_probe(folder)
+            self._rows_of = self._exact if exact else choose_row_tokenizer(self._tokenizer)
         special = probe.special_tokens_mask
         self._prefix, self._suffix = special.index(0), special[::-1].index(0)
         if any(probe.type_ids):
@@ -75,6 +82,25 @@ class Tokenizer:
         self._require_room_for_text(self._folder, self._probe_tokens)
         if prompt:
             warn_where_words_are_lost(self._tokenizer, prompt)
+
+    @property
+    def name(self) -> str:
+        """Which library makes the ids, and its version: for the record, since all of them make the same."""
+        return self._rows_of.name
+
+    def exactly(self) -> Tokenizer:
+        """The same tokenizer by `tokenizers` alone."""
+        other = copy.copy(self)
+        other._rows_of = self._exact
+        return other
+
+    def differing(self, texts: Sequence[str]) -> list[int]:
+        """Places of the texts to which `tokenizers` gives other ids than this tokenizer does."""
+        if self._rows_of is self._exact:
+            return []
+        given = self._prompted(texts)
+        found: list[int] = differing_rows(self._exact(given), self._rows_of(given)).tolist()
+        return found
 
     @property
     def prompt_tokens(self) -> int:
@@ -126,31 +152,19 @@ class Tokenizer:
 
     def tokenize(self, texts: Sequence[str], first: int = 0) -> TokenizedTexts:
         """Raises InputError, naming the text by its place (the first one's is `first`), for anything that is not text."""
-        with_prompt = [self._prompt + text for text in texts] if self._prompt else texts if isinstance(texts, list) else list(texts)
         try:
             with library_panics(self._folder):
-                encodings = self._tokenizer.encode_batch_fast(with_prompt)
+                whole = self._rows_of(self._prompted(texts))
         except (TypeError, UnicodeEncodeError) as error:
             raise input_error(texts, first, error) from error
-        whole = np.fromiter(map(len, encodings), np.int64, len(encodings))
-        kept = np.minimum(whole, self._max_tokens)
-        offsets = np.zeros(len(encodings) + 1, np.int64)
-        np.cumsum(kept, out=offsets[1:])
-        input_ids = np.fromiter(chain.from_iterable(map(self._cut, encodings)), np.int32, int(offsets[-1]))
-        tokens = TokenizedTexts(input_ids, offsets, (whole - kept).astype(np.int32))
+        kept, dropped = cut_rows(whole, self._max_tokens, prefix=self._prefix, suffix=self._suffix, left=self._cuts_left)
+        tokens = TokenizedTexts(kept.input_ids, kept.offsets, dropped)
         if self._may_exceed:
             self._require_rows(tokens, first)
         return tokens
 
-    def _cut(self, encoding: tokenizers.Encoding) -> list[int]:
-        """The ids that fit, special tokens always among them."""
-        ids: list[int] = encoding.ids
-        surplus = len(ids) - self._max_tokens
-        if surplus <= 0:
-            return ids
-        if self._cuts_left:
-            return ids[: self._prefix] + ids[self._prefix + surplus :]
-        return ids[: self._max_tokens - self._suffix] + ids[len(ids) - self._suffix :]
+    def _prompted(self, texts: Sequence[str]) -> Sequence[str]:
+        return [self._prompt + text for text in texts] if self._prompt else texts
 
 
 def size_thread_pool(threads: int | None) -> None:

@@ -28,6 +28,7 @@ class NativeEngine:
 
         with model_errors():
             self._encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
+        self._encoder.tokenize_exactly()  # until rows of each partition are compared before it is published (infra/decisions/0009)
         self.precision: str = self._encoder.precision
         self.kernel_set: str = self._encoder.kernel_set
         self.device_name: str = self._encoder.device.name

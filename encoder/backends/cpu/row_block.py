@@ -14,7 +14,8 @@ from functools import cache
 
 import numpy as np
 
-from embermill.encoder.backends.cpu.probe_cache import machine_cache
+from embermill.encoder.backends.cpu.threads import blas_name
+from embermill.encoder.machine_cache import machine_cache
 
 Shape = tuple[int, int] | tuple[int, int, str]
 """(K, N) of a row-major weight, or with "F" as the third that of a column-major one."""
@@ -38,7 +39,7 @@ def _known_to_keep_bits(shape: Shape, block: int, most_rows: int) -> bool:
     """`_keeps_bits`, from this machine's notes where it is there."""
     if shape[0] * shape[1] < WORTH_KEEPING:
         return _keeps_bits(shape, block, most_rows)
-    notes, name = machine_cache("row_block-1"), f"{shape} {block} of {most_rows}"
+    notes, name = machine_cache("row_block-1", f"NumPy {np.__version__}, {blas_name()}"), f"{shape} {block} of {most_rows}"
     found = notes.get(name)
     if found is None:
         found = _keeps_bits(shape, block, most_rows)

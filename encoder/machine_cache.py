@@ -1,7 +1,7 @@
 """What a start-up probe found on this machine, kept between processes: a measurement of seconds becomes one file to read.
 
-The file lies in $XDG_CACHE_HOME/embermill/probes, else ~/.cache/embermill/probes. It says what its findings depend on (NumPy, its BLAS and the
-kernels that it chose, the processor), and its name has a checksum of that, so that another machine never takes them for its own.
+The file lies in $XDG_CACHE_HOME/embermill/probes, else ~/.cache/embermill/probes. It says what its findings depend on (the libraries asked and the
+processor), and its name has a checksum of that, so that another machine never takes them for its own.
 """
 
 from __future__ import annotations
@@ -12,10 +12,6 @@ import os
 import zlib
 from functools import cache
 from pathlib import Path
-
-import numpy as np
-
-from embermill.encoder.backends.cpu.threads import blas_name
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +49,9 @@ class ProbeCache:
 
 
 @cache
-def machine_cache(probe: str) -> ProbeCache:
-    """The findings of `probe` (its name and version) on this machine with this NumPy."""
-    machine = _machine()
+def machine_cache(probe: str, libraries: str) -> ProbeCache:
+    """The findings of `probe` (its name and version) on this machine. libraries: those that were asked, with their versions and the kernels they chose."""
+    machine = _machine(libraries)
     return ProbeCache(_folder() / f"{probe}-{zlib.crc32(machine.encode()):08x}.json", machine)
 
 
@@ -63,9 +59,9 @@ def _folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embermill" / "probes"
 
 
-def _machine() -> str:
-    """Processor, sizes of its caches (OpenBLAS cuts its blocks by them), NumPy and BLAS."""
-    parts = [os.uname().machine, np.__version__, blas_name()]
+def _machine(libraries: str) -> str:
+    """Processor, sizes of its caches (OpenBLAS cuts its blocks by them), and the libraries."""
+    parts = [os.uname().machine, libraries]
     for source in ("/proc/cpuinfo", *(f"/sys/devices/system/cpu/cpu0/cache/index{level}/size" for level in range(4))):
         try:
             with Path(source).open() as stream:

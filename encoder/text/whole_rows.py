@@ -1,0 +1,74 @@
+"""Token ids of many texts, whole, as any tokenizer gives them; and cutting them to the model's length, with a count of what that drops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+class WholeRows(NamedTuple):
+    """input_ids: [N] int32, special tokens included. offsets: [B+1] int64, where each text begins, then N."""
+
+    input_ids: np.ndarray
+    offsets: np.ndarray
+
+
+class RowTokenizer(Protocol):
+    """name: library and version."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, texts: Sequence[str]) -> WholeRows: ...
+
+
+class Exact:
+    """By `tokenizers`, whose answer always counts. Raises TypeError and UnicodeEncodeError, as the library does, for what is not text."""
+
+    def __init__(self, library: tokenizers.Tokenizer) -> None:
+        import tokenizers
+
+        self._library, self.name = library, f"tokenizers {tokenizers.__version__}"
+
+    def __call__(self, texts: Sequence[str]) -> WholeRows:
+        encodings = self._library.encode_batch_fast(texts if isinstance(texts, list) else list(texts))
+        offsets = np.zeros(len(encodings) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, encodings), np.int64, len(encodings)), out=offsets[1:])
+        ids = (encoding.ids for encoding in encodings)
+        return WholeRows(np.fromiter(chain.from_iterable(ids), np.int32, int(offsets[-1])), offsets)
+
+
+def cut_rows(rows: WholeRows, max_tokens: int, *, prefix: int, suffix: int, left: bool) -> tuple[WholeRows, np.ndarray]:
+    """The rows at `max_tokens` ids at most, and how many each lost: [B] int32.
+
+    prefix, suffix: special tokens at either end of every row, fewer than max_tokens; they stay. left: the beginning of a text is dropped, not its end.
+    """
+    lengths = np.diff(rows.offsets)
+    surplus = np.maximum(lengths - max_tokens, 0)
+    dropped = surplus.astype(np.int32)
+    long = np.flatnonzero(surplus)
+    if not len(long):
+        return rows, dropped
+    first = rows.offsets[long] + (prefix if left else max_tokens - suffix)
+    edges = np.zeros(len(rows.input_ids) + 1, np.int8)
+    edges[first] += 1
+    edges[first + surplus[long]] -= 1
+    offsets = np.zeros_like(rows.offsets)
+    np.cumsum(lengths - surplus, out=offsets[1:])
+    return WholeRows(rows.input_ids[np.cumsum(edges[:-1], dtype=np.int8) == 0], offsets), dropped
+
+
+def differing_rows(one: WholeRows, other: WholeRows) -> np.ndarray:
+    """Places of the rows whose ids are not the same: [D] int64, ascending. Both have as many rows."""
+    if np.array_equal(one.offsets, other.offsets):
+        unequal = np.flatnonzero(one.input_ids != other.input_ids)
+        return np.unique(np.searchsorted(one.offsets, unequal, side="right") - 1)
+    lengths = np.diff(one.offsets), np.diff(other.offsets)
+    pairs = zip(np.split(one.input_ids, one.offsets[1:-1]), np.split(other.input_ids, other.offsets[1:-1]), strict=True)
+    return np.array([row for row, (a, b) in enumerate(pairs) if lengths[0][row] != lengths[1][row] or not np.array_equal(a, b)], np.int64)
