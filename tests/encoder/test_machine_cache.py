@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
 import pytest
 
 from embermill.encoder import machine_cache as module
@@ -69,14 +68,3 @@ def test_knowing_the_machine_starts_no_process(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     assert "NumPy" in module._machine("NumPy 2")
-
-
-@pytest.mark.usefixtures("one_blas_thread")
-def test_both_layouts_of_a_weight_give_equal_bits_from_two_rows_up() -> None:
-    """What lets every weight file give the same vectors, although the ops use each weight as it lies."""
-    random = np.random.default_rng(1)
-    for inner, columns in ((768, 2304), (768, 768), (3072, 768), (384, 1536), (37, 41)):
-        weight = random.standard_normal((inner, columns), dtype=np.float32)
-        for rows in (2, 6, 12, 24, 96, 384):
-            x = random.standard_normal((rows, inner), dtype=np.float32)
-            np.testing.assert_array_equal((x @ weight).view(np.int32), (x @ np.asfortranarray(weight)).view(np.int32))

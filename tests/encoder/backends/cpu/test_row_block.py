@@ -65,3 +65,14 @@ def test_the_probe_is_asked_once_per_shape(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_block_divides_the_budget_of_a_batch() -> None:
     """Else a full batch would always leave rows unused."""
     assert all(BATCH_TOKENS % block == 0 for block in CANDIDATES)
+
+
+@pytest.mark.usefixtures("one_blas_thread")
+def test_both_layouts_of_a_weight_give_equal_bits_from_two_rows_up() -> None:
+    """What lets every weight file give the same vectors, although the ops use each weight as it lies."""
+    random = np.random.default_rng(1)
+    for inner, columns in ((768, 2304), (768, 768), (3072, 768), (384, 1536), (37, 41)):
+        weight = random.standard_normal((inner, columns), dtype=np.float32)
+        for rows in (2, 6, 12, 24, 96, 384):
+            x = random.standard_normal((rows, inner), dtype=np.float32)
+            np.testing.assert_array_equal((x @ weight).view(np.int32), (x @ np.asfortranarray(weight)).view(np.int32))
