@@ -33,10 +33,11 @@ class GigaToken:
         import gigatoken
 
         self._tokenizer, self.name = gigatoken.Tokenizer.from_json(library.to_str()), "gigatoken"
-        self._pad = library.token_to_id("<pad>") or 0
+        self._ends = library.encode("").ids
 
     def __call__(self, texts: Sequence[str]) -> WholeRows:
-        rows = self._tokenizer.encode_batch_list(list(texts))
+        first, last = self._ends[:1], self._ends[1:]
+        rows = [first + ids + last for ids in self._tokenizer.encode_batch_list(list(texts))]
         offsets = np.cumsum([0, *map(len, rows)])
         return WholeRows(np.fromiter((token for row in rows for token in row), np.int32, int(offsets[-1])), offsets)
 
@@ -80,8 +81,8 @@ def trained(kind: str, texts: list[str]) -> Any:
     model, trainer, normalizer, pre_tokenizer = make[kind]
     library = Tokenizer(model)
     library.normalizer, library.pre_tokenizer = normalizer, pre_tokenizer
-    more = {"Unigram": {"unk_token": "<unk>"}, "BPE": {"initial_alphabet": pre_tokenizers.ByteLevel.alphabet()}}.get(kind, {})
-    library.train_from_iterator(texts[:20_000], trainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False, **more))
+    settings: dict[str, dict[str, Any]] = {"Unigram": {"unk_token": "<unk>"}, "BPE": {"initial_alphabet": pre_tokenizers.ByteLevel.alphabet()}}
+    library.train_from_iterator(texts[:20_000], trainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False, **settings.get(kind, {})))
     library.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=False, add_prefix_space=False)
     return library
 
