@@ -84,12 +84,12 @@ def find_prompts(config: JobConfig, plan: Plan | None) -> Prompts | None:
     return engine_prompts(model, search_path=(str(Path.cwd()),))
 
 
-def report_changes(plan: Plan, config: JobConfig, *, finished: bool) -> None:
-    """The plan is immutable: what came later is left out, and said. What changed of an unfinished dataset's corpus is compared by the run (rereading.py)."""
+def report_changes(plan: Plan, config: JobConfig) -> None:
+    """Of an unfinished dataset: its plan is immutable, so what came later is left out, and said. What changed is compared by the run (rereading.py)."""
     appeared, changed = changes_since(plan.listing, config.corpus)
     if appeared:
         log.warning("%s appeared after this dataset was planned, outside of it: %s", several(len(appeared), "corpus file"), _first_of(appeared))
-    if changed and (finished or not plan.holds_input_digests):
+    if changed and not plan.holds_input_digests:
         advice = "another output.uri makes a dataset of the corpus as it is now"
         files = several(len(changed), "corpus file")
         log.warning("%s changed after this dataset was planned, which holds what was there then: %s; %s", files, _first_of(changed), advice)

@@ -50,6 +50,7 @@ from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.shard.adoption import remove_superseded
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from embermill.jobs.stored_keys import describe_changes
+from embermill.jobs.sync.seen import look_at_corpus, remember
 
 log = logging.getLogger(__name__)
 
@@ -77,14 +78,17 @@ def run(
     plan = read_plan(folder)
     require_possible(plan, config, folder)
     finished = plan is not None and read_manifest(folder) is not None
-    if plan is not None and limit is None:
-        report_changes(plan, config, finished=finished)
+    if plan is not None and limit is None and not finished:
+        report_changes(plan, config)
     listed_s = time.time()
     files = look_ahead(config, limit).files if plan is None else ()
     prompts = find_prompts(config, plan)
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     if plan is not None and finished and is_settled(folder, plan, commits := CommitLog(folder)):
-        return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts)
+        seen = None if limit is not None else look_at_corpus(folder, plan, config.corpus)
+        if seen is not None:
+            remember(folder, seen)
+        return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts, corpus=seen)
     require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
         job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limit is not None, listed_s=listed_s)

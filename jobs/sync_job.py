@@ -23,6 +23,8 @@ from embermill.jobs.run import run
 from embermill.jobs.storage import FileInfo, Folder, open_folder
 from embermill.jobs.sync.claim import inputs_of
 from embermill.jobs.sync.inputs import Comparison, compare
+from embermill.jobs.sync.reuse import shards_of
+from embermill.jobs.sync.seen import SEEN
 from embermill.jobs.sync_stages import Stages
 from embermill.jobs.sync_summary import SyncSummary
 
@@ -58,19 +60,22 @@ def sync(
         return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
     require_possible(plan, config, folder)
     _require_ids(config, plan)
-    found = _Look(config, folder, plan, wishes)
+    for uri in wishes.reuse:
+        shards_of(open_folder(uri), plan)
+    found = Look(config, folder, plan, wishes)
     if found.nothing_to_do:
         return found.report(time.monotonic() - begin_s)
     require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     with hold_lease(folder, lease_s=config.output.lease_s, purpose="sync") as lease:
         for attempt in range(ATTEMPTS):
-            found = _Look(config, folder, plan, wishes)  # another run may have been at work until now, or the corpus has changed
+            found = Look(config, folder, plan, wishes)  # another run may have been at work until now, or the corpus has changed
             if found.nothing_to_do:
                 return found.report(time.monotonic() - begin_s)
-            stages = Stages(config, folder, plan, found.parent, lease, progress or open_display(), events, wishes.allow_deletes)
+            stages = Stages(config, folder, plan, found.parent, lease, open_display if progress is None else lambda: progress, events, wishes.allow_deletes)
             try:
                 summary_ = stages.carry_out(found.comparison, found.listed_s, found.options(), look_again=found.rescanned)
+                folder.remove(SEEN)
                 return replace(summary_, abandoned=attempt, seconds=round(time.monotonic() - begin_s, 3))
             except InputChanged as error:
                 if stages.number is None:
@@ -80,7 +85,7 @@ def sync(
         raise Interrupted(f"{folder.root}: the corpus changed twice while a version was made: run again; what was embedded is used again")
 
 
-class _Look:
+class Look:
     """The corpus against the newest version, from the listing alone."""
 
     def __init__(self, config: JobConfig, folder: Folder, plan: Plan, wishes: Wishes) -> None:
@@ -115,6 +120,7 @@ class _Look:
         }
 
     def report(self, seconds: float) -> SyncSummary:
+        """Where there is nothing to do."""
         files = self.comparison.counts | {"scanned": 0}
         return SyncSummary(
             "nothing", self._folder.root, self.parent.number, self.parent.parent, files=files, rows=self.parent.totals["rows"], seconds=round(seconds, 3)

@@ -17,7 +17,7 @@ from embermill.jobs.dataset.metadata.lease import Lease
 from embermill.jobs.dataset.metadata.reconcile import reconcile
 from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_versions
 from embermill.jobs.driver.commit_buffer import Log
-from embermill.jobs.driver.display import Display
+from embermill.jobs.driver.display import Display, Silent
 from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driving import Course, Stage, carry_out
@@ -34,7 +34,7 @@ from embermill.jobs.receipt import COPY, DIFFERENCE, EMBED, SCAN, Receipt
 from embermill.jobs.run import why_not
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from embermill.jobs.sync.base_keys import ensure_keys, with_keys
-from embermill.jobs.sync.claim import INPUTS, LISTED, NEXT_FILE, claim, inputs_of, note_listing, write_table
+from embermill.jobs.sync.claim import INPUTS, LISTED, NEXT_FILE, Claim, claim, inputs_of, note_listing, write_table
 from embermill.jobs.sync.committing import add_up, inputs_after, refused_by_file
 from embermill.jobs.sync.difference import Action
 from embermill.jobs.sync.differing import Totals, difference_name, difference_tasks, read_difference_totals
@@ -48,6 +48,7 @@ from embermill.jobs.sync.reuse import shards_of
 from embermill.jobs.sync.scan import ScanTotals, read_totals, scan_name
 from embermill.jobs.sync.writing import Writes, collect, create_writes, cut_rows, partitions_of, read_writes, settle
 from embermill.jobs.sync_summary import SyncSummary
+from embermill.jobs.worker.steps import Steps
 from embermill.jobs.worker.worker import Making, Worker
 
 log = logging.getLogger(__name__)
@@ -74,9 +75,10 @@ class Stages:
     """One version, from the claim to the commit. number: of the version that is made, None before it is claimed."""
 
     def __init__(
-        self, config: JobConfig, folder: Folder, plan: Plan, parent: Version, lease: Lease, display: Display, events: EventsFile | None,
+        self, config: JobConfig, folder: Folder, plan: Plan, parent: Version, lease: Lease | None, display: Callable[[], Display], events: EventsFile | None,
         allow_deletes: int | None,
     ) -> None:  # fmt: skip
+        """lease: None for who only wants to know (`decide`), over a folder that is thrown away."""
         self._config, self._folder, self._plan, self._parent = config, folder, plan, parent
         self._lease, self._display, self._events, self._allow_deletes = lease, display, events, allow_deletes
         self.number: int | None = None
@@ -84,6 +86,26 @@ class Stages:
 
     def carry_out(self, found: Comparison, listed_s: float, options: dict[str, Any], *, look_again: Callable[[], Comparison]) -> SyncSummary:
         """look_again: the comparison in which every file is scanned."""
+        made = self._begin(found, options, look_again)
+        listed_s = note_listing(self._folder, made.number, listed_s)
+        log.info("version %d is made: %s", made.number, describe_listing(made.comparison.counts | {"scanned": len(made.comparison.scanned)}))
+        with stopped_by_signals() as stop:
+            self._stop = stop
+            parts, scans, totals = self._compare()
+            self._judge(scans, totals)
+            writes = self._decide(scans)
+            commits = self._write(writes, parts)
+        return self._commit(scans, totals, writes, commits, listed_s)
+
+    def decide(self, found: Comparison, options: dict[str, Any], *, look_again: Callable[[], Comparison]) -> tuple[Sequence[ScanTotals], Totals, Writes]:
+        """What a sync would do, with nothing judged, embedded or copied."""
+        self._begin(found, options, look_again)
+        with stopped_by_signals() as stop:
+            self._stop = stop
+            _, scans, totals = self._compare()
+            return scans, totals, self._decide(scans)
+
+    def _begin(self, found: Comparison, options: dict[str, Any], look_again: Callable[[], Comparison]) -> Claim:
         upgrade_format(self._folder)
         keys = ensure_keys(self._folder, self._plan, self._parent, inputs_of(self._folder, self._plan, self._parent))
         if not keys.files_known:
@@ -93,17 +115,12 @@ class Stages:
         made, parent = claim(self._folder, found, options=options, buckets=buckets, text_bytes=text_bytes)
         self._claim, self._parent, self.number = made, with_keys(self._folder, parent), made.number
         self._making = VersionFolder(self._folder, made.number)
-        listed_s = note_listing(self._folder, made.number, listed_s)
-        log.info("version %d is made: %s", made.number, describe_listing(found.counts | {"scanned": len(found.scanned)}))
-        with stopped_by_signals() as stop:
-            self._stop = stop
-            parts = self._scan()
-            scans = [read_totals(self._folder, scan_name(made.number, part)) for part in parts]
-            totals = self._differ()
-            self._judge(scans, totals)
-            writes = self._decide(scans)
-            log_ = self._write(writes, parts)
-        return self._commit(scans, totals, writes, log_, listed_s)
+        return made
+
+    def _compare(self) -> tuple[tuple[Partition, ...], list[ScanTotals], Totals]:
+        parts = self._scan()
+        scans = [read_totals(self._folder, scan_name(self._claim.number, part)) for part in parts]
+        return parts, scans, self._differ()
 
     # -- scan
 
@@ -183,6 +200,7 @@ class Stages:
 
     def _write(self, writes: Writes, parts: Sequence[Partition]) -> CommitLog:
         plan = self._version_plan(writes, parts)
+        assert self._lease is not None
         commits = CommitLog(self._making, self._lease.token)
         self._lease.fence(commits)
         reconcile(self._making, plan, commits)
@@ -230,8 +248,8 @@ class Stages:
         nodes = Nodes()
         heard, _ = await_first(opened.pool, workers, self._stop, nodes)
         stage = Stage(
-            self._config, self._folder, partitions, committed, log_, opened, workers, opened.placement.device, self._display, self._stop,
-            lease=self._lease, kind=kind, heard=heard, nodes=nodes, noun=noun,
+            self._config, self._folder, partitions, committed, log_, opened, workers, opened.placement.device,
+            self._display() if kind in (EMBED, COPY) else Silent(), self._stop, lease=self._lease, kind=kind, heard=heard, nodes=nodes, noun=noun,
             refuse=(lambda ready: why_not(self._plan, ready)) if kind == EMBED else (lambda ready: None),
             events=self._events if kind in (EMBED, COPY) else None,
         )  # fmt: skip
@@ -242,8 +260,12 @@ class Stages:
         """Workers without an engine: this process where there is little to do, else as many as `workers` says."""
         assert self.number is not None
         making = Making(self.number, with_engine=False)
+        placement = Placement("cpu", 1, 1)
+        if self._lease is None:
+            steps = Steps(self._folder, self.number, {})
+            yield OpenPool(InlinePool(lambda: steps), placement)
+            return
         if self._inline:
-            placement = Placement("cpu", 1, 1)
             job = worker_job(self._config, placement, None, making=making)
             yield OpenPool(InlinePool(lambda: Worker(job)), placement)
             return
@@ -286,6 +308,7 @@ class Stages:
             "counts": counts, "files": made.comparison.counts,
         }  # fmt: skip
         told = {"rows": rows, "rows_upserted": added.rows_upserted, "rows_deleted": added.rows_deleted}
+        assert self._lease is not None
         self._lease.require_held()
         version = commit_version(self._folder, Contents(made.number, parent.number, "sync", told, (*parent.files, *added.files), details))
         write_card(self._folder)

@@ -51,6 +51,10 @@ def sync(arguments: argparse.Namespace) -> Answer:
     return sync_job(config, wishes, events_file=arguments.events).to_json()
 
 
+def _show_sync(answer: Answer) -> str:
+    return report_sync.show_sync(answer) if answer["run"] is None else report.show_run(answer["run"])
+
+
 def _add_redrive_arguments(parser: argparse.ArgumentParser) -> None:
     _add_output_argument(parser)
     example = "override one key that may change, for example --set workers.count=4 or --set corpus.max_quarantined=0.02; may be given several times"
@@ -67,6 +71,8 @@ def redrive(arguments: argparse.Namespace) -> Answer:
 def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config_arguments(parser)
     parser.add_argument("--tokens-per-s", type=positive_rate, metavar="N", help="estimate the time at this speed (`embermill bench` measures it)")
+    quick = "of a dataset whose corpus changed: say what the listing shows and read no file"
+    parser.add_argument("--quick", action="store_true", help=quick)
 
 
 def plan(arguments: argparse.Namespace) -> Answer:
@@ -88,13 +94,20 @@ def plan(arguments: argparse.Namespace) -> Answer:
     where = {"ray_address": config.ray.address, "output": folder.root, "prompts": None if prompts is None else asdict(prompts)}
     where |= {"holder": None if holder is None else asdict(holder)}
     if existing is not None:
-        report_changes(existing, config, finished=read_manifest(folder) is not None)
+        finished = read_manifest(folder) is not None
+        if not finished:
+            report_changes(existing, config)
         rest = describe_remaining_work(folder, existing, config.corpus.max_quarantined, arguments.tokens_per_s)
         if rest.partitions_left:
             resolve_device(config, existing.device_kind)
-        return rest.to_json() | where
+        changes = None
+        if finished and existing.id_stability == "column":
+            from embermill.jobs.sync_forecast import forecast_sync
+
+            changes = forecast_sync(config, folder, existing, quick=arguments.quick, tokens_per_s=arguments.tokens_per_s)
+        return rest.to_json() | where | {"sync": changes}
     found = forecast(config, look_ahead(config), arguments.tokens_per_s)
-    return {"action": "begin"} | found.to_json() | {"partitions_done": 0, "partitions_left": found.partitions} | where
+    return {"action": "begin"} | found.to_json() | {"partitions_done": 0, "partitions_left": found.partitions} | where | {"sync": None}
 
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:
@@ -145,9 +158,9 @@ COMMANDS = (
     Command("run", "embed a corpus, or resume; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
     Command(
         "sync", "embed what changed in a corpus since the last time, as a new version of its dataset; the first time it is a run",
-        _add_sync_arguments, sync, report_sync.show_sync,
+        _add_sync_arguments, sync, _show_sync,
     ),
-    Command("plan", "what a run would do: files, partitions, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
+    Command("plan", "what a run or a sync would do: files, rows, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
     Command(
         "redrive", "read refused rows and changed files of an unfinished dataset again, and finish it; good rows keep their vectors",
         _add_redrive_arguments, redrive, report.show_run,

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from embermill.jobs.commands.command import Answer
+from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
+from embermill.jobs.commands.report_sync import show_sync_plan
 from embermill.jobs.wording import describe_refusal, several
 
 MAX_NAMED = 20
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
 SILENT_SHOWN = 8  # workers, the most silent ones first
 UNKNOWN_TIME = "unknown: give --tokens-per-s (`embermill bench` measures it)"
-
-
-def table(rows: Iterable[tuple[str, str]]) -> str:
-    """Two columns, the left one as wide as it must be."""
-    rows = [*rows]
-    width = max(len(label) for label, _ in rows)
-    return "\n".join(f"  {label:<{width}}  {words}".rstrip() for label, words in rows)
 
 
 def show_run(answer: Answer) -> str:
@@ -33,6 +28,7 @@ def show_run(answer: Answer) -> str:
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
         *_show_findings(answer["findings"]),
         *_show_prompts(answer["prompts"]),
+        *show_corpus(answer["corpus"]),
     ]
     return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
 
@@ -53,6 +49,14 @@ def _show_findings(found: Answer | None) -> list[tuple[str, str]]:
     if found["files_gone"]:
         said.append(f"{several(found['files_gone'], 'corpus file')} gone since then")
     return [("found", "; ".join(said))] if said else []
+
+
+def show_corpus(seen: Answer | None) -> list[tuple[str, str]]:
+    """How the corpus differs from the newest version, as the listing shows it; nothing where it does not."""
+    told = [f"{several(seen[state], 'file')} {state}" for state in ("new", "changed", "renamed", "gone") if seen[state]] if seen is not None else []
+    if seen is None or not told:
+        return []
+    return [("corpus", f"{', '.join(told)} since version {seen['version']} (seen {seen['time']}): `embermill sync CONFIG` embeds what changed")]
 
 
 def _show_prompts(prompts: Answer | None) -> list[tuple[str, str]]:
@@ -128,7 +132,8 @@ def _show_remaining_work(answer: Answer) -> str:
         rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     if answer["uncommitted"]:
         rows.append(("adopted", f"{several(answer['uncommitted'], 'shard')} of a run that was killed, checked first: less may be left"))
-    return f"Nothing was written. {answer['output']} is a dataset, and a run would do this there:\n" + table(rows)
+    told = f"Nothing was written. {answer['output']} is a dataset, and a run would do this there:\n" + table(rows)
+    return told + (f"\n\nA sync would do this:\n{show_sync_plan(answer['sync'])}" if answer["sync"] is not None else "")
 
 
 def _show_lengths(lengths: list[tuple[int, int]], texts: int) -> str:
@@ -163,6 +168,7 @@ def show_status(answer: Answer) -> str:
         ("tokens", f"{answer['tokens']:,}"),
         ("made on", f"a {answer['device_kind'].upper()} in {answer['precision']}"),
         *_show_findings(answer["findings"]),
+        *show_corpus(answer["corpus"]),
     ]
     if answer["versions"] > 1:
         age = "" if answer["version_age_s"] is None else f", {show_seconds(answer['version_age_s'])} ago"
@@ -230,24 +236,6 @@ def show_verify(answer: Answer) -> str:
 
 def _show_rows(answer: Answer) -> str:
     return f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"
-
-
-def show_bytes(number: float) -> str:
-    """8_912_345 -> 8.9 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}" if unit != "B" else f"{number:.0f} B"
-        number /= 1000
-    return f"{number:,.1f} TB"
-
-
-def show_seconds(seconds: float) -> str:
-    """71.5 -> 1 min 12 s."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def show_bench(answer: Answer) -> str:

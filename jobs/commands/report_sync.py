@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from embermill.jobs.commands.command import Answer
-from embermill.jobs.commands.report import show_bytes, show_run, show_seconds, table
+from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
 from embermill.jobs.wording import several
 
 FILE_WORDS = (("new", "new"), ("changed", "changed"), ("renamed", "renamed"), ("gone", "gone"), ("same", "unchanged"))
 
 
 def show_sync(answer: Answer) -> str:
-    if answer["run"] is not None:
-        return show_run(answer["run"])
+    """Of a sync that was not a run."""
     if answer["action"] == "nothing":
         files = several(answer["files"]["same"], "file")
         return f"{answer['output']}: version {answer['version']} is up to date: {files}, none of them changed; {answer['rows']:,} rows"
@@ -57,3 +56,32 @@ def _show_kept(answer: Answer) -> Iterator[tuple[str, str]]:
     if answer["rows_quarantined"]:
         duplicates = f", {answer['rows_duplicate']:,} of them with an id that stands earlier" if answer["rows_duplicate"] else ""
         yield "refused", f"{several(answer['rows_quarantined'], 'row')}{duplicates}: see quarantine/{answer['version']:06d}/"
+
+
+PLANNED = (
+    ("new", "new"), ("changed", "with another text"), ("metadata", "with other kept columns alone"), ("moved", "moved to another file"),
+    ("deleted", "deleted"), ("unseen", "in no file any more, and kept"), ("stale", "refused now, and kept as they were"),
+    ("duplicate", "with an id that stands earlier"), ("refused", "refused"), ("unchanged", "unchanged"),
+)  # fmt: skip
+
+
+def show_sync_plan(answer: Answer) -> str:
+    """What a sync would do, as `plan` found out."""
+    files = answer["files"]
+    told = ", ".join(f"{files[state]:,} {words}" for state, words in FILE_WORDS if files[state])
+    lines = [("files", f"{told}; {files['scanned']:,} to be read")]
+    if answer["rows"] is None:
+        return table([*lines, ("rows", "not looked at (--quick): without it `embermill plan` reads the files that changed")])
+    lines += [("rows" if number == 0 else "", words) for number, words in enumerate(_planned(answer["rows"]))]
+    if "tokens" in answer:
+        embed = f"{several(answer['texts_to_embed'], 'text')}, about {answer['tokens']:,} tokens"
+        lines.append(("embed", embed + ("" if answer["seconds"] is None else f", about {show_seconds(answer['seconds'])}")))
+        lines.append(("copy", f"{several(answer['vectors_to_copy'], 'vector')} of texts that have one"))
+        lines.append(("output", f"about {show_bytes(answer['output_bytes'])}"))
+    return table(lines)
+
+
+def _planned(rows: Answer) -> Iterator[str]:
+    for key, words in PLANNED:
+        if rows.get(key):
+            yield f"{rows[key]:,} {words}"

@@ -24,6 +24,19 @@ def open_display() -> Display:
     return Bar() if sys.stderr.isatty() else Lines()
 
 
+class Silent:
+    """Nothing, for what takes a moment."""
+
+    def show(self, snapshot: Snapshot, now_s: float) -> None:
+        pass
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        pass
+
+
 class Lines:
     """A log line every ten seconds."""
 

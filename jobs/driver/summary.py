@@ -21,6 +21,7 @@ class Summary:
     seconds_embedding (first document read to last commit), rows_per_s and tokens_per_s over seconds_embedding, stage_shares of the workers' busy time,
     bound, device, workers. findings: as dataset.findings has them, None in a dataset finished before there were any.
     prompts: what is put before documents and queries, None where the engine does not say.
+    corpus: of a dataset that was finished before, how its corpus differs from the newest version now, by the listing alone (sync/seen.py).
     """
 
     output: str
@@ -51,6 +52,7 @@ class Summary:
     workers: int
     findings: dict[str, Any] | None = None
     prompts: Prompts | None = None
+    corpus: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)

@@ -62,6 +62,9 @@ class Steps:
     def __init__(self, dataset: Folder, version: int, provenance: dict[str, str]) -> None:
         self._dataset, self._version, self._provenance = dataset, version, provenance
 
+    def start(self) -> Ready:
+        return self.ready("cpu", 1)
+
     def ready(self, device: str, threads: int) -> Ready:
         """The report of a worker that is ready as soon as it runs; what an engine would be is what the plan says."""
         plan = self._plan

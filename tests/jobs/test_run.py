@@ -17,6 +17,7 @@ from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.lease import LEASE, hold_lease
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.views.compare import differences
+from embermill.jobs.dataset.views.status import status
 from embermill.jobs.errors import AnotherRun, DataError, InputChanged, Interrupted, UsageError
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
@@ -264,22 +265,21 @@ def test_a_limit_embeds_the_first_rows_into_a_dataset_of_their_own(configure: Co
     assert run(config, limit=limit).rows_embedded == 0
 
 
-def test_files_that_appeared_after_planning_are_reported_and_left_out(configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_finished_dataset_whose_corpus_changed_says_so_and_is_left_as_it_is(configure: Configure, tmp_path: Path) -> None:
     config = configure()
-    run(config)
-    assert "appeared" not in caplog.text
+    assert run(config).corpus is None
+    seen = run(config).corpus
+    assert seen is not None and (seen["new"], seen["changed"], seen["gone"], seen["version"]) == (0, 0, 0, 1)
+    assert not (tmp_path / "out/_embermill/seen.json").exists()
     pq.write_table(pa.table({"id": ["late"], "text": ["x"]}), tmp_path / "corpus/late.parquet")
-    assert run(config).rows_in == ROWS
-    assert "1 corpus file appeared after this dataset was planned" in caplog.text and "late.parquet" in caplog.text
-
-
-def test_a_file_that_changed_after_a_dataset_was_finished_is_reported(configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    config = configure()
-    run(config)
-    changed = sorted((tmp_path / "corpus").glob("*.parquet"))[0]
-    pq.write_table(pa.table({"id": ["other"], "text": ["x"]}), changed)
-    assert run(config).rows_in == ROWS
-    assert "1 corpus file changed after this dataset was planned" in caplog.text and changed.name in caplog.text and "output.uri" in caplog.text
+    pq.write_table(pa.table({"id": ["other"], "text": ["x"]}), tmp_path / "corpus/a.parquet")
+    summary = run(config)
+    assert summary.rows_in == ROWS and summary.corpus is not None
+    assert (summary.corpus["new"], summary.corpus["changed"], summary.corpus["gone"]) == (1, 1, 0)
+    told = status(open_folder(config.output.uri)).corpus
+    assert told == summary.corpus
+    (tmp_path / "corpus/a.parquet").unlink()
+    assert (run(config).corpus or {})["gone"] == 1
 
 
 def test_an_output_that_is_a_file_is_refused(configure: Configure, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from embermill.jobs.dataset.views.findings import FINDINGS
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.quarantine_limit import allowed_quarantined
 from embermill.jobs.storage import Folder
+from embermill.jobs.sync.seen import read_seen
 
 HEARTBEAT = "_embermill/heartbeat.json"
 MAX_LISTED = 20  # of the files that are missing
@@ -40,6 +41,7 @@ class Status:
     too_many_quarantined: all is embedded, and the next run will not finish it, unless corpus.max_quarantined is raised or rows are redriven.
     findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
     version: the newest committed one, of `versions`; rows: its live ones; version_cause, version_age_s: what made it and how long ago.
+    corpus: how it differed from the newest version when that was last looked at (sync/seen.py).
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
     """
 
@@ -69,6 +71,7 @@ class Status:
     version_cause: str | None
     version_age_s: float | None
     compact_advised: bool
+    corpus: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         fields = {name: value for name, value in asdict(self).items() if name != "totals"}
@@ -111,6 +114,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         version_cause=None if newest is None else newest.cause,
         version_age_s=None if newest is None else _age_s({"time": newest.created}, now or datetime.now(UTC)),
         compact_advised=newest is not None and is_worth_compacting(newest),
+        corpus=None if manifest is None else read_seen(folder),
     )
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs import cli
-from embermill.jobs.commands import report
+from embermill.jobs.commands import quantities, report
 from tests.jobs.command_line import Answer
 
 SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (8_912_345, "8.91 MB"), (2.5e9, "2.5 GB"), (7.3e12, "7.3 TB"), (7.3e15, "7,300.0 TB")]
@@ -18,12 +18,12 @@ SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (8_912_345, "8.91 MB"), (2.
 
 @pytest.mark.parametrize(("number", "words"), SIZES)
 def test_bytes(number: float, words: str) -> None:
-    assert report.show_bytes(number) == words
+    assert quantities.show_bytes(number) == words
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (71.5, "1 min 12 s"), (3599.6, "1 h 0 min"), (90_000, "25 h 0 min")])
 def test_seconds(seconds: float, words: str) -> None:
-    assert report.show_seconds(seconds) == words
+    assert quantities.show_seconds(seconds) == words
 
 
 def test_a_run_and_what_follows_it(embed: Callable[..., Answer], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,16 +82,21 @@ class Corpus:
         return found
 
 
-def configure(root: Path, output: str = "out", **sections: dict[str, Any]) -> JobConfig:
+def settings_of(root: Path, output: str = "out", **sections: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A job over root/corpus. output: a name below root, or a URL."""
     values: dict[str, dict[str, Any]] = {
         "model": {"engine": "python:tests.jobs.sync.corpus:TellingEngine"},
         "corpus": {"files": [str(root / "corpus/*.jsonl")], "keep_columns": ["lang"], "partition_text_bytes": 700},
-        "output": {"uri": str(root / output)},
+        "output": {"uri": output if "://" in output else str(root / output)},
         "workers": {"count": 1},
     }
     for key, section in sections.items():
         values.setdefault(key, {}).update(section)
-    return JobConfig.model_validate(values)
+    return values
+
+
+def configure(root: Path, output: str = "out", **sections: dict[str, Any]) -> JobConfig:
+    return JobConfig.model_validate(settings_of(root, output, **sections))
 
 
 def live_rows(uri: str, version: int | None = None, without: tuple[str, ...] = ()) -> dict[str, Row]:
@@ -103,9 +108,8 @@ def live_rows(uri: str, version: int | None = None, without: tuple[str, ...] = (
     for file in found.of_kind(BASE, UPSERTS, DELETES):
         with folder.open(file.name) as opened:
             for each in pq.read_table(opened).to_pylist():
-                number = each.get("version", 1)
-                if newest.get(each["id"], 0) <= number:
-                    newest[each["id"]] = number
-                    rows[each["id"]] = each
+                identity, number = next(iter(each.values())), each.get("version", 1)
+                if newest.get(identity, 0) <= number:
+                    newest[identity], rows[identity] = number, each
     live = {identity: each for identity, each in rows.items() if "reason" not in each}
     return {identity: {name: value for name, value in each.items() if name not in without} for identity, each in live.items()}

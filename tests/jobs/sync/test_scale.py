@@ -6,7 +6,9 @@ import json
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -44,7 +46,7 @@ ENGINE = {"engine": "python:tests.jobs.sync.test_scale:WideEngine"}
 def check(root: Path, rows: int, files: int) -> dict[str, object]:
     """1 % of the texts edited, 1 % inserted, 1 % deleted, 1 % with other kept columns; a fifth of the files untouched."""
     corpus, share, rng = Corpus(root / "corpus"), rows // 100, random.Random(7)
-    settings = {"model": ENGINE, "corpus": {"complete": True, "partition_text_bytes": 1 << 20}}
+    settings: dict[str, Any] = {"model": ENGINE, "corpus": {"complete": True, "partition_text_bytes": 1 << 20}}
     per_file = rows // files
     for file in range(files):
         corpus.write(f"{file:03d}.jsonl", [row(f"r{n:07d}", f"the text of row {n:07d}") for n in range(file * per_file, (file + 1) * per_file)])
@@ -126,8 +128,6 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("files", [2_000])
 def test_nothing_changed_in_many_files(tmp_path: Path, corpus: Corpus, files: int) -> None:
     """10,000 files take at most 3 s: by hand, and here a fifth of them in a fifth of that, on a machine that does nothing else."""
-    import time
-
     for file in range(files):
         corpus.write(f"{file:05d}.jsonl", [row(f"r{file}", f"text {file}")])
     run(configure(tmp_path, corpus={"partition_text_bytes": 1 << 20}))

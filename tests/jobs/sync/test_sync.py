@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from embermill.jobs.errors import UsageError
 from embermill.jobs.run import run
+from embermill.jobs.storage import open_folder
 from embermill.jobs.sync_job import Wishes, sync
 from embermill.jobs.sync_summary import SyncSummary
 from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, row
@@ -199,3 +201,24 @@ class TestKnownTexts:
         corpus.write("c.jsonl", [row("c", "text c")])
         with pytest.raises(UsageError, match=r"--reuse .*model\.max_tokens"):
             sync(configure(tmp_path), Wishes(reuse=(str(tmp_path / "other"),)))
+
+
+class TestObjectStore:
+    def test_a_rename_is_not_opened(self, s3_folder_url: str, put_object: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        url = s3_folder_url
+        rows = {name: "".join(json.dumps(row(f"{name}{n}", f"text {name} {n}")) + "\n" for n in range(9)).encode() for name in "abc"}
+        for name in "ab":
+            put_object(f"{url}/corpus/{name}.jsonl", rows[name])
+        config = configure(tmp_path, f"{url}/out", corpus={"files": [f"{url}/corpus/*.jsonl"], "complete": True})
+        run(config)
+        assert TellingEngine.taken() and sync(config).action == "nothing"
+        put_object(f"{url}/corpus/c.jsonl", rows["c"])
+        put_object(f"{url}/corpus/new name.jsonl", rows["b"])
+        open_folder(f"{url}/corpus").remove("b.jsonl")
+        seen = TestWhatIsOpened().opened(monkeypatch)
+        summary = sync(config)
+        assert (summary.files["renamed"], summary.files["new"], summary.files["gone"], summary.rows_new, summary.rows_deleted) == (1, 1, 0, 9, 0)
+        assert seen == {"c.jsonl"} and TellingEngine.taken() == sorted(f"text c {n}" for n in range(9)) and len(live_rows(f"{url}/out")) == 27
+        open_folder(f"{url}/corpus").remove("new name.jsonl")
+        summary = sync(config, Wishes(allow_deletes=9))
+        assert summary.rows_deleted == 9 and live_rows(f"{url}/out").keys() == {f"{name}{n}" for name in "ac" for n in range(9)}
