@@ -46,6 +46,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     if analyze is None:
         missing = "systemd-analyze is not installed"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    assert analyze is not None
     program = tmp_path / "embermill"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)

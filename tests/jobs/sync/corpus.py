@@ -41,6 +41,16 @@ class TellingEngine(WordEngine):
         return sorted(found)
 
 
+class PoisonedEngine(TellingEngine):
+    """Fails on a text that begins with "poison"."""
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        for batch in texts:
+            if any(text.startswith("poison") for text in batch.to_pylist()):
+                raise RuntimeError("poison")
+            yield from super().embed([batch])
+
+
 def row(identity: str, text: str, lang: str = "en") -> Row:
     return {"id": identity, "text": text, "lang": lang}
 

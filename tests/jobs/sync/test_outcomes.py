@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 import pytest
@@ -109,6 +109,25 @@ class TestRefusedRows:
             sync(configure(tmp_path))
         assert not TellingEngine.taken()
         assert sync(configure(tmp_path, corpus={"max_quarantined": 12})).rows_new == 1
+
+
+class TestEngineRefuses:
+    POISONED: ClassVar[dict[str, Any]] = {"model": {"engine": "python:tests.jobs.sync.corpus:PoisonedEngine"}}
+
+    def test_what_an_engine_fails_on_is_quarantined_with_all_rows_of_that_text(self, tmp_path: Path, corpus: Corpus) -> None:
+        corpus.write("a.jsonl", [row(f"a{n}", f"text {n}") for n in range(20)])
+        run(configure(tmp_path, **self.POISONED))
+        TellingEngine.taken()
+        rows = [row("a0", "poison"), *corpus.files["a.jsonl"][1:], row("b0", "poison"), row("b1", "good"), row("b2", "good", "de")]
+        corpus.write("a.jsonl", rows)
+        summary = sync(configure(tmp_path, **self.POISONED))
+        live = live_rows(str(tmp_path / "out"))
+        assert live.keys() == {*(f"a{n}" for n in range(20)), "b1", "b2"} and live["a0"]["version"] == 1
+        assert (summary.rows, summary.rows_new, summary.rows_quarantined) == (22, 2, 2)
+        assert sorted((each["id"], each["reason"]) for each in quarantined(tmp_path, 2)) == [("a0", "encoder_failed"), ("b0", "encoder_failed")]
+        assert live["b1"]["embedding"] == live["b2"]["embedding"] and sync(configure(tmp_path, **self.POISONED)).action == "nothing"
+        again = sync(configure(tmp_path, **self.POISONED), Wishes(retry_quarantined=True))
+        assert (again.files["scanned"], again.rows_quarantined, again.rows) == (1, 2, 22)
 
 
 class TestDuplicates:
