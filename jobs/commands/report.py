@@ -28,7 +28,7 @@ def show_run(answer: Answer) -> str:
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
         *_show_findings(answer["findings"]),
         *_show_prompts(answer["prompts"]),
-        *show_corpus(answer["corpus"]),
+        *show_corpus(answer.get("corpus")),
     ]
     return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
 
@@ -168,7 +168,7 @@ def show_status(answer: Answer) -> str:
         ("tokens", f"{answer['tokens']:,}"),
         ("made on", f"a {answer['device_kind'].upper()} in {answer['precision']}"),
         *_show_findings(answer["findings"]),
-        *show_corpus(answer["corpus"]),
+        *show_corpus(answer.get("corpus")),
     ]
     if answer["versions"] > 1:
         age = "" if answer["version_age_s"] is None else f", {show_seconds(answer['version_age_s'])} ago"
