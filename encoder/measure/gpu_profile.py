@@ -63,14 +63,11 @@ class TimedOps(CudaOps):
     def _hopper_sum_norm(self, weight: np.ndarray, *arguments: Any) -> Any:
         return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} sum and norm", super()._hopper_sum_norm(weight, *arguments))
 
-    def hopper_gated(self, gate: np.ndarray, *arguments: Any) -> Any:
-        return self._timed(f"linear 2 x {gate.shape[0]} x {gate.shape[1]} gated", super().hopper_gated(gate, *arguments))
+    def _hopper_gated(self, gate: np.ndarray, *arguments: Any) -> Any:
+        return self._timed(f"linear 2 x {gate.shape[0]} x {gate.shape[1]} gated", super()._hopper_gated(gate, *arguments))
 
-    def hopper_turned(self, weight: np.ndarray, *arguments: Any) -> Any:
-        return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} rotary", super().hopper_turned(weight, *arguments))
-
-    def hopper_sum(self, weight: np.ndarray, *arguments: Any) -> Any:
-        return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} sum", super().hopper_sum(weight, *arguments))
+    def _hopper_turned(self, weight: np.ndarray, *arguments: Any) -> Any:
+        return self._timed(f"linear {weight.shape[0]} x {weight.shape[1]} rotary", super()._hopper_turned(weight, *arguments))
 
     def sum_and_layer_norm(self, *arguments: Any) -> Any:
         return self._timed("sum and layer_norm", super().sum_and_layer_norm(*arguments))

@@ -135,37 +135,23 @@ def plan_block(ops: Ops, block: PostNormBlock) -> Block:
 class PreNormLayers:
     """x = x + W_o attention(LayerNorm(x)); x = x + W_down mlp(LayerNorm(x)), layer after layer, and a last LayerNorm.
 
-    Where the backend recognises a block, layers run as they are. Else each sum is made together with the LayerNorm that comes next. The first block has no
-    attention_norm: the embeddings are normalised already.
+    Each sum is made together with the LayerNorm that comes next. The first block has no attention_norm: the embeddings are normalised already.
     """
 
     def __init__(self, ops: Ops, blocks: Iterable[PreNormBlock], final_norm: NormWeights) -> None:
-        self.whole: list[Block] = []
         self.layers: list[PreNormLayer] = []
         self.add_mlp: list[Callable[[Activations, Activations], tuple[Activations, Activations]]] = []
         down: LinearWeights | None = None  # of the block before, which waits for the LayerNorm that comes next
         for block in blocks:
-            whole = None if self.layers else ops.recognize(block)
-            if whole is not None:
-                self.whole.append(whole)
-                continue
-            assert not self.whole, "a backend recognises all of a model's blocks, or none"
             if down is not None:
                 assert block.attention_norm is not None, "only the first layer's attention goes without a LayerNorm"
                 self.add_mlp.append(plan_linear_sum_norm(ops, down, block.attention_norm))
             self.layers.append(PreNormLayer(ops, block))
             down = block.mlp.down
-        assert down is not None or self.whole, "at least one layer"
-        if down is not None:
-            self.add_last_mlp = plan_linear_norm(ops, down, final_norm)
-        else:
-            self.final_norm = ops.add_layer_norm(*final_norm)
+        assert down is not None, "at least one layer"
+        self.add_last_mlp = plan_linear_norm(ops, down, final_norm)
 
     def __call__(self, x: Activations, batch: DeviceBatch) -> Activations:
-        if self.whole:
-            for whole in self.whole:
-                x = whole(x, batch)
-            return self.final_norm(x, None)
         normed = x
         for layer, add_mlp in zip(self.layers, self.add_mlp, strict=False):
             x, normed = add_mlp(*layer(normed, x, batch))

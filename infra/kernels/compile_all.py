@@ -50,12 +50,11 @@ HOPPER = {
     "cuda/sm90_attention.cu": [{"HEAD_DIM": dim, **distance} for dim in (32, 64) for distance in ({}, *DISTANCES)],
     "cuda/sm90_gemm.cu": [{"ACTIVATION": 1, **tile.defines} for tile in (Tile(), Tile(cluster=1), Tile(192, 5), Tile(128, 6))]
     + [{"GATED": 1, "BIAS": 0, "ACTIVATION": activation, **Tile().defines} for activation in (1, 5)]
-    + [{"ROTARY_DIM": dim, "BIAS": bias, **Tile().defines} for dim, bias in ((64, 0), (64, 1), (32, 0), (128, 0))]
-    + [{**after, "NORM_PARTS": 2, "NORM_COLUMNS": 384, "BIAS": 0, **Tile().defines} for after in ({"GATED": 1, "ACTIVATION": 1}, {"ROTARY_DIM": 64})],
+    + [{"ROTARY_DIM": dim, "BIAS": bias, **Tile().defines} for dim, bias in ((64, 0), (64, 1), (32, 0), (128, 0))],
     "cuda/sm90_gemm_norm.cu": [
         {"TILE_N": n, "STAGES": stages, "CLUSTER_ROWS": rows, "CLUSTER_COLUMNS": columns, **kept}
         for n, stages, rows, columns in ((256, 4, 2, 1), (384, 3, 2, 1), (256, 4, 1, 2), (384, 3, 1, 2))
-        for kept in ({}, {"KEEP_SUM": 1}, {"STATISTICS": 1, "BIAS": 0})
+        for kept in ({}, {"KEEP_SUM": 1})
     ],
 }
 

@@ -26,11 +26,7 @@ def hopper_cases(clang: str) -> Iterator[tuple[str, float]]:
             yield f"gemm_wgmma gated {activation} {precision}", gated_product(clang, precision, activation, biased)
         for head_dim, biased in ((32, True), (64, False), (128, False)):
             yield f"gemm_wgmma rotary {head_dim} {precision}", rotary_product(clang, precision, head_dim, biased)
-        for norm in ((2, True), (1, False)):
-            yield f"gemm_wgmma gated, of a LayerNorm in {norm[0]} parts {precision}", gated_product(clang, precision, 1, norm[1], parts=norm[0])
-            yield f"gemm_wgmma rotary, of a LayerNorm in {norm[0]} parts {precision}", rotary_product(clang, precision, 64, norm[1], parts=norm[0])
         for outputs in ROW_TILES:
-            yield f"gemm_statistics {outputs} {precision}", product_with_statistics(clang, precision, outputs, biased=outputs < 768)
             yield f"gemm_norm {outputs} {precision}", product_with_norm(clang, precision, outputs)
             yield f"gemm_norm {outputs} with its sum {precision}", product_with_norm(clang, precision, outputs, keep_sum=True)
         for head_dim in (32, 64):
@@ -51,23 +47,7 @@ def product_with_gelu(clang: str, precision: str, tile: Tile) -> float:
     return numbers.error(out, 0.5 * product * (1 + erf(product / math.sqrt(2))))
 
 
-class FoldedNorm:
-    """What a kernel is given where the product is of LayerNorm(x), in so many parts (0: of x itself)."""
-
-    def __init__(self, numbers: Numbers, x: np.ndarray, weight: np.ndarray, parts: int, whole: int) -> None:
-        self.parts, columns = parts, x.shape[1] // max(parts, 1)
-        self.defines = dict(NORM_PARTS=parts, NORM_COLUMNS=columns) if parts else {}
-        self.parameters = ", float2* statistics, float* weight_sums, float eps" if parts else ""
-        self.arguments: list[object] = []
-        self.x = numbers.real(x)
-        if parts:
-            pieces, sums = self.x.reshape(len(x), parts, columns), np.zeros(whole, np.float32)
-            sums[: len(weight)] = numbers.real(weight).sum(1)
-            self.arguments = [np.stack([pieces.mean(2), pieces.var(2) * columns], -1).astype(np.float32), sums, EPS]
-            self.x = layer_norm(self.x, 1, 0)
-
-
-def gated_product(clang: str, precision: str, activation: int, biased: bool, parts: int = 0) -> float:
+def gated_product(clang: str, precision: str, activation: int, biased: bool) -> float:
     """Columns that end inside a tile."""
     rows, inner, inputs, clusters, tile = 300, 200, 192, 2, Tile()
     numbers = Numbers(precision, seed=activation)
@@ -75,18 +55,15 @@ def gated_product(clang: str, precision: str, activation: int, biased: bool, par
     biases, out = numbers.plain(2, inner) * np.float32(biased), numbers.poisoned(rows, inner)
     weight, bias = in_eights(gate, up), np.zeros(tile.whole(2 * inner), np.float32)
     bias[: 2 * inner] = in_eights(*biases)
-    norm = FoldedNorm(numbers, x, weight, parts, tile.whole(2 * inner))
-    defines = dict(ACTIVATION=activation, GATED=1, BIAS=int(biased)) | tile.defines | norm.defines
-    kernel = Kernel(clang, "cuda/sm90_gemm.cu", "gemm_wgmma", PRODUCT + norm.parameters, precision, **defines)
+    kernel = Kernel(clang, "cuda/sm90_gemm.cu", "gemm_wgmma", PRODUCT, precision, ACTIVATION=activation, GATED=1, BIAS=int(biased), **tile.defines)
     maps = Map.of(x, rows, TILE_M), Map.of(weight, 2 * inner, tile.columns // tile.cluster), Map.of(out, rows, 64)
-    sizes = rows, tile.whole(2 * inner), inputs
-    kernel((clusters * tile.cluster, 1), (THREADS, 1), out, *maps, bias, *sizes, *norm.arguments, cluster=tile.cluster)
-    opened, held = (norm.x @ numbers.real(part).T + shift for part, shift in zip((gate, up), biases, strict=True))
+    kernel((clusters * tile.cluster, 1), (THREADS, 1), out, *maps, bias, rows, tile.whole(2 * inner), inputs, cluster=tile.cluster)
+    opened, held = (numbers.real(x) @ numbers.real(part).T + shift for part, shift in zip((gate, up), biases, strict=True))
     return numbers.error(out, (0.5 * opened * (1 + erf(opened / math.sqrt(2))) if activation == 1 else opened / (1 + np.exp(-opened))) * held)
 
 
-def rotary_product(clang: str, precision: str, head_dim: int, biased: bool, parts: int = 0) -> float:
-    rows, heads, inputs, clusters, tile = 300, 640 // head_dim, 64 * max(parts, 1), 1, Tile()
+def rotary_product(clang: str, precision: str, head_dim: int, biased: bool) -> float:
+    rows, heads, inputs, clusters, tile = 300, 640 // head_dim, 64, 1, Tile()
     width = heads * head_dim
     numbers = Numbers(precision, seed=head_dim)
     x, weight = numbers.normal(rows, inputs), numbers.normal(3 * width, inputs, size=inputs**-0.5)
@@ -94,14 +71,12 @@ def rotary_product(clang: str, precision: str, head_dim: int, biased: bool, part
     bias[: 3 * width] = numbers.plain(3 * width) * np.float32(biased)
     angles = numbers.plain(50, head_dim // 2)
     table, positions = np.stack([np.cos(angles), np.sin(angles)], -1), numbers.random.integers(0, 50, rows, dtype=np.int32)
-    norm = FoldedNorm(numbers, x, weight, parts, tile.whole(3 * width))
-    parameters = f"{PRODUCT}, float2* angles, int* positions, int turned{norm.parameters}"
-    defines = dict(ROTARY_DIM=head_dim, BIAS=int(biased)) | tile.defines | norm.defines
-    kernel = Kernel(clang, "cuda/sm90_gemm.cu", "gemm_wgmma", parameters, precision, **defines)
+    parameters = f"{PRODUCT}, float2* angles, int* positions, int turned"
+    kernel = Kernel(clang, "cuda/sm90_gemm.cu", "gemm_wgmma", parameters, precision, ROTARY_DIM=head_dim, BIAS=int(biased), **tile.defines)
     maps = Map.of(x, rows, TILE_M), Map.of(weight, 3 * width, tile.columns // tile.cluster), Map.of(out, rows, 64)
     sizes = rows, tile.whole(3 * width), inputs
-    kernel((clusters * tile.cluster, 1), (THREADS, 1), out, *maps, bias, *sizes, table, positions, 2 * width, *norm.arguments, cluster=tile.cluster)
-    return numbers.error(out, turned(norm.x @ numbers.real(weight).T + bias[: 3 * width], angles[positions], heads))
+    kernel((clusters * tile.cluster, 1), (THREADS, 1), out, *maps, bias, *sizes, table, positions, 2 * width, cluster=tile.cluster)
+    return numbers.error(out, turned(numbers.real(x) @ numbers.real(weight).T + bias[: 3 * width], angles[positions], heads))
 
 
 def product_with_norm(clang: str, precision: str, outputs: int, *, keep_sum: bool = False) -> float:
@@ -118,26 +93,6 @@ def product_with_norm(clang: str, precision: str, outputs: int, *, keep_sum: boo
     kernel((clusters * cluster, 1), (THREADS, 1), out, *maps, bias, gamma, beta, EPS, out, rows, inputs, *([total] if keep_sum else []), cluster=cluster)
     held = numbers.real(x) @ numbers.real(weight).T + bias + numbers.real(residual)
     return max(numbers.error(out, layer_norm(held, gamma, beta)), numbers.error(total, held) if keep_sum else 0)
-
-
-def product_with_statistics(clang: str, precision: str, outputs: int, biased: bool) -> float:
-    """The sum in the residual's place, whose rows have means that are not 0; statistics are those of the sum before it is rounded."""
-    rows, inputs, clusters, tile = 300, 320, 1, ROW_TILES[outputs]
-    numbers = Numbers(precision, seed=outputs + 1)
-    x, weight = numbers.normal(rows, inputs), numbers.normal(outputs, inputs, size=inputs**-0.5)
-    total, bias = numbers.poisoned(rows, outputs), numbers.plain(outputs) * np.float32(biased)
-    total[:rows] = numbers.stored(numbers.plain(rows, outputs) + np.arange(rows, dtype=np.float32)[:, None] / 100)
-    held = numbers.real(x) @ numbers.real(weight).T + bias + numbers.real(total[:rows])
-    statistics = numbers.poisoned(rows, 2 * tile.blocks, np.float32)
-    parameters = "TensorMap x, TensorMap weight, TensorMap residual, float* bias, float2* statistics, stored* sum, int m, int k"
-    defines = dict(STATISTICS=1, BIAS=int(biased)) | tile.defines
-    kernel = Kernel(clang, "cuda/sm90_gemm_norm.cu", "gemm_statistics", parameters, precision, **defines)
-    maps = Map.of(x, rows, TILE_M // tile.blocks), Map.of(weight, outputs, tile.columns // tile.parts // tile.cluster_rows), Map.of(total, rows, TILE_M)
-    kernel((clusters * tile.cluster, 1), (THREADS, 1), total, *maps, bias, statistics, total, rows, inputs, cluster=tile.cluster)
-    pieces = held.reshape(rows, tile.blocks, tile.columns)
-    expected = np.stack([pieces.mean(2), pieces.var(2) * tile.columns], -1)
-    apart = [numbers.error(np.ascontiguousarray(statistics[:, i::2]), expected[:, :, i]) for i in (0, 1)]
-    return max(numbers.error(total, held), *apart)
 
 
 def attention(clang: str, precision: str, head_dim: int, distance: Distance = Distance()) -> float:  # noqa: B008

@@ -1,7 +1,7 @@
 """Families beside BERT: our forward pass beside the peer's on the same weights, in turns, and the attention kernels alone. One JSON line a row.
 
     python -m tests.bench.bench_families_gpu --peer .carry [--families modernbert-base,nomic-base] [--loads mixed] [--precision float16] [--quick]
-        [--variants "no folded norm"]
+        [--variants "no fused norm"]
 Each family in a process of its own; with --families "", the attention kernels only. --peer: the folder of peers_families_gpu.py and peers_gpu.py.
 --quick: fewer tokens and rounds, no cosines, nothing but the rows that count. --variants: beside ours, these fusions taken out, each by itself, or "all".
 """
@@ -31,7 +31,7 @@ BARS = {  # times the peer
 BERT_OF_ITS_SHAPE = {"xlmr-base": "base", "xlmr-large": "large"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "no fused norm": {"fused_norm": False}, "no fused gate": {"fused_gate": False}, "no fused rotary": {"fused_rotary": False},
-    "no folded norm": {"folded_norm": False}, "before Hopper": {"architecture": "compute_80"}, "clusters of four": {"tile": Tile(cluster=4)},
+    "before Hopper": {"architecture": "compute_80"}, "clusters of four": {"tile": Tile(cluster=4)},
 }  # fmt: skip
 TOKENS = 33 * 65536  # whole batches of the peer's 65,536 rows and of our 135,168
 

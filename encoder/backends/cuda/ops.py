@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import cupy as cp
 import numpy as np
@@ -16,14 +15,12 @@ from embermill.encoder.backends.cuda import cublaslt, distance_bias
 from embermill.encoder.backends.cuda.architecture import limits_of
 from embermill.encoder.backends.cuda.attention_plan import TILE_ROWS, AttentionPlan, plan_of
 from embermill.encoder.backends.cuda.cublaslt import EPILOGUES, TILE_256_128, Gemm, Product
-from embermill.encoder.backends.cuda.pre_norm import HopperPreNormLayer, Summed, fits, folded, whole_tiles
-from embermill.encoder.backends.cuda.sm90_gemm import CHOSEN, After, HopperGemm, RowNorm, in_eights
-from embermill.encoder.backends.cuda.sm90_gemm_norm import HopperNorm, HopperSum
+from embermill.encoder.backends.cuda.sm90_gemm import CHOSEN, After, HopperGemm, in_eights
+from embermill.encoder.backends.cuda.sm90_gemm_norm import HopperNorm
 from embermill.encoder.backends.cupy.batch import DeviceArray, GpuBatch
 from embermill.encoder.backends.cupy.ops import STORAGES, CupyOps, DeviceFacts, distance_defines, gate_biases
 from embermill.encoder.backends.cupy.pooled import activation_number, float32, vector_or_zeros
-from embermill.encoder.ops.base import Block, Linear
-from embermill.encoder.ops.blocks import NormWeights, PreNormBlock
+from embermill.encoder.ops.base import Linear
 from embermill.encoder.ops.rotary import Rotary
 
 log = logging.getLogger(__name__)
@@ -38,8 +35,7 @@ def make_ops(device: DeviceFacts, precision: str) -> CudaOps:
 class CudaOps(CupyOps):
     """One NVIDIA GPU at one precision. max_batch_tokens: UNIT_ROWS for each multiprocessor unless given.
 
-    `fused_gelu`, `fused_norm`, `fused_gate`, `fused_rotary`: erf GELU, LayerNorm, gates and rotary positions inside the product where a kernel exists for it;
-    `folded_norm`: LayerNorm of pre-norm layers inside the product that follows it.
+    `fused_gelu`, `fused_norm`, `fused_gate`, `fused_rotary`: erf GELU, LayerNorm, gates and rotary positions inside the product where a kernel exists for it.
     """
 
     name = "cuda"
@@ -55,7 +51,6 @@ class CudaOps(CupyOps):
         fused_norm: bool = True,
         fused_gate: bool = True,
         fused_rotary: bool = True,
-        folded_norm: bool = True,
     ) -> None:
         super().__init__(device, precision, max_batch_tokens or UNIT_ROWS * device.compute_units)
         self.index = int(cp.cuda.Device().id)
@@ -63,20 +58,7 @@ class CudaOps(CupyOps):
         self.hopper = self.architecture == "sm_90a" and self.precision != "float32"
         self.fused_gelu, self.fused_norm = fused_gelu and self.hopper, fused_norm and self.hopper
         self.fused_gate, self.fused_rotary = fused_gate and self.hopper, fused_rotary and self.hopper
-        self.folded_norm = folded_norm and self.fused_norm and self.fused_gate and self.fused_rotary
         self.kernel_set += f", {cublaslt.version()}"
-
-    def recognize(self, block: object) -> Block | None:
-        """A pre-norm layer, whose LayerNorms the next products take: their sums are `Summed`, which `add_layer_norm` takes as well."""
-        return HopperPreNormLayer(self, block) if isinstance(block, PreNormBlock) and self.folded_norm and fits(block) else None
-
-    def add_layer_norm(self, gamma: np.ndarray, beta: np.ndarray | None, eps: float) -> Callable[[DeviceArray, DeviceArray | None], DeviceArray]:
-        norm = super().add_layer_norm(gamma, beta, eps)
-
-        def run(x: DeviceArray | Summed, residual: DeviceArray | None = None) -> DeviceArray:
-            return norm(x.x if isinstance(x, Summed) else x, residual)
-
-        return run
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> Linear:
         activation_number(activation)  # refuses an unknown name
@@ -104,7 +86,7 @@ class CudaOps(CupyOps):
         self, gate: np.ndarray, up: np.ndarray, gate_bias: np.ndarray | None = None, up_bias: np.ndarray | None = None, activation: str = "silu"
     ) -> Callable[[DeviceArray], DeviceArray]:
         if self.fused_gate and HopperGemm.fits_gated(*gate.shape):
-            return self.hopper_gated(gate, up, gate_biases(gate_bias, up_bias, len(gate)), activation)
+            return self._hopper_gated(gate, up, gate_biases(gate_bias, up_bias, len(gate)), activation)
         return super().glu(gate, up, gate_bias, up_bias, activation)
 
     def qkv_attention(
@@ -121,7 +103,7 @@ class CudaOps(CupyOps):
         outputs, inputs = weight.shape
         if rotary is None or not self.fused_rotary or not HopperGemm.fits_rotary(outputs, inputs, head_dim):
             return super().qkv_attention(weight, qkv_bias, num_heads, head_dim, rotary=rotary, window=window, bias=bias)
-        product, attend = self.hopper_turned(weight, qkv_bias, head_dim, rotary), self.attention(num_heads, head_dim, window=window, bias=bias)
+        product, attend = self._hopper_turned(weight, qkv_bias, head_dim, rotary), self.attention(num_heads, head_dim, window=window, bias=bias)
         return lambda x, batch: attend(product(x, batch), batch)
 
     def attention(
@@ -188,75 +170,34 @@ class CudaOps(CupyOps):
 
         return run
 
-    def hopper_gated(
-        self, gate: np.ndarray, up: np.ndarray, bias: np.ndarray | None, activation: str, norm: NormWeights | None = None
-    ) -> Callable[[DeviceArray | Summed], DeviceArray]:
-        """x [T, E] to [T, F]; with a norm, of its LayerNorm, x being Summed."""
+    def _hopper_gated(self, gate: np.ndarray, up: np.ndarray, bias: np.ndarray | None, activation: str) -> Callable[[DeviceArray], DeviceArray]:
         inner = len(gate)
-        if norm is not None:
-            both, bias = folded(np.concatenate([gate, up]), bias, norm)
-            gate, up = both[:inner], both[inner:]
         stored = in_eights(self._store(gate), self._store(up))
-        shift = None if bias is None else in_eights(bias[:inner], bias[inner:])
-        product = self._normed_product(stored, shift, After(activation_number(activation), gated=True), norm)
-        log.info("gated unit [%d, %d] %s: gemm_wgmma %s", inner, gate.shape[1], activation, CHOSEN)
+        shift = None if bias is None else self._whole_tiles(in_eights(bias[:inner], bias[inner:]))
+        gemm = self._hopper_gemm(stored, shift, After(activation_number(activation), gated=True))
+        log.info("gated unit [%d, %d] %s: gemm_wgmma %s", inner, gate.shape[1], activation, gemm.tile)
 
-        def run(x: DeviceArray | Summed) -> DeviceArray:
-            return product(x, inner)
-
-        return run
-
-    def hopper_turned(
-        self, weight: np.ndarray, bias: np.ndarray | None, head_dim: int, rotary: Rotary, norm: NormWeights | None = None
-    ) -> Callable[[DeviceArray | Summed, GpuBatch], DeviceArray]:
-        """(x [T, E], batch) to qkv [T, 3E], its queries and keys turned; with a norm, of its LayerNorm, x being Summed."""
-        outputs = len(weight)
-        if norm is not None:
-            weight, bias = folded(weight, bias, norm)
-        product = self._normed_product(self._store(weight), bias, After(rotary_dim=head_dim, turned=outputs // 3 * 2), norm)
-        angles = self._angles(rotary)
-        log.info("linear [%d, %d] and rotary positions: gemm_wgmma %s", *weight.shape, CHOSEN)
-
-        def run(x: DeviceArray | Summed, batch: GpuBatch) -> DeviceArray:
-            table, positions = angles.of(batch)
-            return product(x, outputs, (table.data.ptr, 0 if positions is None else positions.data.ptr))
-
-        return run
-
-    def _normed_product(
-        self, weight: DeviceArray, bias: np.ndarray | None, after: After, norm: NormWeights | None
-    ) -> Callable[..., DeviceArray]:
-        """weight and bias: as the kernel reads them, a norm folded into them. -> (x, columns of the result, angles) to the result."""
-        shift = None if bias is None else float32(whole_tiles(bias))
-        after = after if norm is None else after._replace(norm=HopperSum.norm_of(weight.shape[1]))
-        gemm = self._hopper_gemm(weight, shift, after)
-        sums = None if norm is None else float32(whole_tiles(self.to_host(weight).sum(1, dtype=np.float64)))
-
-        def run(x: DeviceArray | Summed, columns: int, angles: tuple[int, int] | None = None, keep: tuple[Any, ...] = (weight, shift)) -> DeviceArray:
-            rows, row_norm = x.x if isinstance(x, Summed) else x, None
-            if sums is not None and norm is not None:
-                row_norm = RowNorm(x.statistics.data.ptr, sums.data.ptr, norm.eps)
-            out = self._empty(len(rows), columns)
-            gemm(rows.data.ptr, out.data.ptr, len(rows), cp.cuda.get_current_stream().ptr, angles, row_norm)
+        def run(x: DeviceArray, keep: tuple[DeviceArray, DeviceArray | None] = (stored, shift)) -> DeviceArray:
+            out = self._empty(len(x), inner)
+            gemm(x.data.ptr, out.data.ptr, len(x), cp.cuda.get_current_stream().ptr)
             return out
 
         return run
 
-    def hopper_sum(self, weight: np.ndarray, bias: np.ndarray | None) -> Callable[[DeviceArray, DeviceArray | Summed], Summed]:
-        """(x [T, K], residual [T, E]) to their product's sum, in the residual's place."""
+    def _hopper_turned(
+        self, weight: np.ndarray, bias: np.ndarray | None, head_dim: int, rotary: Rotary
+    ) -> Callable[[DeviceArray, GpuBatch], DeviceArray]:
+        """(x [T, E], batch) to qkv [T, 3E], its queries and keys turned."""
         outputs, inputs = weight.shape
-        stored, shift = self._store(weight), None if bias is None else float32(bias)
-        gemm = HopperSum(
-            stored.data.ptr, 0 if shift is None else shift.data.ptr, outputs, inputs,
-            precision=self.precision, storage=STORAGES[self.precision], multiprocessors=self.compute_units,
-        )  # fmt: skip
-        log.info("linear [%d, %d] and statistics: gemm_statistics %s", outputs, inputs, gemm.tile)
+        stored, shift = self._store(weight), None if bias is None else self._whole_tiles(bias)
+        gemm = self._hopper_gemm(stored, shift, After(rotary_dim=head_dim, turned=outputs // 3 * 2))
+        angles = self._angles(rotary)
+        log.info("linear [%d, %d] and rotary positions: gemm_wgmma %s", outputs, inputs, gemm.tile)
 
-        def run(x: DeviceArray, residual: DeviceArray | Summed, keep: tuple[Any, ...] = (stored, shift)) -> Summed:
-            rows = residual.x if isinstance(residual, Summed) else residual
-            statistics = self._empty(len(rows), 2 * gemm.tile.blocks, np.float32)
-            gemm(x.data.ptr, rows.data.ptr, statistics.data.ptr, len(rows), cp.cuda.get_current_stream().ptr)
-            return Summed(rows, statistics)
+        def run(x: DeviceArray, batch: GpuBatch, keep: tuple[DeviceArray, DeviceArray | None] = (stored, shift)) -> DeviceArray:
+            out, (table, positions) = self._empty(len(x), outputs), angles.of(batch)
+            gemm(x.data.ptr, out.data.ptr, len(x), cp.cuda.get_current_stream().ptr, (table.data.ptr, 0 if positions is None else positions.data.ptr))
+            return out
 
         return run
 
@@ -266,6 +207,10 @@ class CudaOps(CupyOps):
             weight.data.ptr, None if bias is None else bias.data.ptr, outputs, inputs,
             precision=self.precision, storage=STORAGES[self.precision], multiprocessors=self.compute_units, after=after,
         )  # fmt: skip
+
+    def _whole_tiles(self, bias: np.ndarray) -> DeviceArray:
+        """A bias with zeros up to the end of the last tile."""
+        return float32(np.concatenate([bias, np.zeros(CHOSEN.whole(len(bias)) - len(bias), np.float32)]))
 
     def _hopper_norm(
         self, weight: np.ndarray, bias: np.ndarray | None, gamma: np.ndarray, beta: np.ndarray | None, eps: float

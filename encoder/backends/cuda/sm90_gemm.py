@@ -42,30 +42,18 @@ CHOSEN = Tile()  # where a product names no other
 class After(NamedTuple):
     """What follows the product. activation: a number of activation.cuh; with `gated`, of the gate. rotary_dim: of the heads that are turned, 0 for none.
 
-    turned: columns, from the first on, that hold such heads. norm: with a gate or heads, the parts in which each row's statistics come, and the columns of
-    each; (0, 0): x is taken as it is.
+    turned: columns, from the first on, that hold such heads.
     """
 
     activation: int = 0
     gated: bool = False
     rotary_dim: int = 0
     turned: int = 0
-    norm: tuple[int, int] = (0, 0)
 
     def defines(self, biased: bool) -> dict[str, int]:
-        if not (self.gated or self.rotary_dim):
-            return dict(ACTIVATION=self.activation)
-        parts, columns = self.norm
-        before = dict(NORM_PARTS=parts, NORM_COLUMNS=columns) if parts else {}
-        return before | dict(BIAS=int(biased)) | (dict(ACTIVATION=self.activation, GATED=1) if self.gated else dict(ROTARY_DIM=self.rotary_dim))
-
-
-class RowNorm(NamedTuple):
-    """LayerNorm of x in the product's epilogue. Addresses: statistics [T, parts] of (mean, squares), weight_sums [N] up to whole tiles, float32."""
-
-    statistics: int
-    weight_sums: int
-    eps: float
+        if self.gated:
+            return dict(ACTIVATION=self.activation, GATED=1, BIAS=int(biased))
+        return dict(ROTARY_DIM=self.rotary_dim, BIAS=int(biased)) if self.rotary_dim else dict(ACTIVATION=self.activation)
 
 
 class HopperGemm:
@@ -110,18 +98,16 @@ class HopperGemm:
     def fits_rotary(outputs: int, inputs: int, head_dim: int) -> bool:
         return head_dim in ROTARY_DIMS and outputs % 8 == 0 and inputs % TILE_K == 0
 
-    def __call__(self, x: int, out: int, rows: int, stream: int, angles: tuple[int, int] | None = None, norm: RowNorm | None = None) -> None:
-        """angles: (cosine, sine) pairs, [., D/2] float32, and which row of them each row of x takes, [T] int32; 0: its own. norm: as `after` says."""
+    def __call__(self, x: int, out: int, rows: int, stream: int, angles: tuple[int, int] | None = None) -> None:
+        """angles: (cosine, sine) pairs, [., D/2] float32, and which row of them each row of x takes, [T] int32; 0: its own."""
         x_map = tensor_map(x, rows, self.inputs, TILE_M, self.precision)
         out_map = tensor_map(out, rows, self.outputs // (2 if self.after.gated else 1), 64, self.precision)
         sizes = C.c_int(rows), C.c_int(self.tile.whole(self.outputs)), C.c_int(self.inputs)
-        more: tuple[Any, ...] = ()
+        rotation: tuple[Any, ...] = ()
         if angles is not None:
             table, positions = angles
-            more = C.c_uint64(table), C.c_uint64(positions), C.c_int(self.after.turned)
-        if norm is not None:
-            more += C.c_uint64(norm.statistics), C.c_uint64(norm.weight_sums), C.c_float(norm.eps)
-        launch(self.kernel, self.blocks, stream, x_map, self.weight_map, out_map, C.c_uint64(self.bias), *sizes, *more)
+            rotation = C.c_uint64(table), C.c_uint64(positions), C.c_int(self.after.turned)
+        launch(self.kernel, self.blocks, stream, x_map, self.weight_map, out_map, C.c_uint64(self.bias), *sizes, *rotation)
 
 
 def in_eights(gate: Any, up: Any) -> Any:

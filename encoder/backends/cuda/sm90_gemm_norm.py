@@ -33,15 +33,6 @@ class RowTile(NamedTuple):
         return self.stages * (TILE_M + self.columns) * TILE_K * 2 + 8 * 16 * 128 + 3 * self.columns * 4 + exchange + self.stages * 16
 
 
-    @property
-    def defines(self) -> dict[str, int]:
-        return dict(TILE_N=self.columns, STAGES=self.stages, CLUSTER_ROWS=self.cluster_rows, CLUSTER_COLUMNS=self.blocks)
-
-    @property
-    def cluster(self) -> int:
-        return self.cluster_rows * self.blocks
-
-
 ROW_TILES = {256: RowTile(256, 4, 1), 384: RowTile(384, 3, 1), 512: RowTile(256, 4, 2), 768: RowTile(384, 3, 2)}  # by E
 
 
@@ -69,11 +60,13 @@ class HopperNorm:
         self.tile = ROW_TILES[outputs]
         self.outputs, self.inputs, self.precision = outputs, inputs, precision
         self.constants = C.c_uint64(bias), C.c_uint64(gamma), C.c_uint64(beta), C.c_float(eps)
-        defines = dict(STORAGE=storage) | self.tile.defines | ({"KEEP_SUM": 1} if keep_sum else {})
+        rows, columns = self.tile.cluster_rows, self.tile.blocks
+        defines = dict(STORAGE=storage, TILE_N=self.tile.columns, STAGES=self.tile.stages, CLUSTER_ROWS=rows, CLUSTER_COLUMNS=columns)
+        defines |= {"KEEP_SUM": 1} if keep_sum else {}
         self.module = KernelModule("cuda/sm90_gemm_norm.cu", defines, "sm_90a")
         self.kernel = self.module.kernel("gemm_norm", (THREADS,), self.tile.shared_bytes)
-        self.blocks = resident_blocks(self.kernel, self.tile.cluster, multiprocessors)
-        self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.parts // self.tile.cluster_rows, precision)
+        self.blocks = resident_blocks(self.kernel, rows * columns, multiprocessors)
+        self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.parts // rows, precision)
 
     @staticmethod
     def fits(outputs: int, inputs: int) -> bool:
@@ -87,31 +80,3 @@ class HopperNorm:
         sizes = C.c_int(rows), C.c_int(self.inputs)
         kept = () if total is None else (C.c_uint64(total),)
         launch(self.kernel, self.blocks, stream, x_map, self.weight_map, residual_map, *self.constants, C.c_uint64(out), *sizes, *kept)
-
-
-class HopperSum:
-    """x [T, K] @ weight[E, K]^T + bias [E] + residual [T, E] in the residual's place, and its statistics [T, parts] of (mean, squares), float32.
-
-    For the products that take the LayerNorm of it themselves (RowNorm). Addresses are device pointers; a bias is float32, 0 for none.
-    """
-
-    def __init__(self, weight: int, bias: int, outputs: int, inputs: int, *, precision: str, storage: int, multiprocessors: int) -> None:
-        self.tile = ROW_TILES[outputs]
-        self.outputs, self.inputs, self.precision, self.bias = outputs, inputs, precision, bias
-        defines = dict(STORAGE=storage, STATISTICS=1, BIAS=int(bias != 0)) | self.tile.defines
-        self.module = KernelModule("cuda/sm90_gemm_norm.cu", defines, "sm_90a")
-        self.kernel = self.module.kernel("gemm_statistics", (THREADS,), self.tile.shared_bytes)
-        self.blocks = resident_blocks(self.kernel, self.tile.cluster, multiprocessors)
-        self.weight_map = tensor_map(weight, outputs, inputs, self.tile.columns // self.tile.parts // self.tile.cluster_rows, precision)
-
-    @staticmethod
-    def norm_of(outputs: int) -> tuple[int, int]:
-        """The parts of a row's statistics and the columns of each."""
-        tile = ROW_TILES[outputs]
-        return tile.blocks, tile.columns
-
-    def __call__(self, x: int, residual: int, statistics: int, rows: int, stream: int) -> None:
-        x_map = tensor_map(x, rows, self.inputs, TILE_M // self.tile.blocks, self.precision)
-        residual_map = tensor_map(residual, rows, self.outputs, TILE_M, self.precision)
-        places = C.c_uint64(self.bias), C.c_uint64(statistics), C.c_uint64(residual)
-        launch(self.kernel, self.blocks, stream, x_map, self.weight_map, residual_map, *places, C.c_int(rows), C.c_int(self.inputs))

@@ -3,9 +3,6 @@
 //   plain       out[M, N] = activation(x[M, K] @ weight[N, K]^T + bias[N])
 //   GATED       out[M, N / 2] = activation(gate) * up: the weight's rows are eight of the gate, eight of what it opens, eight of the gate, ...
 //   ROTARY_DIM  out[M, N]: heads of ROTARY_DIM columns, of which those below `turned` are turned by their row's angles
-// NORM_PARTS (a define, with GATED or ROTARY_DIM): the product is of LayerNorm(x), though x comes as it is: with gamma in the weight, the sums of the
-// weight's rows, and each row's mean and squares in so many parts of NORM_COLUMNS (sm90_gemm_norm.cu makes them), LayerNorm is one addition
-// and one multiplication in the epilogue, and what is normalised is never written.
 // BIAS 0 (a define, with GATED or ROTARY_DIM): there is none. Where TILE_N does not divide N, the maps end earlier than the last tile; `n` is then that of whole tiles.
 //
 // A persistent grid walks over tiles, N first, so that one stripe of x is read from memory once and then from L2. The blocks of a cluster share weights.
@@ -22,9 +19,6 @@
 #ifndef ROTARY_DIM
 #define ROTARY_DIM 0
 #endif
-#ifndef NORM_PARTS
-#define NORM_PARTS 0
-#endif
 
 #define OUT_N (TILE_N / (GATED + 1))  // columns that a tile writes
 #define BOXES (OUT_N % 128 ? 1 : 2)   // of 64 columns, per warpgroup and round
@@ -38,19 +32,9 @@
 #define ROTARY_PARAMETERS
 #define ROTATION {}
 #endif
-#if NORM_PARTS
-#define NORM_PARAMETERS , const float2* statistics, const float* weight_sums, float eps
-#define NORM {statistics, weight_sums, eps, m}
-#else
-#define NORM_PARAMETERS
-#define NORM {}
-#endif
 
 // angles [., ROTARY_DIM / 2] of (cosine, sine), by the row's position, or by the row itself where there are no positions. turned: columns. rows: M.
 struct Rotation { const float2* angles; const int* positions; int turned, rows; };
-
-// statistics [M, NORM_PARTS] of (mean, squares). weight_sums [N]: of the weight's rows. rows: M.
-struct Norm { const float2* statistics; const float* weight_sums; float eps; int rows; };
 
 struct Shared {
     Stage stages[STAGES];
@@ -79,58 +63,11 @@ typedef float Values[PARTS][PART_N / 2];  // of a warpgroup's 64 rows, as tensor
 // The four values of this lane in tile n of 8 columns: two of its first row, two of the row eight below.
 __device__ __forceinline__ float* values(Values& d, int n) { return d[n / (PART_N / 8)] + n % (PART_N / 8) * 4; }
 
-#if NORM_PARTS
-// What LayerNorm does to this lane's two rows: y * scale + shift, shift times the sum of the weight's row. They are fetched before the product begins.
-struct RowNorms {
-    float2 parts[2][NORM_PARTS];
-    float scale[2], shift[2];
-
-    __device__ __forceinline__ RowNorms(const Norm& norm, int row) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            int r = row + half * 8;
-#pragma unroll
-            for (int i = 0; i < NORM_PARTS; ++i) parts[half][i] = __ldg(norm.statistics + (long long)(r < norm.rows ? r : 0) * NORM_PARTS + i);
-        }
-    }
-
-    __device__ __forceinline__ void merge(float eps) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            float mean = 0.0f, squares = 0.0f;
-#pragma unroll
-            for (int i = 0; i < NORM_PARTS; ++i) mean += parts[half][i].x * (1.0f / NORM_PARTS);
-#pragma unroll
-            for (int i = 0; i < NORM_PARTS; ++i) squares += fmaf(NORM_COLUMNS * (parts[half][i].x - mean), parts[half][i].x - mean, parts[half][i].y);
-            scale[half] = 1.0f / sqrtf(squares * (1.0f / (NORM_COLUMNS * NORM_PARTS)) + eps);
-            shift[half] = -mean * scale[half];
-        }
-    }
-};
-#define NORMED , const RowNorms& norms, const float* weight_sums
-#define WITH_NORMS , norms, norm.weight_sums
-#else
-#define NORMED
-#define WITH_NORMS
-#endif
-
 #if GATED || ROTARY_DIM
-// What comes before the gate or the turn. column: the tile's first
-__device__ __forceinline__ void add_bias(float* v, const float* bias, int column NORMED) {
-    int at = column + (threadIdx.x & 3) * 2;
+// column: the tile's first
+__device__ __forceinline__ void add_bias(float* v, const float* bias, int column) {
 #if BIAS
-    float2 b = __ldg((const float2*)(bias + at));
-#elif NORM_PARTS
-    float2 b = {0.0f, 0.0f};
-#endif
-#if NORM_PARTS
-    float2 sum = __ldg((const float2*)(weight_sums + at));
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        v[2 * half] = fmaf(v[2 * half], norms.scale[half], fmaf(norms.shift[half], sum.x, b.x));
-        v[2 * half + 1] = fmaf(v[2 * half + 1], norms.scale[half], fmaf(norms.shift[half], sum.y, b.y));
-    }
-#elif BIAS
+    float2 b = __ldg((const float2*)(bias + column + (threadIdx.x & 3) * 2));
     v[0] += b.x; v[1] += b.y; v[2] += b.x; v[3] += b.y;
 #endif
 }
@@ -200,7 +137,7 @@ __device__ __forceinline__ void write_boxes(unsigned char (&boxes)[BOXES][BOX_BY
     }
 }
 
-__device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const float* bias, Place place, Tiles tiles, Rotation rotation, Norm norm) {
+__device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const float* bias, Place place, Tiles tiles, Rotation rotation) {
     int group = threadIdx.x / 128 - 1, lane = threadIdx.x & 31;
     Ring<STAGES> ring;
     Values d;
@@ -209,13 +146,7 @@ __device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const f
 #if ROTARY_DIM
         const Angles angles(rotation, row + threadIdx.x / 32 % 4 * 16 + (lane >> 2), column < rotation.turned);
 #endif
-#if NORM_PARTS
-        RowNorms norms(norm, row + threadIdx.x / 32 % 4 * 16 + (lane >> 2));
-#endif
         multiply(s.stages, s.barriers, ring, d, group, tiles.k_steps);
-#if NORM_PARTS
-        norms.merge(norm.eps);
-#endif
 #pragma unroll
         for (int round = 0; round < ROUNDS; ++round) {
             bits32 packed[BOXES * 16];
@@ -224,8 +155,8 @@ __device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const f
             for (int j = 0; j < BOXES * 8; ++j) {  // tiles of 8 columns: the gate's, and those that it opens
                 const int n = (round * BOXES * 8 + j) * 2;
                 float *gate = values(d, n), *up = values(d, n + 1);
-                add_bias(gate, bias, column + n * 8 WITH_NORMS);
-                add_bias(up, bias, column + n * 8 + 8 WITH_NORMS);
+                add_bias(gate, bias, column + n * 8);
+                add_bias(up, bias, column + n * 8 + 8);
                 packed[2 * j] = pack_two(activate(gate[0]) * up[0], activate(gate[1]) * up[1]);
                 packed[2 * j + 1] = pack_two(activate(gate[2]) * up[2], activate(gate[3]) * up[3]);
             }
@@ -233,7 +164,7 @@ __device__ __forceinline__ void consume(Shared& s, const TensorMap* out, const f
 #elif ROTARY_DIM
             const int first = round * BOXES * 8;
 #pragma unroll
-            for (int j = 0; j < BOXES * 8; ++j) add_bias(values(d, first + j), bias, column + (first + j) * 8 WITH_NORMS);
+            for (int j = 0; j < BOXES * 8; ++j) add_bias(values(d, first + j), bias, column + (first + j) * 8);
             turn<BOXES * 8>(d, first, angles, column + first * 8, rotation.turned);
 #pragma unroll
             for (int j = 0; j < BOXES * 8; ++j) {
@@ -263,12 +194,11 @@ extern "C" __global__ void
 __cluster_dims__(CLUSTER, 1, 1)
 #endif
 __launch_bounds__(THREADS, 1) gemm_wgmma(
-    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap out, const float* bias, int m, int n, int k ROTARY_PARAMETERS NORM_PARAMETERS) {
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap out, const float* bias, int m, int n, int k ROTARY_PARAMETERS) {
     SHARED_MEMORY(memory);
     Shared& s = *reinterpret_cast<Shared*>(memory);
     const Place place;
     const Rotation rotation = ROTATION;
-    const Norm norm = NORM;
     Tiles tiles = {(m + TILE_M * CLUSTER_ROWS - 1) / (TILE_M * CLUSTER_ROWS), n / TILE_N, k / TILE_K};
     if (threadIdx.x == 0) {
         tma_prefetch_map(&x); tma_prefetch_map(&weight); tma_prefetch_map(&out);
@@ -277,5 +207,5 @@ __launch_bounds__(THREADS, 1) gemm_wgmma(
     }
     __syncthreads();
     if (CLUSTER > 1) cluster_sync();
-    RUN_ROLES(produce(s, &x, &weight, place, tiles), consume(s, &out, bias, place, tiles, rotation, norm));
+    RUN_ROLES(produce(s, &x, &weight, place, tiles), consume(s, &out, bias, place, tiles, rotation));
 }

@@ -5,13 +5,7 @@
 // each other the mean and the squares of their part of each row. The residual comes through the ring of stages, behind the last of K: it is there when the
 // products are. Sums and squares are added in one order, whatever the batch: two passes over registers, then the parts by rank.
 // KEEP_SUM (a define): what LayerNorm is taken of is written, too, as pre-norm layers want it: sum[M, N].
-// STATISTICS (a define): that is written and no LayerNorm, but the mean and the squares of each block's part of a row, statistics[M, CLUSTER_COLUMNS]:
-// the product that follows takes the LayerNorm in its own epilogue (sm90_gemm.cu), and blocks send each other nothing. BIAS 0 (with STATISTICS): there is none.
 #include "gemm_stages.cuh"
-
-#ifndef BIAS
-#define BIAS 1
-#endif
 
 #ifdef KEEP_SUM
 #define SUM_PARAMETER , stored* sum
@@ -23,11 +17,7 @@
 #define SLOTS 2  // stages that hold the residual
 #define SLOT_BOXES (TILE_N / 64 / SLOTS)
 #define BOX_BYTES (TILE_M * 128)  // TILE_M rows x 64 columns
-#ifdef STATISTICS
-#define PEERS 0  // that a block waits for
-#else
 #define PEERS (CLUSTER_COLUMNS - 1)
-#endif
 #define WARPS 8  // that multiply, 16 rows each
 #if SLOT_BOXES * BOX_BYTES > A_BYTES + B_BYTES
 #error the residual of a slot does not fit into a stage
@@ -38,11 +28,7 @@ typedef float Values[PARTS][PART_N / 2];  // of a warpgroup's 64 rows, as tensor
 struct Shared {
     Stage stages[STAGES];
     alignas(1024) unsigned char out[WARPS][16 * 128];  // 16 rows x 64 columns on their way out
-#ifdef STATISTICS
-    float2 bias[TILE_N / 2];
-#else
     float2 bias[TILE_N / 2], gamma[TILE_N / 2], beta[TILE_N / 2];
-#endif
 #if PEERS
     // Mean and squares of the peers' columns: this tile's, and the next one's, which one peer may send while another's for this one are on their way.
     float2 parts[2][CLUSTER_COLUMNS][TILE_M];
@@ -96,14 +82,9 @@ __device__ __forceinline__ void add_residual(Shared& s, Ring<STAGES>& ring, Valu
             for (int i = 0; i < 4; ++i) {
                 const int n = slot * SLOT_BOXES * 8 + j + (i >> 1);
                 float* v = values(d, n) + (i & 1) * 2;
-#if BIAS
                 float2 b = s.bias[columns(n)];
                 v[0] += unpack_float((stored)(word[i] & 0xffff)) + b.x;
                 v[1] += unpack_float((stored)(word[i] >> 16)) + b.y;
-#else
-                v[0] += unpack_float((stored)(word[i] & 0xffff));
-                v[1] += unpack_float((stored)(word[i] >> 16));
-#endif
                 sum[i & 1] += v[0] + v[1];
             }
         }
@@ -158,7 +139,6 @@ template <class Work> __device__ __forceinline__ void merge(Shared& s, float2 (&
 }
 #endif
 
-#ifndef STATISTICS
 // 64 columns of this warp's 16 rows, two values a word -> its box -> global, 16 bytes a lane; rows past m are left alone
 __device__ __forceinline__ void write_rows(unsigned char (&box)[16 * 128], const bits32 (&packed)[16], stored* out, int row, int m, int width) {
     int lane = threadIdx.x & 31;
@@ -173,11 +153,8 @@ __device__ __forceinline__ void write_rows(unsigned char (&box)[16 * 128], const
     }
 }
 
-#endif
-
-#if defined(KEEP_SUM) || defined(STATISTICS)
-// The sums of this warp's 16 rows, 64 columns at a time -> its box -> global, 16 bytes a lane, with one address for all of them: where there are two results,
-// those of each row would not fit into registers.
+#ifdef KEEP_SUM
+// The same for sums, all boxes, with one address for all of them: with two results, those of each row would not fit into registers.
 __device__ __forceinline__ void write_sum(unsigned char (&box)[16 * 128], Values& d, stored* sum, int row, int m) {
     const int width = TILE_N * CLUSTER_COLUMNS;
     int lane = threadIdx.x & 31, left = m - row - lane / 8;
@@ -200,49 +177,6 @@ __device__ __forceinline__ void write_sum(unsigned char (&box)[16 * 128], Values
 }
 #endif
 
-#ifdef STATISTICS
-__device__ __forceinline__ void consume(Shared& s, float2* statistics, stored* sum, Place place, int tiles, int k_steps, int m) {
-    int warp = threadIdx.x / 32 - 4;
-    Ring<STAGES> ring;
-    Values d;
-    for (int tile = place.cluster; tile < tiles; tile += place.clusters) {
-        multiply(s.stages, s.barriers, ring, d, warp / 4, k_steps);
-        forget(warp);
-        float sums[2];
-        float2 part[2];
-        add_residual(s, ring, d, sums, warp * 16);
-        int row = first_row(tile, place) + warp * 16, lane = threadIdx.x & 31;
-        write_sum(s.out[warp], d, sum + first_column(place), row, m);
-        measure(d, sums, part);
-        int at = row + (lane >> 2) + (lane & 1) * 8;
-        if ((lane & 3) < 2 && at < m) statistics[(long long)at * CLUSTER_COLUMNS + (CLUSTER_COLUMNS > 1 ? place.rank : 0)] = lane & 1 ? part[1] : part[0];
-    }
-}
-
-extern "C" __global__ void
-#if CLUSTER > 1
-__cluster_dims__(CLUSTER, 1, 1)
-#endif
-__launch_bounds__(THREADS, 1) gemm_statistics(
-    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap residual,
-    const float* bias, float2* statistics, stored* sum, int m, int k) {
-    SHARED_MEMORY(memory);
-    Shared& s = *reinterpret_cast<Shared*>(memory);
-    const Place place;
-    int tiles = (m + TILE_M * CLUSTER_ROWS - 1) / (TILE_M * CLUSTER_ROWS), k_steps = k / TILE_K;
-    if (threadIdx.x == 0) {
-        tma_prefetch_map(&x); tma_prefetch_map(&weight); tma_prefetch_map(&residual);
-        prepare(s.barriers);
-        barrier_init_visible();
-    }
-#if BIAS
-    for (int i = threadIdx.x; i < TILE_N / 2; i += THREADS) s.bias[i] = *(const float2*)(bias + first_column(place) + 2 * i);
-#endif
-    __syncthreads();
-    if (CLUSTER > 1) cluster_sync();
-    RUN_ROLES(produce(s, &x, &weight, &residual, place, tiles, k_steps), consume(s, statistics, sum, place, tiles, k_steps, m));
-}
-#else
 __device__ __forceinline__ void consume(Shared& s, stored* out, float eps, Place place, int tiles, int k_steps, int m SUM_PARAMETER) {
     int warp = threadIdx.x / 32 - 4, turn = 0;
     Ring<STAGES> ring;
@@ -316,4 +250,3 @@ __launch_bounds__(THREADS, 1) gemm_norm(
     if (CLUSTER > 1) cluster_sync();
     RUN_ROLES(produce(s, &x, &weight, &residual, place, tiles, k_steps), consume(s, out, eps, place, tiles, k_steps, m SUM_ARGUMENT));
 }
-#endif

@@ -91,7 +91,7 @@ def test_queries_and_keys_turned_inside_the_product(precision: str, dynamic: Dyn
     x = random.standard_normal((batch.num_rows, width), dtype=np.float32)
     stored = ops.from_host(x)
     _poison()
-    got = ops.to_host(ops.hopper_turned(weight, bias, head_dim, rotary)(stored, ops.to_device(batch)))
+    got = ops.to_host(ops._hopper_turned(weight, bias, head_dim, rotary)(stored, ops.to_device(batch)))
     expected = (ops.to_host(stored).astype(np.float64) @ weight.T + (0 if bias is None else bias)).reshape(-1, 3, num_heads, head_dim)
     for first, length in zip(batch.cu_seqlens, batch.lengths, strict=False):
         rows = slice(first, first + length)
