@@ -101,6 +101,6 @@ def attention(clang: str, precision: str, head_dim: int, distance: Distance = Di
     bias = distance.bias(numbers, heads)
     parameters = "bits16* qkv, int4* tiles, int* count, bits16* out, int num_heads, float scale_log2" + (", float* bias" if bias is not None else "")
     kernel = Kernel(clang, "cuda/sm90_attention.cu", "attention_wgmma", parameters, precision, HEAD_DIM=head_dim, **distance.defines)
-    given = [] if bias is None else [bias_lines(bias)]
+    given = [] if bias is None else [bias_lines(bias, head_dim)]
     kernel((2, 1), (threads, 1), out, qkv, tiles, np.array([len(tiles)], np.int32), out, heads, head_dim**-0.5 * math.log2(math.e), *given)
     return numbers.error(out, attended(numbers.real(qkv), LENGTHS, heads, head_dim, distance, bias))

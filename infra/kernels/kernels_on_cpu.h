@@ -238,6 +238,11 @@ inline void tma_store(const TensorMap* map, bits32 from, int column, int row) {
     begin(self->stores, work);
 }
 
+inline void load_two(float& a, float& b, bits32 address) {
+    float2 two = *(const float2*)at(address);
+    a = two.x, b = two.y;
+}
+
 // Four matrices of 8 x 8 between a warp's registers and shared memory: lane 8 m + r names row r of matrix m; lane l holds two values of row l / 4.
 inline void exchange_addresses(bits32 address) { self->block->exchange[self->thread / WARP][self->thread % WARP][0] = address; __syncwarp(); }
 inline unsigned char* pair_of(int matrix) {

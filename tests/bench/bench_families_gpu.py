@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-from embermill.encoder.backends.cuda.sm90_gemm import Tile
 from tests.bench.bench_distance_attention import attention_rows
 from tests.bench.family_models import write_bert, write_folder
 from tests.bench.gpu_forward import Ours
@@ -31,7 +30,7 @@ BARS = {  # times the peer
 BERT_OF_ITS_SHAPE = {"xlmr-base": "base", "xlmr-large": "large"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "no fused norm": {"fused_norm": False}, "no fused gate": {"fused_gate": False}, "no fused rotary": {"fused_rotary": False},
-    "before Hopper": {"architecture": "compute_80"}, "clusters of four": {"tile": Tile(cluster=4)},
+    "before Hopper": {"architecture": "compute_80"},
 }  # fmt: skip
 TOKENS = 33 * 65536  # whole batches of the peer's 65,536 rows and of our 135,168
 

@@ -8,7 +8,6 @@ Batches are packed beforehand, as the peers' are; ids go up and embeddings come 
 from __future__ import annotations
 
 import argparse
-import unittest.mock
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from embermill.encoder.backends.cuda import sm90_gemm
 from embermill.encoder.backends.cuda.ops import CudaOps
-from embermill.encoder.backends.cuda.sm90_gemm import Tile
 from embermill.encoder.backends.cupy.program import GpuProgram
 from embermill.encoder.description import describe
 from embermill.encoder.device import choose_device
@@ -37,16 +34,14 @@ class Ours:
         *,
         timed: bool = False,
         architecture: str = "",
-        tile: Tile | None = None,
         **options: Any,
     ) -> None:
-        """architecture: "compute_80" for what GPUs before Hopper run, compiled by the driver from PTX. tile: of Hopper's products, other than the chosen."""
+        """architecture: "compute_80" for what GPUs before Hopper run, compiled by the driver from PTX."""
         device = choose_device("gpu")
         self.ops = (TimedOps if timed else CudaOps)(device._replace(architecture=architecture or device.architecture), precision, budget, **options)
         self.folder, self.budget = folder, self.ops.max_batch_tokens
         description = describe(folder, normalize=True)
-        with unittest.mock.patch.object(sm90_gemm, "CHOSEN", tile or sm90_gemm.CHOSEN):
-            self.dimension, self.forward = description.dimension, _plan_forward(description, self.ops)
+        self.dimension, self.forward = description.dimension, _plan_forward(description, self.ops)
         self.programs: dict[int, GpuProgram] = {}
 
     def program(self, budget: int) -> GpuProgram:

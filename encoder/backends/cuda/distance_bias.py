@@ -18,8 +18,8 @@ def shared_bytes(radius: int) -> int:
     return 2 * 2 * reach(radius) * 4
 
 
-def bias_lines(bias: np.ndarray) -> np.ndarray:
-    """bias [H, 2R+1], added to scaled scores -> [H, 2, BIAS_LINE] float32, added to scores that are scaled for exp2.
+def bias_lines(bias: np.ndarray, head_dim: int) -> np.ndarray:
+    """bias [H, 2R+1], added to scaled scores -> [H, 2, BIAS_LINE] float32, added to scores before they are scaled.
 
     Place j of the first line is distance j - BIAS_REACH, of the second one more: an even distance and the next one are at an even place of the first,
     an odd one and the next at an even place of the second.
@@ -27,4 +27,4 @@ def bias_lines(bias: np.ndarray) -> np.ndarray:
     radius = bias.shape[1] // 2
     distances = np.arange(2 * reach(radius)) - reach(radius)
     lines = np.stack([np.clip(distances + first, -radius, radius) + radius for first in (0, 1)])
-    return np.ascontiguousarray(bias[:, lines] * np.log2(np.e), np.float32)
+    return np.ascontiguousarray(bias[:, lines] * np.sqrt(head_dim), np.float32)

@@ -128,7 +128,7 @@ class CudaOps(CupyOps):
         module = self._module(f"cuda/{plan.first}_attention.cu", HEAD_DIM=head_dim, **distance_defines(window, bias), **plan.defines, **defines)
         shared_bytes = plan.shared_bytes(head_dim, None if bias is None else bias.shape[1] // 2)
         kernel = module.kernel(f"attention_{plan.name}", (plan.threads,), shared_bytes)
-        lines = None if bias is None else float32(distance_bias.bias_lines(bias))
+        lines = None if bias is None else float32(distance_bias.bias_lines(bias, head_dim))
         return self._planned_attention(kernel, num_heads, head_dim, rotary, lines)
 
     def _library_linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Linear:

@@ -18,31 +18,28 @@ template <int N, int SIZE> __device__ __forceinline__ void hide_distant(float (&
 #ifdef BIAS_RADIUS
 #define BIAS_PARAMETER , const float* bias  // of a kernel
 #define BIAS_ARGUMENT bias
-// A head's biases by distance, from -BIAS_REACH on, for scores that are scaled for exp2; twice, the second time one place earlier, so that two neighbours
-// can be read at once from any distance. The first is that of all distances before, the last that of all behind.
+// A head's biases by distance, from -BIAS_REACH on, divided by the scale of the scores; twice, the second time one place earlier, so that two
+// neighbours can be read at once from any distance. Where a block is so far from its rows that it has one bias for all, it is read nearer by.
 #define BIAS_REACH ((BIAS_RADIUS + 81) / 2 * 2)  // even, as are the places of pairs
 #define BIAS_LINE (2 * BIAS_REACH)
 #define BIAS_FLOATS (2 * BIAS_LINE)  // tables are [H, BIAS_FLOATS]
+#define BIAS_NEAREST (-(BIAS_RADIUS + 64) / 2 * 2)
+#define BIAS_FARTHEST ((BIAS_RADIUS + 17) / 2 * 2)
 
 __device__ __forceinline__ void copy_bias(float* to, const float* tables, int head) {
     const float* from = tables + head * BIAS_FLOATS;
     for (int i = threadIdx.x % COPIERS * 4; i < BIAS_FLOATS; i += COPIERS * 4) copy_async(shared_address(to) + i * 4, from + i, true);
 }
 
-// Scores of N keys, scaled, plus their biases. Rows eight apart need the same of keys eight apart: each pair is read once, for both.
-template <int N, int SIZE> __device__ __forceinline__ void add_biases(float (&score)[SIZE], const float* bias, int distance, float scale) {
+// Scores of N keys before the product is added to them: the biases, as tensor cores leave their results.
+template <int N> __device__ __forceinline__ void start_scores(float* score, const float* bias, int distance) {
     int lane = threadIdx.x & 31, row = lane >> 2;
-    const float2* at = (const float2*)(bias + BIAS_REACH + distance + (lane & 3) * 2 - row + (row & 1) * (BIAS_LINE - 1));
-    float2 before = at[-4];
+    int near = distance < BIAS_NEAREST ? BIAS_NEAREST : distance > BIAS_FARTHEST ? BIAS_FARTHEST : distance;
+    bits32 at = shared_address(bias + BIAS_REACH + near + (lane & 3) * 2 - row + (row & 1) * (BIAS_LINE - 1));
 #pragma unroll
-    for (int n = 0; n < N / 8; ++n) {
-        float2 here = at[4 * n];
-        score[4 * n] = fmaf(score[4 * n], scale, here.x);
-        score[4 * n + 1] = fmaf(score[4 * n + 1], scale, here.y);
-        score[4 * n + 2] = fmaf(score[4 * n + 2], scale, before.x);
-        score[4 * n + 3] = fmaf(score[4 * n + 3], scale, before.y);
-        before = here;
-    }
+    for (int n = 0; n < N / 8; ++n)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) load_two(score[4 * n + 2 * half], score[4 * n + 2 * half + 1], at + (n - half) * 32);
 }
 #else
 #define BIAS_PARAMETER

@@ -71,89 +71,42 @@ struct Rows {
         for (int i = 0; i < 2; ++i) { best[i] = NONE; total[i] = 0.0f; }
     }
 
-    // Scores of keys past the document's end, of which `left` are none, become NONE.
-    template <int N, int SIZE> __device__ __forceinline__ void hide_missing(float (&score)[SIZE], int left) {
+    // Scores of N keys, of which `left` exist, to exp2 of their scaled distance from the largest so far. keep: what `scale` must multiply the sums by.
+    template <int N, int SIZE> __device__ __forceinline__ void weigh(float (&score)[SIZE], float (&keep)[2], int left, float scale_log2) {
         int lane = threadIdx.x & 31;
         if (left < N) {
 #pragma unroll
             for (int i = 0; i < N / 2; ++i)
                 if ((i >> 2) * 8 + (lane & 3) * 2 + (i & 1) >= left) score[i] = NONE;
         }
-    }
-
-    // The largest of one row's scores and of `start`, over all lanes that hold the row.
-    template <int N, int SIZE> __device__ __forceinline__ float largest(const float (&score)[SIZE], int half, float start) {
-        float top[2] = {start, NONE};  // two chains: half the wait
 #pragma unroll
-        for (int n = 0; n < N / 8; ++n)
+        for (int half = 0; half < 2; ++half) {
+            float top[2] = {best[half], NONE}, added[2] = {0.0f, 0.0f};  // two chains each: half the wait
 #pragma unroll
-            for (int i = 0; i < 2; ++i) top[i] = fmaxf(top[i], score[4 * n + 2 * half + i]);
-        top[0] = fmaxf(top[0], top[1]);
-        top[0] = fmaxf(top[0], lanes_xor(top[0], 1));
-        return fmaxf(top[0], lanes_xor(top[0], 2));
-    }
-
-    // One row's scores to exp2(score * scale + shift), which are added to its total.
-    template <int N, int SIZE> __device__ __forceinline__ void weigh_row(float (&score)[SIZE], int half, float keep, float scale, float shift) {
-        float added[2] = {0.0f, 0.0f};
+            for (int n = 0; n < N / 8; ++n)
 #pragma unroll
-        for (int n = 0; n < N / 8; ++n)
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                float& weight = score[4 * n + 2 * half + i];
-                weight = exp_2(fmaf(weight, scale, shift));
-                added[i] += weight;
-            }
-        total[half] = fmaf(total[half], keep, added[0] + added[1]);
-    }
-
+                for (int i = 0; i < 2; ++i) top[i] = fmaxf(top[i], score[4 * n + 2 * half + i]);
+            top[0] = fmaxf(top[0], top[1]);
+            top[0] = fmaxf(top[0], lanes_xor(top[0], 1));
+            top[0] = fmaxf(top[0], lanes_xor(top[0], 2));
+            keep[half] = exp_2((best[half] - top[0]) * scale_log2);
 #ifdef WINDOW
-#define SHIFT(top, shift) (top) == NONE ? 0.0f : (shift)  // a row may see nothing of its warp's first block
+            float shift = top[0] == NONE ? 0.0f : -top[0] * scale_log2;  // a row may see nothing of its warp's first block
 #else
-#define SHIFT(top, shift) (shift)
+            float shift = -top[0] * scale_log2;
 #endif
-
-    // Scores of N keys, of which `left` exist, to exp2 of their scaled distance from the largest so far. keep: what `scale` must multiply the sums by.
-    template <int N, int SIZE> __device__ __forceinline__ void weigh(float (&score)[SIZE], float (&keep)[2], int left, float scale_log2) {
-        hide_missing<N>(score, left);
+            best[half] = top[0];
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            float top = largest<N>(score, half, best[half]);
-            keep[half] = exp_2((best[half] - top) * scale_log2);
-            float shift = SHIFT(top, -top * scale_log2);
-            best[half] = top;
-            weigh_row<N>(score, half, keep[half], scale_log2, shift);
+            for (int n = 0; n < N / 8; ++n)
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    float& weight = score[4 * n + 2 * half + i];
+                    weight = exp_2(fmaf(weight, scale_log2, shift));
+                    added[i] += weight;
+                }
+            total[half] = fmaf(total[half], keep[half], added[0] + added[1]);
         }
     }
-
-#ifdef BIAS_RADIUS
-    // The same with biases; the largest so far is of what is scaled and biased. distance: from the first of a warp's 16 rows to the block's first key.
-    // Where a block is so far from them that all of it has one bias, that never meets a score: it is added to the largest.
-    template <int N, int SIZE> __device__ __forceinline__ void weigh_biased(
-        float (&score)[SIZE], float (&keep)[2], int left, float scale_log2, const float* bias, int distance) {
-        if (distance > -BIAS_RADIUS - N + 1 && distance < BIAS_RADIUS + 15) {
-            add_biases<N>(score, bias, distance, scale_log2);
-#ifdef WINDOW
-            hide_distant<N>(score, distance);
-#endif
-            weigh<N>(score, keep, left, 1.0f);
-            return;
-        }
-#ifdef WINDOW
-        hide_distant<N>(score, distance);
-#endif
-        float far = bias[distance < 0 ? 0 : BIAS_LINE - 1];
-        hide_missing<N>(score, left);
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            float raw = largest<N>(score, half, NONE);
-            float top = raw == NONE ? best[half] : fmaxf(best[half], fmaf(raw, scale_log2, far));
-            keep[half] = exp_2(best[half] - top);
-            best[half] = top;
-            weigh_row<N>(score, half, keep[half], scale_log2, SHIFT(top, far - top));
-        }
-    }
-#endif
 
     __device__ __forceinline__ void scale(const float (&keep)[2]) {
 #pragma unroll

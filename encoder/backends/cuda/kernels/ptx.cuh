@@ -17,6 +17,9 @@ __device__ __forceinline__ void copy_async(bits32 to, const void* from, bool ins
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;"); }
 template <int PENDING> __device__ __forceinline__ void copy_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory"); }
 
+// Each call is a load: two registers from one that another call has read would cost more.
+__device__ __forceinline__ void load_two(float& a, float& b, bits32 at) { asm volatile("ld.volatile.shared.v2.f32 {%0,%1}, [%2];" : "=f"(a), "=f"(b) : "r"(at)); }
+
 __device__ __forceinline__ void load_matrices(bits32 (&to)[4], bits32 at) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
 }

@@ -135,8 +135,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
             for (int j = 0; j < KEYS / 16; ++j) {
 #pragma unroll
                 for (int f = 0; f < FRAGMENTS; ++f)
+#ifdef BIAS_RADIUS
+                    start_scores<16>(score[f] + 8 * j, s.bias[slot], distance - f * 16 + j * 16);
+#else
 #pragma unroll
                     for (int i = 0; i < 8; ++i) score[f][8 * j + i] = 0.0f;
+#endif
                 if (j * 16 >= left) continue;
 #pragma unroll
                 for (int k = 0; k < HEAD_DIM / 16; ++k) {
@@ -152,14 +156,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_mma(
 #pragma unroll
             for (int f = 0; f < FRAGMENTS; ++f) {
                 float keep[2];
-#ifdef BIAS_RADIUS
-                rows[f].weigh_biased<KEYS>(score[f], keep, left, scale_log2, s.bias[slot], distance - f * 16);
-#else
 #ifdef WINDOW
                 hide_distant<KEYS>(score[f], distance - f * 16);
 #endif
                 rows[f].weigh<KEYS>(score[f], keep, left, scale_log2);
-#endif
                 rows[f].scale(keep);
             }
 #pragma unroll

@@ -112,21 +112,22 @@ template <int N> __device__ __forceinline__ void sum_values(Rows& rows, const bi
     wgmma_commit();
 }
 
-// The scores of one block.
-template <int N> __device__ __forceinline__ void start_product(float (&score)[N / 2], bits32 queries, const bits16* keys) {
+// The scores of one block; where there are biases, the product is added to them.
+template <int N> __device__ __forceinline__ void start_product(float (&score)[N / 2], bits32 queries, const bits16* keys, int distance, const float* bias) {
+#ifdef BIAS_RADIUS
+    start_scores<N>(score, bias, distance);
+    wgmma_fence();
+    score_keys<N>(score, queries, keys, 1);
+#else
     wgmma_fence();
     score_keys<N>(score, queries, keys, 0);
+#endif
 }
 
 #ifdef WINDOW
 #define HIDE_DISTANT hide_distant<N>(score, distance);
 #else
 #define HIDE_DISTANT
-#endif
-#ifdef BIAS_RADIUS
-#define WEIGH rows.weigh_biased<N>(score, keep, left, scale_log2, bias, distance);
-#else
-#define WEIGH HIDE_DISTANT rows.weigh<N>(score, keep, left, scale_log2);
 #endif
 
 template <int N> __device__ __forceinline__ void as_operands(bits32 (&p)[N / 16][4], const float (&score)[N / 2]) {
@@ -140,11 +141,12 @@ template <int N> __device__ __forceinline__ void attend(
     Shared& s, Ring<STAGES>& ring, Rows& rows, bits32 queries, int left, int distance, const float* bias, float scale_log2) {
     float score[N / 2], keep[2];
     bits32 p[N / 16][4];
-    start_product<N>(score, queries, s.keys[ring.stage]);
+    start_product<N>(score, queries, s.keys[ring.stage], distance, bias);
     wgmma_wait<0>();
     hold(score);
     rows.clear();
-    WEIGH
+    HIDE_DISTANT
+    rows.weigh<N>(score, keep, left, scale_log2);
     as_operands<N>(p, score);
     int stage = ring.stage;
     ring.advance();
@@ -152,11 +154,12 @@ template <int N> __device__ __forceinline__ void attend(
         left -= KEYS;
         distance += KEYS;
         barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
-        start_product<N>(score, queries, s.keys[ring.stage]);
+        start_product<N>(score, queries, s.keys[ring.stage], distance, bias);
         sum_values<N>(rows, p, s.values[stage]);
         wgmma_wait<1>();
         hold(score);
-        WEIGH
+        HIDE_DISTANT
+        rows.weigh<N>(score, keep, left, scale_log2);
         wgmma_wait<0>();
         hold(score);  // p is read until here: nothing of the next round may take its registers
         hold(rows.sum);
