@@ -16,6 +16,7 @@ from embermill.jobs.dataset.metadata.id_hash import bucket_of
 from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_for, buckets_of, keys_schema, live_keys, publish_keys
 from embermill.jobs.dataset.metadata.versions import BASE, DELETES, Contents, Version, VersionFile, changed_files, commit_version, read_version
 from embermill.jobs.dataset.views.live import LiveFile, LiveRows, read_batches
+from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import REASON, blank, part_name, standing_file, write_deletes, write_rows
@@ -26,9 +27,10 @@ Keep = Callable[[pa.Array], np.ndarray]
 
 
 def compact(folder: Folder, plan: Plan) -> Version | None:
-    """The new version; None where there is nothing to compact. For the holder of the lease, of a dataset of format 2."""
+    """The new version; None where there is nothing to compact. For the holder of the lease."""
     if not changed_files(read_version(folder)):
         return None
+    upgrade_format(folder)
     number, parent = claim_number(folder, "compact", {})
     return commit_version(folder, Contents(number, parent.number, "compact", parent.totals, make_base(folder, plan, parent, number), parent.details))
 

@@ -1,4 +1,4 @@
-"""What the commands that make a version without embedding share: a finished dataset, its lease, format 2, and the card afterwards."""
+"""What the commands that make a version without embedding share: a finished dataset, its lease, and the card afterwards."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.schema import holds_foreign_version
 from embermill.jobs.dataset.metadata.versions import Version, read_version
 from embermill.jobs.errors import UsageError
-from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.storage import Folder, open_folder
 
 Make = Callable[[Folder, Plan], Version | None]
+"""None where there is nothing to do; else it upgrades the dataset's format first."""
 
 
 def make_version(uri: str, purpose: str, make: Make) -> Version | None:
@@ -29,7 +29,7 @@ def make_version(uri: str, purpose: str, make: Make) -> Version | None:
             "embed the corpus into another output.uri, with keep_columns: [{version: source_version}]"
         )
     with hold_lease(folder, purpose=purpose):
-        upgrade_format(folder)
         version = make(folder, plan)
-        write_card(folder)
+        if version is not None:
+            write_card(folder)
         return version

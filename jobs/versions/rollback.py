@@ -26,10 +26,11 @@ from embermill.jobs.dataset.metadata.keys import (
     split_by_bucket,
 )
 from embermill.jobs.dataset.metadata.schema import VERSION
-from embermill.jobs.dataset.metadata.versions import DELETES, KEYS, UPSERTS, Contents, Version, VersionFile, commit_version, read_version
+from embermill.jobs.dataset.metadata.versions import DELETES, KEYS, UPSERTS, Contents, Version, VersionFile, commit_version, read_version, read_versions
 from embermill.jobs.dataset.views.feed import read_feed
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
+from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import REASON, blank, part_name, write_deletes, write_rows
@@ -39,7 +40,7 @@ CORPUS_DETAILS = ("inputs", "listed_s", NEXT_FILE)  # what a sync has said of th
 
 
 def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
-    """The new version; None where nothing changed since V. For the holder of the lease, of a dataset of format 2. UsageError where there is no V."""
+    """The new version; None where nothing changed since V. For the holder of the lease. UsageError where there is no V."""
     target = read_version(folder, to)
     newest = read_version(folder)
     if to == newest.number:
@@ -49,6 +50,7 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
     changed = pa.concat_arrays([_ids(feed.upserts([id_name]), plan), feed.deletes().column("id").combine_chunks()])
     if not len(changed):
         return None
+    upgrade_format(folder)
     number, parent = claim_number(folder, "rollback", {"to": to})
     if parent.number != newest.number:
         raise UsageError(f"{folder.root}: version {parent.number} was committed meanwhile: run again")
@@ -122,7 +124,7 @@ def _keys(
             tables.append(keys_of_rows(rows, id_name=plan.rows.id_name, kept=kept, files=UNKNOWN_FILE, shard=file.number, first_row=first_row))
             first_row += batch.num_rows
     by_bucket = split_by_bucket(pa.concat_tables(tables), buckets)
-    before = _keys_at(target, parent)
+    before = _keys_at(folder, target)
     if buckets_of(before) == buckets and all(folder.exists(file.name) for file in before.of_kind(KEYS)):
         for bucket in range(buckets):
             known = live_keys(folder, before, bucket, id_type)
@@ -131,11 +133,12 @@ def _keys(
     yield publish_keys(folder, KeyRange(number, 0, buckets, buckets), by_bucket, id_type, parent.next_file + len(added))
 
 
-def _keys_at(target: Version, parent: Version) -> Version:
-    """V with its keys: those of the run were made later, by the first sync."""
+def _keys_at(folder: Folder, target: Version) -> Version:
+    """V with its keys: those of the run were made later, by the first sync, and are among that version's files."""
     if target.of_kind(KEYS):
         return target
-    return replace(target, files=tuple(file for file in parent.of_kind(KEYS) if file.version <= target.number))
+    later = (version for version in read_versions(folder) if version.number > target.number and version.of_kind(KEYS))
+    return replace(target, files=tuple(file for file in next(later, target).of_kind(KEYS) if file.version <= target.number))
 
 
 def _moved_back(now: pa.Table, known: pa.Table) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from embermill.jobs import cli
 from embermill.jobs.dataset.metadata.card import CARD
 from embermill.jobs.errors import UsageError
 from tests.jobs.command_line import Answer
+from tests.jobs.golden_datasets import OldDataset
 from tests.jobs.histories.world import World
 from tests.jobs.versions.test_engines import read_duckdb, rows_in, save
 
@@ -111,3 +113,21 @@ def test_rollback_compact_and_gc(world: World, dataset: Path, command: Command, 
     for arguments in (["verify"], ["status"], ["history"]):
         answer = command(*arguments, str(dataset))
         assert answer.code == 0, answer.errors
+
+
+def test_nothing_to_do_leaves_an_old_dataset_as_it_is(old_dataset: Callable[[str], OldDataset], command: Command) -> None:
+    old = old_dataset("articles-finished")
+    before = {path: path.read_bytes() for path in old.folder.rglob("*") if path.is_file() and "lease" not in path.parts}
+    assert command("compact", str(old.folder))["version"] is None and command("rollback", str(old.folder), "--to", "1")["version"] is None
+    assert command("history", str(old.folder))["versions"][0]["cause"] == "run"
+    assert {path: path.read_bytes() for path in old.folder.rglob("*") if path.is_file() and "lease" not in path.parts} == before
+
+
+def test_an_erasure_upgrades_an_old_dataset(old_dataset: Callable[[str], OldDataset], command: Command, tmp_path: Path) -> None:
+    old = old_dataset("articles-finished")
+    rows = embermill.open_dataset(str(old.folder)).read_all()
+    (tmp_path / "ids").write_text(f"{rows.column(0)[0].as_py()}\n")
+    assert command("erase", str(old.folder), "--ids", str(tmp_path / "ids"))["rows"] == 1
+    assert json.loads((old.folder / "_embermill/format.json").read_text())["format_version"] == "2 (embermill 0.2.0 or newer)"
+    found = embermill.open_dataset(str(old.folder)).read_all()
+    assert found.drop_columns(["version"]).equals(rows.slice(1).drop_columns(["version"])) and command("verify", str(old.folder)).code == 0
