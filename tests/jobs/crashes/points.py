@@ -5,6 +5,7 @@ What is shipped knows nothing of them: the storage classes and a few functions a
     EMBERMILL_CRASH_AT       the point, "before create commit 1" say: its phase, what is done, to which file, for the which time in this process
     EMBERMILL_CRASH_VICTIM   who gets SIGKILL there: self, or, on a private Ray, driver, raylet or worker
     EMBERMILL_CRASH_ONCE     a file that is created by the first process that comes to the point; no other dies
+                             (of each of these three several are separated by "|")
     EMBERMILL_CRASH_RECORD   a file: each point that is passed is written there, with the file's own name, one a line
 
 before, after   nothing is done yet; all is done
@@ -156,28 +157,32 @@ def _afterwards(function: Callable[..., Any], what: str, points: Points) -> Call
 
 
 def install_from_environment() -> Points | None:
-    record, at = os.environ.get("EMBERMILL_CRASH_RECORD"), os.environ.get("EMBERMILL_CRASH_AT")
+    record = os.environ.get("EMBERMILL_CRASH_RECORD")
+    told = [os.environ.get(f"EMBERMILL_CRASH_{name}", "").split("|") for name in ("AT", "VICTIM", "ONCE")]
+    kills = [each for each in zip(*told, strict=True) if each[0]]
 
     def come(point: str, name: str) -> None:
         if record:
             with Path(record).open("a") as file:
                 file.write(f"{point}\t{name}\n")
-        if point == at and _is_first():
-            if at.startswith("late"):
-                threading.Timer(LATE_S, kill, (os.environ["EMBERMILL_CRASH_VICTIM"],)).start()
+        for here, victim, once in kills:
+            if point != here or not _is_first(once):
+                continue
+            if here.startswith("late"):
+                threading.Timer(LATE_S, kill, (victim,)).start()
             else:
-                kill(os.environ["EMBERMILL_CRASH_VICTIM"])
+                kill(victim)
 
-    if not (record or at):
+    if not (record or kills):
         return None
     points = Points(come)
     install(points)
     return points
 
 
-def _is_first() -> bool:
+def _is_first(once: str) -> bool:
     try:
-        os.close(os.open(os.environ["EMBERMILL_CRASH_ONCE"], os.O_CREAT | os.O_EXCL))
+        os.close(os.open(once, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return False
     return True
