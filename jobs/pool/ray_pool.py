@@ -24,12 +24,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embermill
 from embermill.jobs import allocators
+from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.placement import Placement
 from embermill.jobs.receipt import Event, Ready, Task
 from embermill.jobs.worker.worker import WorkerJob
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS", "ARROW_NUM_THREADS")
+LOOK_FOR_NODES_S = 5.0  # while a worker is on its way
 
 
 class Whereabouts(NamedTuple):
@@ -58,6 +60,7 @@ class RayPool:
         self._actors: dict[int, _Actor] = {}
         self._died: list[tuple[int, Event | Died]] = []
         self._started = 0
+        self._looked_s = 0.0  # for nodes
 
     def start_worker(self, avoid: Collection[str] = ()) -> int:
         number, self._started = self._started, self._started + 1
@@ -97,6 +100,7 @@ class RayPool:
 
     def events(self, timeout_s: float) -> list[tuple[int, Event | Died]]:
         self._give_up_late_ones()
+        self._require_a_node()
         if self._died:
             timeout_s = 0
         events = [(number, event) for number in self._with_events(timeout_s) for event in self._next(number)]
@@ -153,6 +157,17 @@ class RayPool:
             case Died():
                 return replace(event, host=actor.where.host, node=actor.where.node)
         return event
+
+    def _require_a_node(self) -> None:
+        """Interrupted where no node is left to start a worker on: Ray itself would wait for one for ever."""
+        now_s = time.monotonic()
+        waited_s = max((now_s - actor.started_s for actor in self._actors.values() if not actor.ready), default=0.0)
+        if waited_s < LOOK_FOR_NODES_S or now_s - self._looked_s < LOOK_FOR_NODES_S:
+            return
+        self._looked_s = now_s
+        listed: Any = ray.nodes  # it has no annotations
+        if not any(node["Alive"] for node in listed()):
+            raise Interrupted("no node of Ray is left to start a worker on, its raylet has died: what is committed stays; run the same command again")
 
     def _give_up_late_ones(self) -> None:
         now = time.monotonic()

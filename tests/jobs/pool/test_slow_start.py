@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import ray
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.errors import Interrupted
+from embermill.jobs.pool.placement import Placement
+from embermill.jobs.pool.ray_pool import RayPool, _Actor
 from embermill.jobs.pool.ray_session import RaySession
 
 
@@ -22,3 +25,16 @@ def test_rays_plain_exception(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, m
     config = JobConfig.model_validate({"model": {"engine": "python:a:B"}, "corpus": {"files": ["a"]}, "output": {"uri": str(tmp_path / "out")}})
     with pytest.raises(raised, match="did not come up in time" if raised is Interrupted else message), RaySession(config, None):
         pass
+
+
+def test_where_no_node_is_left_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A raylet that died took its workers along: their replacements were waited for until start_timeout_s, five minutes each."""
+    pool = RayPool(None, Placement("cpu", 1, 1), start_timeout_s=300)  # type: ignore[arg-type]
+    pool._actors[0] = _Actor(handle=None, events=None, started_s=time.monotonic() - 6)
+    monkeypatch.setattr(RayPool, "_with_events", lambda self, timeout_s: [])
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
+    assert pool.events(0) == []
+    pool._looked_s = 0.0
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False}])
+    with pytest.raises(Interrupted, match=r"no node of Ray is left.*run the same command again"):
+        pool.events(0)
