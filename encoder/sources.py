@@ -55,7 +55,7 @@ def fetch_model(source: str | os.PathLike[str], *, revision: str | None = None, 
         return _unpinned(_existing_folder(unquote(urlparse(source).path), source), source, revision)
     if "://" in source:
         return _fetch_from_object_store(source, revision, weights)
-    if Path(source).expanduser().exists() or not re.fullmatch(_HUB_ID, source):
+    if _expanded(source).exists() or not re.fullmatch(_HUB_ID, source):
         return _unpinned(_existing_folder(source, source), source, revision)
     return _fetch_from_hub(source, revision, weights)
 
@@ -85,8 +85,19 @@ def _unpinned(folder: Path, source: str, revision: str | None) -> LocalModel:
     return LocalModel(folder, source)
 
 
+def _expanded(path: str) -> Path:
+    """With `~` as the home folder."""
+    try:
+        os.fsencode(path)
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SourceError(f"model source {path}: there is no user {path.split('/')[0][1:]!r} whose home folder that could be; give an absolute path.") from None
+    except UnicodeEncodeError:
+        raise SourceError(f"model source {path!r}: the name is not valid Unicode; expected a folder, a hub id or a URL.") from None
+
+
 def _existing_folder(path: str, source: str) -> Path:
-    folder = Path(path).expanduser()
+    folder = _expanded(path)
     if folder.is_dir():
         return folder.resolve()
     if folder.is_file():

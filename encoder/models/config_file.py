@@ -95,6 +95,9 @@ class ConfigFile:
         if code := self.values.get("auto_map"):
             raise self.refuse(f"auto_map asks for Python code of the model's own ({', '.join(map(str, code))}), which is never run.")
 
-    def require_heads(self, hidden_size: int, num_heads: int) -> None:
+    def require_heads(self, hidden_size: int, num_heads: int, *, rotary: bool = False) -> None:
+        """rotary: dimensions of a head are rotated in pairs."""
         if hidden_size % num_heads:
             raise self.refuse(f"hidden_size {hidden_size} is not a multiple of num_attention_heads {num_heads}.")
+        if rotary and hidden_size // num_heads % 2:
+            raise self.refuse(f"rotary positions need heads of an even size; hidden_size {hidden_size} for {num_heads} heads gives {hidden_size // num_heads}.")

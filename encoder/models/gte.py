@@ -95,7 +95,7 @@ def read_config(file: ConfigFile) -> GteConfig:
         layer_norm_eps=file.number("layer_norm_eps", default=1e-12, below=1),
         rope=read_rope(file, DEFAULT_THETA[model_type], ("default", "linear", "ntk")),
     )
-    file.require_heads(config.hidden_size, config.num_heads)
+    file.require_heads(config.hidden_size, config.num_heads, rotary=True)
     return config
 
 

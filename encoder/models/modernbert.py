@@ -90,7 +90,7 @@ def read_config(file: ConfigFile) -> ModernBertConfig:
         mlp_bias=file.flag("mlp_bias", default=False),
         norm_bias=file.flag("norm_bias", default=False),
     )
-    file.require_heads(config.hidden_size, config.num_heads)
+    file.require_heads(config.hidden_size, config.num_heads, rotary=True)
     return config
 
 

@@ -82,7 +82,7 @@ def read_config(file: ConfigFile) -> NomicBertConfig:
     _require_dense(file)
     hidden_size = int(_agreed(file, "hidden_size", "n_embd"))
     num_heads = int(_agreed(file, "num_attention_heads", "n_head"))
-    file.require_heads(hidden_size, num_heads)
+    file.require_heads(hidden_size, num_heads, rotary=True)
     file.expect(head_dim=hidden_size // num_heads)
     rope = read_rope(file, 1000.0, ("default", "dynamic"), ("rope_theta", "rotary_emb_base"))
     factor, trained, longest = _positions(file, rope)

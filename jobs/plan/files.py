@@ -297,6 +297,8 @@ def _schema_text(schema: pa.Schema) -> str:
 
 def _schema(text: str) -> pa.Schema:
     try:
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+        str(schema)  # every name in it can be read; UnicodeDecodeError is a ValueError
+        return schema
     except OSError as error:  # Arrow's word on the bytes
         raise ValueError(f"a schema cannot be read: {error}") from None

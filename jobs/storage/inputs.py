@@ -26,7 +26,10 @@ def is_url(address: str) -> bool:
 def list_inputs(entry: str) -> list[Listed]:
     """[(name relative to the entry, file)], sorted by name. UsageError where nothing matches, for table folders (a plain reading of Delta,
     Iceberg or Hudi files returns deleted rows), and where a folder or glob would take in a dataset of ours, which is rarely meant."""
-    listed = sorted(_list_url(entry) if is_url(entry) else _list_local(local_path(entry).absolute()))
+    try:
+        listed = sorted(_list_url(entry) if is_url(entry) else _list_local(local_path(entry).absolute()))
+    except OSError as error:  # a name that is too long, links in a circle
+        raise UsageError(f"corpus.files: {entry[:200]}: cannot be listed: {error.strerror or error}") from None
     if not listed:
         raise UsageError(f"corpus.files: {entry} matches no file (names that begin with `_` or `.` are skipped)")
     return listed

@@ -15,6 +15,7 @@ FOUND = [  # (subject, seed) of what once did something else than being read or 
     ("family", 1010147), ("family", 1034107), ("tokenizer", 1000799), ("tokenizer", 1014779), ("tokenizer", 1023339), ("tokenizer", 1050059),
     ("tokenizer", 1051719), ("tokenizer", 1055339), ("forged, read", 1000948), ("forged, read", 1001948), ("forged, read", 1003968), ("forged, read", 1013688),
     ("forged, run", 1000872), ("forged, run", 1008412), ("forged, redriven", 389), ("forged, resumed", 1014671), ("forged, repaired", 1000890),
+    ("forged, read", 3004888), ("forged, run", 3008112), ("forged, run", 3035592), ("family", 3014707),
     ("forged, repaired", 1001130), ("forged, repaired", 1026670),
 ]  # fmt: skip
 SEEDS = 200

@@ -39,6 +39,7 @@ FINDINGS = "findings"  # what the run that finished the dataset found (views/fin
 _COUNTS = dict.fromkeys(("duplicate_ids", "duplicate_rows", "empty_texts"), expected_form.or_none(expected_form.number))
 FORM = {
     "totals": {"": expected_form.number}, "fingerprint": {"": expected_form.text}, "created?": expected_form.text,
+    "token_lengths": {"": expected_form.number}, "provenance": {"": {"": expected_form.number}},
     "shards": {"file": expected_form.text, "sha256": expected_form.text},
     f"{FINDINGS}?": _COUNTS | dict.fromkeys(("files_changed", "files_gone"), expected_form.number),
 }  # fmt: skip
