@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from embermill.encoder.models.config_file import ConfigFile
 from embermill.encoder.models.heads import HEADS
-from embermill.encoder.models.layers import linear, merged, norm, plan_block, read_ahead
+from embermill.encoder.models.layers import PostNormLayers, linear, merged, norm
+from embermill.encoder.models.names import of_layers, shapes_of
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.ops.blocks import AttentionWeights, MLPWeights, PostNormBlock
 from embermill.encoder.weights.loader import NameTable, Parameters
@@ -113,13 +114,12 @@ _SPELLINGS = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".Laye
 
 def shape_letters(num_layers: int) -> dict[str, str]:
     """Every parameter of the encoder -> its shape in letters of SIZES, [out, in] for products."""
-    return _EMBEDDINGS | {LAYER.format(layer) + name: shape for layer in range(num_layers) for name, shape in _LAYER.items()}
+    return _EMBEDDINGS | of_layers(_LAYER, LAYER, num_layers)
 
 
 def name_table(config: BertConfig) -> NameTable:
     sizes = {letter: getattr(config, name) for letter, name in SIZES.items()}
-    shapes = {name: tuple(sizes[letter] for letter in letters) for name, letters in shape_letters(config.num_layers).items()}
-    return NameTable(shapes, _PREFIXES, _SPELLINGS, HEADS)
+    return NameTable(shapes_of(shape_letters(config.num_layers), sizes), _PREFIXES, _SPELLINGS, HEADS)
 
 
 def build(config: BertConfig, parameters: Parameters, ops: Ops) -> Bert:
@@ -137,14 +137,10 @@ class Bert:
             norm(parameters, EMBEDDING_NORM, config.layer_norm_eps),
             position_offset,
         )
-        blocks = read_ahead(lambda number: layer(config, parameters, LAYER.format(number)), config.num_layers)
-        self.layers = [plan_block(ops, block) for block in blocks]
+        self.layers = PostNormLayers(ops, lambda number: layer(config, parameters, LAYER.format(number)), config.num_layers)
 
     def __call__(self, batch: DeviceBatch) -> Activations:
-        x = self.embed(batch)
-        for layer in self.layers:
-            x = layer(x, batch)
-        return x
+        return self.layers(self.embed(batch), batch)
 
 
 def layer(config: BertConfig, parameters: Parameters, at: str) -> PostNormBlock:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from embermill.encoder.models.config_file import ConfigFile
 from embermill.encoder.models.heads import HEADS
-from embermill.encoder.models.layers import linear, merged, norm, plan_block, read_ahead
+from embermill.encoder.models.layers import PostNormLayers, linear, merged, norm
+from embermill.encoder.models.names import of_layers, shapes_of
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.ops.blocks import AttentionWeights, MLPWeights, PostNormBlock
 from embermill.encoder.weights.loader import NameTable, Parameters
@@ -88,8 +89,8 @@ def read_config(file: ConfigFile) -> DistilBertConfig:
 
 def name_table(config: DistilBertConfig) -> NameTable:
     sizes = {"V": config.vocab_size, "P": config.max_position_embeddings, "E": config.hidden_size, "F": config.intermediate_size}
-    letters = _EMBEDDINGS | {f"transformer.layer.{layer}.{name}": shape for layer in range(config.num_layers) for name, shape in _LAYER.items()}
-    return NameTable({name: tuple(sizes[letter] for letter in shape) for name, shape in letters.items()}, _PREFIXES, _SPELLINGS, HEADS)
+    letters = _EMBEDDINGS | of_layers(_LAYER, "transformer.layer.{}.", config.num_layers)
+    return NameTable(shapes_of(letters, sizes), _PREFIXES, _SPELLINGS, HEADS)
 
 
 def build(config: DistilBertConfig, parameters: Parameters, ops: Ops) -> DistilBert:
@@ -105,14 +106,10 @@ class DistilBert:
             parameters["embeddings.position_embeddings.weight"],
             norm=norm(parameters, "embeddings.LayerNorm", EPS),
         )
-        blocks = read_ahead(lambda number: layer(config, parameters, f"transformer.layer.{number}"), config.num_layers)
-        self.layers = [plan_block(ops, block) for block in blocks]
+        self.layers = PostNormLayers(ops, lambda number: layer(config, parameters, f"transformer.layer.{number}"), config.num_layers)
 
     def __call__(self, batch: DeviceBatch) -> Activations:
-        x = self.embed(batch)
-        for layer in self.layers:
-            x = layer(x, batch)
-        return x
+        return self.layers(self.embed(batch), batch)
 
 
 def layer(config: DistilBertConfig, parameters: Parameters, name: str) -> PostNormBlock:

@@ -14,7 +14,8 @@ import numpy as np
 
 from embermill.encoder.models.config_file import ConfigFile
 from embermill.encoder.models.heads import HEADS
-from embermill.encoder.models.layers import halves, linear, norm, plan_block, read_ahead
+from embermill.encoder.models.layers import PostNormLayers, halves, linear, norm
+from embermill.encoder.models.names import of_layers, shapes_of
 from embermill.encoder.models.rope_parameters import RopeParameters, read_rope
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.ops.blocks import AttentionWeights, GatedMLPWeights, PostNormBlock
@@ -116,8 +117,8 @@ def name_table(config: GteConfig) -> NameTable:
         "G": 2 * config.intermediate_size,
     }
     letters = _EMBEDDINGS | (_TOKEN_TYPES if config.type_vocab_size else {})
-    letters |= {f"encoder.layer.{layer}.{name}": shape for layer in range(config.num_layers) for name, shape in _LAYER.items()}
-    return NameTable({name: tuple(sizes[letter] for letter in shape) for name, shape in letters.items()}, _PREFIXES, ignorable=HEADS)
+    letters |= of_layers(_LAYER, "encoder.layer.{}.", config.num_layers)
+    return NameTable(shapes_of(letters, sizes), _PREFIXES, ignorable=HEADS)
 
 
 def build(config: GteConfig, parameters: Parameters, ops: Ops) -> Gte:
@@ -134,14 +135,10 @@ class Gte:
             token_type=None if types is None else types[0],  # a single text is of type 0 throughout
             norm=norm(parameters, "embeddings.LayerNorm", config.layer_norm_eps),
         )
-        blocks = read_ahead(lambda number: layer(config, parameters, f"encoder.layer.{number}"), config.num_layers)
-        self.layers = [plan_block(ops, block) for block in blocks]
+        self.layers = PostNormLayers(ops, lambda number: layer(config, parameters, f"encoder.layer.{number}"), config.num_layers)
 
     def __call__(self, batch: DeviceBatch) -> Activations:
-        x = self.embed(batch)
-        for layer in self.layers:
-            x = layer(x, batch)
-        return x
+        return self.layers(self.embed(batch), batch)
 
 
 def layer(config: GteConfig, parameters: Parameters, name: str) -> PostNormBlock:

@@ -132,6 +132,18 @@ def plan_block(ops: Ops, block: PostNormBlock) -> Block:
     return ops.recognize(block) or PostNormLayer(ops, block)
 
 
+class PostNormLayers:
+    """Post-norm layers, one after another. describe(n): the n-th, whose weights are read while the one before is planned."""
+
+    def __init__(self, ops: Ops, describe: Callable[[int], PostNormBlock], count: int) -> None:
+        self.layers = [plan_block(ops, block) for block in read_ahead(describe, count)]
+
+    def __call__(self, x: Activations, batch: DeviceBatch) -> Activations:
+        for layer in self.layers:
+            x = layer(x, batch)
+        return x
+
+
 class PreNormLayers:
     """x = x + W_o attention(LayerNorm(x)); x = x + W_down mlp(LayerNorm(x)), layer after layer, and a last LayerNorm.
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from embermill.encoder.models.config_file import ConfigFile
 from embermill.encoder.models.heads import HEADS
-from embermill.encoder.models.layers import linear, merged, norm, plan_block, read_ahead
+from embermill.encoder.models.layers import PostNormLayers, linear, merged, norm
+from embermill.encoder.models.names import of_layers, shapes_of
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.ops.blocks import AttentionWeights, MLPWeights, PostNormBlock
 from embermill.encoder.weights.loader import NameTable, Parameters
@@ -106,8 +107,8 @@ def name_table(config: MPNetConfig) -> NameTable:
         "B": BUCKETS,
         "H": config.num_heads,
     }
-    letters = _EMBEDDINGS | {f"encoder.layer.{layer}.{name}": shape for layer in range(config.num_layers) for name, shape in _LAYER.items()}
-    return NameTable({name: tuple(sizes[letter] for letter in shape) for name, shape in letters.items()}, _PREFIXES, ignorable=HEADS)
+    letters = _EMBEDDINGS | of_layers(_LAYER, "encoder.layer.{}.", config.num_layers)
+    return NameTable(shapes_of(letters, sizes), _PREFIXES, ignorable=HEADS)
 
 
 def build(config: MPNetConfig, parameters: Parameters, ops: Ops) -> MPNet:
@@ -125,14 +126,10 @@ class MPNet:
             position_offset=POSITION_OFFSET,
         )
         bias = bias_by_distance(parameters["encoder.relative_attention_bias.weight"])
-        blocks = read_ahead(lambda number: layer(config, parameters, f"encoder.layer.{number}", bias), config.num_layers)
-        self.layers = [plan_block(ops, block) for block in blocks]
+        self.layers = PostNormLayers(ops, lambda number: layer(config, parameters, f"encoder.layer.{number}", bias), config.num_layers)
 
     def __call__(self, batch: DeviceBatch) -> Activations:
-        x = self.embed(batch)
-        for layer in self.layers:
-            x = layer(x, batch)
-        return x
+        return self.layers(self.embed(batch), batch)
 
 
 def layer(config: MPNetConfig, parameters: Parameters, name: str, bias: np.ndarray) -> PostNormBlock:

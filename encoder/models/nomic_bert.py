@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from embermill.encoder.models.config_file import ConfigFile
 from embermill.encoder.models.heads import HEADS
-from embermill.encoder.models.layers import linear, norm, plan_block, read_ahead
+from embermill.encoder.models.layers import PostNormLayers, linear, norm
+from embermill.encoder.models.names import of_layers, shapes_of
 from embermill.encoder.models.rope_parameters import RopeParameters, read_rope
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
 from embermill.encoder.ops.blocks import AttentionWeights, GatedMLPWeights, PostNormBlock
@@ -151,8 +152,8 @@ def name_table(config: NomicBertConfig) -> NameTable:
         "Q": 3 * config.hidden_size,
         "F": config.intermediate_size,
     }
-    letters = _EMBEDDINGS | {f"encoder.layers.{layer}.{name}": shape for layer in range(config.num_layers) for name, shape in _LAYER.items()}
-    return NameTable({name: tuple(sizes[letter] for letter in shape) for name, shape in letters.items()}, _PREFIXES, ignorable=HEADS)
+    letters = _EMBEDDINGS | of_layers(_LAYER, "encoder.layers.{}.", config.num_layers)
+    return NameTable(shapes_of(letters, sizes), _PREFIXES, ignorable=HEADS)
 
 
 def build(config: NomicBertConfig, parameters: Parameters, ops: Ops) -> NomicBert:
@@ -168,14 +169,10 @@ class NomicBert:
             token_type=parameters["embeddings.token_type_embeddings.weight"][0],  # a single text is of type 0 throughout
             norm=norm(parameters, "emb_ln", config.layer_norm_eps),
         )
-        blocks = read_ahead(lambda number: layer(config, parameters, f"encoder.layers.{number}"), config.num_layers)
-        self.layers = [plan_block(ops, block) for block in blocks]
+        self.layers = PostNormLayers(ops, lambda number: layer(config, parameters, f"encoder.layers.{number}"), config.num_layers)
 
     def __call__(self, batch: DeviceBatch) -> Activations:
-        x = self.embed(batch)
-        for layer in self.layers:
-            x = layer(x, batch)
-        return x
+        return self.layers(self.embed(batch), batch)
 
 
 def layer(config: NomicBertConfig, parameters: Parameters, name: str) -> PostNormBlock:
