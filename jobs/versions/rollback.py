@@ -45,6 +45,8 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
     newest = read_version(folder)
     if to == newest.number:
         return None
+    if newest.cause == "rollback" and newest.details.get("to") == to:
+        return newest  # of a run of this command that was killed before it could say so
     feed = read_feed(folder, plan, to)
     id_name = plan.rows.id_name
     changed = pa.concat_arrays([_ids(feed.upserts([id_name]), plan), feed.deletes().column("id").combine_chunks()])

@@ -64,6 +64,8 @@ FILES = (
     ("heartbeat", r"_embermill/heartbeat\.json"),
     ("manifest table", r"_embermill/manifests/\d+\.(?:parquet|pq)"),
     ("manifest root", r"_embermill/manifests/\d+\.json"),
+    ("base", r"bases/\d+/.*"),
+    ("retired version", r"_embermill/versions/\d+\.retired\.json"),
     ("dataset card", r"README\.md"),
     ("file set aside", r"_embermill/set_aside/.*"),
     ("leftover", r"_embermill/tmp/.*"),

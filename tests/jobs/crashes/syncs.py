@@ -53,7 +53,25 @@ class SyncScenario(Scenario):
     def _judge(self, output: str) -> Iterator[str]:
         yield from super()._judge(output)
         found, right = (read_versions(open_folder(each)) for each in (output, self.right))
-        if [version.state for version in found] != ["committed", "committed"]:
+        if [(version.state, version.cause) for version in found] != [(version.state, version.cause) for version in right]:
             yield f"versions {[(version.number, version.state, version.cause) for version in found]}"
-        elif (found[1].files, found[1].totals) != (right[1].files, right[1].totals):
-            yield f"version 2 has {set(found[1].files) ^ set(right[1].files)}, {found[1].totals} instead of {right[1].totals}"
+        elif (found[-1].files, found[-1].totals) != (right[-1].files, right[-1].totals):
+            yield f"the newest version has {set(found[-1].files) ^ set(right[-1].files)}, {found[-1].totals} instead of {right[-1].totals}"
+
+
+class RemakeScenario(SyncScenario):
+    """compact, rollback or erase, after a sync."""
+
+    def _begin_remade(self) -> str:
+        output = self._begin_sync()
+        name, self.name = self.name, "sync"
+        assert self._run(output) == 0, self._words()
+        self.name = name
+        (self._folder / "ids").write_text("a5\nb3\nd0\n")
+        return output
+
+    _begin_compact = _begin_rollback = _begin_erase = _begin_remade
+
+    def _run(self, output: str, **environment: str) -> int:
+        options = {"rollback": ["--to", "1"], "erase": ["--ids", str(self._folder / "ids")]}.get(self.name, [])
+        return self._commands(self.name, output, *options, **environment) if self.name != "sync" else super()._run(output, **environment)

@@ -132,8 +132,9 @@ class World:
         self.history.append(f"{contents.number}: abandoned")
 
     def compact(self) -> None:
-        version = self._survive(lambda: compact(self.folder, self.plan))
-        if version is not None:
+        self._survive(lambda: compact(self.folder, self.plan))
+        version = read_version(self.folder)  # a killed one may have committed
+        if version.number not in self.snapshots:
             self._note(version, "compact")
 
     def rollback(self) -> None:
