@@ -110,7 +110,7 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     """Say what went wrong, once, in words on stderr and with --json as an object on stdout; the exit code."""
     kind, message, code = type(error).__name__, str(error), EXIT_DEFECT
     if isinstance(error, KeyboardInterrupt):
-        message = "interrupted; what is committed stays: `embermill run` goes on from there, other commands begin anew"
+        message = "interrupted; what is committed stays: `embermill run` resumes from there, other commands start over"
         kind, code = "Interrupted", EXIT_INTERRUPTED
     elif isinstance(error, JobError):
         code = error.exit_code

@@ -138,14 +138,14 @@ def test_an_edit_where_nothing_is_committed_resumes_with_what_is_there(interrupt
 
 def test_fewer_rows_are_refused(interrupted: JobConfig, corpus: Path) -> None:
     write(corpus, [text_of(row) for row in range(5)])
-    with pytest.raises(InputChanged, match="5 rows, planned were 120" if corpus.suffix == ".parquet" else "fewer rows|other rows"):
+    with pytest.raises(InputChanged, match="5 rows, expected 120 as planned" if corpus.suffix == ".parquet" else "fewer rows|other rows"):
         run(interrupted)
 
 
 def test_lines_that_were_appended_are_left_out_and_told(interrupted: JobConfig, corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(corpus, [text_of(row) for row in range(ROWS + 40)])
     if corpus.suffix == ".parquet":
-        with pytest.raises(InputChanged, match="it holds 160 rows, planned were 120"):
+        with pytest.raises(InputChanged, match="it holds 160 rows, expected 120 as planned"):
             run(interrupted)
     else:
         assert run(interrupted).rows_out == ROWS and f"grew after planning: {corpus}" in caplog.text
