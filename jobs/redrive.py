@@ -10,11 +10,13 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from embermill.jobs.config import JobConfig, config_from_keys
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.manifest import read_manifest
+from embermill.jobs.dataset.metadata.reconcile import is_settled
 from embermill.jobs.driver.summary import Summary
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
@@ -43,11 +45,13 @@ def redrive(uri: str, overrides: Sequence[str] = (), *, events_file: str | Path 
     plan = read_plan(folder)
     if plan is None:
         raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
-    _require_unfinished(folder)
+    if read_manifest(folder) is None or is_settled(folder, plan, CommitLog(folder)):  # else a redrive was killed behind its manifest: `run` ends what is left
+        _require_unfinished(folder)
     if _LIMITED.search(folder.root.rstrip("/").rpartition("/")[2]):
         raise UsageError(f"{folder.root}: a dataset of the first rows (--limit) is not redriven: remove it, and run again with --limit")
     config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides)
-    return run(config, events_file=events_file, amend=lambda folder, plan, commits: _amend(folder, plan, commits, config))
+    amend = None if read_manifest(folder) is not None else partial(_amend, config=config)
+    return run(config, events_file=events_file, amend=amend)
 
 
 def _require_unfinished(folder: Folder) -> None:

@@ -88,6 +88,13 @@ def test_a_version_that_is_made_from_rows_and_killed(name: str, commands: Comman
         assert scenario.round(point) == [], point
 
 
+def test_a_redrive_that_dies_before_the_dataset_card(commands: Commands, tmp_path: Path) -> None:
+    """Its manifest was published, so it was refused as finished, and the card never came."""
+    scenario = Scenario("redrive", commands, tmp_path, str(tmp_path), put_file)
+    (point,) = [point for point in scenario.points if point.name == "before replace dataset card 1"]
+    assert scenario.round(point) == []
+
+
 def test_a_put_that_arrives_after_its_process_was_killed(tmp_path: Path, rng: random.Random) -> None:
     with storage("s3", tmp_path) as (where, put, proxy), serve_commands(tmp_path) as commands:
         scenario = Scenario("run", commands, tmp_path, where, put, proxy)
