@@ -45,13 +45,13 @@ def redrive(uri: str, overrides: Sequence[str] = (), *, events_file: str | Path 
     plan = read_plan(folder)
     if plan is None:
         raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
-    if read_manifest(folder) is None or is_settled(folder, plan, CommitLog(folder)):  # else a redrive was killed behind its manifest: `run` ends what is left
+    was_ending = read_manifest(folder) is not None and not is_settled(folder, plan, CommitLog(folder))  # a redrive was killed behind its manifest
+    if not was_ending:
         _require_unfinished(folder)
     if _LIMITED.search(folder.root.rstrip("/").rpartition("/")[2]):
         raise UsageError(f"{folder.root}: a dataset of the first rows (--limit) is not redriven: remove it, and run again with --limit")
     config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides)
-    amend = None if read_manifest(folder) is not None else partial(_amend, config=config)
-    return run(config, events_file=events_file, amend=amend)
+    return run(config, events_file=events_file, amend=None if was_ending else partial(_amend, config=config))
 
 
 def _require_unfinished(folder: Folder) -> None:
