@@ -36,10 +36,10 @@ import yaml
 from embermill.jobs.config import load_config
 from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.dataset.views.verify import verify
-from embermill.jobs.garbage import collect
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool
+from tests.jobs.crashes.scenarios import collect_in_two_days
 
 ROOT = Path(__file__).parent.parent.parent
 ROWS_A_SECOND = 300  # of two workers that sleep 5 ms a text and are killed in turns, on two busy cores
@@ -174,7 +174,7 @@ def left(scratch: Path, output: Path) -> Iterator[str]:
             if mark in Path(f"/proc/{process.pid}/environ").read_bytes() or mark in Path(f"/proc/{process.pid}/cmdline").read_bytes():
                 yield f"process {process.pid} {process.cmdline()}"
     yield from (f"socket {line}" for line in Path("/proc/net/unix").read_text().splitlines() if str(scratch) in line)
-    collect(str(output), time.time() + 2 * 24 * 3600)  # what killed workers had begun is a day old by then
+    collect_in_two_days(str(output))  # what killed workers had begun is a day old by then
     yield from (f"file {name}" for name, _ in open_folder(str(output)).list("_embermill/tmp"))
 
 

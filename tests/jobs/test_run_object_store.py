@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import pytest
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.errors import UsageError
-from embermill.jobs.garbage import collect
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import command, open_inline_pool
+from tests.jobs.crashes.scenarios import collect_in_two_days
 
 
 @pytest.fixture(autouse=True)
@@ -82,5 +81,5 @@ def test_redrive_repair_and_gc_on_a_store(tmp_path: Path, s3_folder_url: str, pu
     assert command("verify", out).code == 0
     put_object(f"{out}/data/part-000000999-000-01234567.parquet", b"left")
     assert command("gc", out)["removed"] == [], "it is younger than a day"
-    assert collect(out, now_s=time.time() + 2 * 86400).removed.count("data/part-000000999-000-01234567.parquet") == 1
+    assert collect_in_two_days(out).removed.count("data/part-000000999-000-01234567.parquet") == 1
     assert command("verify", out).code == 0 and len(rows_of(out)) == 60
