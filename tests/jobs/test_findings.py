@@ -76,6 +76,6 @@ def test_status_looks_whether_the_shards_are_there(embed: Embed, command: Comman
     status = command("status", str(output))
     assert (status.code, status["missing_files"], status["missing"]) == (0, 1, [f"data/{shard.name}"])
     words = show_status(json.loads(status.stdout))
-    assert f"1 file, gone or of another size: data/{shard.name}: run `embermill repair {output}`" in words
+    assert f"1 file, missing or of the wrong size: data/{shard.name}: run `embermill repair {output}`" in words
     assert command("repair", str(output)).code == 0, "the advice helps"
     assert command("status", str(output))["missing_files"] == 0
