@@ -28,7 +28,7 @@ def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool,
         return told | {"rows": None if quick and not found.nothing_to_do else {"unchanged": found.parent.totals["rows"]}}
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         over = Overlay(folder, Path(scratch))
-        stages = Stages(config, over, plan, found.parent, None, Silent, None, None)
+        stages = Stages(config, over, plan, found.parent, None, Silent, None)
         scans, totals, writes = stages.decide(found.comparison, found.options(), look_again=found.rescanned)
     complete = config.corpus.complete
     text_bytes = sum(part.text_bytes for part in writes.partitions if part.embed)

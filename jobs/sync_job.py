@@ -62,27 +62,33 @@ def sync(
     _require_ids(config, plan)
     for uri in wishes.reuse:
         shards_of(open_folder(uri), plan)
+    events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     found = Look(config, folder, plan, wishes)
     if found.nothing_to_do:
-        return found.report(time.monotonic() - begin_s)
+        return _told(found.report(time.monotonic() - begin_s), events)
     require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
-    events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     with hold_lease(folder, lease_s=config.output.lease_s, purpose="sync") as lease:
         for attempt in range(ATTEMPTS):
             found = Look(config, folder, plan, wishes)  # another run may have been at work until now, or the corpus has changed
             if found.nothing_to_do:
-                return found.report(time.monotonic() - begin_s)
-            stages = Stages(config, folder, plan, found.parent, lease, open_display if progress is None else lambda: progress, events, wishes.allow_deletes)
+                return _told(found.report(time.monotonic() - begin_s), events)
+            stages = Stages(config, folder, plan, found.parent, lease, open_display if progress is None else lambda: progress, wishes.allow_deletes)
             try:
                 summary_ = stages.carry_out(found.comparison, found.listed_s, found.options(), look_again=found.rescanned)
                 folder.remove(SEEN)
-                return replace(summary_, abandoned=attempt, seconds=round(time.monotonic() - begin_s, 3))
+                return _told(replace(summary_, abandoned=attempt, seconds=round(time.monotonic() - begin_s, 3)), events)
             except InputChanged as error:
                 if stages.number is None:
                     raise
                 log.warning("the corpus changed meanwhile: version %d is abandoned; what it embedded is used again: %s", stages.number, error)
                 abandon_version(folder, stages.number, "the corpus changed while it was made")
         raise Interrupted(f"{folder.root}: the corpus changed twice while a version was made: run again; what was embedded is used again")
+
+
+def _told(summary: SyncSummary, events: EventsFile | None) -> SyncSummary:
+    if events is not None:
+        events.tell_of_sync({name: value for name, value in summary.to_json().items() if name not in ("output", "run")})
+    return summary
 
 
 class Look:

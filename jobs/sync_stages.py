@@ -18,7 +18,6 @@ from embermill.jobs.dataset.metadata.reconcile import reconcile
 from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_versions
 from embermill.jobs.driver.commit_buffer import Log
 from embermill.jobs.driver.display import Display, Silent
-from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driving import Course, Stage, carry_out
 from embermill.jobs.partition import Partition
@@ -75,12 +74,12 @@ class Stages:
     """One version, from the claim to the commit. number: of the version that is made, None before it is claimed."""
 
     def __init__(
-        self, config: JobConfig, folder: Folder, plan: Plan, parent: Version, lease: Lease | None, display: Callable[[], Display], events: EventsFile | None,
+        self, config: JobConfig, folder: Folder, plan: Plan, parent: Version, lease: Lease | None, display: Callable[[], Display],
         allow_deletes: int | None,
     ) -> None:  # fmt: skip
         """lease: None for who only wants to know (`decide`), over a folder that is thrown away."""
         self._config, self._folder, self._plan, self._parent = config, folder, plan, parent
-        self._lease, self._display, self._events, self._allow_deletes = lease, display, events, allow_deletes
+        self._lease, self._display, self._allow_deletes = lease, display, allow_deletes
         self.number: int | None = None
         self._inline = True
 
@@ -251,7 +250,6 @@ class Stages:
             self._config, self._folder, partitions, committed, log_, opened, workers, opened.placement.device,
             self._display() if kind in (EMBED, COPY) else Silent(), self._stop, lease=self._lease, kind=kind, heard=heard, nodes=nodes, noun=noun,
             refuse=(lambda ready: why_not(self._plan, ready)) if kind == EMBED else (lambda ready: None),
-            events=self._events if kind in (EMBED, COPY) else None,
         )  # fmt: skip
         carry_out(stage, Course())
 

@@ -37,7 +37,8 @@ def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-deletes", type=positive, metavar="N", help="delete up to N rows, whatever corpus.max_deleted_share says")
     reuse = "take vectors of texts from that dataset too, which must be of the same model and settings; may be given several times"
     parser.add_argument("--reuse", action="append", default=[], type=filled, metavar="URI", help=reuse)
-    parser.add_argument("--events", type=filled, metavar="FILE", help="append one JSON line to FILE for each committed shard")
+    told = "append one JSON line to FILE that says what the sync did (of the first one, which is a run, one for each committed shard)"
+    parser.add_argument("--events", type=filled, metavar="FILE", help=told)
 
 
 def sync(arguments: argparse.Namespace) -> Answer:

@@ -2,7 +2,7 @@
 
 A line is written after the commit it tells of. A run that is killed in between leaves a commit without a line, and shards of a killed run are adopted
 without anybody having told of them: so each run begins by writing what the file lacks. A reader takes a repeated line (same output, partition and ordinal)
-for the same shard; a last line that is torn is ended and told again.
+for the same shard; a last line that is torn is ended and told again. A `sync` that is no run adds one line, `"event": "sync"`, once it is through.
 
 After `redrive` other partitions stand in for some. For each shard of those that a line told of as committed, a line with `"event": "superseded"` takes it
 back, once: what is committed and not superseded is what the dataset holds.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -36,6 +36,10 @@ class EventsFile:
 
     def append(self, receipts: Iterable[Receipt]) -> None:
         self._write(json.dumps(self._describe(receipt)) for receipt in receipts)
+
+    def tell_of_sync(self, told: Mapping[str, object]) -> None:
+        """One line for a sync, whatever it did: what a scheduler alerts on. Its shards have no lines: their numbers begin anew in each version."""
+        self._write(iter([json.dumps(self._about("sync") | dict(told))]))
 
     def catch_up(self, receipts: Iterable[Receipt], superseded: Collection[int] = ()) -> None:
         """Tell of those that no line tells of yet, and take back what was told of partitions that others stand in for: superseded, by number."""

@@ -41,6 +41,7 @@ class Status:
     too_many_quarantined: all is embedded, and the next run will not finish it, unless corpus.max_quarantined is raised or rows are redriven.
     findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
     version: the newest committed one, of `versions`; rows: its live ones; version_cause, version_age_s: what made it and how long ago.
+    version_counts: of one that `sync` made, rows by what became of them (sync_summary.py).
     corpus: how it differed from the newest version when that was last looked at (sync/seen.py).
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
     """
@@ -71,6 +72,7 @@ class Status:
     version_cause: str | None
     version_age_s: float | None
     compact_advised: bool
+    version_counts: dict[str, int] | None = None
     corpus: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         version_cause=None if newest is None else newest.cause,
         version_age_s=None if newest is None else _age_s({"time": newest.created}, now or datetime.now(UTC)),
         compact_advised=newest is not None and is_worth_compacting(newest),
+        version_counts=None if newest is None else newest.details.get("counts"),
         corpus=None if manifest is None else read_seen(folder),
     )
 

@@ -56,12 +56,18 @@ def test_sync_says_what_it_did_and_run_and_status_what_is_to_be_done(job: str, t
     assert run.code == 0 and (run["corpus"]["changed"], run["corpus"]["new"]) == (1, 0)
     assert "1 file changed since version 1" in words(show_run, run)
     assert "1 file changed since version 1" in words(show_status, command("status", str(tmp_path / "out")))
-    answer = command("sync", job)
+    events = tmp_path / "events.jsonl"
+    answer = command("sync", job, "--events", str(events))
     assert answer.code == 0 and (answer["version"], answer["texts_embedded"], answer["rows_deleted"]) == (2, 2, 1), answer.errors
     shown = words(show_sync, answer)
     for part in ("2, made from version 1", "1 changed, 1 unchanged; 1 read", "with other kept columns", "1 deleted", "2 texts"):
         assert part in shown, shown
-    again = command("sync", job)
+    again = command("sync", job, "--events", str(events))
+    told = [*map(json.loads, events.read_text().splitlines())]
+    keys = ("event", "version", "action", "rows_deleted", "texts_embedded")
+    assert [tuple(line[key] for key in keys) for line in told] == [("sync", 2, "committed", 1, 2), ("sync", 2, "nothing", 0, 0)]
+    counts = command("status", str(tmp_path / "out"))["version_counts"]
+    assert all(counts[name] == told[0][name] for name in ("rows_deleted", "rows_stale", "rows_unseen", "rows_quarantined", "tokens_embedded"))
     assert again["action"] == "nothing" and "version 2 is up to date: 2 files, none of them changed" in words(show_sync, again)
     assert command("run", job)["corpus"]["changed"] == 0 and command("status", str(tmp_path / "out"))["corpus"] is None
 
