@@ -5,6 +5,7 @@ Only reading an older version as it was (`--version`, `rollback`) ends with it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
@@ -16,6 +17,8 @@ from embermill.jobs.shard.footer import DATA, parse_name
 from embermill.jobs.storage import FileInfo, Folder
 
 MADE = ("bases", "changes", KEYS_FOLDER, "_embermill/sync", CLAIMS)  # folders of which each has one folder (or file) for each number
+
+_STEPS = re.compile(r"/(scan|difference)/")  # of a sync: what a version is made from and does not need; left where it was killed after its commit
 
 
 def kept_versions(versions: Iterable[Version], now: datetime, keep_versions: int | None, keep_days: float | None) -> list[Version]:
@@ -51,7 +54,8 @@ def unneeded_files(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
     for top in MADE:
         for name, info in folder.list(top):
             number = _number_of(name.removeprefix(f"{top}/"))
-            if name not in needed and number is not None and number <= newest and not (top == "_embermill/sync" and number in _numbers(readable)):
+            is_bookkeeping = top == "_embermill/sync" and number in _numbers(readable) and not _STEPS.search(name)
+            if name not in needed and number is not None and number <= newest and not is_bookkeeping:
                 yield name, info
     if 1 in retired_numbers(folder):
         yield from ((name, info) for name, info in folder.list(DATA) if name not in needed and parse_name(name) is not None)
