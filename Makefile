@@ -11,14 +11,15 @@ LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt
 SEEDS ?= 100000
 FIRST ?= 0
 
-.PHONY: simulate help demo test test-reference check ci kernels clean
+.PHONY: simulate help demo test test-long test-reference check ci kernels clean
 
 help:
 	@echo 'make demo            embed the documentation of the Python standard library, verify it, and search it'
-	@echo 'make test            every test that needs no GPU and no torch'
+	@echo 'make test            every test that needs no GPU, no torch and less than five minutes'
+	@echo 'make test-long       installing, many a Ray, kills, storage trouble, hostile files: ten minutes more'
 	@echo 'make test-reference  the same vectors as sentence-transformers and transformers (brings a CPU build of torch)'
 	@echo 'make check           ruff, mypy, and the walls between the packages'
-	@echo 'make ci              check, test and test-reference'
+	@echo 'make ci              check, test, test-long and test-reference'
 	@echo 'make simulate        100,000 seeds of the driver under its simulator, on every core (SEEDS=… FIRST=…)'
 	@echo 'make kernels         compile every GPU kernel, and run the portable ones and those for Hopper on the CPU'
 	@echo 'make clean           remove the environments and what the demo made'
@@ -41,7 +42,7 @@ check: $(VENV)/.tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -q tests/test_walls.py
 
-ci: check test test-reference
+ci: check test test-long test-reference
 
 simulate: $(VENV)/.tests
 	$(VENV)/bin/python -m tests.jobs.simulation $(SEEDS) $(FIRST)

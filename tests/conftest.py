@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -22,17 +23,23 @@ with contextlib.suppress(ImportError):  # a GPU machine may lack it
 
 TESTS = Path(__file__).parent
 SHARED = Path(__file__).parents[2] / "shared"  # beside the clone: real Burn, and models of other people that it wrote
-LONGEST_FIRST = (
-    "encoder/families/test_real_mpnet_reference.py",
+LONG = (
     "test_install.py",
     "jobs/test_ray.py",
     "jobs/test_kill.py",
     "jobs/test_storage_trouble.py",
     "jobs/test_two_hosts.py",
     "jobs/test_two_drivers.py",
-    "jobs/test_run_object_store.py",
+    "jobs/test_crash_points.py",
     "jobs/pool/test_private_ray.py",
     "jobs/test_hostile.py",
+    "jobs/sync/test_crashes.py",
+)
+"""Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, and wait for leases to end."""
+LONGEST_FIRST = (
+    "encoder/families/test_real_mpnet_reference.py",
+    *LONG,
+    "jobs/test_run_object_store.py",
     "encoder/test_invariance.py",
     "test_package.py",
     "jobs/test_redrive.py",
@@ -41,6 +48,10 @@ LONGEST_FIRST = (
 )
 """Files that begin a run in two processes: one that came last would be waited for alone."""
 MAY_SKIP = ("../shared is not here", "this processor cannot run")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in its background so, and what tests start inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def gpu() -> str | None:
@@ -66,8 +77,13 @@ def shared() -> str | None:
     return None if (SHARED / "fixtures/burn").is_dir() else "../shared is not here: real Burn, and models of other people that it wrote"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {TESTS / file: number for number, file in enumerate(LONGEST_FIRST)}
+    long = {TESTS / file for file in LONG}
+    for item in items:
+        if item.path in long:
+            item.add_marker("long")
     items.sort(key=lambda item: place.get(item.path, len(place)))
     for marker, missing in (("gpu", gpu), ("reference", torch), ("shared", shared)):
         marked = [item for item in items if item.get_closest_marker(marker)]

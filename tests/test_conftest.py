@@ -14,8 +14,6 @@ ROOT = Path(__file__).parent.parent
 TESTS = """
 import pytest
 
-from tests.conftest import LONGEST_FIRST
-
 def test_tool():
     pytest.skip("no strace here")
 

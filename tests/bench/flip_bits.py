@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from tests.jobs import command_line
 
-LEFT_OUT = ("_embermill/heartbeat.json", "_embermill/lease/", "_embermill/tmp/")
+LEFT_OUT = ("README.md", "_embermill/heartbeat.json", "_embermill/lease/", "_embermill/tmp/")
 
 
 def make_dataset(folder: Path) -> Path:
