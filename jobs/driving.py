@@ -60,7 +60,7 @@ class Stage:
 
 
 @dataclass
-class Course:
+class StageReport:
     """How it went. seconds_embedding: from the first row that was read to the last commit."""
 
     seconds_embedding: float = 0.0
@@ -69,8 +69,8 @@ class Course:
     workers: int = 0
 
 
-def carry_out(stage: Stage, course: Course) -> None:
-    """Until nothing is left to do. Raises what could not be done; course says how it went, however it ends."""
+def carry_out(stage: Stage, report: StageReport) -> None:
+    """Until nothing is left to do. Raises what could not be done; report says how it went, however it ends."""
     died = sum(isinstance(event, Died) for _, event in stage.heard)
     meter = Meter(stage.partitions, stage.committed())
     commit_buffer = CommitBuffer(stage.log, events=stage.events, told=meter.committed)
@@ -101,8 +101,8 @@ def carry_out(stage: Stage, course: Course) -> None:
             failures = drive(driver, stage.opened.pool, commit_buffer, meter, signs=signs, heard=stage.heard, tick=tick, stop=stage.stop)
     finally:
         embedding_s = (commit_buffer.last_commit_s or 0.0) - (meter.began_s or 0.0)
-        course.seconds_embedding, course.stage_shares, course.bound = max(embedding_s, 0.0), meter.stage_shares, meter.bound
-        course.workers = stage.starting
+        report.seconds_embedding, report.stage_shares, report.bound = max(embedding_s, 0.0), meter.stage_shares, meter.bound
+        report.workers = stage.starting
         heartbeat.beat(time.monotonic(), state="ended")
     if failures:
         raise failures_as_error(failures)

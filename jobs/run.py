@@ -27,7 +27,7 @@ from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.summary import Effort, Summary, summarise
-from embermill.jobs.driving import Course, Stage, carry_out
+from embermill.jobs.driving import Stage, StageReport, carry_out
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
 from embermill.jobs.plan.dataset_format import ensure_format, read_format
@@ -207,16 +207,16 @@ class _Job:
         return read_plan(self._folder) or plan  # as it is stored it takes a tenth of the memory
 
     def _drive(self, plan: Plan, opened: OpenPool, workers: int, heard: Heard, nodes: Nodes, display: Display, stop: threading.Event) -> None:
-        course = Course()
+        report = StageReport()
         stage = Stage(
             self._config, self._folder, plan.current, self._commits.shards, self._commits, opened, workers, plan.device_kind, display, stop,
             lease=self._lease, heard=heard, nodes=nodes, refuse=lambda ready: why_not(plan, ready), events=self._events,
             on=f"{plan.device_kind}, {plan.precision}",
         )  # fmt: skip
         try:
-            carry_out(stage, course)
+            carry_out(stage, report)
         finally:
-            self._effort = replace(self._effort, **vars(course))
+            self._effort = replace(self._effort, **vars(report))
 
 
 def _effort_before(commits: CommitLog) -> Effort:

@@ -35,7 +35,7 @@ UNSEEN = "rows_unseen"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class SyncOptions:
     """What the command line says. allow_deletes: up to so many rows, whatever corpus.max_deleted_share. reuse: datasets that vectors may be taken from."""
 
     rescan: bool = False
@@ -45,7 +45,7 @@ class Wishes:
 
 
 def sync(
-    config: JobConfig, wishes: Wishes = Wishes(), *, events_file: str | Path | None = None, progress: Display | None = None
+    config: JobConfig, chosen: SyncOptions = SyncOptions(), *, events_file: str | Path | None = None, progress: Display | None = None
 ) -> SyncSummary:
     """Bring the dataset to what the corpus is now; where there is none, or an unfinished one, this is a run.
 
@@ -60,19 +60,19 @@ def sync(
         return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
     require_possible(plan, config, folder)
     _require_ids(config, plan)
-    for uri in wishes.reuse:
+    for uri in chosen.reuse:
         shards_of(open_folder(uri), plan)
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
-    found = Look(config, folder, plan, wishes)
+    found = Look(config, folder, plan, chosen)
     if found.nothing_to_do:
         return _told(found.report(time.monotonic() - begin_s), events)
     require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
     with hold_lease(folder, lease_s=config.output.lease_s, purpose="sync") as lease:
         for attempt in range(ATTEMPTS):
-            found = Look(config, folder, plan, wishes)  # another run may have been at work until now, or the corpus has changed
+            found = Look(config, folder, plan, chosen)  # another run may have been at work until now, or the corpus has changed
             if found.nothing_to_do:
                 return _told(found.report(time.monotonic() - begin_s), events)
-            stages = Stages(config, folder, plan, found.parent, lease, open_display if progress is None else lambda: progress, wishes.allow_deletes)
+            stages = Stages(config, folder, plan, found.parent, lease, open_display if progress is None else lambda: progress, chosen.allow_deletes)
             try:
                 summary_ = stages.carry_out(found.comparison, found.listed_s, found.options(), look_again=found.rescanned)
                 folder.remove(SEEN)
@@ -94,16 +94,16 @@ def _told(summary: SyncSummary, events: EventsFile | None) -> SyncSummary:
 class Look:
     """The corpus against the newest version, from the listing alone."""
 
-    def __init__(self, config: JobConfig, folder: Folder, plan: Plan, wishes: Wishes) -> None:
-        self._config, self._folder, self._wishes = config, folder, wishes
+    def __init__(self, config: JobConfig, folder: Folder, plan: Plan, chosen: SyncOptions) -> None:
+        self._config, self._folder, self._chosen = config, folder, chosen
         self.parent: Version = read_version(folder)
         self._previous = inputs_of(folder, plan, self.parent)
         self.listed_s = time.time()
         self._listed = list_or_refuse(config, folder)
-        self.comparison = self._compare(wishes.rescan)
+        self.comparison = self._compare(chosen.rescan)
 
     def _compare(self, rescan: bool) -> Comparison:
-        return compare(self._previous, self._listed, rescan=rescan, retry_quarantined=self._wishes.retry_quarantined)
+        return compare(self._previous, self._listed, rescan=rescan, retry_quarantined=self._chosen.retry_quarantined)
 
     def rescanned(self) -> Comparison:
         """Where nothing may be believed."""
@@ -116,13 +116,13 @@ class Look:
 
     def options(self) -> dict[str, Any]:
         """What shapes the version beside the listing."""
-        corpus, wishes = self._config.corpus, self._wishes
+        corpus, chosen = self._config.corpus, self._chosen
         return {
             "complete": corpus.complete,
             "on_refused_update": corpus.on_refused_update,
-            "rescan": wishes.rescan,
-            "retry_quarantined": wishes.retry_quarantined,
-            "reuse": [open_folder(uri).root for uri in wishes.reuse],
+            "rescan": chosen.rescan,
+            "retry_quarantined": chosen.retry_quarantined,
+            "reuse": [open_folder(uri).root for uri in chosen.reuse],
         }
 
     def report(self, seconds: float) -> SyncSummary:

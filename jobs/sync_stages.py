@@ -19,7 +19,7 @@ from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_v
 from embermill.jobs.driver.commit_buffer import Log
 from embermill.jobs.driver.display import Display, Silent
 from embermill.jobs.driver.loop import stopped_by_signals
-from embermill.jobs.driving import Course, Stage, carry_out
+from embermill.jobs.driving import Stage, StageReport, carry_out
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, read_plan, write_plan
@@ -251,7 +251,7 @@ class Stages:
             self._display() if kind in (EMBED, COPY) else Silent(), self._stop, lease=self._lease, kind=kind, heard=heard, nodes=nodes, noun=noun,
             refuse=(lambda ready: why_not(self._plan, ready)) if kind == EMBED else (lambda ready: None),
         )  # fmt: skip
-        carry_out(stage, Course())
+        carry_out(stage, StageReport())
 
     @contextlib.contextmanager
     def _light_pool(self) -> Iterator[OpenPool]:

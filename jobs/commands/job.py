@@ -45,11 +45,11 @@ def sync(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
 
     config = load_config(arguments.config, arguments.overrides)
-    from embermill.jobs.sync_job import Wishes
+    from embermill.jobs.sync_job import SyncOptions
     from embermill.jobs.sync_job import sync as sync_job
 
-    wishes = Wishes(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
-    return sync_job(config, wishes, events_file=arguments.events).to_json()
+    chosen = SyncOptions(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
+    return sync_job(config, chosen, events_file=arguments.events).to_json()
 
 
 def _show_sync(answer: Answer) -> str:

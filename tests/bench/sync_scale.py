@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from embermill.jobs.config import JobConfig
 from embermill.jobs.engine import Embedded, Output
 from embermill.jobs.run import run
-from embermill.jobs.sync_job import Wishes, sync
+from embermill.jobs.sync_job import SyncOptions, sync
 from embermill.jobs.sync_stages import Stages
 from tests.jobs.command_line import open_inline_pool
 
@@ -114,7 +114,7 @@ def main() -> None:
             write(arguments.folder, arguments.rows, arguments.files, edited=False)
             run(job(arguments.folder))
         case "keys":  # of what the run made: the version after it has them
-            sync(job(arguments.folder), Wishes(rescan=True))
+            sync(job(arguments.folder), SyncOptions(rescan=True))
         case "edit":
             write(arguments.folder, arguments.rows, arguments.files, edited=True)
         case "sync":

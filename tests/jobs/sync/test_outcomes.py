@@ -13,7 +13,7 @@ from embermill.jobs.dataset.metadata.versions import read_versions
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
-from embermill.jobs.sync_job import Wishes, sync
+from embermill.jobs.sync_job import SyncOptions, sync
 from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, row
 
 COMPLETE = {"complete": True}
@@ -46,7 +46,7 @@ class TestDeletes:
         begun.write("a.jsonl", begun.files["a.jsonl"][1:])
         begun.remove("b.jsonl")
         assert sync(configure(tmp_path)).rows_unseen == 21
-        summary = sync(configure(tmp_path, corpus=COMPLETE), Wishes(allow_deletes=21))
+        summary = sync(configure(tmp_path, corpus=COMPLETE), SyncOptions(allow_deletes=21))
         assert (summary.rows_deleted, summary.rows, summary.texts_embedded) == (21, 19, 0)
         assert live_rows(str(tmp_path / "out")).keys() == {f"a{n}" for n in range(1, 20)}
 
@@ -65,15 +65,15 @@ class TestDeletes:
         with pytest.raises(DataError, match=r"12 of 40 rows would be deleted.*\(a\d.*, …\); corpus\.max_deleted_share: 0\.05 allows 2.*--allow-deletes 12"):
             sync(configure(tmp_path, corpus=COMPLETE))
         with pytest.raises(DataError, match="--allow-deletes 11 allows no more"):
-            sync(configure(tmp_path, corpus=COMPLETE), Wishes(allow_deletes=11))
+            sync(configure(tmp_path, corpus=COMPLETE), SyncOptions(allow_deletes=11))
         assert len(read_versions(open_folder(str(tmp_path / "out")))) == 1 and len(live_rows(str(tmp_path / "out"))) == 40
-        assert sync(configure(tmp_path, corpus=COMPLETE), Wishes(allow_deletes=12)).rows_deleted == 12
+        assert sync(configure(tmp_path, corpus=COMPLETE), SyncOptions(allow_deletes=12)).rows_deleted == 12
 
     def test_an_empty_listing_is_always_refused(self, tmp_path: Path, begun: Corpus) -> None:
         for name in [*begun.files]:
             begun.remove(name)
         with pytest.raises(DataError, match=r"matches no file.*nothing of .*/out is deleted for an empty listing"):
-            sync(configure(tmp_path, corpus=COMPLETE | {"max_deleted_share": 1}), Wishes(allow_deletes=40))
+            sync(configure(tmp_path, corpus=COMPLETE | {"max_deleted_share": 1}), SyncOptions(allow_deletes=40))
         assert len(live_rows(str(tmp_path / "out"))) == 40
 
 
@@ -100,7 +100,7 @@ class TestRefusedRows:
         begun.write("a.jsonl", begun.files["a.jsonl"], raw='{"id": "a20", "te\n')
         assert sync(configure(tmp_path)).rows_quarantined == 1
         assert sync(configure(tmp_path)).action == "nothing"
-        summary = sync(configure(tmp_path), Wishes(retry_quarantined=True))
+        summary = sync(configure(tmp_path), SyncOptions(retry_quarantined=True))
         assert (summary.files["same"], summary.files["scanned"], summary.rows_quarantined) == (2, 1, 1)
 
     def test_too_many_are_refused_before_any_engine_works(self, tmp_path: Path, begun: Corpus) -> None:
@@ -126,7 +126,7 @@ class TestEngineRefuses:
         assert (summary.rows, summary.rows_new, summary.rows_quarantined) == (22, 2, 2)
         assert sorted((each["id"], each["reason"]) for each in quarantined(tmp_path, 2)) == [("a0", "encoder_failed"), ("b0", "encoder_failed")]
         assert live["b1"]["embedding"] == live["b2"]["embedding"] and sync(configure(tmp_path, **self.POISONED)).action == "nothing"
-        again = sync(configure(tmp_path, **self.POISONED), Wishes(retry_quarantined=True))
+        again = sync(configure(tmp_path, **self.POISONED), SyncOptions(retry_quarantined=True))
         assert (again.files["scanned"], again.rows_quarantined, again.rows) == (1, 2, 22)
 
 

@@ -12,7 +12,7 @@ import pytest
 from embermill.jobs.errors import UsageError
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
-from embermill.jobs.sync_job import Wishes, sync
+from embermill.jobs.sync_job import SyncOptions, sync
 from embermill.jobs.sync_summary import SyncSummary
 from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, row
 
@@ -180,7 +180,7 @@ class TestWhatIsOpened:
 
     def test_rescan_believes_nothing(self, tmp_path: Path, corpus: Corpus) -> None:
         begin(tmp_path, corpus)
-        summary = sync(configure(tmp_path), Wishes(rescan=True))
+        summary = sync(configure(tmp_path), SyncOptions(rescan=True))
         assert (summary.files["same"], summary.files["scanned"], summary.rows_unchanged, summary.texts_embedded) == (2, 2, 40, 0)
 
 
@@ -191,7 +191,7 @@ class TestKnownTexts:
         run(configure(tmp_path, "other"))
         corpus.write("d.jsonl", [row("d", "known nowhere")])
         TellingEngine.taken()
-        summary = sync(configure(tmp_path), Wishes(reuse=(str(tmp_path / "other"),)))
+        summary = sync(configure(tmp_path), SyncOptions(reuse=(str(tmp_path / "other"),)))
         assert (summary.texts_embedded, summary.vectors_copied) == (1, 30) and TellingEngine.taken() == ["known nowhere"]
         check(tmp_path, corpus, summary)
 
@@ -200,7 +200,7 @@ class TestKnownTexts:
         run(configure(tmp_path, "other", model={"max_tokens": 2}))
         corpus.write("c.jsonl", [row("c", "text c")])
         with pytest.raises(UsageError, match=r"--reuse .*model\.max_tokens"):
-            sync(configure(tmp_path), Wishes(reuse=(str(tmp_path / "other"),)))
+            sync(configure(tmp_path), SyncOptions(reuse=(str(tmp_path / "other"),)))
 
 
 class TestObjectStore:
@@ -220,5 +220,5 @@ class TestObjectStore:
         assert (summary.files["renamed"], summary.files["new"], summary.files["gone"], summary.rows_new, summary.rows_deleted) == (1, 1, 0, 9, 0)
         assert seen == {"c.jsonl"} and TellingEngine.taken() == sorted(f"text c {n}" for n in range(9)) and len(live_rows(f"{url}/out")) == 27
         open_folder(f"{url}/corpus").remove("new name.jsonl")
-        summary = sync(config, Wishes(allow_deletes=9))
+        summary = sync(config, SyncOptions(allow_deletes=9))
         assert summary.rows_deleted == 9 and live_rows(f"{url}/out").keys() == {f"{name}{n}" for name in "ac" for n in range(9)}
