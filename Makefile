@@ -31,7 +31,10 @@ demo: $(VENV)/.runs
 TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.tests
-	$(VENV)/bin/python -m pytest $(TWO_PROCESSES)
+	$(VENV)/bin/python -m pytest $(TWO_PROCESSES) -m 'not long'
+
+test-long: $(VENV)/.tests
+	$(VENV)/bin/python -m pytest $(TWO_PROCESSES) -m long
 
 # One thread of torch in each: more meet at a barrier after every operation, and spin there while another process has the core.
 test-reference: $(REFERENCE_VENV)/.reference
