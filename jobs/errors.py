@@ -2,6 +2,7 @@
 
     JobError
     |-- UsageError          exit 2   for a person to fix: usage, configuration, model, device, credentials, permissions, disk space; another dataset's settings
+    |   '-- MatchesNothing           an entry of corpus.files that matches no file
     |-- DataError           exit 3   bad data: unreadable or changed input, too much quarantine, damage found by verify
     |   |-- MetadataDamaged          a file of the dataset's own, with what helps against it
     |   |-- InputChanged             a file that changed or vanished after planning
@@ -29,6 +30,10 @@ class UsageError(JobError):
     """What only a person can fix, by another call, another configuration, credentials, permissions or disk space; running again as it is would not help."""
 
     exit_code = EXIT_USAGE
+
+
+class MatchesNothing(UsageError):
+    """An entry of corpus.files that matches no file: a wrong name, or a corpus that is empty by now."""
 
 
 class DataError(JobError):

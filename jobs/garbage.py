@@ -67,7 +67,7 @@ def collect(uri: str, now_s: float | None = None, *, keep_versions: int | None =
     with hold_lease(folder, purpose="gc") as lease:
         versions = read_versions(folder, files=False)
         kept = kept_versions(versions, datetime.fromtimestamp(now_s, UTC), keep_versions, keep_days)
-        found.retired = retire_others(folder, kept) if kept else []
+        found.retired = retire_others(folder, kept, "gc") if kept else []
         for name, info in dict(_orphans(folder, lease)).items():
             if 0 < info.modified_s <= now_s - MIN_AGE_S:
                 lease.require_held() if name.startswith((DATA, QUARANTINE, *MADE)) else lease.require_not_lost()

@@ -20,7 +20,7 @@ from embermill.jobs.dataset.metadata.reconcile import is_settled
 from embermill.jobs.driver.summary import Summary
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
-from embermill.jobs.plan.files import Plan, read_plan, write_amended
+from embermill.jobs.plan.files import Plan, require_plan, write_amended
 from embermill.jobs.plan.listing import SurveyedFile, differs, list_corpus, survey_paths
 from embermill.jobs.plan.packing import SMALLEST_SHARE, Piece, pack
 from embermill.jobs.plan.planning import check_surveyed, listed
@@ -42,9 +42,7 @@ def redrive(uri: str, overrides: Sequence[str] = (), *, events_file: str | Path 
     UsageError where there is none, or a finished one; else as `run`.
     """
     folder = open_folder(uri)
-    plan = read_plan(folder)
-    if plan is None:
-        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
+    plan = require_plan(folder)
     was_ending = read_manifest(folder) is not None and not is_settled(folder, plan, CommitLog(folder))  # a redrive was killed behind its manifest
     if not was_ending:
         _require_unfinished(folder)

@@ -59,5 +59,5 @@ def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool,
 def _tokens_per_byte(folder: Folder, plan: Plan) -> float:
     """As the dataset's own texts have it."""
     manifest = read_manifest(folder)
-    text_bytes = sum(partition.text_bytes for partition in plan.current)
+    text_bytes = plan.text_bytes()
     return manifest.totals.tokens / text_bytes if manifest is not None and text_bytes else 0.25

@@ -15,7 +15,7 @@ from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.versions import Version, abandon_version, read_version
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
-from embermill.jobs.errors import DataError, InputChanged, Interrupted, JobError, UsageError
+from embermill.jobs.errors import DataError, InputChanged, Interrupted, JobError, MatchesNothing, UsageError
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.plan.listing import list_corpus
 from embermill.jobs.preflight import look_ahead, require_exclusive, require_possible
@@ -137,9 +137,7 @@ def list_or_refuse(config: JobConfig, folder: Folder) -> Sequence[tuple[str, Fil
     """The corpus as it is listed now. DataError where an entry matches no file: a dataset is never emptied for that."""
     try:
         listed = list_corpus(config.corpus)
-    except UsageError as error:
-        if "matches no file" not in str(error):
-            raise
+    except MatchesNothing as error:
         raise DataError(f"{error}: nothing of {folder.root} is deleted for an empty listing: put the files back, or name others in corpus.files") from None
     return listed
 

@@ -79,7 +79,7 @@ def _add_changes_arguments(parser: argparse.ArgumentParser) -> None:
 def changes(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.dataset.views.feed import read_feed
     from embermill.jobs.dataset.views.feed_files import copy_files, write_net
-    from embermill.jobs.dataset.views.opening import require_plan
+    from embermill.jobs.plan.files import require_plan
     from embermill.jobs.storage import open_folder
 
     folder = open_folder(arguments.output)

@@ -155,6 +155,14 @@ def read_superseded(folder: Folder) -> frozenset[int]:
         raise _damaged(folder, name, f"is damaged: {error}") from None
 
 
+def require_plan(folder: Folder) -> Plan:
+    """The dataset's plan. UsageError where there is none; else as read_plan."""
+    plan = read_plan(folder)
+    if plan is None:
+        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
+    return plan
+
+
 def read_plan(folder: Folder) -> Plan | None:
     """The dataset's plan; None where there is none yet. UsageError for a format of another version, MetadataDamaged where it cannot be read or is lost."""
     read_format(folder)

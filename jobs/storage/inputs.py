@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from embermill.jobs.config_paths import local_path
-from embermill.jobs.errors import UsageError
+from embermill.jobs.errors import MatchesNothing, UsageError
 from embermill.jobs.storage.base import FileInfo
 from embermill.jobs.storage.local import file_info
 from embermill.jobs.storage.object_client import split_url
@@ -31,7 +31,7 @@ def list_inputs(entry: str) -> list[Listed]:
     except OSError as error:  # a name that is too long, links in a circle
         raise UsageError(f"corpus.files: {entry[:200]}: cannot be listed: {error.strerror or error}") from None
     if not listed:
-        raise UsageError(f"corpus.files: {entry} matches no file (names that begin with `_` or `.` are skipped)")
+        raise MatchesNothing(f"corpus.files: {entry} matches no file (names that begin with `_` or `.` are skipped)")
     return listed
 
 

@@ -15,13 +15,13 @@ from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.id_hash import bucket_of
 from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_for, buckets_of, keys_schema, live_keys, publish_keys
 from embermill.jobs.dataset.metadata.versions import BASE, DELETES, Contents, Version, VersionFile, changed_files, commit_version, read_version
-from embermill.jobs.dataset.views.live import LiveFile, LiveRows, read_batches
+from embermill.jobs.dataset.views.live import LiveFile, LiveRows, file_groups, read_batches
+from embermill.jobs.dataset.views.live_keys import key_passes
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import REASON, blank, part_name, standing_file, write_deletes, write_rows
 
-KEYS_AT_ONCE = 4_000_000  # whose new places are held in memory together
 Keep = Callable[[pa.Array], np.ndarray]
 """ids [N] -> [N] bool: which of them the new base keeps."""
 
@@ -39,7 +39,7 @@ def make_base(folder: Folder, plan: Plan, parent: Version, number: int, keep: Ke
     """Base, log of deletes and keys of version `number`, with the live rows of its parent that are to be kept. keep: None for all."""
     live = LiveRows(folder, plan, parent)
     made: list[VersionFile] = []
-    for place, group in enumerate(_groups(live.files(), plan.rows_per_shard)):
+    for place, group in enumerate(file_groups((file for file in live.files() if file.rows), plan.rows_per_shard)):
         file = blank(parent.next_file + len(made), BASE, part_name(f"bases/{number:06d}", place), number)
         made += [standing_file(folder, file) or write_rows(folder, plan, file, _kept(live, group, keep))]
     made = [file for file in made if file.rows]
@@ -56,19 +56,6 @@ def _next(parent: Version, made: Sequence[VersionFile]) -> int:
     return max([parent.next_file - 1, *(file.number for file in made)]) + 1
 
 
-def _groups(files: Iterator[LiveFile], rows: int) -> Iterator[list[LiveFile]]:
-    """Files that become one, with at most so many live rows together where one has not more by itself."""
-    group: list[LiveFile] = []
-    for file in files:
-        if group and sum(each.rows for each in group) + file.rows > rows:
-            yield group
-            group = []
-        if file.rows:
-            group.append(file)
-    if group:
-        yield group
-
-
 def _kept(live: LiveRows, group: list[LiveFile], keep: Keep | None) -> Iterator[pa.RecordBatch]:
     for file in group:
         for batch in live.read(file):
@@ -82,17 +69,16 @@ def _keys(folder: Folder, plan: Plan, parent: Version, made: Sequence[VersionFil
         return
     rows = sum(file.rows for file in made if file.kind == BASE)
     buckets = buckets_for(rows)
-    passes = min(buckets, 1 << max(0, (rows // KEYS_AT_ONCE).bit_length()))
-    width, next_file, id_type = buckets // passes, _next(parent, made), plan.rows.id_type
-    for first in range(0, buckets, width):
-        places = _places(folder, plan, made, first, first + width, buckets)
+    next_file, id_type = _next(parent, made), plan.rows.id_type
+    for first, end in key_passes(rows, buckets):
+        places = _places(folder, plan, made, first, end, buckets)
         found: dict[int, list[pa.Table]] = {}
-        for old in range(first * before // buckets, max(first * before // buckets + 1, (first + width) * before // buckets)):
+        for old in range(first * before // buckets, max(first * before // buckets + 1, end * before // buckets)):
             keys = live_keys(folder, parent, old, id_type)
             for bucket, table in _moved(keys, places, buckets):
                 found.setdefault(bucket, []).append(table)
         by_bucket = {bucket: pa.concat_tables(tables) for bucket, tables in found.items()}
-        yield publish_keys(folder, KeyRange(number, first, first + width, buckets), by_bucket, id_type, next_file)
+        yield publish_keys(folder, KeyRange(number, first, end, buckets), by_bucket, id_type, next_file)
         next_file += 1
 
 

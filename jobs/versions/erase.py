@@ -21,15 +21,14 @@ import pyarrow.parquet as pq
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.lease import hold_lease
-from embermill.jobs.dataset.metadata.retirement import retire
-from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_version, read_versions
+from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_version
 from embermill.jobs.dataset.views.live import LiveRows
-from embermill.jobs.dataset.views.opening import require_plan
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.dataset_format import upgrade_format
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.compact import make_base
+from embermill.jobs.versions.retention import retire_others
 from embermill.jobs.versions.traces import remove_traces
 
 ERASE = "erase"
@@ -56,7 +55,7 @@ def erase(uri: str, ids_file: str) -> Erased:
         version, rows = _without(folder, plan, ids)
         erased = Erased(folder.root, version.number, rows)
         lease.require_held()
-        _retire_others(folder, version)
+        retire_others(folder, [version], ERASE)
         erased.removed = remove_traces(folder, plan, version, ids, lease)
         write_card(folder)
         return erased
@@ -104,9 +103,3 @@ def _digest(ids: pa.Array) -> str:
     for each in sorted(str(each) for each in ids.to_pylist()):
         sink.write(each.encode("utf-8", "surrogatepass") + b"\0")
     return hashlib.blake2b(sink.getvalue(), digest_size=32, key=b"embermill erase").hexdigest()
-
-
-def _retire_others(folder: Folder, version: Version) -> None:
-    for other in read_versions(folder, files=False):
-        if other.is_committed and other.number != version.number:
-            retire(folder, other.number, ERASE)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.schema import holds_foreign_version
-from embermill.jobs.dataset.metadata.versions import Version, read_version
+from embermill.jobs.dataset.metadata.versions import Version
+from embermill.jobs.dataset.views.opening import open_version
 from embermill.jobs.errors import UsageError
-from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder, open_folder
 
 Make = Callable[[Folder, Plan], Version | None]
@@ -19,10 +20,7 @@ Make = Callable[[Folder, Plan], Version | None]
 def make_version(uri: str, purpose: str, make: Make) -> Version | None:
     """Under the lease. UsageError where there is no finished dataset, or one that can have no second version; AnotherRun where a run is at work."""
     folder = open_folder(uri)
-    plan = read_plan(folder)
-    if plan is None:
-        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
-    read_version(folder)
+    plan, _ = open_version(folder)
     if holds_foreign_version(plan):
         raise UsageError(
             f"{folder.root}: it keeps a column of the corpus under the name `version`, which datasets with versions use themselves: "

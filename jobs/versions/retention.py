@@ -30,12 +30,12 @@ def kept_versions(versions: Iterable[Version], now: datetime, keep_versions: int
     return [version for version in committed if version in newest or (keep_days is not None and _is_younger(version, now, keep_days))]
 
 
-def retire_others(folder: Folder, kept: Iterable[Version]) -> list[int]:
+def retire_others(folder: Folder, kept: Iterable[Version], why: str) -> list[int]:
     """The numbers of the committed versions that are not kept, of which no file is needed from now on."""
     numbers = {version.number for version in kept}
     others = [version.number for version in read_versions(folder, files=False) if version.is_committed and version.number not in numbers]
     for number in others:
-        retire(folder, number, "gc")
+        retire(folder, number, why)
     return others
 
 

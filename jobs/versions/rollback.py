@@ -28,7 +28,7 @@ from embermill.jobs.dataset.metadata.keys import (
 from embermill.jobs.dataset.metadata.schema import VERSION
 from embermill.jobs.dataset.metadata.versions import DELETES, KEYS, UPSERTS, Contents, Version, VersionFile, commit_version, read_version, read_versions
 from embermill.jobs.dataset.views.feed import read_feed
-from embermill.jobs.dataset.views.live import LiveRows
+from embermill.jobs.dataset.views.live import LiveRows, batch_groups
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan
@@ -49,7 +49,8 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
         return newest  # of a run of this command that was killed before it could say so
     feed = read_feed(folder, plan, to)
     id_name = plan.rows.id_name
-    changed = pa.concat_arrays([_ids(feed.upserts([id_name]), plan), feed.deletes().column("id").combine_chunks()])
+    upserted = _ids(feed.upserts([id_name]), plan)
+    changed = pa.concat_arrays([upserted, feed.deletes().column("id").combine_chunks()])
     if not len(changed):
         return None
     upgrade_format(folder)
@@ -57,8 +58,7 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
     if parent.number != newest.number:
         raise UsageError(f"{folder.root}: version {parent.number} was committed meanwhile: run again")
     added, restored = _copy_rows(folder, plan, parent, target, changed, number)
-    gone = _ids(feed.upserts([id_name]), plan)
-    gone = gone.filter(pc.invert(pc.is_in(gone, restored)))
+    gone = upserted.filter(pc.invert(pc.is_in(upserted, restored)))
     if len(gone):
         columns = [gone, pa.array(np.full(len(gone), number, np.int64)), pa.array(["rolled_back"] * len(gone), pa.string())]
         table = pa.Table.from_arrays(columns, names=[id_name, VERSION, REASON])
@@ -84,20 +84,11 @@ def _ids(batches: Iterator[pa.RecordBatch], plan: Plan) -> pa.Array:
 
 def _copy_rows(folder: Folder, plan: Plan, parent: Version, target: Version, changed: pa.Array, number: int) -> tuple[list[VersionFile], pa.Array]:
     """Files of upserts with V's rows of these ids, and the ids that V has. Memory: one file's rows of them."""
-    files, restored, held = list[VersionFile](), list[pa.Array](), list[pa.RecordBatch]()
-
-    def write() -> None:
+    files, restored = list[VersionFile](), list[pa.Array]()
+    for batches in batch_groups(_rows_of(LiveRows(folder, plan, target), changed, number), plan.rows_per_shard):
         name = part_name(f"changes/{number:06d}/upserts", len(files))
-        files.append(write_rows(folder, plan, blank(parent.next_file + len(files), UPSERTS, name, number), held))
-        held.clear()
-
-    for batch in _rows_of(LiveRows(folder, plan, target), changed, number):
-        restored.append(batch.column(plan.rows.id_name))
-        held.append(batch)
-        if sum(each.num_rows for each in held) >= plan.rows_per_shard:
-            write()
-    if held:
-        write()
+        files.append(write_rows(folder, plan, blank(parent.next_file + len(files), UPSERTS, name, number), batches))
+        restored += (batch.column(plan.rows.id_name) for batch in batches)
     return files, pa.concat_arrays(restored) if restored else pa.array([], plan.rows.id_type)
 
 

@@ -17,8 +17,7 @@ from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.consistency import manifest_damage, plan_damage
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
 from embermill.jobs.dataset.metadata.receipt_table import SCHEMA
-from embermill.jobs.errors import UsageError
-from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder
 
 
@@ -56,10 +55,7 @@ def read_inventory(folder: Folder) -> Inventory:
 
 def list_inventory(folder: Folder) -> Inventory:
     """The same, whatever plan the receipts are of: for `verify`, which judges them one by one."""
-    plan = read_plan(folder)
-    if plan is None:
-        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
-    return Inventory(plan, who_says(folder))
+    return Inventory(require_plan(folder), who_says(folder))
 
 
 def who_says(folder: Folder) -> Manifest | CommitLog:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embermill.jobs.dataset.views.feed import Feed
-from embermill.jobs.dataset.views.live import open_rows
+from embermill.jobs.dataset.views.live import batch_groups, open_rows
 from embermill.jobs.errors import UsageError
 
 ROWS_PER_FILE = 1 << 17
@@ -37,21 +37,12 @@ def copy_files(feed: Feed, out: str) -> None:
 
 
 def _write_upserts(feed: Feed, folder: Path) -> int:
-    written, held = 0, list[pa.RecordBatch]()
-
-    def write() -> None:
+    written = 0
+    for number, batches in enumerate(batch_groups(feed.upserts(), ROWS_PER_FILE)):
+        table = pa.Table.from_batches(batches)
         (folder / "upserts").mkdir(exist_ok=True)
-        number = len([*(folder / "upserts").iterdir()])
-        pq.write_table(pa.Table.from_batches(held), folder / f"upserts/part-{number:09d}.parquet", compression="zstd")
-        held.clear()
-
-    for batch in feed.upserts():
-        held.append(batch)
-        written += batch.num_rows
-        if sum(each.num_rows for each in held) >= ROWS_PER_FILE:
-            write()
-    if held:
-        write()
+        pq.write_table(table, folder / f"upserts/part-{number:09d}.parquet", compression="zstd")
+        written += table.num_rows
     return written
 
 

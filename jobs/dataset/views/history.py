@@ -6,7 +6,7 @@ from typing import Any
 
 from embermill.jobs.dataset.metadata.retirement import retired_numbers
 from embermill.jobs.dataset.metadata.versions import read_versions
-from embermill.jobs.dataset.views.opening import require_plan
+from embermill.jobs.plan.files import require_plan
 from embermill.jobs.storage import Folder
 
 READABLE, COLLECTED, ABANDONED = "readable", "collected", "abandoned"

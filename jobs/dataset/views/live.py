@@ -5,10 +5,11 @@ A base is read in its order and then the upserts in theirs. Memory: the ids of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +49,7 @@ class LiveRows:
     def files(self) -> Iterator[LiveFile]:
         """Every file of rows in row order, with what is live in it. DataError where one is gone or damaged."""
         changes = self._changes
-        for group in _groups(self.version.of_kind(BASE)):
+        for group in file_groups(self.version.of_kind(BASE), LOOKUP_ROWS):
             if not len(changes):
                 yield from (LiveFile(file, None) for file in group)
                 continue
@@ -191,13 +192,33 @@ def _live_file(file: VersionFile, live: np.ndarray) -> LiveFile:
     return LiveFile(file, None if live.all() else live)
 
 
-def _groups(files: Sequence[VersionFile]) -> Iterator[list[VersionFile]]:
-    """Files that are looked up together."""
-    group: list[VersionFile] = []
+class _HasRows(Protocol):
+    @property
+    def rows(self) -> int: ...
+
+
+_Counted = TypeVar("_Counted", bound=_HasRows)
+
+
+def file_groups(files: Iterable[_Counted], rows: int) -> Iterator[list[_Counted]]:
+    """Files in their order, with at most so many rows together where one has not more by itself."""
+    group: list[_Counted] = []
     for file in files:
-        if group and sum(each.rows for each in group) + file.rows > LOOKUP_ROWS:
+        if group and sum(each.rows for each in group) + file.rows > rows:
             yield group
             group = []
         group.append(file)
+    if group:
+        yield group
+
+
+def batch_groups(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[list[pa.RecordBatch]]:
+    """Batches in their order, with at least so many rows together but for the last."""
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(each.num_rows for each in group) >= rows:
+            yield group
+            group = []
     if group:
         yield group

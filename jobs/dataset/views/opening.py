@@ -8,8 +8,7 @@ from embermill.jobs.dataset.metadata.schema import row_schema
 from embermill.jobs.dataset.metadata.versions import Version, read_version
 from embermill.jobs.dataset.views.feed import feed_schema, read_feed
 from embermill.jobs.dataset.views.live import LiveRows
-from embermill.jobs.errors import UsageError
-from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder, open_folder
 
 
@@ -32,9 +31,3 @@ def open_version(folder: Folder, number: int | None = None) -> tuple[Plan, Versi
     """UsageError where there is no dataset, or no such version."""
     return require_plan(folder), read_version(folder, number)
 
-
-def require_plan(folder: Folder) -> Plan:
-    plan = read_plan(folder)
-    if plan is None:
-        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill/plan): expected the output.uri of an `embermill run`")
-    return plan

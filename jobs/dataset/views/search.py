@@ -6,14 +6,12 @@ The query is embedded by the dataset's own model: a dataset whose model is not t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from embermill.jobs.config import ModelConfig
@@ -21,12 +19,11 @@ from embermill.jobs.config_errors import describe_invalid
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
 from embermill.jobs.dataset.metadata.versions import FIRST, read_version
-from embermill.jobs.dataset.views.live import LiveFile, LiveRows
+from embermill.jobs.dataset.views.live import LiveFile, LiveRows, open_rows, read_batches
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.engine.loading import describe_engine, load_engine
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.stored_keys import differing_keys
 
@@ -135,31 +132,16 @@ def _best(folder: Folder, shards: Sequence[tuple[str, np.ndarray | None]], query
     return [(float(score), int(shard), int(row)) for score, (shard, row) in zip(scores, places, strict=True)]
 
 
-@contextmanager
-def _open_shard(folder: Folder, name: str) -> Iterator[pq.ParquetFile]:
-    """DataError, naming the shard, where it is gone or damaged."""
-    try:
-        with folder.open(name) as file, open_parquet(file) as parquet:
-            yield parquet
-    except FileNotFoundError:
-        raise DataError(f"{folder.root}/{name}: is gone; `embermill verify` says what else is damaged") from None
-    except (Damaged, pa.ArrowException) as error:
-        raise DataError(f"{folder.root}/{name}: {error}; `embermill verify` says what else is damaged") from None
-
-
 def _vectors(folder: Folder, name: str, column: str) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, [B, E] float32) of a shard, batch by batch."""
-    first_row = 0
-    with _open_shard(folder, name) as parquet:
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=[column], use_threads=False):
-            vectors = batch.column(0)
-            yield first_row, vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(vectors), -1)
-            first_row += len(vectors)
+    for first_row, batch in read_batches(folder, name, [column], BATCH_ROWS):
+        vectors = batch.column(0)
+        yield first_row, vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(vectors), -1)
 
 
 def _read_row(folder: Folder, name: str, row: int, column: str) -> dict[str, Any]:
     """One row without its vector: only the row group that holds it is read."""
-    with _open_shard(folder, name) as parquet:
+    with open_rows(folder, name) as parquet:
         columns = [field.name for field in parquet.schema_arrow if field.name != column and not pa.types.is_nested(field.type)]
         ends = np.cumsum([parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)])
         group = int(np.searchsorted(ends, row, side="right"))

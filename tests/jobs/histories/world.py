@@ -147,7 +147,7 @@ class World:
     def gc(self) -> None:
         keep = self.rng.choice([None, 1, 2, 5])
         kept = kept_versions(readable_versions(self.folder), datetime.now(UTC), keep, None)
-        self.retired |= set(retire_others(self.folder, kept))
+        self.retired |= set(retire_others(self.folder, kept, "gc"))
         for name, _ in [*unneeded_files(self.folder)]:
             self.folder.remove(name)
         self.history.append(f"gc, keeping {keep}")

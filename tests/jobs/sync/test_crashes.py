@@ -14,7 +14,6 @@ import pytest
 from embermill.jobs.dataset.metadata import lease as lease_module
 from embermill.jobs.dataset.metadata.versions import abandon_version, commit_version, read_versions
 from embermill.jobs.errors import AnotherRun, Interrupted
-from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from embermill.jobs.storage.local import LocalFolder
 from embermill.jobs.sync.writing import create_writes
@@ -27,14 +26,10 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def begun(tmp_path: Path, corpus: Corpus) -> Corpus:
+def begun(embedded: Corpus) -> Corpus:
     """Two files of 20 rows, embedded; then 100 rows come."""
-    for name in "ab":
-        corpus.write(f"{name}.jsonl", [row(f"{name}{n}", f"text {name} {n}") for n in range(20)])
-    run(configure(tmp_path))
-    TellingEngine.taken()
-    corpus.write("c.jsonl", [row(f"c{n}", f"text c {n}" + " and so on" * 5) for n in range(100)])
-    return corpus
+    embedded.write("c.jsonl", [row(f"c{n}", f"text c {n}" + " and so on" * 5) for n in range(100)])
+    return embedded
 
 
 @contextmanager

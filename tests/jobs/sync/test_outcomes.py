@@ -19,48 +19,38 @@ from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, 
 COMPLETE = {"complete": True}
 
 
-@pytest.fixture
-def begun(tmp_path: Path, corpus: Corpus) -> Corpus:
-    """Two files of 20 rows, embedded."""
-    for name in "ab":
-        corpus.write(f"{name}.jsonl", [row(f"{name}{n}", f"text {name} {n}") for n in range(20)])
-    run(configure(tmp_path))
-    TellingEngine.taken()
-    return corpus
-
-
 def quarantined(root: Path, version: int) -> list[dict[str, Any]]:
     return [entry for path in sorted((root / f"out/quarantine/{version:06d}").iterdir()) for entry in pq.ParquetFile(path).read().to_pylist()]
 
 
 class TestDeletes:
-    def test_without_complete_nothing_is_deleted_and_it_is_counted(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.remove("a.jsonl")
+    def test_without_complete_nothing_is_deleted_and_it_is_counted(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.remove("a.jsonl")
         summary = sync(configure(tmp_path))
         assert (summary.rows_unseen, summary.rows_deleted, summary.rows, summary.files["gone"]) == (20, 0, 40, 1)
         assert len(live_rows(str(tmp_path / "out"))) == 40
         summary = sync(configure(tmp_path))
         assert summary.action == "nothing"
 
-    def test_what_was_kept_is_deleted_once_the_corpus_is_said_to_be_complete(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("a.jsonl", begun.files["a.jsonl"][1:])
-        begun.remove("b.jsonl")
+    def test_what_was_kept_is_deleted_once_the_corpus_is_said_to_be_complete(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("a.jsonl", embedded.files["a.jsonl"][1:])
+        embedded.remove("b.jsonl")
         assert sync(configure(tmp_path)).rows_unseen == 21
         summary = sync(configure(tmp_path, corpus=COMPLETE), SyncOptions(allow_deletes=21))
         assert (summary.rows_deleted, summary.rows, summary.texts_embedded) == (21, 19, 0)
         assert live_rows(str(tmp_path / "out")).keys() == {f"a{n}" for n in range(1, 20)}
 
-    def test_the_reasons(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("a.jsonl", begun.files["a.jsonl"][1:])
-        begun.remove("b.jsonl")
+    def test_the_reasons(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("a.jsonl", embedded.files["a.jsonl"][1:])
+        embedded.remove("b.jsonl")
         sync(configure(tmp_path, corpus=COMPLETE | {"max_deleted_share": 1}))
         deletes = pq.read_table(tmp_path / "out/changes/000002/deletes/part-000000000.parquet").to_pylist()
         assert [each["id"] for each in deletes] == sorted(["a0", *(f"b{n}" for n in range(20))])
         assert {each["id"]: each["reason"] for each in deletes}["a0"] == "deleted" and {each["reason"] for each in deletes[1:]} == {"source_gone"}
         assert {each["version"] for each in deletes} == {2}
 
-    def test_too_many_are_refused_before_any_engine_works(self, tmp_path: Path, begun: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-        begun.write("a.jsonl", begun.files["a.jsonl"][12:])
+    def test_too_many_are_refused_before_any_engine_works(self, tmp_path: Path, embedded: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+        embedded.write("a.jsonl", embedded.files["a.jsonl"][12:])
         monkeypatch.setattr("embermill.jobs.sync_stages.open_pool", lambda *_: pytest.fail("no engine is needed to see that"))
         with pytest.raises(DataError, match=r"12 of 40 rows would be deleted.*\(a\d.*, …\); corpus\.max_deleted_share: 0\.05 allows 2.*--allow-deletes 12"):
             sync(configure(tmp_path, corpus=COMPLETE))
@@ -69,42 +59,42 @@ class TestDeletes:
         assert len(read_versions(open_folder(str(tmp_path / "out")))) == 1 and len(live_rows(str(tmp_path / "out"))) == 40
         assert sync(configure(tmp_path, corpus=COMPLETE), SyncOptions(allow_deletes=12)).rows_deleted == 12
 
-    def test_an_empty_listing_is_always_refused(self, tmp_path: Path, begun: Corpus) -> None:
-        for name in [*begun.files]:
-            begun.remove(name)
+    def test_an_empty_listing_is_always_refused(self, tmp_path: Path, embedded: Corpus) -> None:
+        for name in [*embedded.files]:
+            embedded.remove(name)
         with pytest.raises(DataError, match=r"matches no file.*nothing of .*/out is deleted for an empty listing"):
             sync(configure(tmp_path, corpus=COMPLETE | {"max_deleted_share": 1}), SyncOptions(allow_deletes=40))
         assert len(live_rows(str(tmp_path / "out"))) == 40
 
 
 class TestRefusedRows:
-    def test_a_row_that_was_good_and_is_refused_now_stays(self, tmp_path: Path, begun: Corpus) -> None:
-        rows = begun.files["a.jsonl"]
-        begun.write("a.jsonl", rows[1:], raw=json.dumps({"id": "a0", "text": None}) + "\n")
+    def test_a_row_that_was_good_and_is_refused_now_stays(self, tmp_path: Path, embedded: Corpus) -> None:
+        rows = embedded.files["a.jsonl"]
+        embedded.write("a.jsonl", rows[1:], raw=json.dumps({"id": "a0", "text": None}) + "\n")
         summary = sync(configure(tmp_path, corpus=COMPLETE))
         assert (summary.rows_stale, summary.rows_deleted, summary.rows_quarantined, summary.rows) == (1, 0, 1, 40)
         assert [(each["id"], each["reason"]) for each in quarantined(tmp_path, 2)] == [("a0", "null_text")]
         assert live_rows(str(tmp_path / "out"))["a0"]["text_hash"]
 
-    def test_or_goes_where_that_is_said(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("a.jsonl", begun.files["a.jsonl"][1:], raw=json.dumps({"id": "a0", "text": None}) + "\n")
+    def test_or_goes_where_that_is_said(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("a.jsonl", embedded.files["a.jsonl"][1:], raw=json.dumps({"id": "a0", "text": None}) + "\n")
         summary = sync(configure(tmp_path, corpus={"on_refused_update": "delete"}))
         assert (summary.rows_stale, summary.rows_deleted, summary.rows) == (0, 1, 39)
 
-    def test_a_line_without_an_id_may_be_any_of_those_that_are_missing(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("a.jsonl", begun.files["a.jsonl"][2:], raw='{"id": "a0", "te\n')
+    def test_a_line_without_an_id_may_be_any_of_those_that_are_missing(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("a.jsonl", embedded.files["a.jsonl"][2:], raw='{"id": "a0", "te\n')
         summary = sync(configure(tmp_path, corpus=COMPLETE))
         assert (summary.rows_stale, summary.rows_deleted, summary.rows) == (2, 0, 40)
 
-    def test_retry_quarantined_reads_files_again_that_did_not_change(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("a.jsonl", begun.files["a.jsonl"], raw='{"id": "a20", "te\n')
+    def test_retry_quarantined_reads_files_again_that_did_not_change(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("a.jsonl", embedded.files["a.jsonl"], raw='{"id": "a20", "te\n')
         assert sync(configure(tmp_path)).rows_quarantined == 1
         assert sync(configure(tmp_path)).action == "nothing"
         summary = sync(configure(tmp_path), SyncOptions(retry_quarantined=True))
         assert (summary.files["same"], summary.files["scanned"], summary.rows_quarantined) == (2, 1, 1)
 
-    def test_too_many_are_refused_before_any_engine_works(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("c.jsonl", [row("c", "new")], raw="{\n" * 12)
+    def test_too_many_are_refused_before_any_engine_works(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("c.jsonl", [row("c", "new")], raw="{\n" * 12)
         with pytest.raises(DataError, match=r"12 of the 13 rows of new and changed files were quarantined, and corpus\.max_quarantined: 0\.01 allows 10"):
             sync(configure(tmp_path))
         assert not TellingEngine.taken()
@@ -131,25 +121,25 @@ class TestEngineRefuses:
 
 
 class TestDuplicates:
-    def test_the_first_in_corpus_order_counts(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("c.jsonl", [row("c0", "first"), row("c0", "second"), row("a0", "not this one")])
+    def test_the_first_in_corpus_order_counts(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("c.jsonl", [row("c0", "first"), row("c0", "second"), row("a0", "not this one")])
         summary = sync(configure(tmp_path))
         assert (summary.rows_new, summary.rows_duplicate, summary.rows_quarantined) == (1, 2, 2) and TellingEngine.taken() == ["first"]
         assert sorted((each["id"], each["reason"]) for each in quarantined(tmp_path, 2)) == [("a0", "duplicate_id"), ("c0", "duplicate_id")]
-        begun.write("a.jsonl", begun.files["a.jsonl"][1:])  # the row that was hidden comes forth, though its file did not change
+        embedded.write("a.jsonl", embedded.files["a.jsonl"][1:])  # the row that was hidden comes forth, though its file did not change
         summary = sync(configure(tmp_path, corpus=COMPLETE))
         assert (summary.rows_deleted, summary.rows_changed) == (0, 1) and TellingEngine.taken() == ["not this one"]
 
-    def test_an_earlier_file_wins_over_one_that_was_not_opened(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("0.jsonl", [row("b0", "earlier")])
+    def test_an_earlier_file_wins_over_one_that_was_not_opened(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("0.jsonl", [row("b0", "earlier")])
         assert sync(configure(tmp_path)).rows_changed == 1
-        begun.write("0.jsonl", [row("x", "other")])
+        embedded.write("0.jsonl", [row("x", "other")])
         summary = sync(configure(tmp_path, corpus=COMPLETE))
         assert (summary.rows_deleted, summary.rows_changed, summary.rows_new, summary.rows) == (0, 1, 1, 41)
         assert TellingEngine.taken() == ["earlier", "other", "text b 0"]  # a text that no live row has is not looked for
 
-    def test_or_all_is_refused(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("c.jsonl", [row("c0", "first"), row("c0", "second")])
+    def test_or_all_is_refused(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("c.jsonl", [row("c0", "first"), row("c0", "second")])
         with pytest.raises(DataError, match=r"1 row of the corpus have an id that stands earlier.*'c0'.*on_duplicate_id: quarantine"):
             sync(configure(tmp_path, corpus={"on_duplicate_id": "fail"}))
         assert not TellingEngine.taken()
@@ -166,8 +156,8 @@ class TestSettings:
         with pytest.raises(UsageError, match="sync needs ids"):
             sync(configure(tmp_path))
 
-    def test_another_model_is_refused_with_the_keys(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("c.jsonl", [row("c0", "first")])
+    def test_another_model_is_refused_with_the_keys(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("c.jsonl", [row("c0", "first")])
         with pytest.raises(UsageError, match=r"model\.max_tokens"):
             sync(configure(tmp_path, model={"max_tokens": 3}))
 
@@ -177,8 +167,8 @@ class TestSettings:
         assert (summary.action, summary.version, summary.rows, summary.rows_new) == ("run", 1, 1, 1) and summary.run is not None
         assert sync(configure(tmp_path)).action == "nothing"
 
-    def test_a_run_on_it_afterwards_leaves_it_as_it_is(self, tmp_path: Path, begun: Corpus) -> None:
-        begun.write("c.jsonl", [row("c0", "first"), row("c0", "again")])
+    def test_a_run_on_it_afterwards_leaves_it_as_it_is(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("c.jsonl", [row("c0", "first"), row("c0", "again")])
         sync(configure(tmp_path))
         before = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
         run(configure(tmp_path))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embermill.jobs.dataset.metadata.keys import UNKNOWN_FILE, all_live_keys
 from embermill.jobs.dataset.metadata.versions import read_version
-from embermill.jobs.dataset.views.opening import require_plan
+from embermill.jobs.plan.files import require_plan
 from embermill.jobs.storage import open_folder
 from embermill.jobs.sync_job import sync
 from tests.jobs.command_line import Answer
