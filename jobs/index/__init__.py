@@ -1,0 +1,1 @@
+"""What search indexes want: their recorded limits, and whether a dataset keeps to them."""
