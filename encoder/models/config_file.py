@@ -24,6 +24,10 @@ PLAIN_ACTIVATIONS = ("gelu", "gelu_new", "relu")
 
 
 MAX_LAYERS = 10_000
+MAX_WHOLE = (1 << 31) - 1
+"""No size, count or position of a model is beyond it; whatever is computed from two of them fits a float and 64 bits."""
+MAX_NUMBER = 1e30
+MAX_SHOWN = 80  # characters of a value that is refused
 
 
 class ConfigFile:
@@ -56,17 +60,17 @@ class ConfigFile:
 
     def _whole(self, least: int, names: tuple[str, ...], default: int | None) -> int:
         value = self.get(*names, default=default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            expected = "a positive whole number" if least else "a whole number from 0 up"
-            raise self.refuse(f"{names[0]}: expected {expected}, got {value!r}.")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_WHOLE:
+            expected = ("a positive whole number" if least else "a whole number from 0 up") + (" below 2^31" if isinstance(value, int) and value > 0 else "")
+            raise self.refuse(f"{names[0]}: expected {expected}, got {repr(value)[:MAX_SHOWN]}.")
         return value
 
-    def number(self, *names: str, default: float | None = None, least: float = 0.0, below: float = float("inf")) -> float:
+    def number(self, *names: str, default: float | None = None, least: float = 0.0, below: float = MAX_NUMBER) -> float:
         """A number from `least` to below `below`."""
         value = self.get(*names, default=default)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < below:
-            expected = f"a number from {least:g} to {below:g}" if below < float("inf") else f"a number from {least:g} up"
-            raise self.refuse(f"{names[0]}: expected {expected}, got {value!r}.")
+            expected = f"a number from {least:g} to {below:g}" if below < MAX_NUMBER else f"a number from {least:g} up"
+            raise self.refuse(f"{names[0]}: expected {expected}, got {repr(value)[:MAX_SHOWN]}.")
         return float(value)
 
     def flag(self, *names: str, default: bool) -> bool:

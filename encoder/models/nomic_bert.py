@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from embermill.encoder.models.config_file import ConfigFile
+from embermill.encoder.models.config_file import MAX_WHOLE, ConfigFile
 from embermill.encoder.models.heads import HEADS
 from embermill.encoder.models.layers import PostNormLayers, linear, norm
 from embermill.encoder.models.names import of_layers, shapes_of
@@ -136,7 +136,7 @@ def _positions(file: ConfigFile, rope: RopeParameters) -> tuple[float | None, in
     stated = [file.positive(name) for name in ("n_positions", "max_position_embeddings") if file.get(name) is not None]
     if rope.kind == "dynamic":
         factor, trained = rope.factor, file.positive("max_position_embeddings", default=TRAINED_POSITIONS)
-        longest = file.positive("n_positions", default=max(trained, int(trained * factor)))
+        longest = file.positive("n_positions", default=max(trained, min(int(trained * factor), MAX_WHOLE)))
         return factor, trained, longest
     if file.get("rotary_scaling_factor"):
         trained = file.positive("max_trained_positions", default=TRAINED_POSITIONS)

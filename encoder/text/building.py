@@ -111,12 +111,20 @@ def _with_unknown(file: Path, kind: TokenizerClass, settings: TokenizerSettings,
     from tokenizers import models
 
     unknown = 3 if kind.name == "XLMRobertaTokenizer" else model.token_to_id(settings.unknown)
-    if [token.id for token in model.tokenize(UNASSIGNED)] == [unknown]:
+    if _ids_of_unknown(model) == [unknown]:
         return model
     vocab = read_object(file)["model"]["vocab"]
     if unknown >= len(vocab):
         raise TokenizerError(f"{file}: expected a vocabulary of at least {unknown + 1} tokens, got {len(vocab)}.")
     return models.Unigram([(piece, score) for piece, score in vocab], unknown, False)
+
+
+def _ids_of_unknown(model: Any) -> list[int]:
+    """Of a text that no vocabulary has; none where the stored Unigram names no unknown token, and the library raises plain Exception."""
+    try:
+        return [token.id for token in model.tokenize(UNASSIGNED)]
+    except Exception:
+        return []
 
 
 def _precompiled(normalizer: Any) -> Any:

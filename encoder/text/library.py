@@ -22,9 +22,11 @@ def library_panics(what: Path | str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def library_errors(what: Path | str) -> Iterator[None]:
-    """The same, and for a value of a file that the library cannot take: a lone surrogate, a number beyond 64 bits."""
+    """The same, and for a value of a file that the library cannot take: a lone surrogate, a number beyond 64 bits, a vocabulary that lacks what it needs."""
     try:
         with library_panics(what):
             yield
-    except (UnicodeEncodeError, OverflowError) as error:
+    except Exception as error:
+        if type(error) not in (Exception, UnicodeEncodeError, OverflowError):  # the library raises plain Exception; whatever is more special is not its word
+            raise
         raise TokenizerError(f"{what}: holds a value that `tokenizers` cannot take: {str(error)[:200]}; fetch the tokenizer again.") from error

@@ -30,7 +30,7 @@ from embermill.jobs.plan.copies import KEY as COPIES_KEY
 from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, write_copy
 from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES, ensure_format, read_format
 from embermill.jobs.plan.partitions import SEGMENT_SCHEMA, ChosenPartitions, StoredPartitions, numbers_of, segment_table, text_bytes_of
-from embermill.jobs.plan.root_form import require_partitions, require_root, require_table
+from embermill.jobs.plan.root_form import require_columns, require_partitions, require_root, require_table
 from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.stored_keys import stored_form
@@ -193,12 +193,14 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
     require_table(inputs, INPUT_SCHEMA, ("compression", "format", "rows", "error", "identity"))
     require_partitions(segments)
     partitions, listing = StoredPartitions(segments), tuple(inputs.to_pylist())
+    rows, schema, outputs = _row_schema(root["rows"]), _schema(root["schema_arrow"]), tuple(Output(**output) for output in root["outputs"])
+    require_columns(schema, rows.id_name, (name for _, name, _ in rows.kept), {output.column: output.dim for output in outputs})
     return Plan(
         fingerprint=root["fingerprint"],
         config=IF_ABSENT | root["config"],
-        rows=_row_schema(root["rows"]),
-        outputs=tuple(Output(**output) for output in root["outputs"]),
-        schema=_schema(root["schema_arrow"]),
+        rows=rows,
+        outputs=outputs,
+        schema=schema,
         rows_per_shard=root["rows_per_shard"],
         partitions=partitions,
         device_kind=root["device_kind"],

@@ -21,11 +21,23 @@ ROOT = {
     "outputs": [{"column": text, "kind": text, "dtype": text, "dim": positive}], "device_kind": one_of("cpu", "gpu"), "precision": text,
     "id_stability": text, "superseded?": [pair(number, number)],
 }  # fmt: skip
+COUNTED = ("num_tokens", "num_tokens_dropped", "text_hash")  # what shards tell of every row
 
 
 def require_root(root: Any) -> None:
     """ValueError that says which key is wrong."""
     require_form(root, ROOT)
+
+
+def require_columns(schema: pa.Schema, id_name: str, kept: Iterable[str], dimensions: dict[str, int]) -> None:
+    """ValueError unless the schema of shards has what the rest of the root speaks of, each once. dimensions: of each column of vectors."""
+    for name in (id_name, *kept, *dimensions, *COUNTED):
+        if (found := schema.names.count(name)) != 1:
+            raise ValueError(f"schema_arrow: expected one column {name[:80]!r}, got {found}")
+    for name, dim in dimensions.items():
+        kind = schema.field(name).type
+        if not pa.types.is_fixed_size_list(kind) or kind.list_size != dim:
+            raise ValueError(f"schema_arrow: column {name}: expected vectors of {dim} numbers, got {kind}")
 
 
 def require_table(table: pa.Table, schema: pa.Schema, may_be_null: Iterable[str]) -> None:

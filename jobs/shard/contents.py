@@ -138,7 +138,7 @@ def open_parquet(source: Source) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True) as parquet:
             yield parquet
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter for the name of a column
         raise Damaged(f"it is not a whole Parquet file: {error}") from error
     except OSError as error:
         if error.errno is not None or isinstance(error, FileNotFoundError):

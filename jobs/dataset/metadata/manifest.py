@@ -36,10 +36,11 @@ KEYS_BEFORE_CHECKSUMS = frozenset(
     | {"provenance", "shards"}
 )
 FINDINGS = "findings"  # what the run that finished the dataset found (views/findings.py)
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 _COUNTS = dict.fromkeys(("duplicate_ids", "duplicate_rows", "empty_texts"), expected_form.or_none(expected_form.number))
 FORM = {
     "totals": {"": expected_form.number}, "fingerprint": {"": expected_form.text}, "created?": expected_form.text,
-    "token_lengths": {"": expected_form.number}, "provenance": {"": {"": expected_form.number}},
+    "token_lengths": dict.fromkeys(PERCENTILES, expected_form.number), "provenance": {"": {"": expected_form.number}},
     "shards": {"file": expected_form.text, "sha256": expected_form.text},
     f"{FINDINGS}?": _COUNTS | dict.fromkeys(("files_changed", "files_gone"), expected_form.number),
 }  # fmt: skip
@@ -164,7 +165,7 @@ def named_files(table: pa.Table) -> dict[str, int]:
 
 def length_percentiles(lengths: Histogram) -> dict[str, int]:
     """Tokens that so many percent of the documents do not exceed (to a bucket's bound, at most 6.25 % too high)."""
-    return {"p50": percentile(lengths, 0.5), "p90": percentile(lengths, 0.9), "p99": percentile(lengths, 0.99), "max": percentile(lengths, 1.0)}
+    return {name: percentile(lengths, share) for name, share in PERCENTILES.items()}
 
 
 def _publish(folder: Folder, plan: Plan, pieces: Iterable[pa.Table], found: dict[str, Any]) -> Manifest:

@@ -30,3 +30,14 @@ def test_ids_are_those_of_transformers(tmp_path: Path, name: str) -> None:
     expected = [answers[index] for answers, index in zip(STORED["answers"], STORED["cases"][name], strict=True)]
     for text, ours, theirs in zip(TEXTS, documents(Tokenizer(folder, max_tokens=10_000, vocab_size=VOCABULARY), TEXTS), expected, strict=True):
         assert ours == theirs, repr(text[:80])
+
+
+@pytest.mark.parametrize("name", ["xlm-roberta", "camembert"])
+def test_a_unigram_that_names_no_unknown_token_gives_the_ids_of_its_class(tmp_path: Path, name: str) -> None:
+    """XLMRobertaTokenizer says where the unknown token is and takes only the vocabulary from tokenizer.json."""
+    folder = write_case(tmp_path, CASES[name])
+    expected = documents(Tokenizer(folder, max_tokens=10_000, vocab_size=VOCABULARY), TEXTS)
+    saved = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert saved["model"].pop("unk_id") is not None
+    (folder / "tokenizer.json").write_text(json.dumps(saved), encoding="utf-8")
+    assert documents(Tokenizer(folder, max_tokens=10_000, vocab_size=VOCABULARY), TEXTS) == expected

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.files import Plan, read_plan, require_place, write_plan
-from embermill.jobs.seal import sealed_json
+from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from tests.jobs.plan.plans import job, lines, planned, table
 
@@ -71,6 +72,26 @@ class TestWritten:
         if name != "root.json":
             with pytest.raises(DataError, match=name):
                 read_plan(folder)
+
+    @pytest.mark.parametrize(
+        ("change", "expected"),
+        [
+            ({"rows": {"id_name": "another"}}, "expected one column 'another', got 0"),
+            ({"rows": {"kept": [["tags", "another"]]}}, "expected one column 'another', got 0"),
+            ({"outputs": [{"column": "embedding", "kind": "dense", "dtype": "float32", "dim": 5}]}, "column embedding: expected vectors of 5 numbers"),
+            ({"outputs": [{"column": "text_hash", "kind": "dense", "dtype": "float32", "dim": 5}]}, "column text_hash: expected vectors of 5 numbers"),
+        ],
+    )
+    def test_a_schema_that_lacks_what_the_root_speaks_of_is_damage(self, plan: Plan, tmp_path: Path, change: dict[str, Any], expected: str) -> None:
+        """Whoever reads shards goes by the plan's names, so they must agree before any is opened."""
+        folder = open_folder(str(tmp_path / "out"))
+        write_plan(folder, plan)
+        path = tmp_path / "out/_embermill/plan/000001/root.json"
+        root = read_json(path.read_bytes(), frozenset())
+        changed = {key: root[key] | value if isinstance(value, dict) else value for key, value in change.items()}
+        path.write_bytes(sealed_json(root | changed))
+        with pytest.raises(DataError, match=re.escape(expected)):
+            read_plan(folder)
 
     def test_a_folder_of_something_else_is_refused(self, plan: Plan, tmp_path: Path) -> None:
         table(tmp_path / "out/data/part-1.parquet", x=[1])

@@ -48,3 +48,13 @@ def test_a_row_that_is_not_finite_is_named_by_its_place_in_the_shard(tmp_path: P
     place = table.schema.get_field_index(output.column)
     with pytest.raises(Damaged, match=r"in row 1002$"):
         check_values(table.set_column(place, table.schema.field(place), broken), plan, 1000)
+
+
+def test_a_column_whose_name_is_no_text_is_damage() -> None:
+    """pyarrow decodes the names of columns when a file is opened, and raises what Python does."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"nam\N{LATIN SMALL LETTER E WITH ACUTE}": [1]}), sink, store_schema=False)
+    broken = sink.getvalue().replace("nam\N{LATIN SMALL LETTER E WITH ACUTE}".encode(), b"nam\x80\x80")
+    assert broken != sink.getvalue()
+    with pytest.raises(Damaged, match="not a whole Parquet file"), open_parquet(io.BytesIO(broken)) as parquet:
+        list(pieces(parquet))
