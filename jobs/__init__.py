@@ -2,14 +2,19 @@
 
 cli           arguments, exit codes            commands/    what each command does, and its answer in words
 run           configuration -> plan -> pool -> driver -> manifest
+sync/         a corpus that changed -> a version of its dataset
+maintenance/  redrive, repair, gc              versions/    compact, rollback, erase: versions made without embedding
 preflight     what a run refuses before it starts a worker, and `plan` in the same words
 driver/       decides, commits, shows          pool/        workers, inline or on Ray
-dataset/      commits, manifest, a look back   worker/      read -> embed -> write, in one process
-shard/        a shard and its quarantine, written, published and checked
+worker/       read -> embed -> write, in one process
+difference/   what a version is made of: scan, difference, where each vector comes from
+dataset/      commits, manifest, a look back   shard/       a shard and its quarantine, written, published and checked
 plan/         what there is to do, fixed once  corpus/      files -> Arrow batches
 storage/      where things lie                 engine/      how a model is seen
+bookkeeping/  seals, keys that older files lack, the form of a JSON document
+config/       the YAML                         process/     cores, allocators, tuning by device, standard output
 
-What all of them speak of: config, errors (exit codes), remedies, partition, receipt, token_lengths, wording. What their processes allocate with: allocators.
+What all of them speak of: errors (exit codes), remedies, partition, receipt, token_lengths, wording.
 """
 
 if __name__ != "embermill.jobs":

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from embermill.jobs.stored_keys import added, stored_form
+from embermill.jobs.bookkeeping.stored_keys import added, stored_form
 
 PLAN_FORMAT = 1
 

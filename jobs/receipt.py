@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from embermill.jobs.bookkeeping.stored_keys import added
 from embermill.jobs.partition import Partition
-from embermill.jobs.stored_keys import added
 
 EMBED = "embed"  # read, embed, write shards
 SCAN = "scan"  # of a sync: what is in new and changed files; one file of keys

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from embermill.jobs.bookkeeping.stored_keys import describe_changes
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.commits import CommitLog
@@ -22,12 +23,13 @@ from embermill.jobs.dataset.metadata.receipt_table import SUMMED, sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import is_settled, reconcile
 from embermill.jobs.dataset.views.findings import FINDINGS, look_at_rows
 from embermill.jobs.dataset.views.first_quarantined import first_quarantined
+from embermill.jobs.difference.seen import look_at_corpus, remember
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driver.outcome import require_few_quarantined
+from embermill.jobs.driver.stage import Stage, StageReport, carry_out
 from embermill.jobs.driver.summary import Effort, Summary, summarise
-from embermill.jobs.driving import Stage, StageReport, carry_out
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
 from embermill.jobs.plan.dataset_format import ensure_format, read_format
@@ -49,8 +51,6 @@ from embermill.jobs.receipt import Ready
 from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.shard.adoption import remove_superseded
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
-from embermill.jobs.stored_keys import describe_changes
-from embermill.jobs.sync.seen import look_at_corpus, remember
 
 log = logging.getLogger(__name__)
 

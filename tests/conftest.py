@@ -42,8 +42,8 @@ LONGEST_FIRST = (
     "jobs/test_run_object_store.py",
     "encoder/test_invariance.py",
     "test_package.py",
-    "jobs/test_redrive.py",
-    "jobs/test_repair.py",
+    "jobs/maintenance/test_redrive.py",
+    "jobs/maintenance/test_repair.py",
     "encoder/families/test_parity_reference.py",
 )
 """Files that begin a run in two processes: one that came last would be waited for alone."""

@@ -57,7 +57,7 @@ def test_the_names_are_those_that_linux_has() -> None:
 
 def test_cores_where_there_is_no_affinity(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     from embermill.encoder.device import usable_threads
-    from embermill.jobs.cores import usable_cores
+    from embermill.jobs.process.cores import usable_cores
 
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)

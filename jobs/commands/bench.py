@@ -11,8 +11,8 @@ from pathlib import Path
 from embermill.jobs.commands import report
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 from embermill.jobs.commands.model import MODEL_HELP, add_model_arguments, open_encoder, read_lines
-from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.errors import UsageError, model_errors
+from embermill.jobs.process.device_tuning import DEVICE_TUNING
 
 SHAPES = ("minilm-l6", "bert-base", "bert-large")
 LENGTHS = ("128", "512", "mixed")

@@ -45,8 +45,8 @@ def sync(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
 
     config = load_config(arguments.config, arguments.overrides)
-    from embermill.jobs.sync_job import SyncOptions
-    from embermill.jobs.sync_job import sync as sync_job
+    from embermill.jobs.sync.job import SyncOptions
+    from embermill.jobs.sync.job import sync as sync_job
 
     chosen = SyncOptions(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
     return sync_job(config, chosen, events_file=arguments.events).to_json()
@@ -64,7 +64,7 @@ def _add_redrive_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def redrive(arguments: argparse.Namespace) -> Answer:
-    from embermill.jobs.redrive import redrive as read_again
+    from embermill.jobs.maintenance.redrive import redrive as read_again
 
     return read_again(arguments.output, arguments.overrides, events_file=arguments.events).to_json()
 
@@ -103,7 +103,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
             resolve_device(config, existing.device_kind)
         changes = None
         if finished and existing.id_stability == "column":
-            from embermill.jobs.sync_forecast import forecast_sync
+            from embermill.jobs.sync.forecast import forecast_sync
 
             changes = forecast_sync(config, folder, existing, quick=arguments.quick, tokens_per_s=arguments.tokens_per_s)
         return rest.to_json() | where | {"sync": changes}
@@ -137,7 +137,7 @@ def _add_repair_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def repair(arguments: argparse.Namespace) -> Answer:
-    from embermill.jobs.repair import repair as make_whole
+    from embermill.jobs.maintenance.repair import repair as make_whole
 
     with progress_bar("looking at every file") as advance:
         return make_whole(arguments.output, arguments.overrides, advance).to_json()
@@ -150,7 +150,7 @@ def _add_gc_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def gc(arguments: argparse.Namespace) -> Answer:
-    from embermill.jobs.garbage import collect
+    from embermill.jobs.maintenance.garbage import collect
 
     return collect(arguments.output, keep_versions=arguments.keep_versions, keep_days=arguments.keep_days).to_json()
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.jobs.bookkeeping.stored_keys import added
 from embermill.jobs.corpus.arrow_types import invalid_utf8_rows
-from embermill.jobs.stored_keys import added
 
 MAX_ROW_BYTES = 256 << 20  # of a row's kept columns and its id: a shard of such rows could not be written
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from embermill.jobs.config.quarantine_limit import allowed_quarantined
 from embermill.jobs.dataset.metadata.receipt_table import Totals
 from embermill.jobs.errors import DataError, InputChanged, Interrupted
-from embermill.jobs.quarantine_limit import allowed_quarantined
 from embermill.jobs.receipt import Failed
 from embermill.jobs.wording import describe_refusal, several
 

@@ -17,7 +17,6 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Hold, Say, Start, Stop
 from embermill.jobs.driver.assignment import Assignment
 from embermill.jobs.driver.staff import Staff, describe_worker
@@ -26,6 +25,7 @@ from embermill.jobs.errors import Interrupted, JobError, UsageError
 from embermill.jobs.partition import Partition, describe_partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import NODES_FAULT, SAME_DEATHS, Nodes
+from embermill.jobs.process.device_tuning import DEVICE_TUNING
 from embermill.jobs.receipt import EMBED, Alive, Done, Event, Failed, Progress, Ready, Receipt, Shard
 from embermill.jobs.wording import several
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from embermill.jobs.bookkeeping.stored_keys import describe_change, describe_changes
 from embermill.jobs.config import JobConfig, flatten
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.stored_keys import describe_change, describe_changes
 
 MAY_CHANGE = (
     *("workers.", "ray.", "output.uri", "output.lease_s", "output.on_unconditional_puts"),

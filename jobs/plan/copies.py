@@ -10,8 +10,8 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from embermill.jobs.expected_form import require_form, text
-from embermill.jobs.seal import broken_seal, read_json
+from embermill.jobs.bookkeeping.expected_form import require_form, text
+from embermill.jobs.bookkeeping.seal import broken_seal, read_json
 from embermill.jobs.storage import AlreadyExists, Folder
 
 PLANS = "_embermill/plan"

@@ -11,9 +11,9 @@ import contextlib
 from datetime import UTC, datetime
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.errors import MetadataDamaged, UsageError
 from embermill.jobs.plan.copies import PLANS
-from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 
 FORMAT = "_embermill/format.json"

@@ -21,6 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.seal import read_json, sealed_json
+from embermill.jobs.bookkeeping.stored_keys import stored_form
 from embermill.jobs.config import IF_ABSENT
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.engine import Output
@@ -31,9 +33,7 @@ from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, write_copy
 from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES, ensure_format, read_format
 from embermill.jobs.plan.partitions import SEGMENT_SCHEMA, ChosenPartitions, StoredPartitions, numbers_of, segment_table, text_bytes_of
 from embermill.jobs.plan.root_form import require_columns, require_partitions, require_root, require_table
-from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
-from embermill.jobs.stored_keys import stored_form
 from embermill.jobs.wording import describe_damage
 
 ROOT = f"{PLANS}/000001/root.json"

@@ -10,13 +10,13 @@ from embermill.jobs.config import CorpusConfig, JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.rows import RowSchema
-from embermill.jobs.device_tuning import DEVICE_TUNING
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import VERSION_COLUMN, Plan
 from embermill.jobs.plan.listing import SurveyedFile, survey_files
 from embermill.jobs.plan.packing import SMALLEST_SHARE, pack
+from embermill.jobs.process.device_tuning import DEVICE_TUNING
 
 HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped; version compresses to nothing
 ID_BYTES = 24

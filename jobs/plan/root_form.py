@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embermill.jobs.expected_form import anything, flag, number, one_of, or_none, pair, positive, require_form, text
+from embermill.jobs.bookkeeping.expected_form import anything, flag, number, one_of, or_none, pair, positive, require_form, text
 
 TABLE = {"file": text, "sha256": text}
 ROWS = {

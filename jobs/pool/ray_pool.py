@@ -23,10 +23,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embermill
-from embermill.jobs import allocators
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.placement import Placement
+from embermill.jobs.process import allocators
 from embermill.jobs.receipt import Event, Ready, Task
 from embermill.jobs.worker.worker import WorkerJob
 

@@ -16,11 +16,11 @@ from typing import Any
 import ray
 
 from embermill.jobs.config import JobConfig, WorkersConfig
-from embermill.jobs.cores import usable_cores
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.pool.placement import Node, Placement, place
 from embermill.jobs.pool.ray_home import ray_home
 from embermill.jobs.pool.reaper import MARK
+from embermill.jobs.process.cores import usable_cores
 
 log = logging.getLogger(__name__)
 

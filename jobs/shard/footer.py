@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from embermill.jobs.bookkeeping.stored_keys import added, stored_form
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.changes import fingerprint_changes
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.stored_keys import added, stored_form
 
 DATA, QUARANTINE = "data", "quarantine"
 FOOTER_FORMAT = "1"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from embermill.jobs.config_paths import local_path
+from embermill.jobs.config.paths import local_path
 from embermill.jobs.errors import MatchesNothing, UsageError
 from embermill.jobs.storage.base import FileInfo
 from embermill.jobs.storage.local import file_info

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from embermill.jobs.config_paths import local_path
+from embermill.jobs.config.paths import local_path
 from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
 from embermill.jobs.storage.base import AlreadyExists, FileInfo, require_inside
 from embermill.jobs.storage.failures import CHANGED, VANISHED, disk_failure

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from embermill.jobs.corpus.input_digest import InputDigest
 from embermill.jobs.corpus.rows import Refusal, RowBatch
-from embermill.jobs.device_tuning import DEVICE_TUNING
+from embermill.jobs.process.device_tuning import DEVICE_TUNING
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,20 @@ import pyarrow as pa
 
 from embermill.jobs.corpus.rows import RowBatch, RowSchema
 from embermill.jobs.dataset.metadata.versions import read_version
+from embermill.jobs.difference.base_keys import with_keys
+from embermill.jobs.difference.claim import Claim, read_claim
+from embermill.jobs.difference.copying import CopyingEngine
+from embermill.jobs.difference.differing import differ
+from embermill.jobs.difference.making import VersionFolder, sync_folder, upserts_of
+from embermill.jobs.difference.scan import scan
+from embermill.jobs.difference.selecting import read_selected
+from embermill.jobs.difference.writing import Writes, read_rows_of, read_writes
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.receipt import COPY, DIFFERENCE, SCAN, Done, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
-from embermill.jobs.sync.base_keys import with_keys
-from embermill.jobs.sync.claim import Claim, read_claim
-from embermill.jobs.sync.copying import CopyingEngine
-from embermill.jobs.sync.differing import differ
-from embermill.jobs.sync.making import VersionFolder, sync_folder, upserts_of
-from embermill.jobs.sync.scan import scan
-from embermill.jobs.sync.selecting import read_selected
-from embermill.jobs.sync.writing import Writes, read_rows_of, read_writes
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.isolation import SOUND

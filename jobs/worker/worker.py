@@ -17,6 +17,7 @@ import pyarrow as pa
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowBatch
+from embermill.jobs.difference.making import VersionFolder
 from embermill.jobs.engine import Engine
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import UsageError
@@ -25,7 +26,6 @@ from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.receipt import Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
-from embermill.jobs.sync.making import VersionFolder
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.reuse import KnownVectors, ReusingEngine

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.keys import buckets_for, keys_schema
-from embermill.jobs.sync.difference import Action, Files, difference, scan_schema
+from embermill.jobs.difference.difference import Action, Files, difference, scan_schema
 
 FILES = 100
 

@@ -27,8 +27,8 @@ import pyarrow.parquet as pq
 from embermill.jobs.config import JobConfig
 from embermill.jobs.engine import Embedded, Output
 from embermill.jobs.run import run
-from embermill.jobs.sync_job import SyncOptions, sync
-from embermill.jobs.sync_stages import Stages
+from embermill.jobs.sync.job import SyncOptions, sync
+from embermill.jobs.sync.stages import Stages
 from tests.jobs.command_line import open_inline_pool
 
 DIM = 8

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from embermill.jobs.bookkeeping.seal import BEGIN, BLANK, DIGITS, END, seal
 from embermill.jobs.errors import JobError
-from embermill.jobs.seal import BEGIN, BLANK, DIGITS, END, seal
 from tests.jobs.hostile_edits import edit_document, edit_lines, edit_table
 
 TOKENS = [

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.bookkeeping.seal import sealed_json
 from embermill.jobs.dataset.views.compare import differences
-from embermill.jobs.seal import sealed_json
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer
 

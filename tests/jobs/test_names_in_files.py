@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.bookkeeping.seal import KEY, sealed_json, sealed_parquet
 from embermill.jobs.dataset.metadata.receipt_table import SCHEMA
 from embermill.jobs.errors import DataError
-from embermill.jobs.seal import KEY, sealed_json, sealed_parquet
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer
 

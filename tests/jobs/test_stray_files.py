@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.bookkeeping.seal import sealed_parquet
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.receipt_table import SCHEMA
-from embermill.jobs.seal import sealed_parquet
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.dataset.metadata.versions import Version, abandon_version, next_number, read_version
 from embermill.jobs.errors import MetadataDamaged
-from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 
 CLAIMS = "_embermill/claims"

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.seal import broken_seal, sealed_parquet
 from embermill.jobs.dataset.metadata.receipt_table import (
     SCHEMA,
     contradictions,
@@ -30,7 +31,6 @@ from embermill.jobs.errors import AnotherRun, DataError, MetadataDamaged
 from embermill.jobs.plan.dataset_format import table_suffix
 from embermill.jobs.plan.files import read_superseded
 from embermill.jobs.receipt import Receipt, Shard
-from embermill.jobs.seal import broken_seal, sealed_parquet
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.stored_keys import differing_keys
 from embermill.jobs.dataset.metadata.commits import COMMITS, CommitLog
 from embermill.jobs.dataset.metadata.manifest import Manifest
 from embermill.jobs.dataset.metadata.receipt_table import SCHEMA, describe_differences, receipt_at, shard_keys
@@ -18,7 +19,6 @@ from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.partitions import ids_of
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.storage import Folder
-from embermill.jobs.stored_keys import differing_keys
 
 
 def manifest_damage(folder: Folder, plan: Plan, manifest: Manifest) -> Iterator[MetadataDamaged]:

@@ -15,14 +15,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embermill.jobs import expected_form, remedies
+from embermill.jobs import remedies
+from embermill.jobs.bookkeeping import expected_form
+from embermill.jobs.bookkeeping.seal import broken_seal, read_json, sealed_json, sealed_pieces
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import GAP_COLUMNS, SHARD_COLUMNS, gaps, unfinished
 from embermill.jobs.dataset.metadata.receipt_table import NOT_COMPARED, SCHEMA, Totals, read_receipts, sum_lengths, sum_receipts
 from embermill.jobs.dataset.metadata.retirement import is_retired
 from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.seal import broken_seal, read_json, sealed_json, sealed_pieces
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.shard.footer import DATA, QUARANTINE, is_of_later_version, parse_name
 from embermill.jobs.storage import AlreadyExists, Folder

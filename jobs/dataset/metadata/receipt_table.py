@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.jobs.bookkeeping.stored_keys import added_fields, differing_keys
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import Damaged, check_schema, row_groups
 from embermill.jobs.shard.footer import DATA, FILE_PATTERN, QUARANTINE
-from embermill.jobs.stored_keys import added_fields, differing_keys
 from embermill.jobs.token_lengths import Histogram, merge_lengths
 
 

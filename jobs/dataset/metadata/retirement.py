@@ -6,7 +6,7 @@ import contextlib
 import re
 from datetime import UTC, datetime
 
-from embermill.jobs.seal import sealed_json
+from embermill.jobs.bookkeeping.seal import sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder
 
 VERSIONS = "_embermill/versions"

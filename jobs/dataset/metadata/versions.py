@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.seal import read_json, sealed_json, sealed_parquet
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
 from embermill.jobs.dataset.metadata.retirement import VERSIONS, is_retired
 from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
-from embermill.jobs.seal import read_json, sealed_json, sealed_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.wording import describe_damage
 

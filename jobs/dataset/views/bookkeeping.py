@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.seal import broken_seal
 from embermill.jobs.dataset.views.verify_report import Damage
 from embermill.jobs.plan.dataset_format import FORMAT
-from embermill.jobs.seal import broken_seal
 from embermill.jobs.storage import Folder
 
 BOOKKEEPING = "_embermill"

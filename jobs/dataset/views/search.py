@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
+from embermill.jobs.bookkeeping.stored_keys import differing_keys
 from embermill.jobs.config import ModelConfig
-from embermill.jobs.config_errors import describe_invalid
+from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
 from embermill.jobs.dataset.metadata.versions import FIRST, read_version
@@ -25,7 +26,6 @@ from embermill.jobs.engine.loading import describe_engine, load_engine
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder, open_folder
-from embermill.jobs.stored_keys import differing_keys
 
 BATCH_ROWS = 2048
 SMALLEST_NORM = 1e-12  # a vector of zeros is similar to nothing

@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from embermill.jobs import expected_form
+from embermill.jobs.bookkeeping import expected_form
+from embermill.jobs.config.quarantine_limit import allowed_quarantined
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_files
 from embermill.jobs.dataset.metadata.receipt_table import Totals, sum_lengths, sum_receipts
 from embermill.jobs.dataset.metadata.versions import FIRST, is_worth_compacting, read_version, read_versions
 from embermill.jobs.dataset.views.findings import FINDINGS
+from embermill.jobs.difference.seen import read_seen
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.quarantine_limit import allowed_quarantined
 from embermill.jobs.storage import Folder
-from embermill.jobs.sync.seen import read_seen
 
 HEARTBEAT = "_embermill/heartbeat.json"
 MAX_LISTED = 20  # of the files that are missing

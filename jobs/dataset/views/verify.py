@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs import remedies
-from embermill.jobs.cores import usable_cores
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import gaps
 from embermill.jobs.dataset.metadata.consistency import commit_damage, lost_commits, manifest_damage
@@ -29,6 +28,7 @@ from embermill.jobs.errors import DataError, MetadataDamaged
 from embermill.jobs.plan.copies import is_copy, missing_plan_files
 from embermill.jobs.plan.dataset_format import FORMAT
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.process.cores import usable_cores
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.adoption import list_strangers
 from embermill.jobs.shard.contents import ShardContents, open_parquet, row_groups, to_matrix

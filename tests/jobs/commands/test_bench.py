@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embermill.jobs.device_tuning import DEVICE_TUNING
+from embermill.jobs.process.device_tuning import DEVICE_TUNING
 from tests.jobs.commands.answers import MODEL, answer
 
 

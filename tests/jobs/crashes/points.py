@@ -75,7 +75,7 @@ DRIVER = (  # functions whose end is a point
     ("embermill.jobs.run", "await_first", "the first worker is ready"),
     ("embermill.jobs.run", "make_plan", "the plan is made"),
     ("embermill.jobs.run", "reconcile", "the commits are what is true"),
-    ("embermill.jobs.driving", "drive", "all is embedded"),
+    ("embermill.jobs.driver.stage", "drive", "all is embedded"),
     ("embermill.jobs.run", "require_same_inputs", "the inputs are compared"),
 )
 WORKER = (

@@ -18,7 +18,7 @@ import yaml
 
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.views.compare import differences
-from embermill.jobs.garbage import Collected, collect
+from embermill.jobs.maintenance.garbage import Collected, collect
 from embermill.jobs.storage import Folder, open_folder
 from tests.jobs.crashes.server import Commands
 from tests.jobs.stores.proxy import Faults, FaultyProxy
@@ -183,7 +183,7 @@ def _first_two_and_last(points: list[Point]) -> list[Point]:
 
 def collect_in_two_days(output: str) -> Collected:
     """What `gc` leaves of the dataset then. The machine's own folder for temporary files is spared: others are at work there today."""
-    with mock.patch("embermill.jobs.garbage.list_scratch", return_value=[]):
+    with mock.patch("embermill.jobs.maintenance.garbage.list_scratch", return_value=[]):
         return collect(output, time.time() + TWO_DAYS_S)
 
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 IMPORTED_ONCE = (
-    "embermill.jobs.garbage", "embermill.jobs.redrive", "embermill.jobs.repair", "embermill.jobs.pool.ray_session", "embermill.jobs.dataset.views.status",
+    "embermill.jobs.maintenance.garbage", "embermill.jobs.maintenance.redrive", "embermill.jobs.maintenance.repair",
+    "embermill.jobs.pool.ray_session", "embermill.jobs.dataset.views.status",
     "embermill.jobs.dataset.views.verify", "pyarrow.parquet", "pyarrow.dataset", "psutil", "rich.live", "rich.progress",
     "tests.jobs.engines",
 )  # fmt: skip
@@ -48,13 +49,14 @@ def serve_commands(folder: Path) -> Iterator[Commands]:
 
 
 def _serve() -> None:
-    from embermill.jobs import cli, run, sync_stages
+    from embermill.jobs import cli, run
+    from embermill.jobs.sync import stages
     from tests.jobs.command_line import open_inline_pool
     from tests.jobs.crashes.points import install_from_environment
 
     for module in IMPORTED_ONCE:
         importlib.import_module(module)
-    run.open_pool = sync_stages.open_pool = open_inline_pool  # type: ignore[attr-defined]
+    run.open_pool = stages.open_pool = open_inline_pool  # type: ignore[attr-defined]
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

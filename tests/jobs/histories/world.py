@@ -29,12 +29,12 @@ from embermill.jobs.dataset.metadata.versions import (
     read_version,
 )
 from embermill.jobs.dataset.views.live import LiveRows
+from embermill.jobs.difference.difference import WRITTEN, Action, Files, difference, scan_schema
 from embermill.jobs.plan.files import Plan, write_plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder
-from embermill.jobs.sync.difference import WRITTEN, Action, Files, difference, scan_schema
 from embermill.jobs.versions.compact import compact
 from embermill.jobs.versions.retention import kept_versions, readable_versions, retire_others, unneeded_files
 from embermill.jobs.versions.rollback import rollback

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.files import Plan, read_plan, require_place, write_plan
-from embermill.jobs.seal import read_json, sealed_json
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from tests.jobs.plan.plans import job, lines, planned, table
 

@@ -14,7 +14,7 @@ from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, row
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
-    monkeypatch.setattr("embermill.jobs.sync_stages.open_pool", open_inline_pool)
+    monkeypatch.setattr("embermill.jobs.sync.stages.open_pool", open_inline_pool)
     TellingEngine.given = []
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from embermill.jobs.dataset.metadata import lease as lease_module
 from embermill.jobs.dataset.metadata.versions import abandon_version, commit_version, read_versions
+from embermill.jobs.difference.writing import create_writes
 from embermill.jobs.errors import AnotherRun, Interrupted
 from embermill.jobs.storage import open_folder
 from embermill.jobs.storage.local import LocalFolder
-from embermill.jobs.sync.writing import create_writes
-from embermill.jobs.sync_job import sync
+from embermill.jobs.sync.job import sync
 from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, row
 
 
@@ -85,7 +85,7 @@ def test_a_corpus_that_changes_while_it_is_read_is_listed_once_more(tmp_path: Pa
             begun.write("c.jsonl", [row(f"c{n}", f"TEXT {len(states(tmp_path))} {n}") for n in range(100)])
         return real(*arguments)
 
-    monkeypatch.setattr("embermill.jobs.sync_stages.create_writes", create_and_change)
+    monkeypatch.setattr("embermill.jobs.sync.stages.create_writes", create_and_change)
     summary = sync(configure(tmp_path))
     assert (summary.version, summary.abandoned, summary.rows_new) == (3, 1, 100) and states(tmp_path)[1] == (2, "abandoned")
     assert TellingEngine.taken() == sorted(f"TEXT 1 {n}" for n in range(100))
@@ -134,7 +134,7 @@ def test_a_zombie_that_comes_late_changes_nothing(tmp_path: Path, begun: Corpus,
                 assert sync(configure(tmp_path)).version == 3
         return real(*arguments)
 
-    monkeypatch.setattr("embermill.jobs.sync_stages.commit_version", commit_late)
+    monkeypatch.setattr("embermill.jobs.sync.stages.commit_version", commit_late)
     with pytest.raises(AnotherRun):
         sync(configure(tmp_path))
     if decided == "abandoned":

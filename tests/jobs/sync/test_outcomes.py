@@ -13,7 +13,7 @@ from embermill.jobs.dataset.metadata.versions import read_versions
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
-from embermill.jobs.sync_job import SyncOptions, sync
+from embermill.jobs.sync.job import SyncOptions, sync
 from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, row
 
 COMPLETE = {"complete": True}
@@ -51,7 +51,7 @@ class TestDeletes:
 
     def test_too_many_are_refused_before_any_engine_works(self, tmp_path: Path, embedded: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
         embedded.write("a.jsonl", embedded.files["a.jsonl"][12:])
-        monkeypatch.setattr("embermill.jobs.sync_stages.open_pool", lambda *_: pytest.fail("no engine is needed to see that"))
+        monkeypatch.setattr("embermill.jobs.sync.stages.open_pool", lambda *_: pytest.fail("no engine is needed to see that"))
         with pytest.raises(DataError, match=r"12 of 40 rows would be deleted.*\(a\d.*, …\); corpus\.max_deleted_share: 0\.05 allows 2.*--allow-deletes 12"):
             sync(configure(tmp_path, corpus=COMPLETE))
         with pytest.raises(DataError, match="--allow-deletes 11 allows no more"):

@@ -17,7 +17,7 @@ import pytest
 
 from embermill.jobs.engine import Embedded, Output
 from embermill.jobs.run import run
-from embermill.jobs.sync_job import sync
+from embermill.jobs.sync.job import sync
 from tests.jobs.command_line import open_inline_pool
 from tests.jobs.sync.corpus import Corpus, Row, TellingEngine, configure, live_rows, row
 
@@ -120,7 +120,7 @@ if __name__ == "__main__":
     with (
         tempfile.TemporaryDirectory() as place,
         mock.patch("embermill.jobs.run.open_pool", open_inline_pool),
-        mock.patch("embermill.jobs.sync_stages.open_pool", open_inline_pool),
+        mock.patch("embermill.jobs.sync.stages.open_pool", open_inline_pool),
     ):
         print(json.dumps(check(Path(place), int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, 50)))
 

@@ -12,8 +12,8 @@ import pytest
 from embermill.jobs.errors import UsageError
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
-from embermill.jobs.sync_job import SyncOptions, sync
-from embermill.jobs.sync_summary import SyncSummary
+from embermill.jobs.sync.job import SyncOptions, sync
+from embermill.jobs.sync.summary import SyncSummary
 from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, row
 
 
@@ -159,8 +159,8 @@ class TestWhatIsOpened:
     def test_nothing_where_nothing_changed_and_no_worker_starts(self, tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
         begin(tmp_path, corpus)
         seen = self.opened(monkeypatch)
-        monkeypatch.setattr("embermill.jobs.sync_job.Stages", lambda *_: pytest.fail("there is nothing to do"))
-        monkeypatch.setattr("embermill.jobs.sync_job.hold_lease", lambda *_, **__: pytest.fail("there is nothing to write"))
+        monkeypatch.setattr("embermill.jobs.sync.job.Stages", lambda *_: pytest.fail("there is nothing to do"))
+        monkeypatch.setattr("embermill.jobs.sync.job.hold_lease", lambda *_, **__: pytest.fail("there is nothing to write"))
         before = sorted(tmp_path.rglob("out/**"))
         summary = sync(configure(tmp_path))
         assert (summary.action, summary.version, summary.files["same"], summary.rows) == ("nothing", 1, 2, 40)

@@ -10,7 +10,7 @@ from embermill.jobs.dataset.metadata.keys import UNKNOWN_FILE, all_live_keys
 from embermill.jobs.dataset.metadata.versions import read_version
 from embermill.jobs.plan.files import require_plan
 from embermill.jobs.storage import open_folder
-from embermill.jobs.sync_job import sync
+from embermill.jobs.sync.job import sync
 from tests.jobs.command_line import Answer
 from tests.jobs.sync.conftest import corpus, inline
 from tests.jobs.sync.corpus import Corpus, TellingEngine, configure, live_rows, row

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.bookkeeping.seal import sealed_json
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest, summarise_provenance
 from embermill.jobs.dataset.metadata.receipt_table import to_receipts, to_table
 from embermill.jobs.errors import DataError, Interrupted
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.seal import sealed_json
 from embermill.jobs.storage import open_folder
 from tests.jobs.dataset.metadata.test_commits import receipt
 from tests.jobs.sample_dataset import PROVENANCE, make_plan, write_dataset

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.bookkeeping.seal import sealed_json
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.manifest import publish_manifest
 from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.dataset.views.verify_report import VerifyFailed, VerifyReport
 from embermill.jobs.errors import EXIT_DATA, UsageError
 from embermill.jobs.plan.files import Plan, write_plan
-from embermill.jobs.seal import sealed_json
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import open_folder
 from tests.jobs.damage import drop_a_row, not_finite, other_ids, rewrite, short_hashes

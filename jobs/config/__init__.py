@@ -1,0 +1,34 @@
+"""The configuration of a job.
+
+job_config.py   JobConfig: every key with its type and default, and what goes with what
+yaml.py         the file, read strictly and within limits        errors.py   what pydantic finds wrong, in our words
+paths.py        relative paths made absolute                     quarantine_limit.py   what corpus.max_quarantined allows
+"""
+
+from embermill.jobs.config.job_config import (
+    IF_ABSENT,
+    KEYS,
+    SECTIONS,
+    CorpusConfig,
+    JobConfig,
+    ModelConfig,
+    OutputConfig,
+    WorkersConfig,
+    config_from_keys,
+    flatten,
+    load_config,
+)
+
+__all__ = [
+    "IF_ABSENT",
+    "KEYS",
+    "SECTIONS",
+    "CorpusConfig",
+    "JobConfig",
+    "ModelConfig",
+    "OutputConfig",
+    "WorkersConfig",
+    "config_from_keys",
+    "flatten",
+    "load_config",
+]

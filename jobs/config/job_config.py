@@ -1,0 +1,330 @@
+"""JobConfig: the YAML that describes a job, read strictly and once.
+
+Every key is documented in configs/reference.yaml. Errors are UsageError and name the key, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from embermill.jobs.bookkeeping.stored_keys import IfAbsent
+from embermill.jobs.config.errors import describe_invalid
+from embermill.jobs.config.paths import absolute, anchored_source, require_lasting
+from embermill.jobs.config.yaml import parse_yaml
+from embermill.jobs.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+
+def _listed(value: object) -> object:
+    """YAML has lists; a frozen configuration has tuples. One text alone stands for a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _kept(value: object) -> object:
+    """`lang` keeps the column under its own name; `{lang: language}` renames it."""
+    pairs: list[tuple[str, str]] = []
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, str):
+            pairs.append((item, item))
+        elif isinstance(item, dict) and all(isinstance(part, str) for pair in item.items() for part in pair):
+            pairs.extend(item.items())
+        elif isinstance(item, tuple) and len(item) == 2:
+            pairs.append(item)
+        else:
+            raise ValueError(f"each entry is a column's name, or {{column: new name}}, not {item!r}")
+    return tuple(pairs)
+
+
+def _types(value: object) -> object:
+    """`{score: float64}` as pairs. ValueError for a name that is no type."""
+    pairs = [*value.items()] if isinstance(value, dict) else value
+    if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise ValueError(f"types: expected {{column: type}}, got {value!r:.80}")
+    for column, kind in pairs:
+        if kind not in DECLARABLE:
+            raise ValueError(f"types: {column}: expected one of {', '.join(DECLARABLE)}, got {kind!r:.80}")
+    return tuple(map(tuple, pairs))
+
+
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or not all(value):
+        raise ValueError("expected at least one entry, none of them empty")
+    return value
+
+
+def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    if repeated := sorted({entry for entry in value if value.count(entry) > 1}):
+        raise ValueError(f"named twice: {', '.join(repeated)}")
+    return value
+
+
+def _without_credentials(address: str) -> str:
+    if "://" in address and "@" in urlsplit(address).netloc and not address.startswith(("abfs://", "abfss://")):
+        raise ValueError("credentials do not belong in a URL (it is written into plans and logs): put them in the environment, for example AWS_ACCESS_KEY_ID")
+    return address
+
+
+def _joinable(address: str | None) -> str | None:
+    """null, auto or HOST:PORT: what Ray itself takes for a cluster that is there, less what we refuse."""
+    if address is None or address == "auto":
+        return address
+    if address.startswith("ray://"):
+        raise ValueError(
+            "ray:// (Ray Client) is refused, since a driver outside the cluster does not survive a lost connection: submit the job to the cluster "
+            "(ray job submit --working-dir . -- embermill run CONFIG) with `address: auto`"
+        )
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}", address) or not 0 < int(address.rpartition(":")[2]) < 65536:
+        raise ValueError(f"{address!r}: expected auto (the cluster that this machine is in) or HOST:PORT of its head; null starts a private Ray here")
+    return address
+
+
+MOST_TEXT_BYTES = 1 << 30  # of one row: Arrow's strings have 32-bit offsets, and a worker holds a few of them
+Address = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_some)]
+PositiveInt = Annotated[int, Field(gt=0)]
+AutoInt = Literal["auto"] | PositiveInt
+
+
+DECLARABLE = (
+    "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
+    "date32", "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]",
+)  # fmt: skip
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys and values of another type are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ModelConfig(Section):
+    """Which engine makes the vectors, and from what."""
+
+    source: Address | None = None
+    engine: str = "native"
+    revision: str | None = None
+    weights: str | None = None
+    precision: Literal["auto", "float32", "float16", "bfloat16", "int8", "fp8"] = "auto"
+    pooling: Literal["cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens"] | None = None
+    normalize: bool | None = None
+    prompt: str | None = None
+    prompt_name: str | None = None
+    query_prompt: str | None = None
+    max_tokens: PositiveInt | None = None
+    dimensions: PositiveInt | None = None
+    on_long_text: Literal["truncate", "error"] = "truncate"
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.engine == "native" and self.source is None:
+            raise ValueError("source: expected a folder, a hub id, an object-store URL or package:NAME/SUBDIR; the native engine has no default model")
+        if self.prompt is not None and self.prompt_name is not None:
+            raise ValueError("prompt and prompt_name exclude each other: give the text, or the name of one of the model's prompts")
+        if self.engine != "native" and not (self.engine.startswith("python:") and self.engine.count(":") == 2 and all(self.engine.split(":"))):
+            raise ValueError(f"engine: expected `native` or python:module:Class, got {self.engine!r}")
+        return self
+
+    def as_planned(self, precision: str, fingerprint: Mapping[str, str]) -> ModelConfig:
+        """The same, with the precision and the document prompt that a dataset has: what `auto` and no prompt at all mean may change, its vectors may not."""
+        settled = {"precision": precision} if self.precision == "auto" else {}
+        if self.engine == "native" and self.prompt is None and self.prompt_name is None:
+            settled |= {"prompt": fingerprint["model.prompt"]} if "model.prompt" in fingerprint else {}
+        return self.model_copy(update=settled)
+
+
+class CorpusConfig(Section):
+    """Which files are read, which of their columns, and what happens to what cannot be."""
+
+    files: Annotated[Texts, AfterValidator(lambda files: tuple(map(_without_credentials, files))), AfterValidator(_distinct)]
+    format: Literal["auto", "parquet", "jsonl", "csv", "text"] = "auto"
+    id_column: str | None = None
+    text_columns: Annotated[Texts, AfterValidator(_distinct)] = ("text",)
+    text_separator: str = "\n"
+    keep_columns: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_kept)] = ()
+    types: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_types), IfAbsent([])] = ()
+    partition_text_bytes: AutoInt = "auto"
+    max_text_bytes: Annotated[int, Field(gt=0, le=MOST_TEXT_BYTES)] = 16_777_216
+    max_quarantined: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    on_bad_file: Literal["fail", "quarantine"] = "fail"
+    complete: Annotated[bool, IfAbsent(False)] = False
+    max_deleted_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), IfAbsent(0.05)] = 0.05
+    on_duplicate_id: Annotated[Literal["quarantine", "fail"], IfAbsent("quarantine")] = "quarantine"
+    on_refused_update: Annotated[Literal["keep", "delete"], IfAbsent("keep")] = "keep"
+    on_schema_drift: Annotated[Literal["fail", "cast", "null"], BeforeValidator(lambda value: "null" if value is None else value)] = "fail"  # YAML's null
+
+    @model_validator(mode="after")
+    def _check(self) -> CorpusConfig:
+        if self.max_quarantined >= 1 and not math.isclose(self.max_quarantined, round(self.max_quarantined)):
+            raise ValueError(f"max_quarantined: expected a share below 1 or a whole number of rows, got {self.max_quarantined}")
+        read = {self.id_column or "id", *(source for source, _ in self.keep_columns)}
+        for column, kind in self.types:
+            if column in self.text_columns and kind != "string":
+                raise ValueError(f"types: {column}: is a text column, and those are strings always; declare id and kept columns alone")
+            if column not in read and column not in self.text_columns:
+                raise ValueError(f"types: {column}: is neither corpus.id_column nor one of corpus.keep_columns, so it is not read")
+            if column == (self.id_column or "id") and not (kind == "string" or "int" in kind):
+                raise ValueError(f"types: {column}: an id is a string or an integer, got {kind}")
+        return self
+
+
+class OutputConfig(Section):
+    """Where the dataset goes."""
+
+    uri: Address
+    shard_bytes: Annotated[int, Field(gt=0, le=256_000_000)] = 256_000_000
+    lease_s: Annotated[float, Field(gt=0, le=3600)] = 60
+    on_unconditional_puts: Literal["fail", "accept"] = "fail"
+
+
+class WorkersConfig(Section):
+    """How the work is spread; changes no vector and no file name."""
+
+    count: AutoInt = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    cpus: AutoInt = "auto"
+    start_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
+    partition_stall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
+
+
+class RayConfig(Section):
+    """Which Ray the workers run on."""
+
+    address: Annotated[str | None, AfterValidator(_joinable)] = None
+
+
+class JobConfig(Section):
+    """A whole job."""
+
+    model: ModelConfig
+    corpus: CorpusConfig
+    output: OutputConfig
+    workers: WorkersConfig = WorkersConfig()
+    ray: RayConfig = RayConfig()
+
+    def as_planned(self, precision: str, fingerprint: Mapping[str, str]) -> JobConfig:
+        """The same job, where what was left to the model is what it became when the dataset was planned."""
+        return self.model_copy(update={"model": self.model.as_planned(precision, fingerprint)})
+
+    def anchored(self, folder: Path) -> JobConfig:
+        """The same job with every relative path made absolute under `folder`: a worker has another working directory."""
+        model = self.model.model_copy(update={"source": anchored_source(self.model.source, folder)})
+        corpus = self.corpus.model_copy(update={"files": tuple(absolute(file, folder) for file in self.corpus.files)})
+        output = self.output.model_copy(update={"uri": absolute(self.output.uri, folder)})
+        return self.model_copy(update={"model": model, "corpus": corpus, "output": output})
+
+
+SECTIONS: dict[str, type[Section]] = {"model": ModelConfig, "corpus": CorpusConfig, "output": OutputConfig, "workers": WorkersConfig, "ray": RayConfig}
+KEYS = tuple(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.model_fields)
+
+
+def _if_absent(sections: dict[str, type[Section]]) -> dict[str, object]:
+    fields = {f"{name}.{key}": field for name, section in sections.items() for key, field in section.model_fields.items()}
+    return {key: mark.value for key, field in fields.items() for mark in field.metadata if isinstance(mark, IfAbsent)}
+
+
+IF_ABSENT = _if_absent(SECTIONS)
+"""Key -> what a plan was made with that lacks it, for the keys that came after version 0.1.0. Stated beside the key: `Annotated[type, IfAbsent(value)]`."""
+
+
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> JobConfig:
+    """Read a job's YAML file and apply `section.key=value` overrides (each value is YAML). Paths become absolute under the working directory.
+
+    Raises UsageError for anything that is not exactly a JobConfig.
+    """
+    document = _read(Path(path))
+    for override in overrides:
+        _apply(document, override)
+    if problems := [*_unknown(document)]:
+        raise UsageError(f"{path}: {'; '.join(problems)}")
+    try:
+        config = JobConfig.model_validate(document)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {'; '.join(describe_invalid(error))}") from None
+    require_lasting(config.output.uri, Path.cwd())
+    anchored = config.anchored(Path.cwd())
+    for key, given, taken in _made_absolute(config, anchored):
+        log.info("%s: %s is %s", key, given, taken)
+    return anchored
+
+
+def _made_absolute(config: JobConfig, anchored: JobConfig) -> Iterator[tuple[str, str, str]]:
+    """(key, as it was given, as it is taken) of every relative path."""
+    pairs = [("model.source", config.model.source, anchored.model.source)]
+    pairs += [("corpus.files", given, taken) for given, taken in zip(config.corpus.files, anchored.corpus.files, strict=True)]
+    pairs += [("output.uri", config.output.uri, anchored.output.uri)]
+    return ((key, given, taken) for key, given, taken in pairs if given is not None and taken is not None and given != taken)
+
+
+def config_from_keys(keys: Mapping[str, object], overrides: list[str] | tuple[str, ...] | Sequence[str] = ()) -> JobConfig:
+    """The inverse of flatten, as a plan holds it. overrides: as load_config has them. UsageError for one that does not fit."""
+    document: dict[str, Any] = {}
+    for key, value in keys.items():
+        section, _, name = key.partition(".")
+        document.setdefault(section, {})[name] = tuple(map(tuple, value)) if key == "corpus.keep_columns" and isinstance(value, list) else value
+    for override in overrides:
+        _apply(document, override)
+    if problems := [*_unknown(document)]:
+        raise UsageError("; ".join(problems))
+    try:
+        return JobConfig.model_validate(document).anchored(Path.cwd())
+    except ValidationError as error:
+        raise UsageError("; ".join(describe_invalid(error))) from None
+
+
+def flatten(config: JobConfig) -> dict[str, object]:
+    """ "section.key" -> value, in the order of the documentation; values are plain JSON."""
+    return {f"{name}.{key}": value for name, section in config.model_dump(mode="json").items() for key, value in section.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a configuration: {error.strerror if isinstance(error, OSError) else error}") from None
+    document = parse_yaml(text, str(path))
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {'nothing' if document is None else type(document).__name__}")
+    return document
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and name):
+        raise UsageError(f"--set {override}: expected section.key=value, for example --set output.shard_bytes=64000000")
+    held = document.setdefault(section, {})
+    if held is None:
+        held = document[section] = {}
+    if not isinstance(held, dict):
+        raise UsageError(f"{section}: expected a section with keys, got {held!r}")
+    held[name] = parse_yaml(text, f"--set {override}")
+
+
+def _unknown(document: dict[str, Any]) -> Iterator[str]:
+    for section, held in document.items():
+        if section not in SECTIONS:
+            yield f"unknown section `{section}`{_nearest(str(section), [*SECTIONS, *KEYS])}"
+            continue
+        for name in held if isinstance(held, dict) else ():
+            if f"{section}.{name}" not in KEYS:
+                yield f"unknown key `{section}.{name}`{_nearest(f'{section}.{name}', KEYS)}"
+
+
+def _nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """The known key that was probably meant: the same name in another section first, then the closest spelling."""
+    last = name.rpartition(".")[2]
+    same = [key for key in known if key.rpartition(".")[2] == last]
+    close = same or get_close_matches(name, known, n=1, cutoff=0.5) or [key for key in known if get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
+    return f": did you mean `{close[0]}`?" if close else f"; known here: {', '.join(known)}"

@@ -1,0 +1,14 @@
+"""A version of a dataset, made from how its corpus differs from the version before. Knows no worker, pool or driver.
+
+inputs.py        the corpus files of a version, and how a listing differs from them; pure
+claim.py         step 0: the listing decides which version is made
+base_keys.py     keys of what a run made, before its first sync
+scan.py          step 1: keys of what new and changed files hold
+difference.py    step 2, for one bucket of ids; pure          differing.py   for a run of buckets, published
+guards.py        what is judged before an engine works        duplicates.py  ids that stand earlier
+known_texts.py   texts that have a vector already             reuse.py       in another dataset
+writing.py       step 3: which rows are written, and from where each vector comes
+selecting.py     those rows, read again                       copying.py     vectors that are copied
+committing.py    step 4: deletes, key delta, contents of the version
+making.py        the names under which all that stands         receipts.py
+"""

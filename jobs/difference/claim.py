@@ -1,0 +1,127 @@
+"""Step 0 of a sync: what the corpus looks like decides which version is made, and all that follows is held against that.
+
+    _embermill/claims/000002.json            number, parent, and the rest of a Claim (dataset/metadata/claims.py)
+    _embermill/sync/inputs-HASH.pq           the listing: inputs.SCHEMA, named by the hash of its content
+    _embermill/sync/000002/listed.json       when it was listed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embermill.jobs.dataset.metadata.claims import claim_number
+from embermill.jobs.dataset.metadata.claims import read_claim as read_stored
+from embermill.jobs.dataset.metadata.versions import Version
+from embermill.jobs.difference.inputs import Comparison, CorpusFile, Inputs, State, from_table, to_table
+from embermill.jobs.difference.making import SYNC, sync_folder
+from embermill.jobs.errors import MetadataDamaged
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.storage import AlreadyExists, Folder
+
+CAUSE = "sync"
+INPUTS, LISTED, NEXT_FILE = "inputs", "listed_s", "next_file"  # keys of Version.details
+HASH_DIGITS = 32
+REMEDY = "Restore it from a copy; while there is none, `embermill sync --rescan` reads every file anew and makes a version without it"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What version `number` is made from. options: of the command and the configuration, as far as they shape the version.
+
+    buckets: of the keys. next_file: number of the next corpus file that is new. text_bytes: of a partition to scan.
+    """
+
+    number: int
+    parent: int
+    options: dict[str, Any]
+    buckets: int
+    next_file: int
+    text_bytes: int
+    inputs: dict[str, str]
+    files: tuple[CorpusFile, ...]
+
+    @property
+    def comparison(self) -> Comparison:
+        return Comparison(self.files, self.next_file)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Path -> number, of the files that are there."""
+        return {file.path: file.number for file in self.files if file.state != State.GONE}
+
+
+def claim(folder: Folder, found: Comparison, *, options: dict[str, Any], buckets: int, text_bytes: int) -> tuple[Claim, Version]:
+    """The version to make, and its parent: the same number as a sync that was killed, if all that decides is the same. For the holder of the lease."""
+    described = write_table(folder, f"{SYNC}/{INPUTS}", to_table(found.files))
+    details: dict[str, Any] = {"options": options, "buckets": buckets, NEXT_FILE: found.next_number, "text_bytes": text_bytes, INPUTS: described}
+    number, parent = claim_number(folder, CAUSE, details)
+    return Claim(number, parent.number, files=found.files, **details), parent
+
+
+def read_claim(folder: Folder, number: int) -> Claim:
+    """For workers: what a driver has claimed. MetadataDamaged where it cannot be read."""
+    stored = read_stored(folder, number)
+    if stored is None:
+        raise MetadataDamaged(folder.root, f"_embermill/claims/{number:06d}.json", "is gone", "Run `embermill sync` again")
+    details = stored["details"]
+    return Claim(number, stored["parent"], files=from_table(read_table(folder, details[INPUTS])), **details)
+
+
+def note_listing(folder: Folder, number: int, listed_s: float) -> float:
+    """When the claim's listing was made, in seconds since 1970: of whoever was first to say so."""
+    name = f"{sync_folder(number)}/listed.json"
+    with contextlib.suppress(AlreadyExists):
+        folder.create(name, json.dumps({LISTED: listed_s}).encode())
+    return float(json.loads(folder.read(name))[LISTED])
+
+
+def inputs_of(folder: Folder, plan: Plan, version: Version) -> Inputs:
+    """What a committed version was made from; of the first one the plan says it."""
+    described = version.details.get(INPUTS)
+    if described is None:
+        return Inputs(tuple(_planned(plan.listing)), plan.listed_s, len(plan.listing))
+    files = from_table(read_table(folder, described))
+    return Inputs(files, float(version.details[LISTED]), int(version.details[NEXT_FILE]))
+
+
+def _planned(listing: Sequence[dict[str, object]]) -> Sequence[CorpusFile]:
+    return [
+        CorpusFile(
+            number, str(entry["path"]), str(entry["name"]), int(str(entry["size"])), str(entry["version"]), str(entry.get("identity") or ""),
+            quarantined=1 if entry["error"] else 0,
+        )
+        for number, entry in enumerate(listing)
+    ]  # fmt: skip
+
+
+def write_table(folder: Folder, stem: str, table: pa.Table) -> dict[str, str]:
+    """STEM-HASH.pq, where it is not there yet: {"file", "sha256"}. The same table gives the same bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True)
+    data = sink.getvalue()
+    sha256 = hashlib.sha256(data).hexdigest()
+    name = f"{stem}-{sha256[:HASH_DIGITS]}.pq"
+    with contextlib.suppress(AlreadyExists):
+        folder.create(name, data)
+    return {"file": name, "sha256": sha256}
+
+
+def read_table(folder: Folder, described: dict[str, str]) -> pa.Table:
+    """MetadataDamaged where it is gone or damaged."""
+    name = str(described["file"])
+    try:
+        data = folder.read(name)
+    except FileNotFoundError:
+        raise MetadataDamaged(folder.root, name, "is gone", REMEDY) from None
+    if hashlib.sha256(data).hexdigest() != described["sha256"]:
+        raise MetadataDamaged(folder.root, name, "is damaged: its content is not what it is named by", REMEDY)
+    return pq.read_table(io.BytesIO(data))

@@ -1,0 +1,168 @@
+"""Step 4: what the version adds, once all its shards stand: deletes, a key delta, and the contents that are committed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from embermill.jobs.dataset.metadata.keys import KeyRange, deleted_keys, keys_schema, publish_keys, split_by_bucket
+from embermill.jobs.dataset.metadata.versions import DELETES, UPSERTS, Version, VersionFile
+from embermill.jobs.difference.base_keys import keys_of_shard
+from embermill.jobs.difference.claim import Claim
+from embermill.jobs.difference.difference import NO_FILE, Action
+from embermill.jobs.difference.differing import BUCKETS_PER_TASK, Totals, difference_name, difference_tasks, read_differences
+from embermill.jobs.difference.inputs import CorpusFile, State
+from embermill.jobs.difference.making import VersionFolder, deletes_of
+from embermill.jobs.difference.scan import ScanTotals
+from embermill.jobs.plan.files import VERSION_COLUMN, Plan
+from embermill.jobs.receipt import Receipt
+from embermill.jobs.shard.contents import open_parquet
+from embermill.jobs.shard.publishing import describe_published
+from embermill.jobs.shard.quarantine import SCHEMA as QUARANTINE_SCHEMA
+from embermill.jobs.storage import AlreadyExists, Folder
+
+DELETED, SOURCE_GONE, REFUSED = "deleted", "source_gone", "refused"  # reasons
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a version adds to its parent. files: numbered on from the parent's. rows_new: live rows that had no row before. rows_deleted: before, live."""
+
+    files: tuple[VersionFile, ...]
+    rows_new: int
+    rows_deleted: int
+    rows_upserted: int
+
+
+def upserted_files(making: VersionFolder, receipts: Iterable[Receipt], first: int) -> tuple[VersionFile, ...]:
+    """In row order. first: number of the first."""
+    shards = [receipt for receipt in receipts if receipt.shard is not None]
+    return tuple(
+        VersionFile(number, UPSERTS, making.place(str(receipt.shard)), receipt.rows_out, receipt.shard_bytes, receipt.shard_sha256, making.version)
+        for number, receipt in enumerate(shards, first)
+    )
+
+
+def deleted_rows(folder: Folder, claim: Claim, plan: Plan) -> tuple[pa.Table, int]:
+    """(id, version, reason of all that is deleted, sorted by id; live rows that were of these ids)."""
+    gone = {file.number for file in claim.files if file.state == State.GONE}
+    actions = ([Action.MISSING] if claim.options["complete"] else []) + ([Action.STALE] if claim.options["on_refused_update"] == "delete" else [])
+    names = [difference_name(claim.number, task) for task in difference_tasks(claim)]
+    tables, rows = [_no_deletes(plan)], 0
+    for table in read_differences(folder, names, ["id", "file"], actions) if actions else ():
+        rows += table.num_rows
+        files, action = table.column("file").to_numpy(), table.column("action").to_numpy()
+        still = {file.number for file in claim.files} - gone
+        reasons = np.where(action == Action.STALE, REFUSED, np.where(np.isin(files, [*still]), DELETED, SOURCE_GONE))
+        version = np.full(table.num_rows, claim.number, np.int64)
+        tables.append(pa.table([table.column("id"), pa.array(version), pa.array(reasons.tolist(), pa.string())], schema=tables[0].schema))
+    joined = pa.concat_tables(tables).sort_by([(plan.rows.id_name, "ascending")])
+    ids = joined.column(0).combine_chunks()
+    first = np.ones(len(ids), bool)
+    if len(ids) > 1:
+        first[1:] = np.asarray(pc.not_equal(ids[1:], ids[:-1]))
+    return joined.filter(pa.array(first)), rows
+
+
+def _no_deletes(plan: Plan) -> pa.Table:
+    fields = [(plan.rows.id_name, plan.rows.id_type), (VERSION_COLUMN, pa.int64()), ("reason", pa.string())]
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields]).empty_table()
+
+
+def publish_deletes(folder: Folder, number: int, deletes: pa.Table, file_number: int) -> tuple[VersionFile, ...]:
+    if not deletes.num_rows:
+        return ()
+    name = f"{deletes_of(number)}/part-000000000.parquet"
+    path = folder.temporary(name)
+    try:
+        settings = {"version": "2.6", "compression": "zstd", "compression_level": 1, "write_page_checksum": True, "use_dictionary": ["reason"]}
+        pq.write_table(deletes, path, row_group_size=1 << 20, **settings)
+        with contextlib.suppress(AlreadyExists):
+            folder.publish(path, name)
+    finally:
+        path.unlink(missing_ok=True)
+    published = describe_published(folder, name)
+    return (VersionFile(file_number, DELETES, name, deletes.num_rows, published.size, published.sha256, number),)
+
+
+def add_up(
+    folder: Folder, claim: Claim, parent: Version, plan: Plan, making: VersionFolder, made: Plan, receipts: Sequence[Receipt]
+) -> Added:
+    """Publish deletes and keys. plan: the dataset's; made: of the version. Memory: the keys of what is written, and of what differs in some buckets."""
+    shards = upserted_files(making, receipts, parent.next_file)
+    deletes, rows_deleted = deleted_rows(folder, claim, plan)
+    files = [*shards, *publish_deletes(folder, claim.number, deletes, parent.next_file + len(shards))]
+    id_type = plan.rows.id_type
+    kept = [name for _, name, _ in plan.rows.kept]
+    written = [keys for file in shards for keys in keys_of_shard(folder, made, file, claim.numbers, kept, None, claim.number)]
+    written.append(deleted_keys(deletes.column(0), claim.number))
+    by_bucket = split_by_bucket(pa.concat_tables([keys_schema(id_type).empty_table(), *written]), claim.buckets)
+    number, rows_new = parent.next_file + len(files), 0
+    for task in difference_tasks(claim):
+        first, end = task.number * BUCKETS_PER_TASK, min(claim.buckets, (task.number + 1) * BUCKETS_PER_TASK)
+        keys = {bucket: by_bucket[bucket] for bucket in range(first, end) if bucket in by_bucket}
+        rows_new += _count_new(folder, claim, difference_name(claim.number, task), keys)
+        moved = split_by_bucket(_moved_keys(folder, claim, difference_name(claim.number, task), id_type), claim.buckets)
+        for bucket, table in moved.items():
+            keys[bucket] = pa.concat_tables([keys[bucket], table]) if bucket in keys else table
+        if keys:
+            files.append(publish_keys(folder, KeyRange(claim.number, first, end, claim.buckets), keys, id_type, number))
+            number += 1
+    return Added(tuple(files), rows_new, rows_deleted, sum(file.rows for file in shards))
+
+
+def _count_new(folder: Folder, claim: Claim, name: str, keys: Mapping[int, pa.Table]) -> int:
+    """Rows that were new, and were written: an engine may have refused some."""
+    written = [table.filter(pc.greater(table.column("shard"), -1)).column("id") for table in keys.values()]
+    if not written:
+        return 0
+    ids = pa.chunked_array([chunk for column in written for chunk in column.chunks], written[0].type)
+    return sum(
+        pc.sum(pc.is_in(table.column("id"), ids.combine_chunks())).as_py() or 0 for table in read_differences(folder, [name], ["id"], [Action.EMBED_NEW])
+    )
+
+
+def _moved_keys(folder: Folder, claim: Claim, name: str, id_type: pa.DataType) -> pa.Table:
+    """Keys of rows that stay as they are in another file, or in none: those that are missing and not deleted."""
+    schema = keys_schema(id_type)
+    tables = [schema.empty_table()]
+    actions = [Action.MOVED] + ([] if claim.options["complete"] else [Action.MISSING])
+    for table in read_differences(folder, [name], ["id", "text_hash", "meta_hash", "file", "shard", "shard_row", "version"], actions):
+        missing = table.column("action").to_numpy() == Action.MISSING
+        files = table.column("file").to_numpy()
+        stays = ~(missing & (files == NO_FILE))  # said before
+        columns = [*table.select(["id", "text_hash", "meta_hash"]).columns, pa.array(np.where(missing, NO_FILE, files).astype(np.int32))]
+        columns += table.select(["shard", "shard_row", "version"]).columns
+        tables.append(pa.table(columns, schema=schema).filter(pa.array(stays)))
+    return pa.concat_tables(tables)
+
+
+def refused_by_file(folder: VersionFolder, receipts: Iterable[Receipt]) -> Counter[str]:
+    """Path -> rows that were refused while they were embedded."""
+    found: Counter[str] = Counter()
+    for name in (receipt.quarantine for receipt in receipts):
+        if name is not None:
+            with folder.open(name) as file, open_parquet(file) as parquet:
+                assert parquet.schema_arrow.names == QUARANTINE_SCHEMA.names
+                for row in parquet.read(["file", "row_count"]).to_pylist():
+                    found[row["file"]] += row["row_count"]
+    return found
+
+
+def inputs_after(claim: Claim, scans: Sequence[ScanTotals], totals: Totals, refused: Mapping[str, int]) -> Iterator[CorpusFile]:
+    """The files as the version has read them. refused: path -> rows that an engine refused."""
+    by_number: Counter[int] = Counter()
+    for scan in scans:
+        by_number.update(scan.refused)
+    shadowed = set(totals.shadowed)
+    for file in claim.files:
+        if file.state != State.GONE:
+            quarantined = by_number[file.number] + refused.get(file.path, 0) if file.scan else file.quarantined
+            yield replace(file, quarantined=quarantined, shadowed=file.number in shadowed, state=State.SAME, scan=False)

@@ -1,0 +1,65 @@
+"""What is judged before anything is embedded or deleted: a version that would break one of these is not made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from embermill.jobs.config import CorpusConfig
+from embermill.jobs.config.quarantine_limit import allowed_quarantined
+from embermill.jobs.difference.claim import Claim
+from embermill.jobs.difference.difference import Action
+from embermill.jobs.difference.differing import Totals, read_differences
+from embermill.jobs.difference.scan import ScanTotals
+from embermill.jobs.errors import DataError
+from embermill.jobs.storage import Folder
+from embermill.jobs.wording import several
+
+SHOWN = 10
+
+
+def require_few_deletes(
+    folder: Folder, claim: Claim, totals: Totals, differences: Sequence[str], corpus: CorpusConfig, live_rows: int, allowed: int | None
+) -> None:
+    """corpus.max_deleted_share, of the live rows. allowed: by `--allow-deletes`, so many whatever the share. DataError."""
+    actions = ([Action.MISSING] if corpus.complete else []) + ([Action.STALE] if corpus.on_refused_update == "delete" else [])
+    rows = totals.of(*actions)
+    if rows <= (corpus.max_deleted_share * live_rows if allowed is None else allowed):
+        return
+    shown: list[str] = []
+    for table in read_differences(folder, differences, ["id"], actions):
+        shown += map(str, table.column("id").slice(0, SHOWN - len(shown)).to_pylist())
+        if len(shown) == SHOWN:
+            break
+    limit = f"corpus.max_deleted_share: {corpus.max_deleted_share:g} allows {int(corpus.max_deleted_share * live_rows):,}"
+    if allowed is not None:
+        limit = f"--allow-deletes {allowed} allows no more"
+    more = ", …" if rows > len(shown) else ""
+    raise DataError(
+        f"{folder.root}: {rows:,} of {live_rows:,} rows would be deleted, since no corpus file gives them any more ({', '.join(shown)}{more}); {limit}. "
+        f"Nothing was deleted or embedded: put the files back, or run again with --allow-deletes {rows}"
+    )
+
+
+def require_no_duplicates(folder: Folder, totals: Totals, differences: Sequence[str], corpus: CorpusConfig) -> None:
+    """corpus.on_duplicate_id: fail. DataError."""
+    rows = totals.of(Action.DUPLICATE)
+    if not rows or corpus.on_duplicate_id != "fail":
+        return
+    first = next(table for table in read_differences(folder, differences, ["id"], [Action.DUPLICATE]) if table.num_rows)
+    raise DataError(
+        f"{folder.root}: {several(rows, 'row')} of the corpus have an id that stands earlier, the first of them {first.column('id')[0].as_py()!r}: "
+        "remove them, or set corpus.on_duplicate_id: quarantine, by which the first row of each id counts. Nothing was embedded"
+    )
+
+
+def require_few_refused(folder: Folder, claim: Claim, scans: Sequence[ScanTotals], totals: Totals, limit: float) -> None:
+    """corpus.max_quarantined, of the rows that were scanned. DataError."""
+    scanned, refused = sum(scan.rows for scan in scans), sum(scan.rows_refused for scan in scans) + totals.of(Action.DUPLICATE)
+    allowed = allowed_quarantined(limit, scanned)
+    if refused <= allowed:
+        return
+    raise DataError(
+        f"{folder.root}: {refused:,} of the {scanned:,} rows of new and changed files were quarantined, and corpus.max_quarantined: {limit:g} allows "
+        f"{int(allowed):,}: see quarantine/{claim.number:06d}/ for the reasons. Nothing was embedded: fix the corpus, or run again with "
+        f"corpus.max_quarantined: {refused} or more (1 and above is a number of rows, below 1 a share)"
+    )

@@ -1,0 +1,266 @@
+"""`embermill repair`: what `verify` finds damaged or missing is made again, checked against its receipt, and put in the damaged one's place.
+
+This is the only case in which a published name is replaced. Bookkeeping comes back from what says the same: a plan from its copy, commits from the
+manifest or the shards, a manifest from the commits. Shards and quarantine files are embedded again from the corpus.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from embermill.jobs.config import JobConfig, config_from_keys
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.dataset.metadata.commits import REPLACES, CommitLog, digest_of
+from embermill.jobs.dataset.metadata.completeness import SHARD_COLUMNS, unfinished
+from embermill.jobs.dataset.metadata.consistency import commit_damage, manifest_damage, missing
+from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
+from embermill.jobs.dataset.metadata.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest
+from embermill.jobs.dataset.metadata.retirement import is_retired
+from embermill.jobs.dataset.metadata.versions import FIRST, KEYS
+from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
+from embermill.jobs.driver.outcome import failures_as_error
+from embermill.jobs.engine.loading import load_engine
+from embermill.jobs.errors import DataError, MetadataDamaged, UsageError
+from embermill.jobs.plan.changes import require_unchanged
+from embermill.jobs.plan.copies import restore_plan
+from embermill.jobs.plan.dataset_format import FORMAT, ensure_format
+from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.preflight import require_possible
+from embermill.jobs.process.cores import usable_cores
+from embermill.jobs.receipt import Event, Failed, Receipt, Task
+from embermill.jobs.rereading import point_at_what_is_there
+from embermill.jobs.shard.adoption import adopt_uncommitted, list_strangers, set_aside
+from embermill.jobs.shard.publishing import describe_published
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.versions.rekey import repair_keys
+from embermill.jobs.versions.retention import readable_versions
+from embermill.jobs.worker.cutting import LIMITS
+from embermill.jobs.worker.pipeline import Pipeline
+from embermill.jobs.worker.stream import Work
+from embermill.jobs.worker.task_queue import TaskQueue
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Repairs:
+    """repaired: files that are whole again. replaced: of these, files whose bits differ from before, each with a new receipt.
+
+    set_aside: files that were of no partition of the plan. manifest: a new one, if any.
+    """
+
+    root: str
+    repaired: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
+    manifest: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int], None] = lambda done, total: None) -> Repairs:
+    """Make the dataset at `uri` whole. overrides: keys of the configuration that may change, as workers.device. on_shard(done, of all): looked at.
+
+    MetadataDamaged for a plan without a whole copy; InputChanged and DataError where the corpus is not what it was; AnotherRun where a run is at work.
+    """
+    folder = open_folder(uri)
+    if next(iter(folder.list("_embermill")), None) is None:
+        raise UsageError(f"{folder.root}: there is no dataset here (no _embermill): expected the output.uri of an `embermill run`")
+    with hold_lease(folder, purpose="repair") as lease:
+        repairs = Repairs(folder.root)
+        _repair_format(folder, repairs)
+        repairs.repaired += restore_plan(folder)
+        plan = read_plan(folder)
+        if plan is None:
+            raise UsageError(f"{folder.root}: there is no plan here to repair by: run the same job again")
+        was_finished = _repair_manifest(folder, plan, repairs)
+        commits = _repair_commits(folder, plan, lease, repairs)
+        _set_aside_what_counts_no_more(folder, repairs)
+        needed = _still_needed(folder)
+        damaged = [receipt for receipt in _damaged(folder, commits, on_shard) if needed is None or receipt.shard in needed]
+        if damaged:
+            _make_again(folder, plan, commits, damaged, overrides, repairs)
+        if was_finished and not len(unfinished(plan, commits.columns(SHARD_COLUMNS))):
+            before = read_manifest(folder)
+            manifest = publish_manifest(folder, plan, commits)
+            repairs.manifest = manifest.name if before is None or before.name != manifest.name else None
+            if (version := repair_keys(folder, plan)) is not None:
+                repairs.repaired += [file.name for file in version.of_kind(KEYS)]
+        return repairs
+
+
+def _still_needed(folder: Folder) -> set[str] | None:
+    """Files of the versions that can be read; None while the run's own version can be, all of whose shards are needed."""
+    return {file.name for version in readable_versions(folder) for file in version.files} if is_retired(folder, FIRST) else None
+
+
+def _repair_format(folder: Folder, repairs: Repairs) -> None:
+    try:
+        standing = folder.read(FORMAT)
+    except FileNotFoundError:
+        standing = None
+    try:
+        if standing is not None:
+            read_plan(folder)
+            return
+    except MetadataDamaged as error:
+        if error.file != FORMAT:
+            return
+        set_aside(folder, FORMAT)
+    ensure_format(folder)
+    repairs.repaired.append(FORMAT)
+
+
+def _repair_manifest(folder: Folder, plan: Plan, repairs: Repairs) -> bool:
+    """Whether there was one. A damaged one, or one of another plan, is set aside; the commits say what the next one holds."""
+    numbers = [int(match[1]) for name, _ in folder.list(MANIFESTS) if (match := re.fullmatch(rf"{MANIFESTS}/(\d{{6}})\.(?:json|parquet|pq)", name))]
+    if not numbers:
+        return False
+    try:
+        manifest = read_manifest(folder)
+        damage = next(manifest_damage(folder, plan, manifest), None) if manifest is not None else None
+        if manifest is not None and damage is None and int(manifest.name[-11:-5]) == max(numbers):
+            return True
+    except MetadataDamaged as error:
+        log.info("%s", error)
+    for name in (f"{MANIFESTS}/{max(numbers):06d}.{suffix}" for suffix in ("json", "parquet", "pq")):
+        with contextlib.suppress(FileNotFoundError):
+            set_aside(folder, name)
+            repairs.repaired.append(name)
+    return True
+
+
+def _repair_commits(folder: Folder, plan: Plan, lease: Lease, repairs: Repairs) -> CommitLog:
+    """The log without what is damaged in it, and with what the manifest or the shards themselves say was lost."""
+    manifest = read_manifest(folder)
+    while (damage := _commit_problem(folder, manifest)) is not None:
+        set_aside(folder, damage.file)
+        repairs.repaired.append(damage.file)
+    commits = CommitLog(folder, lease.token)
+    lease.fence(commits)
+    if manifest is not None and commits.append_table(missing(commits, manifest)):
+        log.info("commits: written anew from %s", manifest.name)
+    for name in list_strangers(folder, plan, commits.committed):
+        set_aside(folder, name)
+        repairs.set_aside.append(name)
+    commits.append([*adopt_uncommitted(folder, plan, commits.committed)])
+    return commits
+
+
+def _commit_problem(folder: Folder, manifest: Manifest | None) -> MetadataDamaged | None:
+    try:
+        commits = CommitLog(folder)
+    except MetadataDamaged as error:
+        return error
+    return None if manifest is None else next(commit_damage(commits, manifest), None)
+
+
+def _set_aside_what_counts_no_more(folder: Folder, repairs: Repairs) -> None:
+    """Older manifests, and what killed runs left, where it is damaged: no reader goes by it any more."""
+    for damage in [*bookkeeping_damage(folder)]:
+        if damage.file.startswith(f"{MANIFESTS}/"):
+            set_aside(folder, damage.file)
+            repairs.repaired.append(damage.file)
+
+
+def _damaged(folder: Folder, commits: CommitLog, on_shard: Callable[[int, int], None]) -> Iterator[Receipt]:
+    """Receipts of which a file is not there as it was published."""
+    total = len(commits.committed)
+    for done, receipt in enumerate(commits.receipts(), 1):
+        if not all(_stands(folder, name, sha256) for name, sha256 in _files(receipt)):
+            yield receipt
+        on_shard(done, total)
+
+
+def _files(receipt: Receipt) -> Iterator[tuple[str, str]]:
+    for name, sha256 in ((receipt.shard, receipt.shard_sha256), (receipt.quarantine, receipt.quarantine_sha256)):
+        if name is not None:
+            yield name, sha256
+
+
+def _stands(folder: Folder, name: str, sha256: str) -> bool:
+    try:
+        return describe_published(folder, name).sha256 == sha256
+    except FileNotFoundError:
+        return False
+
+
+def _make_again(folder: Folder, plan: Plan, commits: CommitLog, damaged: list[Receipt], overrides: Sequence[str], repairs: Repairs) -> None:
+    config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides).as_planned(plan.precision, plan.fingerprint)
+    require_possible(plan, config, folder)
+    staging = folder.temporary("repair")
+    staging.mkdir(parents=True)
+    try:
+        made, failed = _embed(plan, config, commits, damaged, open_folder(str(staging)))
+        for receipt in damaged:
+            new = made.get((receipt.partition, receipt.ordinal))
+            if new is not None:
+                _put_back(folder, plan, commits, receipt, new, staging, repairs)
+        if failed:
+            raise failures_as_error(failed)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _embed(
+    plan: Plan, config: JobConfig, commits: CommitLog, damaged: list[Receipt], staging: Folder
+) -> tuple[dict[tuple[int, int], Receipt], list[Failed]]:
+    """Receipts of the damaged shards, made again in a folder of their own, in this process."""
+    device = config.workers.device if config.workers.device != "auto" else plan.device_kind
+    engine = load_engine(config.model, device=device, threads=usable_cores(), search_path=(str(Path.cwd()),))
+    require_unchanged(plan, config, engine.fingerprint())
+    there = point_at_what_is_there(plan, config.corpus)
+    unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
+    work = Work(
+        read=partial(read_rows, schema=plan.rows, unreadable=unreadable),
+        open_shard=partial(ShardWriter, staging, plan),
+        rows_per_shard=plan.rows_per_shard,
+        limits=LIMITS[device],
+        refuse_long_texts=config.model.on_long_text == "error",
+    )
+    tasks, wanted, known = TaskQueue[Task](), defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
+    for receipt in damaged:
+        wanted[receipt.partition].add(receipt.ordinal)
+    for number, ordinal in commits.committed:
+        known[number].add(ordinal)
+    for number, ordinals in sorted(wanted.items()):
+        tasks.put(Task(there.partitions[number], frozenset(known[number] - ordinals)))
+    tasks.finish()
+    events: list[Event] = []
+    Pipeline(engine, work, events.append).run(tasks)
+    made = {(event.partition, event.ordinal): event for event in events if isinstance(event, Receipt)}
+    return made, [event for event in events if isinstance(event, Failed)]
+
+
+def _put_back(folder: Folder, plan: Plan, commits: CommitLog, old: Receipt, new: Receipt, staging: Path, repairs: Repairs) -> None:
+    """One damaged receipt's files. A new receipt goes first where the bits differ: whoever is killed in between finds the file damaged, and repairs it."""
+    _require_same_rows(plan, folder, old, new)
+    if differ := [*_files(old)] != [*_files(new)]:
+        commits.append([replace(new, provenance=new.provenance | {REPLACES: digest_of(old)})])
+    for name, sha256 in _files(new):
+        if not _stands(folder, name, sha256):
+            folder.restore(staging / name, name)
+            repairs.repaired.append(name)
+            if differ:
+                repairs.replaced.append(name)
+
+
+def _require_same_rows(plan: Plan, folder: Folder, old: Receipt, new: Receipt) -> None:
+    keys = ("rows_in", "rows_out", "rows_quarantined", "first_id", "last_id", "last", *(("input_digest",) if plan.holds_input_digests else ()))
+    if differing := [key for key in keys if getattr(old, key) != getattr(new, key)]:
+        what = ", ".join(f"{key}: {getattr(old, key)} -> {getattr(new, key)}" for key in differing)
+        raise DataError(
+            f"{folder.root}: partition {old.partition} shard {old.ordinal} cannot be made again, the corpus is not what it was ({what}): "
+            "put the corpus back as it was, restore the file from a copy, or embed the corpus into another output.uri"
+        )

@@ -1,0 +1,158 @@
+"""`embermill sync`: list -> scan -> difference -> embed and copy -> commit. What it adds to a dataset is a version, or nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.metadata.lease import hold_lease
+from embermill.jobs.dataset.metadata.manifest import read_manifest
+from embermill.jobs.dataset.metadata.versions import Version, abandon_version, read_version
+from embermill.jobs.difference.claim import inputs_of
+from embermill.jobs.difference.inputs import Comparison, compare
+from embermill.jobs.difference.reuse import shards_of
+from embermill.jobs.difference.seen import SEEN
+from embermill.jobs.driver.display import Display, open_display
+from embermill.jobs.driver.events import EventsFile
+from embermill.jobs.errors import DataError, InputChanged, Interrupted, JobError, MatchesNothing, UsageError
+from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.plan.listing import list_corpus
+from embermill.jobs.preflight import look_ahead, require_exclusive, require_possible
+from embermill.jobs.run import run
+from embermill.jobs.storage import FileInfo, Folder, open_folder
+from embermill.jobs.sync.stages import Stages
+from embermill.jobs.sync.summary import SyncSummary
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 2  # a corpus that is written to meanwhile is listed once more
+UNSEEN = "rows_unseen"
+
+
+@dataclass(frozen=True)
+class SyncOptions:
+    """What the command line says. allow_deletes: up to so many rows, whatever corpus.max_deleted_share. reuse: datasets that vectors may be taken from."""
+
+    rescan: bool = False
+    retry_quarantined: bool = False
+    allow_deletes: int | None = None
+    reuse: tuple[str, ...] = ()
+
+
+def sync(
+    config: JobConfig, chosen: SyncOptions = SyncOptions(), *, events_file: str | Path | None = None, progress: Display | None = None
+) -> SyncSummary:
+    """Bring the dataset to what the corpus is now; where there is none, or an unfinished one, this is a run.
+
+    Raises UsageError, DataError, AnotherRun or Interrupted. A version that was begun stays invisible, and its vectors are not lost.
+    """
+    begin_s = time.monotonic()
+    folder = open_folder(config.output.uri, looks_first=config.output.on_unconditional_puts == "accept")
+    plan = read_plan(folder)
+    if plan is None or read_manifest(folder) is None:
+        _require_ids(config, plan)
+        summary = run(config, events_file=events_file, progress=progress)
+        return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
+    require_possible(plan, config, folder)
+    _require_ids(config, plan)
+    for uri in chosen.reuse:
+        shards_of(open_folder(uri), plan)
+    events = None if events_file is None else EventsFile(Path(events_file), folder.root)
+    found = Look(config, folder, plan, chosen)
+    if found.nothing_to_do:
+        return _told(found.report(time.monotonic() - begin_s), events)
+    require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
+    with hold_lease(folder, lease_s=config.output.lease_s, purpose="sync") as lease:
+        for attempt in range(ATTEMPTS):
+            found = Look(config, folder, plan, chosen)  # another run may have been at work until now, or the corpus has changed
+            if found.nothing_to_do:
+                return _told(found.report(time.monotonic() - begin_s), events)
+            stages = Stages(config, folder, plan, found.parent, lease, open_display if progress is None else lambda: progress, chosen.allow_deletes)
+            try:
+                summary_ = stages.carry_out(found.comparison, found.listed_s, found.options(), look_again=found.rescanned)
+                folder.remove(SEEN)
+                return _told(replace(summary_, abandoned=attempt, seconds=round(time.monotonic() - begin_s, 3)), events)
+            except InputChanged as error:
+                if stages.number is None:
+                    raise
+                log.warning("the corpus changed meanwhile: version %d is abandoned; what it embedded is used again: %s", stages.number, error)
+                abandon_version(folder, stages.number, "the corpus changed while it was made")
+        raise Interrupted(f"{folder.root}: the corpus changed twice while a version was made: run again; what was embedded is used again")
+
+
+def _told(summary: SyncSummary, events: EventsFile | None) -> SyncSummary:
+    if events is not None:
+        events.tell_of_sync({name: value for name, value in summary.to_json().items() if name not in ("output", "run")})
+    return summary
+
+
+class Look:
+    """The corpus against the newest version, from the listing alone."""
+
+    def __init__(self, config: JobConfig, folder: Folder, plan: Plan, chosen: SyncOptions) -> None:
+        self._config, self._folder, self._chosen = config, folder, chosen
+        self.parent: Version = read_version(folder)
+        self._previous = inputs_of(folder, plan, self.parent)
+        self.listed_s = time.time()
+        self._listed = list_or_refuse(config, folder)
+        self.comparison = self._compare(chosen.rescan)
+
+    def _compare(self, rescan: bool) -> Comparison:
+        return compare(self._previous, self._listed, rescan=rescan, retry_quarantined=self._chosen.retry_quarantined)
+
+    def rescanned(self) -> Comparison:
+        """Where nothing may be believed."""
+        return self._compare(True)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        owed = self._config.corpus.complete and self.parent.details.get("counts", {}).get(UNSEEN, 0) > 0
+        return self.comparison.nothing_to_do and not owed
+
+    def options(self) -> dict[str, Any]:
+        """What shapes the version beside the listing."""
+        corpus, chosen = self._config.corpus, self._chosen
+        return {
+            "complete": corpus.complete,
+            "on_refused_update": corpus.on_refused_update,
+            "rescan": chosen.rescan,
+            "retry_quarantined": chosen.retry_quarantined,
+            "reuse": [open_folder(uri).root for uri in chosen.reuse],
+        }
+
+    def report(self, seconds: float) -> SyncSummary:
+        """Where there is nothing to do."""
+        files = self.comparison.counts | {"scanned": 0}
+        return SyncSummary(
+            "nothing", self._folder.root, self.parent.number, self.parent.parent, files=files, rows=self.parent.totals["rows"], seconds=round(seconds, 3)
+        )
+
+
+def list_or_refuse(config: JobConfig, folder: Folder) -> Sequence[tuple[str, FileInfo]]:
+    """The corpus as it is listed now. DataError where an entry matches no file: a dataset is never emptied for that."""
+    try:
+        listed = list_corpus(config.corpus)
+    except MatchesNothing as error:
+        raise DataError(f"{error}: nothing of {folder.root} is deleted for an empty listing: put the files back, or name others in corpus.files") from None
+    return listed
+
+
+def _require_ids(config: JobConfig, plan: Plan | None) -> None:
+    """UsageError where rows are known by their places alone: an edit would be taken for another row."""
+    if plan is None and config.corpus.id_column is None:
+        try:
+            positional = look_ahead(config).rows.id_column is None
+        except JobError:  # run says it
+            return
+    else:
+        positional = plan is not None and plan.id_stability == "positional"
+    if positional:
+        raise UsageError(
+            "sync needs ids that stay with their rows, and this corpus has none (its rows are known by file and position): "
+            "name a column of ids in corpus.id_column, in a dataset of its own (output.uri)"
+        )

@@ -1,0 +1,326 @@
+"""The stages of a sync once it is known that there is something to do. Each is made of tasks that publish files once; who is killed and begins again finds
+them there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.metadata.card import write_card
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.keys import buckets_for, buckets_of
+from embermill.jobs.dataset.metadata.lease import Lease
+from embermill.jobs.dataset.metadata.reconcile import reconcile
+from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_versions
+from embermill.jobs.difference.base_keys import ensure_keys, with_keys
+from embermill.jobs.difference.claim import INPUTS, LISTED, NEXT_FILE, Claim, claim, inputs_of, note_listing, write_table
+from embermill.jobs.difference.committing import add_up, inputs_after, refused_by_file
+from embermill.jobs.difference.difference import Action
+from embermill.jobs.difference.differing import Totals, difference_name, difference_tasks, read_difference_totals
+from embermill.jobs.difference.duplicates import quarantine_duplicates
+from embermill.jobs.difference.guards import require_few_deletes, require_few_refused, require_no_duplicates
+from embermill.jobs.difference.inputs import Comparison, to_table
+from embermill.jobs.difference.known_texts import Source, abandoned_shards, look_in_keys, look_in_shard
+from embermill.jobs.difference.making import SYNC, VersionFolder, sync_folder
+from embermill.jobs.difference.receipts import step_receipt
+from embermill.jobs.difference.reuse import shards_of
+from embermill.jobs.difference.scan import ScanTotals, read_totals, scan_name
+from embermill.jobs.difference.writing import Writes, collect, create_writes, cut_rows, partitions_of, read_writes, settle
+from embermill.jobs.driver.commit_buffer import Log
+from embermill.jobs.driver.display import Display, Silent
+from embermill.jobs.driver.loop import stopped_by_signals
+from embermill.jobs.driver.stage import Stage, StageReport, carry_out
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.dataset_format import upgrade_format
+from embermill.jobs.plan.files import Plan, read_plan, write_plan
+from embermill.jobs.plan.listing import survey_listed
+from embermill.jobs.plan.planning import check_surveyed, cut_corpus, partition_text_bytes, shard_schema
+from embermill.jobs.pool.inline import InlinePool
+from embermill.jobs.pool.nodes import Nodes
+from embermill.jobs.pool.opening import OpenPool, await_first, open_pool, worker_job
+from embermill.jobs.pool.placement import Placement
+from embermill.jobs.receipt import COPY, DIFFERENCE, EMBED, SCAN, Receipt
+from embermill.jobs.run import why_not
+from embermill.jobs.storage import AlreadyExists, Folder, open_folder
+from embermill.jobs.sync.summary import SyncSummary
+from embermill.jobs.worker.steps import Steps
+from embermill.jobs.worker.worker import Making, Worker
+
+log = logging.getLogger(__name__)
+
+SCANNED_BYTES = 8 << 20  # of text, in a partition to scan, at least: it holds its keys and nothing else
+INLINE_BYTES, INLINE_ROWS = 256 << 20, 2_000_000  # of text to scan, and of live rows: up to here this process scans, compares and copies by itself
+
+
+class StepLog:
+    """Of stages that commit nothing: what stands there, and what is published."""
+
+    def __init__(self, standing: Iterable[Receipt]) -> None:
+        self._standing = [*standing]
+
+    def append(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        self._standing += receipts
+        return [*receipts]
+
+    def receipts(self) -> Iterator[Receipt]:
+        return iter(self._standing)
+
+
+class Stages:
+    """One version, from the claim to the commit. number: of the version that is made, None before it is claimed."""
+
+    def __init__(
+        self, config: JobConfig, folder: Folder, plan: Plan, parent: Version, lease: Lease | None, display: Callable[[], Display],
+        allow_deletes: int | None,
+    ) -> None:  # fmt: skip
+        """lease: None for who only wants to know (`decide`), over a folder that is thrown away."""
+        self._config, self._folder, self._plan, self._parent = config, folder, plan, parent
+        self._lease, self._display, self._allow_deletes = lease, display, allow_deletes
+        self.number: int | None = None
+        self._inline = True
+
+    def carry_out(self, found: Comparison, listed_s: float, options: dict[str, Any], *, look_again: Callable[[], Comparison]) -> SyncSummary:
+        """look_again: the comparison in which every file is scanned."""
+        made = self._begin(found, options, look_again)
+        listed_s = note_listing(self._folder, made.number, listed_s)
+        log.info("version %d is made: %s", made.number, describe_listing(made.comparison.counts | {"scanned": len(made.comparison.scanned)}))
+        with stopped_by_signals() as stop:
+            self._stop = stop
+            parts, scans, totals = self._compare()
+            self._judge(scans, totals)
+            writes = self._decide(scans)
+            commits = self._write(writes, parts)
+        return self._commit(scans, totals, writes, commits, listed_s)
+
+    def decide(self, found: Comparison, options: dict[str, Any], *, look_again: Callable[[], Comparison]) -> tuple[Sequence[ScanTotals], Totals, Writes]:
+        """What a sync would do, with nothing judged, embedded or copied."""
+        self._begin(found, options, look_again)
+        with stopped_by_signals() as stop:
+            self._stop = stop
+            _, scans, totals = self._compare()
+            return scans, totals, self._decide(scans)
+
+    def _begin(self, found: Comparison, options: dict[str, Any], look_again: Callable[[], Comparison]) -> Claim:
+        upgrade_format(self._folder)
+        keys = ensure_keys(self._folder, self._plan, self._parent, inputs_of(self._folder, self._plan, self._parent))
+        if not keys.files_known:
+            found = look_again()
+        text_bytes = max(SCANNED_BYTES, partition_text_bytes(self._config, self._plan.device_kind))
+        buckets = buckets_of(with_keys(self._folder, self._parent)) or buckets_for(self._parent.totals["rows"])
+        made, parent = claim(self._folder, found, options=options, buckets=buckets, text_bytes=text_bytes)
+        self._claim, self._parent, self.number = made, with_keys(self._folder, parent), made.number
+        self._making = VersionFolder(self._folder, made.number)
+        return made
+
+    def _compare(self) -> tuple[tuple[Partition, ...], list[ScanTotals], Totals]:
+        parts = self._scan()
+        scans = [read_totals(self._folder, scan_name(self._claim.number, part)) for part in parts]
+        return parts, scans, self._differ()
+
+    # -- scan
+
+    def _scan(self) -> tuple[Partition, ...]:
+        """The partitions that were scanned, as the claim has them."""
+        wanted = [(file.name, file.info) for file in self._claim.comparison.scanned]
+        files = survey_listed(self._config.corpus, wanted)
+        check_surveyed(self._config.corpus, self._plan.rows, files)
+        parts = cut_corpus(files, self._claim.text_bytes)
+        self._inline = sum(part.text_bytes for part in parts) <= INLINE_BYTES and self._parent.totals["rows"] <= INLINE_ROWS
+        number = self._claim.number
+        self._step(SCAN, parts, [scan_name(number, part) for part in parts], "partition to scan")
+        return parts
+
+    def _differ(self) -> Totals:
+        found = self._claim.comparison
+        if not found.scanned and not found.counts["gone"] and not self._claim.options["complete"]:
+            return Totals(unchanged=self._parent.totals["rows"])  # renamed, and nothing else
+        tasks = difference_tasks(self._claim)
+        names = self._differences()
+        self._step(DIFFERENCE, tasks, names, "run of keys to compare")
+        return Totals.sum([read_difference_totals(self._folder, name) for name in names])
+
+    def _differences(self) -> list[str]:
+        """Names of those that stand, in order of their buckets."""
+        return [difference_name(self._claim.number, task) for task in difference_tasks(self._claim)]
+
+    def _step(self, kind: str, parts: Sequence[Partition], names: Sequence[str], noun: str) -> None:
+        """Tasks that publish one file each. names: of the files, in the order of the parts."""
+        standing = {name for prefix in {name.rpartition("/")[0] for name in names} for name, _ in self._folder.list(prefix)}
+        done = StepLog(step_receipt(part, name) for part, name in zip(parts, names, strict=True) if name in standing)
+        if len(list(done.receipts())) < len(parts):
+            with self._light_pool() as opened:
+                self._carry_out(opened, parts, done.receipts, done, kind, noun)
+
+    # -- decide
+
+    def _judge(self, scans: Sequence[ScanTotals], totals: Totals) -> None:
+        """Everything that is known before an engine works. DataError."""
+        names = self._standing_differences()
+        corpus, folder, rows = self._config.corpus, self._folder, self._parent.totals["rows"]
+        quarantine_duplicates(folder, self._claim, names)
+        require_no_duplicates(folder, totals, names, corpus)
+        require_few_refused(folder, self._claim, scans, totals, corpus.max_quarantined)
+        require_few_deletes(folder, self._claim, totals, names, corpus, rows, self._allow_deletes)
+
+    def _standing_differences(self) -> list[str]:
+        return [name for name in self._differences() if self._folder.exists(name)]
+
+    def _decide(self, scans: Sequence[ScanTotals]) -> Writes:
+        """Which rows are written, and from where each vector comes; as it was decided before, if it was."""
+        number = self._claim.number
+        if (standing := read_writes(self._folder, number)) is not None:
+            return standing
+        found = collect(self._folder, self._standing_differences())
+        wanted = found.wanted
+        live = self._parent.of_kind("base", "upserts")
+        sources: list[Source] = [("", file.name) for file in live]
+        place_of = {file.number: place for place, file in enumerate(live)}
+        if len(wanted.digests):
+            look_in_keys(wanted, self._folder, self._parent, self._plan.rows.id_type, place_of)
+        for name in abandoned_shards(self._folder, read_versions(self._folder)):
+            sources.append(("", name))
+            look_in_shard(wanted, self._folder, name, len(sources) - 1, whole=True)
+        for uri in self._claim.options["reuse"]:
+            other = open_folder(uri)
+            for name in shards_of(other, self._plan):
+                sources.append((uri, name))
+                look_in_shard(wanted, other, name, len(sources) - 1, whole=False)
+        rows = settle(found, wanted, place_of, tuple(sources))
+        embed_bytes = partition_text_bytes(self._config, self._plan.device_kind)
+        vector_bytes = 4 * sum(output.dim for output in self._plan.outputs)
+        cut = cut_rows(rows, [(scan.rows, scan.text_bytes) for scan in scans], embed_bytes=embed_bytes, vector_bytes=vector_bytes)
+        return create_writes(self._folder, number, rows, cut)
+
+    # -- embed and copy
+
+    def _write(self, writes: Writes, parts: Sequence[Partition]) -> CommitLog:
+        plan = self._version_plan(writes, parts)
+        assert self._lease is not None
+        commits = CommitLog(self._making, self._lease.token)
+        self._lease.fence(commits)
+        reconcile(self._making, plan, commits)
+        embedded, copied = plan.partitions[: writes.embedded], plan.partitions[writes.embedded :]
+        if self._is_left(embedded, commits):
+            with open_pool(self._config, self._folder, self._plan, Making(self._claim.number, with_engine=True)) as opened:
+                self._carry_out(opened, embedded, commits.receipts, commits, EMBED, "partition")
+        if self._is_left(copied, commits):
+            with self._light_pool() as opened:
+                self._carry_out(opened, copied, commits.receipts, commits, COPY, "partition to copy")
+        return commits
+
+    def _version_plan(self, writes: Writes, parts: Sequence[Partition]) -> Plan:
+        """Of what is written; it stands by now, or is written down."""
+        plan = replace(
+            self._plan,
+            partitions=partitions_of(writes, parts),
+            schema=shard_schema(self._plan.rows, self._plan.outputs),
+            listing=(),
+            superseded=(),
+            holds_input_digests=True,
+            tells_versions=True,
+            version=self._claim.number,
+        )
+        with contextlib.suppress(AlreadyExists):
+            write_plan(self._making, plan)
+        standing = read_plan(self._making)
+        assert standing is not None
+        return standing
+
+    @staticmethod
+    def _is_left(partitions: Sequence[Partition], commits: CommitLog) -> bool:
+        done = {receipt.partition for receipt in commits.receipts() if receipt.last}
+        return any(partition.number not in done for partition in partitions)
+
+    def _carry_out(
+        self, opened: OpenPool, partitions: Sequence[Partition], receipts: Callable[[], Iterable[Receipt]], log_: Log, kind: str, noun: str
+    ) -> None:
+        mine = {partition.number for partition in partitions}
+
+        def committed() -> Iterator[Receipt]:
+            return (receipt for receipt in receipts() if receipt.partition in mine)
+
+        workers = max(1, min(opened.placement.count, len(partitions)))
+        nodes = Nodes()
+        heard, _ = await_first(opened.pool, workers, self._stop, nodes)
+        stage = Stage(
+            self._config, self._folder, partitions, committed, log_, opened, workers, opened.placement.device,
+            self._display() if kind in (EMBED, COPY) else Silent(), self._stop, lease=self._lease, kind=kind, heard=heard, nodes=nodes, noun=noun,
+            refuse=(lambda ready: why_not(self._plan, ready)) if kind == EMBED else (lambda ready: None),
+        )  # fmt: skip
+        carry_out(stage, StageReport())
+
+    @contextlib.contextmanager
+    def _light_pool(self) -> Iterator[OpenPool]:
+        """Workers without an engine: this process where there is little to do, else as many as `workers` says."""
+        assert self.number is not None
+        making = Making(self.number, with_engine=False)
+        placement = Placement("cpu", 1, 1)
+        if self._lease is None:
+            steps = Steps(self._folder, self.number, {})
+            yield OpenPool(InlinePool(lambda: steps), placement)
+            return
+        if self._inline:
+            job = worker_job(self._config, placement, None, making=making)
+            yield OpenPool(InlinePool(lambda: Worker(job)), placement)
+            return
+        workers = self._config.workers.model_copy(update={"device": "cpu"} | ({"count": "auto"} if self._plan.device_kind == "gpu" else {}))
+        with open_pool(self._config.model_copy(update={"workers": workers}), self._folder, None, making) as opened:
+            yield opened
+
+    # -- commit
+
+    def _commit(self, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, commits: CommitLog, listed_s: float) -> SyncSummary:
+        made, parent = self._claim, self._parent
+        receipts = [*commits.receipts()]
+        plan = read_plan(self._making)
+        assert plan is not None
+        added = add_up(self._folder, made, parent, self._plan, self._making, plan, receipts)
+        refused = refused_by_file(self._making, receipts)
+        files = tuple(inputs_after(made, scans, totals, refused))
+        rows = parent.totals["rows"] + added.rows_new - added.rows_deleted - totals.collapsed
+        refused_now = sum(scan.rows_refused for scan in scans) + totals.of(Action.DUPLICATE) + sum(refused.values())
+        complete, stale_goes = made.options["complete"], made.options["on_refused_update"] == "delete"
+        counts: dict[str, Any] = {
+            "rows_scanned": sum(scan.rows for scan in scans),
+            "rows_new": added.rows_new,
+            "rows_changed": totals.of(Action.EMBED_CHANGED),
+            "rows_metadata": totals.of(Action.COPY),
+            "rows_moved": totals.of(Action.MOVED),
+            "rows_unchanged": rows - added.rows_upserted - totals.of(Action.MOVED),
+            "rows_deleted": added.rows_deleted,
+            "rows_unseen": 0 if complete else totals.of(Action.MISSING),
+            "rows_stale": 0 if stale_goes else totals.of(Action.STALE),
+            "rows_duplicate": totals.of(Action.DUPLICATE),
+            "rows_quarantined": refused_now,
+            "texts_embedded": writes.rows_embedded,
+            "vectors_copied": writes.rows_copied,
+            "tokens_embedded": sum(receipt.tokens for receipt in receipts if receipt.partition < writes.embedded),
+            "bytes_written": sum(file.bytes for file in added.files),
+        }
+        details = {
+            INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file,
+            "counts": counts, "files": made.comparison.counts,
+        }  # fmt: skip
+        told = {"rows": rows, "rows_upserted": added.rows_upserted, "rows_deleted": added.rows_deleted}
+        assert self._lease is not None
+        self._lease.require_held()
+        version = commit_version(self._folder, Contents(made.number, parent.number, "sync", told, (*parent.files, *added.files), details))
+        write_card(self._folder)
+        self._clear()
+        found = made.comparison.counts | {"scanned": len(made.comparison.scanned)}
+        return replace(SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=rows), **counts)
+
+    def _clear(self) -> None:
+        """Scans and differences have done their work."""
+        for part in ("scan", "difference"):
+            for name, _ in [*self._folder.list(f"{sync_folder(self._claim.number)}/{part}")]:
+                self._folder.remove(name)
+
+
+def describe_listing(counts: dict[str, int]) -> str:
+    told = [f"{counts[state]:,} {state}" for state in ("new", "changed", "renamed", "gone", "same") if counts[state]]
+    return f"files: {', '.join(told) or 'none'}; {counts['scanned']:,} to be read"
