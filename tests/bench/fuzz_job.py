@@ -30,6 +30,7 @@ from embermill.jobs.pool.placement import Node, place
 from tests.jobs.command_line import make_dataset
 from tests.jobs.hostile import Subject, try_one, write
 from tests.jobs.hostile_subjects import subjects
+from tests.jobs.worked_on import make_changed
 
 MEMORY_LIMIT = 6 << 30  # address space of a process: Arrow's pools and threads take a good part of it
 GROWTH_LIMIT_KB = 2400 << 10  # of a process's memory by one file: a page of Parquet may claim 2 GiB, which Arrow sets aside before it decompresses
@@ -64,7 +65,7 @@ def main() -> int:
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
     with tempfile.TemporaryDirectory(prefix="fuzz_job-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
         where = Path(name)
-        kinds = subjects(where, make_dataset(where / "made"))
+        kinds = subjects(where, make_dataset(where / "made"), make_changed(where / "versions"))
         found = Fuzzing(kinds, where, arguments.subject).run(seeds, arguments.processes)
     for key in sorted(found.counts):
         print(f"{key:36} {found.counts[key]:10,}")

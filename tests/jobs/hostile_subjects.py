@@ -31,8 +31,9 @@ from embermill.jobs.plan.listing import survey_files
 from embermill.jobs.plan.planning import cut_corpus, row_schema
 from embermill.jobs.storage import open_folder
 from tests.encoder.tiny_bert import TinyBert, write_sentence_transformers
-from tests.jobs.command_line import command, open_inline_pool
+from tests.jobs.command_line import command
 from tests.jobs.hostile import Subject
+from tests.jobs.worked_on import inline_pools
 
 Look = Callable[[Path], int | None]
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -46,8 +47,8 @@ SETTINGS = {
 }
 
 
-def subjects(where: Path, finished: Path) -> dict[str, Subject]:
-    """finished: a dataset, whose bookkeeping is damaged in copies."""
+def subjects(where: Path, finished: Path, versions: Path) -> dict[str, Subject]:
+    """finished: a dataset, whose bookkeeping is damaged in copies. versions: one of several versions, and its corpus changed since."""
     dataset = {path.relative_to(finished).as_posix(): path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     books = tuple(sorted(name for name in dataset if name.startswith("_embermill/")))
     unfinished = {name: data for name, data in dataset.items() if "/manifests/" not in name}
@@ -74,7 +75,20 @@ def subjects(where: Path, finished: Path) -> dict[str, Subject]:
         "forged, redriven": Subject(unfinished, _asked("redrive", job=job), edits=True, forged=True),
         "forged, repaired": Subject(dataset, _asked("repair", "verify", "gc", job=job), edits=True, forged=True),
         "damaged, repaired": Subject(dataset, _asked("repair", "verify", "run", job=job)),
+        **_versions(versions),
     }
+
+
+def _versions(dataset: Path) -> dict[str, Subject]:
+    files = {path.relative_to(dataset).as_posix(): path.read_bytes() for path in dataset.rglob("*") if path.is_file()}
+    job = (dataset.parent / f"{dataset.name}.yaml").read_text()
+    books = tuple(sorted(name for name in files if name.startswith(("_embermill/keys", "_embermill/sync/", "_embermill/versions/", "_embermill/claims/"))))
+    plain = tuple(sorted(files.keys() - {*books}))
+    looked = {
+        "read": _asked("status", "history", "files", "changes", "search", "verify"), "synced": _asked("plan", "sync", "verify", job=job),
+        "rolled back": _asked("rollback", "compact", "gc"), "erased": _asked("erase", "verify"), "repaired": _asked("repair", "verify"),
+    }  # fmt: skip
+    return {f"versions, {how}": Subject(files, look, books * 3 + plain, edits=True, forged=True) for how, look in looked.items()}
 
 
 def _drop(found: object) -> None:
@@ -98,18 +112,27 @@ def _asked(*names: str, job: str = "") -> Look:
 
     def look(folder: Path) -> int:
         codes = [0]
-        with tempfile.TemporaryDirectory(dir=folder.parent) as name, mock.patch("embermill.jobs.run.open_pool", open_inline_pool):
+        with tempfile.TemporaryDirectory(dir=folder.parent) as name, inline_pools():
             copy = shutil.copytree(folder, Path(name) / "inner/dataset")
             config = Path(name) / "job.yaml"
-            if job:
-                config.write_text(yaml.safe_dump(yaml.safe_load(job) | {"output": {"uri": str(copy)}}))
+            config.write_text(_moved(job, copy) if job else "")
+            (Path(name) / "ids.txt").write_text("a5\nb5\n")
+            further = {
+                "search": ["text"], "changes": ["--since", "1"], "rollback": ["--to", "2"], "erase": ["--ids", str(Path(name) / "ids.txt")],
+            }  # fmt: skip
             with mock.patch.multiple("embermill.jobs.dataset.metadata.lease", MAX_LEASE_S=0.01, LEASE_S=0.01):
                 for each in names:
-                    codes.append(_ask(each, str(config) if each in ("plan", "run") else str(copy), *(["text"] if each == "search" else [])))
-            assert sorted(path.name for path in (*Path(name).iterdir(), *copy.parent.iterdir())) in (["dataset", "inner", "job.yaml"], ["dataset", "inner"])
+                    codes.append(_ask(each, str(config if each in ("plan", "run", "sync") else copy), *further.get(each, [])))
+            assert sorted(path.name for path in (*Path(name).iterdir(), *copy.parent.iterdir())) == ["dataset", "ids.txt", "inner", "job.yaml"]
         return max(codes)
 
     return look
+
+
+def _moved(job: str, output: Path) -> str:
+    """The same job with another output.uri."""
+    settings = yaml.safe_load(job)
+    return yaml.safe_dump(settings | {"output": settings["output"] | {"uri": str(output)}})
 
 
 # -- models

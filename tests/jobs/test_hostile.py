@@ -9,6 +9,7 @@ import pytest
 from tests.jobs.command_line import make_dataset
 from tests.jobs.hostile import OUTCOMES, Subject, outcome, try_one, write
 from tests.jobs.hostile_subjects import subjects
+from tests.jobs.worked_on import make_changed
 
 FOUND = [  # (subject, seed) of what once did something else than being read or refused
     ("parquet", 100735), ("configuration", 1007481), ("edited model", 1004286), ("edited model", 1007466), ("family", 1013067), ("family", 1007007),
@@ -27,7 +28,7 @@ SEEDS = 200
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Subject], dict[str, Path]]:
     where = tmp_path_factory.mktemp("hostile")
-    kinds = subjects(where, make_dataset(where / "made"))
+    kinds = subjects(where, make_dataset(where / "made"), make_changed(where / "versions"))
     folders = {kind: where / kind for kind in kinds}
     for kind, subject in kinds.items():
         write(subject, folders[kind])
