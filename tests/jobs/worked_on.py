@@ -18,7 +18,7 @@ BAD_ROWS = 12  # more than corpus.max_quarantined lets through, whatever its sha
 @contextlib.contextmanager
 def inline_pools() -> Iterator[None]:
     """Workers of commands are in this process."""
-    with mock.patch("embermill.jobs.run.open_pool", open_inline_pool), mock.patch("embermill.jobs.sync_stages.open_pool", open_inline_pool):
+    with mock.patch("embermill.jobs.run.open_pool", open_inline_pool), mock.patch("embermill.jobs.sync.stages.open_pool", open_inline_pool):
         yield
 
 
@@ -28,9 +28,9 @@ def make_redriven(folder: Path) -> Path:
     rows = [row(f"r{number}", f"text {number}") for number in range(30)]
     corpus.write("a.jsonl", rows[:10])
     corpus.write("b.jsonl", rows[10:], raw="{\n" * BAD_ROWS)
-    settings = {"corpus": {"files": [str(folder / "corpus/*.jsonl")], "partition_text_bytes": 60}, "output_section": {"shard_bytes": 600}}
+    read = {"files": [str(folder / "corpus/*.jsonl")], "partition_text_bytes": 60}
     with inline_pools():
-        assert run(folder, **settings).code == 3
+        assert run(folder, corpus=read, output_section={"shard_bytes": 600}).code == 3
         corpus.write("b.jsonl", [*rows[10:], *(row(f"late{number}", f"late text {number}") for number in range(BAD_ROWS - 1))], raw="{\n")
         _right(command("redrive", str(folder / "out")))
     collect_in_two_days(str(folder / "out"))
@@ -40,19 +40,16 @@ def make_redriven(folder: Path) -> Path:
 def make_versions(folder: Path) -> Path:
     """Of a run, two syncs with edits, deletes and refused rows, a base that `compact` made, and one more sync. Its job is {dataset}.yaml beside it."""
     corpus = Corpus(folder / "corpus")
-    settings = {
-        "corpus": {
-            "files": [str(folder / "corpus/*.jsonl")], "id_column": "id", "keep_columns": ["lang"], "partition_text_bytes": 200, "complete": True,
-            "max_deleted_share": 0.5,
-        },
-        "output_section": {"shard_bytes": 1500},
+    read = {
+        "files": [str(folder / "corpus/*.jsonl")], "id_column": "id", "keep_columns": ["lang"], "partition_text_bytes": 200, "complete": True,
+        "max_deleted_share": 0.5,
     }  # fmt: skip
     rows = {name: [row(f"{name}{number}", f"text {name} {number}") for number in range(10)] for name in "ab"}
     job = str(folder / "out.yaml")
     with inline_pools():
         for name in "ab":
             corpus.write(f"{name}.jsonl", rows[name], raw="{\n")
-        _right(run(folder, **settings))
+        _right(run(folder, corpus=read, output_section={"shard_bytes": 1500}))
         corpus.write("a.jsonl", _edited(rows["a"], 1))
         _right(command("sync", job))
         corpus.write("b.jsonl", _edited(rows["b"], 2)[:7], raw="{\n")
