@@ -1,4 +1,4 @@
-"""Fuzzes what a job reads: python -m tests.bench.fuzz_job [--count 200000] [--first-seed 0] [--processes N]
+"""Fuzzes what a job reads: python -m tests.bench.fuzz_job [--count 200000] [--first-seed 0] [--processes N] [--subjects PREFIX]
 
 Configurations, models and tokenizers, corpora, Parquet footers and a dataset's bookkeeping, mutated one file at a time and opened as the commands open
 them, under a limit of memory and time, in child processes: one that aborts or hangs costs its seed and is replaced. A seed that does anything but being read
@@ -54,7 +54,8 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200_000)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--subject", help="this one alone")
+    parser.add_argument("--subjects", default="", metavar="PREFIX", help="those whose name begins so")
+    parser.add_argument("--not-subjects", metavar="PREFIX", help="all but those whose name begins so")
     arguments = parser.parse_args()
     without_ray()
     logging.disable(logging.CRITICAL)
@@ -65,8 +66,10 @@ def main() -> int:
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
     with tempfile.TemporaryDirectory(prefix="fuzz_job-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
         where = Path(name)
-        kinds = subjects(where, make_dataset(where / "made"), make_changed(where / "versions"))
-        found = Fuzzing(kinds, where, arguments.subject).run(seeds, arguments.processes)
+        made = subjects(where, make_dataset(where / "made"), make_changed(where / "versions"))
+        left_out = tuple(filter(None, [arguments.not_subjects]))
+        kinds = {kind: subject for kind, subject in made.items() if kind.startswith(arguments.subjects) and not kind.startswith(left_out)}
+        found = Fuzzing(kinds, where).run(seeds, arguments.processes)
     for key in sorted(found.counts):
         print(f"{key:36} {found.counts[key]:10,}")
     print(f"{arguments.count:,} files in {time.perf_counter() - started:.0f} s, {len(found.bad)} found, peak {found.peak_kb >> 10} MB of a process")
@@ -78,8 +81,8 @@ def main() -> int:
 class Fuzzing:
     """counts: how many files of a subject had an outcome. bad: what else happened. peak_kb: of the greatest child."""
 
-    def __init__(self, kinds: Kinds, where: Path, only: str | None) -> None:
-        self._kinds, self._where, self._only = kinds, where, only
+    def __init__(self, kinds: Kinds, where: Path) -> None:
+        self._kinds, self._where = kinds, where
         self._context = multiprocessing.get_context("fork")
         self.counts, self.bad, self.peak_kb = Counter[str](), list[str](), 0
 
@@ -88,7 +91,7 @@ class Fuzzing:
         children: dict[Connection, Child] = {}
         while chunks or children:
             while chunks and len(children) < processes:
-                child = Child(self._context, self._kinds, self._where / f"child-{len(chunks)}-{chunks[-1].start}", chunks.pop(), self._only)
+                child = Child(self._context, self._kinds, self._where / f"child-{len(chunks)}-{chunks[-1].start}", chunks.pop())
                 children[child.connection] = child
             ready = wait(list(children), timeout=1.0)
             for connection, child in list(children.items()):
@@ -124,7 +127,7 @@ class Fuzzing:
         if code == 0:
             return []
         how = "hung" if child.hung else f"died of {signal.Signals(-code).name}" if code and code < 0 else f"exit {code}"
-        self._note(f"{kind_of(self._kinds, child.seed, self._only)} (seed {child.seed}): {how}")
+        self._note(f"{kind_of(self._kinds, child.seed)} (seed {child.seed}): {how}")
         left = range(child.seed + 1, child.seeds.stop)
         return [left] if left else []
 
@@ -136,22 +139,22 @@ class Fuzzing:
 class Child:
     """A process that tries some seeds; tells of each before it begins, and what became of it."""
 
-    def __init__(self, context: multiprocessing.context.ForkContext, kinds: Kinds, where: Path, seeds: range, only: str | None) -> None:
+    def __init__(self, context: multiprocessing.context.ForkContext, kinds: Kinds, where: Path, seeds: range) -> None:
         self.connection, theirs = context.Pipe(duplex=False)
         self.seeds, self.seed, self.hung, self.heard_s = seeds, seeds.start, False, time.monotonic()
-        self.process: BaseProcess = context.Process(target=try_seeds, args=(theirs, kinds, where, seeds, only))
+        self.process: BaseProcess = context.Process(target=try_seeds, args=(theirs, kinds, where, seeds))
         self.process.start()
         theirs.close()
 
 
-def try_seeds(connection: Connection, kinds: Kinds, where: Path, seeds: range, only: str | None) -> None:
+def try_seeds(connection: Connection, kinds: Kinds, where: Path, seeds: range) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     folders = {kind: where / kind for kind in kinds}
     with tempfile.TemporaryDirectory(dir=where.parent) as home:
         os.chdir(home)
         for seed in seeds:
-            kind = kind_of(kinds, seed, only)
+            kind = kind_of(kinds, seed)
             if not folders[kind].exists():
                 write(kinds[kind], folders[kind])
             connection.send(("begun", kind, seed))
@@ -170,8 +173,8 @@ def try_seeds(connection: Connection, kinds: Kinds, where: Path, seeds: range, o
     connection.send(("peak", "", peak_kb()))
 
 
-def kind_of(kinds: Kinds, seed: int, only: str | None) -> str:
-    return only or sorted(kinds)[seed % len(kinds)]
+def kind_of(kinds: Kinds, seed: int) -> str:
+    return sorted(kinds)[seed % len(kinds)]
 
 
 def peak_kb() -> int:
