@@ -16,10 +16,11 @@ ESCAPED = 6  # bytes of JSON that one byte of text becomes at most
 
 class Rows:
     """ids: [N], strings or integers. metadata: the columns that go into the index beside id and vector, under the names that they have there.
-    vectors: [N, dim], None where they are not looked at."""
+    vectors: [N, dim], None where they are not looked at. dim: counts for the size of a row, whether or not they are."""
 
-    def __init__(self, ids: pa.Array, metadata: pa.RecordBatch, vectors: np.ndarray | None = None) -> None:
+    def __init__(self, ids: pa.Array, metadata: pa.RecordBatch, vectors: np.ndarray | None = None, dim: int = 0) -> None:
         self.ids, self.metadata, self.vectors = ids, metadata, vectors
+        self.dim = dim if vectors is None else vectors.shape[1]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,10 +48,10 @@ class Rows:
         """[N] int64: of the row's compact JSON in UTF-8."""
         return np.fromiter((len(json_text(row).encode()) for row in json_rows(self.metadata)), np.int64, len(self))
 
-    @cached_property
+    @property
     def vector_bytes(self) -> int:
-        """Of one vector as JSON numbers, about; 0 without vectors."""
-        return 0 if self.vectors is None else self.vectors.shape[1] * BYTES_PER_NUMBER
+        """Of one vector as JSON numbers, about."""
+        return self.dim * BYTES_PER_NUMBER
 
     def strings(self) -> list[tuple[str, pa.Array]]:
         """(name, values) of the columns of text."""

@@ -48,16 +48,17 @@ def find_form_violations(limits: Limits, form: Form) -> tuple[Violation, ...]:
 
 
 class ViolationCount:
-    """Over many batches, in bounded memory."""
+    """Over many batches, in bounded memory. dim: of the vectors, for the size of a row where they are not given."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, dim: int = 0) -> None:
+        self._dim = dim
         self._limits = [limit for limit in limits.limits if RULES[limit.rule].rows is not None]
         self._counts = [0] * len(self._limits)
         self._named: list[list[str]] = [[] for _ in self._limits]
 
     def add(self, ids: pa.Array, metadata: pa.RecordBatch, vectors: np.ndarray | None = None) -> None:
         """As find_violations."""
-        rows = Rows(ids, metadata, vectors)
+        rows = Rows(ids, metadata, vectors, self._dim)
         for place, limit in enumerate(self._limits):
             check = RULES[limit.rule].rows
             assert check is not None

@@ -1,0 +1,69 @@
+"""The commands that bring a dataset to where it is searched, as files: check, and export."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from embermill.jobs.commands.command import Answer, Command, filled, positive, progress_bar
+from embermill.jobs.commands.quantities import show_bytes, show_seconds
+from embermill.jobs.wording import several
+
+
+def mapping(text: str) -> tuple[str, str]:
+    """An argument that renames: NAME=OTHER."""
+    name, equals, other = text.partition("=")
+    if not (name and equals and other):
+        raise argparse.ArgumentTypeError(f"expected NAME=OTHER, got {text}")
+    return name, other
+
+
+def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of what is checked, or exported: dataset, version, vector column, and the names of columns there."""
+    parser.add_argument("output", type=filled, metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+    parser.add_argument("--version", type=positive, metavar="V", dest="of_version", help="of this version; the newest unless given")
+    parser.add_argument("--vector", type=filled, metavar="COLUMN", help="the vector column; the first one unless given")
+    renaming = "call the column NAME of the dataset OTHER there; may be given several times"
+    parser.add_argument("--map", type=mapping, action="append", default=[], metavar="NAME=OTHER", help=renaming)
+
+
+def _add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    add_selection_arguments(parser)
+    targets = "pinecone, pinecone-jsonl, milvus, milvus-import, elasticsearch, opensearch, weaviate, vespa, azure, s3vectors, or a target of `embermill load`"
+    parser.add_argument("--for", type=filled, required=True, metavar="TARGET", dest="target", help=targets)
+
+
+def check(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.index.check import check as hold_against
+
+    with progress_bar("checking rows") as advance:
+        report = hold_against(
+            arguments.output, arguments.target, version=arguments.of_version, vector=arguments.vector, names=dict(arguments.map), on_rows=advance
+        )
+    return report.to_json()
+
+
+def show_check(answer: Answer) -> str:
+    return "\n".join(_check_lines(answer))
+
+
+def _check_lines(answer: Answer) -> Iterator[str]:
+    yield f"{answer['title']} takes {answer['root']}, version {answer['version']}: {several(answer['rows'], 'row')}, as far as its recorded limits say"
+    for limit in answer["limits"]:
+        yield f"  {limit['limit']} ({limit['source']}, {limit['date']}{'' if limit['confirmed'] else '; unconfirmed'})"
+    for found in answer["converted"]:
+        yield f"{several(found['count'], 'row')} beyond \"{found['limit']}\", for example {found['named'][0]}: {found['remedy']}"
+    yield from _estimate_lines(answer["estimate"])
+
+
+def _estimate_lines(estimate: Answer) -> Iterator[str]:
+    if estimate["calls"] is not None:
+        per_call = several(estimate["rows_per_call"], "row")
+        yield f"loading it takes at least {several(estimate['calls'], 'call')} of up to {per_call} (about {show_bytes(estimate['row_bytes'])} a row as JSON)"
+    if estimate["seconds"] is not None:
+        yield f"at the published rate that takes {show_seconds(estimate['seconds'])} or more"
+
+
+COMMANDS = (
+    Command("check", "whether an index would take a dataset: held against its recorded limits, offline", _add_check_arguments, check, show_check),
+)
