@@ -23,8 +23,8 @@ KEY = "checksum"
 
 def seal(data: bytes) -> bytes:
     """data: holds BLANK; the last one becomes the checksum."""
-    at = data.rindex(BLANK.encode()) + len(BEGIN)
-    return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + DIGITS :]
+    at, view = data.rindex(BLANK.encode()) + len(BEGIN), memoryview(data)
+    return b"".join((view[:at], hashlib.sha256(data).hexdigest().encode(), view[at + DIGITS :]))
 
 
 def broken_seal(data: bytes) -> str:
@@ -35,8 +35,10 @@ def broken_seal(data: bytes) -> str:
     start = begin + len(BEGIN)
     if begin < 0 or end - start != DIGITS:
         return "its checksum cannot be read"
-    expected = hashlib.sha256(data[:start] + b"0" * DIGITS + data[end:]).hexdigest()
-    return "" if data[start:end] == expected.encode() else "its checksum is not that of its content"
+    view, digest = memoryview(data), hashlib.sha256()
+    for piece in (view[:start], b"0" * DIGITS, view[end:]):
+        digest.update(piece)
+    return "" if data[start:end] == digest.hexdigest().encode() else "its checksum is not that of its content"
 
 
 def sealed_json(document: dict[str, Any]) -> bytes:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.schema import row_schema
-from embermill.jobs.dataset.metadata.versions import BASE, DELETES, UPSERTS, Version, read_versions
+from embermill.jobs.dataset.metadata.versions import BASE, DELETES, FIRST, UPSERTS, Version, read_version, read_versions
 from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.shard.footer import DATA
 from embermill.jobs.storage import Folder
 
 CARD = "README.md"
@@ -26,10 +27,10 @@ EXPLAINED = {
 
 def write_card(folder: Folder) -> None:
     """Make it say what is there now; nothing is written where it says that already, or where no run is finished yet."""
-    plan, versions = read_plan(folder), read_versions(folder)
-    if plan is None or not versions:
+    plan, version = read_plan(folder), _newest(folder)
+    if plan is None or version is None:
         return
-    text = describe(folder, plan, versions).encode()
+    text = describe(folder, plan, version).encode()
     try:
         standing = folder.read(CARD)
     except FileNotFoundError:
@@ -38,8 +39,13 @@ def write_card(folder: Folder) -> None:
         folder.replace(CARD, text)
 
 
-def describe(folder: Folder, plan: Plan, versions: tuple[Version, ...]) -> str:
-    version = [each for each in versions if each.is_committed][-1]
+def _newest(folder: Folder) -> Version | None:
+    """The newest version; without its files, of which nothing is said, where it is the first."""
+    committed = [version for version in read_versions(folder, files=False) if version.is_committed]
+    return None if not committed else committed[0] if len(committed) == 1 else read_version(folder)
+
+
+def describe(folder: Folder, plan: Plan, version: Version) -> str:
     name = folder.root.rstrip("/").rpartition("/")[2]
     lines = [*_front_matter(version), DERIVED, "", *_warning(version), f"# {name}", "", *_facts(plan, version), ""]
     lines += ["| column | type | |", "| --- | --- | --- |"]
@@ -49,6 +55,8 @@ def describe(folder: Folder, plan: Plan, versions: tuple[Version, ...]) -> str:
 
 def base_pattern(version: Version) -> str | None:
     """A glob of the base's files within the dataset; None where it has none."""
+    if version.number == FIRST:
+        return f"{DATA}/*.parquet" if version.totals["rows"] else None
     folders = {file.name.rpartition("/")[0] for file in version.of_kind(BASE)}
     return f"{min(folders)}/*.parquet" if folders else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from embermill.jobs import remedies
 from embermill.jobs.bookkeeping.stored_keys import differing_keys
 from embermill.jobs.dataset.metadata.commits import COMMITS, CommitLog
 from embermill.jobs.dataset.metadata.manifest import Manifest
-from embermill.jobs.dataset.metadata.receipt_table import SCHEMA, describe_differences, receipt_at, shard_keys
+from embermill.jobs.dataset.metadata.receipt_table import SCHEMA, describe_differences, receipt_at, same_rows, shard_keys
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.errors import MetadataDamaged
 from embermill.jobs.plan.files import Plan
@@ -20,21 +21,23 @@ from embermill.jobs.plan.partitions import ids_of
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.storage import Folder
 
+IDENTITY = ("partition", "ordinal", "partition_id")
+
 
 def manifest_damage(folder: Folder, plan: Plan, manifest: Manifest) -> Iterator[MetadataDamaged]:
     """Where a manifest is not of this plan: the fingerprint, then the first partition."""
     if differing_keys(manifest.root["fingerprint"], plan.fingerprint, FINGERPRINT_IF_ABSENT):
         yield MetadataDamaged(folder.root, manifest.name, "is of another plan: its fingerprint is not this one's", manifest.remedy)
-    for _, _, what in strangers(plan, manifest.shards):
+    for _, _, what in strangers(plan, manifest.columns(IDENTITY)):
         yield MetadataDamaged(folder.root, manifest.name, f"is of another plan: {what}", manifest.remedy)
         return
 
 
 def commit_damage(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamaged]:
     """Where commits say other than the manifest, which is the last word: names, rows, checksums, counts, provenance; or say more. See missing for less."""
-    named = manifest.shards.select(SCHEMA.names)
-    if log.table().equals(named):
+    if same_rows(log.pieces(), manifest.pieces()):
         return
+    named = manifest.shards.select(SCHEMA.names)
     expected = {key: row for row, key in enumerate(shard_keys(named))}
     for receipt in log.receipts():
         row = expected.get((receipt.partition, receipt.ordinal))
@@ -46,20 +49,24 @@ def commit_damage(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamage
 
 def plan_damage(log: CommitLog, plan: Plan) -> Iterator[MetadataDamaged]:
     """Commits of another plan, where there is no manifest to hold them against."""
-    for partition, ordinal, what in strangers(plan, log.columns(["partition", "ordinal", "partition_id"])):
+    for partition, ordinal, what in strangers(plan, log.columns(IDENTITY)):
         yield MetadataDamaged(log.folder.root, log.file_of(partition, ordinal), f"is of another plan: {what}", remedies.COMMIT)
 
 
 def missing(log: CommitLog, manifest: Manifest) -> pa.Table:
     """Receipts of the manifest that no commit has: receipt_table.SCHEMA."""
-    named, committed = manifest.shards.select(SCHEMA.names), log.committed
-    return named.take(pa.array([row for row, key in enumerate(shard_keys(named)) if key not in committed], pa.int64()))
+    lost = [piece.take(pa.array(_unknown(piece, log.committed), pa.int64())) for piece in manifest.pieces()]
+    return pa.concat_tables([SCHEMA.empty_table(), *lost])
+
+
+def _unknown(receipts: pa.Table, committed: AbstractSet[tuple[int, int]]) -> list[int]:
+    return [row for row, key in enumerate(shard_keys(receipts)) if key not in committed]
 
 
 def lost_commits(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamaged]:
     """That receipts of the manifest are in no commit, in one."""
     if lost := missing(log, manifest).num_rows:
-        what = f"lack {lost} of the {manifest.shards.num_rows} receipts of {manifest.name}"
+        what = f"lack {lost} of the {manifest.columns(IDENTITY).num_rows} receipts of {manifest.name}"
         yield MetadataDamaged(log.folder.root, COMMITS, what, remedies.COMMITS_LOST)
 
 

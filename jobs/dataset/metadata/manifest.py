@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,7 +20,7 @@ from embermill.jobs.bookkeeping import expected_form
 from embermill.jobs.bookkeeping.seal import broken_seal, read_json, sealed_json, sealed_pieces
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import GAP_COLUMNS, SHARD_COLUMNS, gaps, unfinished
-from embermill.jobs.dataset.metadata.receipt_table import NOT_COMPARED, SCHEMA, Totals, read_receipts, sum_lengths, sum_receipts
+from embermill.jobs.dataset.metadata.receipt_table import NOT_COMPARED, SCHEMA, Totals, add_totals, receipt_pieces, same_rows, sum_lengths, sum_receipts
 from embermill.jobs.dataset.metadata.retirement import is_retired
 from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged, UsageError
 from embermill.jobs.plan.files import Plan
@@ -49,6 +49,7 @@ KIND_DATA = "data"
 FILES_AT_A_TIME = 1 << 14
 FILE_COLUMNS = ("shard", "shard_bytes", "quarantine", "quarantine_bytes")
 FOUND_COLUMNS = ("shard", "rows_out")
+MOST_BYTES_HELD = 16 << 20  # of a manifest's rows as they are stored; larger ones are read again for whoever asks for more of them
 MAX_VALUES_SUMMED_UP = 16  # of one key of the provenance; more (seconds, process ids) are only counted
 
 _ROOT_NAME = re.compile(rf"{MANIFESTS}/(\d{{6}})\.json")
@@ -58,16 +59,24 @@ _SCHEMA = pa.schema([pa.field("kind", pa.string(), nullable=False), pa.field("su
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a reader of the dataset goes by. read: its rows, for `shards`."""
+    """What a reader of the dataset goes by. read: some columns of its rows (None: all), a piece at a time."""
 
     name: str
     root: dict[str, Any]
-    read: Callable[[], pa.Table] = field(compare=False, repr=False)
+    read: Callable[[Sequence[str] | None], Iterator[pa.Table]] = field(compare=False, repr=False)
 
     @cached_property
     def shards(self) -> pa.Table:
-        """receipt_table.SCHEMA plus `kind` and `supersedes`, in row order. Large: one that was published just now is read for it."""
-        return self.read()
+        """receipt_table.SCHEMA plus `kind` and `supersedes`, in row order. Large: `columns` and `pieces` take less."""
+        return pa.concat_tables([_SCHEMA.empty_table(), *self.read(None)])
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of every receipt, in row order."""
+        return pa.concat_tables([_SCHEMA.empty_table().select(names), *self.read(names)])
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """Every receipt once, in row order, some thousands at a time."""
+        return (piece.select(SCHEMA.names) for piece in self.read(None))
 
     @property
     def remedy(self) -> str:
@@ -95,7 +104,7 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog, find: Callable[
     newest = read_manifest(folder)
     if newest is None or not is_retired(folder, 1):
         check_files(folder, log.columns(FILE_COLUMNS))
-    if newest is not None and _say_the_same(newest.shards, log.table()):
+    if newest is not None and _say_the_same(newest.pieces(), log.pieces()):
         return newest
     return _publish(folder, plan, log.pieces(), {} if find is None else find(log.columns(FOUND_COLUMNS)))
 
@@ -106,9 +115,9 @@ def republish_manifest(folder: Folder, plan: Plan, manifest: Manifest, receipts:
     return _publish(folder, plan, [receipts.select(SCHEMA.names)], said)
 
 
-def _say_the_same(left: pa.Table, right: pa.Table) -> bool:
+def _say_the_same(left: Iterable[pa.Table], right: Iterable[pa.Table]) -> bool:
     names = [name for name in SCHEMA.names if name not in NOT_COMPARED]
-    return bool(left.select(names).equals(right.select(names)))
+    return same_rows((piece.select(names) for piece in left), (piece.select(names) for piece in right))
 
 
 def read_manifest(folder: Folder) -> Manifest | None:
@@ -180,10 +189,10 @@ def _publish(folder: Folder, plan: Plan, pieces: Iterable[pa.Table], found: dict
         folder.create(root_name, sealed_json(root))
     except AlreadyExists:
         other = _read(folder, number)
-        if not other.shards.equals(_read_shards(data)):
+        if not same_rows(other.read(None), _pieces_of(data)):
             raise Interrupted(f"{folder.root}/{root_name} was published by another run meanwhile and names other shards: run again") from None
         return other
-    return Manifest(root_name, root, lambda: _read(folder, number).shards)
+    return Manifest(root_name, root, lambda names: _read(folder, number).read(names))
 
 
 def _with_kinds(receipts: pa.Table) -> pa.Table:
@@ -197,20 +206,20 @@ class _Account:
     def __init__(self) -> None:
         self.lengths: Histogram = ()
         self.provenance: dict[str, dict[str, int]] = {}
-        self._sums = list[dict[str, int]]()
+        self._sums = list[Totals]()
         self.rows = 0
 
     def add(self, receipts: pa.Table) -> pa.Table:
         """The receipts, once they are counted."""
         self.rows += receipts.num_rows
-        self._sums.append(sum_receipts(receipts).to_json())
+        self._sums.append(sum_receipts(receipts))
         self.lengths = merge_lengths([self.lengths, sum_lengths(receipts)])
         count_provenance(receipts, self.provenance)
         return receipts
 
     @property
     def totals(self) -> dict[str, int]:
-        return {field.name: sum(sums[field.name] for sums in self._sums) for field in fields(Totals)}
+        return add_totals(self._sums).to_json()
 
 
 def _claim_number(folder: Folder, data: bytes, suffix: str) -> tuple[int, str]:
@@ -272,20 +281,25 @@ def _read(folder: Folder, number: int) -> Manifest:
         root, file, sha256 = _read_root(folder, name)
     except (ValueError, KeyError, TypeError) as error:
         raise MetadataDamaged(folder.root, name, f"is damaged: {describe_damage(error)}", advice) from error
-    try:
-        data = folder.read(file)
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise Damaged(f"its sha256 is not the one in {name}")
-        shards = _read_shards(data)
-    except FileNotFoundError:
-        raise MetadataDamaged(folder.root, file, f"is gone, though {name} names it", advice) from None
-    except Damaged as error:
-        raise MetadataDamaged(folder.root, file, f"is damaged: {error}", advice) from error
-    totals = sum_receipts(shards)
+    held: list[bytes] = []
+
+    def read(columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        try:
+            data = held[0] if held else folder.read(file)
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise Damaged(f"its sha256 is not the one in {name}")
+            held[:] = [data] if len(data) <= MOST_BYTES_HELD else []
+            yield from _pieces_of(data, columns)
+        except FileNotFoundError:
+            raise MetadataDamaged(folder.root, file, f"is gone, though {name} names it", advice) from None
+        except Damaged as error:
+            raise MetadataDamaged(folder.root, file, f"is damaged: {error}", advice) from error
+
+    totals = add_totals(map(sum_receipts, read(None)))
     if totals.to_json() | {"rows_unchanged": 0} != root["totals"] or totals.rows_in != totals.rows_out + totals.rows_quarantined:
         what = f"is damaged: its totals {root['totals']} are not the sums of its shards {totals.to_json()}"
         raise MetadataDamaged(folder.root, name, what, advice)
-    return Manifest(name, root, lambda: shards)
+    return Manifest(name, root, read)
 
 
 def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
@@ -301,8 +315,8 @@ def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
     return root, file, str(root["shards"]["sha256"])
 
 
-def _read_shards(data: bytes) -> pa.Table:
+def _pieces_of(data: bytes, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     if problem := broken_seal(data):
         raise Damaged(problem)
     with open_parquet(io.BytesIO(data)) as parquet:
-        return read_receipts(parquet, _SCHEMA)
+        yield from receipt_pieces(parquet, _SCHEMA, columns)

@@ -115,15 +115,40 @@ def _offsets(lengths: Iterable[int]) -> pa.Array:
 
 def read_receipts(parquet: pq.ParquetFile, schema: pa.Schema = SCHEMA) -> pa.Table:
     """A whole file of receipts (schema: SCHEMA, and what else it holds); columns that came later are filled in. Damaged where it holds anything else."""
+    return pa.concat_tables([schema.empty_table(), *receipt_pieces(parquet, schema)])
+
+
+def receipt_pieces(parquet: pq.ParquetFile, schema: pa.Schema = SCHEMA, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The same, a row group at a time. columns: those that are wanted; None: all."""
     found = set(parquet.schema_arrow.names)
     check_schema(parquet.schema_arrow, pa.schema([field for field in schema if field.name in found or field.name not in ADDED]))
-    table = pa.concat_tables([schema.empty_table(), *(_filled(piece, schema) for piece in row_groups(parquet))])
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    for piece in row_groups(parquet, [name for name in wanted.names if name in found]):
+        _require_own_names(piece)
+        yield _filled(piece, wanted)
+
+
+def _require_own_names(table: pa.Table) -> None:
     for column, folder in (("shard", DATA), ("quarantine", QUARANTINE)):
+        if column not in table.column_names:
+            continue
         names = pc.drop_null(table.column(column))
         foreign = names.filter(pc.invert(pc.match_substring_regex(names, f"^{folder}/{FILE_PATTERN}$")))
         if len(foreign):
             raise Damaged(f"it names a file that is none of a dataset's {folder}/: {foreign[0].as_py()[:200]!r}")
-    return table
+
+
+def same_rows(left: Iterable[pa.Table], right: Iterable[pa.Table]) -> bool:
+    """Whether two tables hold the same rows; each comes in pieces, wherever those are cut."""
+    lefts, rights = ((piece for piece in pieces if piece.num_rows) for pieces in (left, right))
+    mine, theirs = next(lefts, None), next(rights, None)
+    while mine is not None and theirs is not None:
+        rows = min(mine.num_rows, theirs.num_rows)
+        if not mine.slice(0, rows).equals(theirs.slice(0, rows)):
+            return False
+        mine = mine.slice(rows) if rows < mine.num_rows else next(lefts, None)
+        theirs = theirs.slice(rows) if rows < theirs.num_rows else next(rights, None)
+    return mine is None and theirs is None
 
 
 def _filled(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -201,6 +226,12 @@ def sum_receipts(table: pa.Table) -> Totals:
     """table: SUMMED, and maybe more."""
     sums = {field.name: pc.sum(table.column(field.name)).as_py() or 0 for field in fields(Totals) if field.name not in _COUNTED}
     return Totals(**sums, **{name: pc.count(table.column(column)).as_py() for name, column in _COUNTED.items()})
+
+
+def add_totals(parts: Iterable[Totals]) -> Totals:
+    """Of all receipts, from those of parts of them."""
+    told = [part.to_json() for part in parts]
+    return Totals(**{field.name: sum(part[field.name] for part in told) for field in fields(Totals)})
 
 
 def sum_lengths(table: pa.Table) -> Histogram:

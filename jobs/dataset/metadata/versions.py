@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -110,10 +110,10 @@ class Contents:
 def read_versions(folder: Folder, *, files: bool = True) -> tuple[Version, ...]:
     """Every decided number in order, the abandoned ones too; none where no run was finished. MetadataDamaged where one cannot be read.
 
-    files: False leaves them out, of all versions but the first: half of the requests to a store.
+    files: False leaves them out: half of the requests to a store, and of a large dataset nearly all memory.
     """
     manifest = read_manifest(folder)
-    first = () if manifest is None else (_first_version(manifest),)
+    first = () if manifest is None else (_first_version(manifest, files=files),)
     return (*first, *(_read(folder, number, files=files) for number in _decided(folder)))
 
 
@@ -282,13 +282,17 @@ def _to_table(files: Sequence[VersionFile]) -> pa.Table:
     return table
 
 
-def _first_version(manifest: Manifest) -> Version:
+def _first_version(manifest: Manifest, *, files: bool = True) -> Version:
     """Its shards in row order. Their numbers are their places in it, which `repair` does not change."""
-    rows = manifest.shards.filter(pc.is_valid(manifest.shards.column("shard")))
-    columns = (rows.column(name).to_pylist() for name in ("shard", "rows_out", "shard_bytes", "shard_sha256"))
-    files = tuple(VersionFile(place, BASE, name, count, size, sha256, FIRST) for place, (name, count, size, sha256) in enumerate(zip(*columns, strict=True)))
-    totals = {"rows": sum(file.rows for file in files)}
-    return Version(FIRST, None, COMMITTED, "run", str(manifest.root.get("created", "")), totals, {}, files)
+    shards = tuple(_shards_of(manifest)) if files else ()
+    return Version(FIRST, None, COMMITTED, "run", str(manifest.root.get("created", "")), {"rows": manifest.totals.rows_out}, {}, shards)
+
+
+def _shards_of(manifest: Manifest) -> Iterator[VersionFile]:
+    rows = manifest.columns(("shard", "rows_out", "shard_bytes", "shard_sha256"))
+    columns = (column.to_pylist() for column in rows.filter(pc.is_valid(rows.column("shard"))).columns)
+    for place, (name, count, size, sha256) in enumerate(zip(*columns, strict=True)):
+        yield VersionFile(place, BASE, name, count, size, sha256, FIRST)
 
 
 def _name_of(number: int) -> str:

@@ -16,11 +16,11 @@ def first_quarantined(folder: Folder, table: pa.Table) -> dict[str, Any] | None:
 
     It is an example: where its file cannot be read there is none, and `verify` is who says so.
     """
-    name = next((name for name in table.column("quarantine").to_pylist() if name is not None), None)
-    if name is None:
+    names = table.column("quarantine").drop_null()
+    if not len(names):
         return None
     try:
-        with folder.open(name) as file:
+        with folder.open(names[0].as_py()) as file:
             return first_entry(file)
     except (JobError, OSError):
         return None

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from embermill.jobs import remedies
 from embermill.jobs.dataset.metadata.commits import CommitLog
-from embermill.jobs.dataset.metadata.completeness import gaps
+from embermill.jobs.dataset.metadata.completeness import GAP_COLUMNS, gaps
 from embermill.jobs.dataset.metadata.consistency import commit_damage, lost_commits, manifest_damage
 from embermill.jobs.dataset.metadata.inventory import list_inventory
 from embermill.jobs.dataset.metadata.manifest import Manifest, named_files
@@ -211,7 +211,7 @@ def _metadata_damage(folder: Folder, plan: Plan, manifest: Manifest | None) -> I
     if foreign := [*manifest_damage(folder, plan, manifest)]:
         yield from map(_as_damage, foreign)
         return
-    for gap in gaps(plan, manifest.shards):
+    for gap in gaps(plan, manifest.columns(GAP_COLUMNS)):
         yield Damage(manifest.name, gap, manifest.remedy)
     yield from map(_as_damage, _commit_damage(folder, manifest))
 

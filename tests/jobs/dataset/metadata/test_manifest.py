@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embermill.jobs.bookkeeping.seal import sealed_json
+from embermill.jobs.dataset.metadata import manifest as manifests
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest, summarise_provenance
-from embermill.jobs.dataset.metadata.receipt_table import to_receipts, to_table
-from embermill.jobs.errors import DataError, Interrupted
+from embermill.jobs.dataset.metadata.receipt_table import same_rows, to_receipts, to_table
+from embermill.jobs.errors import DataError, Interrupted, MetadataDamaged
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import open_folder
 from tests.jobs.dataset.metadata.test_commits import receipt
@@ -36,6 +41,39 @@ def test_the_manifest_says_what_is_there(tmp_path: Path) -> None:
     assert (root["id_stability"], root["provenance"], root["token_lengths"]["max"]) == ("column", {"worker": {PROVENANCE["worker"]: 6}}, 52)
     assert manifest.shards.column("kind").to_pylist() == ["data"] * 6 and manifest.shards.column("supersedes").null_count == 6
     assert pq.read_table(tmp_path / root["shards"]["file"]).equals(manifest.shards)
+
+
+def test_some_columns_are_read_without_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(tmp_path, make_plan(2))
+    whole = pq.read_table(tmp_path / f"{MANIFESTS}/000001.parquet")
+    for most in (0, 1 << 20):  # bytes that are held
+        monkeypatch.setattr(manifests, "MOST_BYTES_HELD", most)
+        manifest = read_manifest(open_folder(str(tmp_path)))
+        assert manifest is not None and manifest.columns(["rows_out", "shard"]).equals(whole.select(["rows_out", "shard"]))
+        assert pa.concat_tables(manifest.pieces()).equals(whole.drop_columns(["kind", "supersedes"]))
+
+
+def test_rows_that_are_damaged_later_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "MOST_BYTES_HELD", 0)
+    finish(tmp_path, make_plan(2))
+    manifest = read_manifest(open_folder(str(tmp_path)))
+    assert manifest is not None
+    rows = tmp_path / f"{MANIFESTS}/000001.parquet"
+    rows.write_bytes(rows.read_bytes()[:-1] + b"!")
+    with pytest.raises(MetadataDamaged, match=r"000001\.parquet: is damaged: its sha256 is not the one in"):
+        manifest.columns(["shard"])
+    rows.unlink()
+    with pytest.raises(MetadataDamaged, match="is gone"):
+        list(manifest.pieces())
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=12), st.data())
+def test_the_same_rows_however_they_are_cut(left: list[int], right: list[int], data: st.DataObject) -> None:
+    def cut(rows: list[int]) -> list[pa.Table]:
+        table, ends = pa.table({"row": pa.array(rows, pa.int64())}), data.draw(st.lists(st.integers(0, len(rows)), max_size=4).map(sorted))
+        return [table.slice(start, end - start) for start, end in pairwise([0, *ends, len(rows)])]
+
+    assert same_rows(cut(left), cut(right)) == (left == right) and same_rows(cut(left), cut(left))
 
 
 def test_published_again_it_is_the_same_one(tmp_path: Path) -> None:
