@@ -112,17 +112,13 @@ template <int N> __device__ __forceinline__ void sum_values(Rows& rows, const bi
     wgmma_commit();
 }
 
-// The scores of one block; where there are biases, the product is added to them.
-template <int N> __device__ __forceinline__ void start_product(float (&score)[N / 2], bits32 queries, const bits16* keys, int distance, const float* bias) {
 #ifdef BIAS_RADIUS
-    start_scores<N>(score, bias, distance);
-    wgmma_fence();
-    score_keys<N>(score, queries, keys, 1);
+#define START_SCORES start_scores<N>(score, bias, distance);  // before the wait for the keys, which hides the reads
+#define STARTED 1
 #else
-    wgmma_fence();
-    score_keys<N>(score, queries, keys, 0);
+#define START_SCORES
+#define STARTED 0
 #endif
-}
 
 #ifdef WINDOW
 #define HIDE_DISTANT hide_distant<N>(score, distance);
@@ -141,7 +137,9 @@ template <int N> __device__ __forceinline__ void attend(
     Shared& s, Ring<STAGES>& ring, Rows& rows, bits32 queries, int left, int distance, const float* bias, float scale_log2) {
     float score[N / 2], keep[2];
     bits32 p[N / 16][4];
-    start_product<N>(score, queries, s.keys[ring.stage], distance, bias);
+    START_SCORES
+    wgmma_fence();
+    score_keys<N>(score, queries, s.keys[ring.stage], STARTED);
     wgmma_wait<0>();
     hold(score);
     rows.clear();
@@ -153,8 +151,10 @@ template <int N> __device__ __forceinline__ void attend(
     while (N == KEYS && left > KEYS) {
         left -= KEYS;
         distance += KEYS;
+        START_SCORES
         barrier_wait(shared_address(&s.full[ring.stage]), ring.parity);
-        start_product<N>(score, queries, s.keys[ring.stage], distance, bias);
+        wgmma_fence();
+        score_keys<N>(score, queries, s.keys[ring.stage], STARTED);
         sum_values<N>(rows, p, s.values[stage]);
         wgmma_wait<1>();
         hold(score);
