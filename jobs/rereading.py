@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from embermill.jobs.config import CorpusConfig
-from embermill.jobs.corpus.parquet import open_parquet
+from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.errors import DataError, InputChanged, JobError
@@ -122,23 +122,16 @@ def _lost_rows(entry: Mapping[str, object], info: FileInfo, limited: bool) -> st
     """
     if entry["error"] or limited:
         return ""
-    size, rows = int(str(entry["size"])), entry["rows"]
     try:
         with closing(open_input(info.path, info.size, info.version)) as source:
-            if entry["format"] == "parquet":
-                with open_parquet(source, info.path) as parquet:
-                    found = parquet.metadata.num_rows
-                return "" if found == rows else f"it holds {several(int(found), 'row')}, expected {rows} as planned"
-            if not _has_ranges(entry) or info.size <= size or not size:
-                return ""
-            source.seek(size - 1)
-            return "" if source.read(1) == b"\n" else "it grew, and not by whole lines at its end"
+            return FORMATS[str(entry["format"])].rows_lost(source, entry)
     except DataError as error:
         return str(error)
 
 
 def _has_ranges(entry: Mapping[str, object]) -> bool:
-    return entry["compression"] is None and entry["format"] in ("jsonl", "text")
+    compression = entry["compression"]
+    return FORMATS[str(entry["format"])].has_byte_ranges(None if compression is None else str(compression))
 
 
 Committed = dict[int, tuple[str, bool]]  # of one partition: ordinal -> (digest of its input, whether it is the last)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from embermill.jobs.bookkeeping.stored_keys import describe_changes
 from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import SHARD_COLUMNS, unfinished
@@ -34,7 +35,7 @@ from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
 from embermill.jobs.plan.dataset_format import ensure_format, read_format
 from embermill.jobs.plan.files import Plan, numbers_in, read_plan, write_plan
-from embermill.jobs.plan.listing import SurveyedFile, lost_and_changed
+from embermill.jobs.plan.listing import cut_file, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import Heard, OpenPool, await_first, open_pool
@@ -244,4 +245,4 @@ def _limited(config: JobConfig, limit: int | None) -> JobConfig:
 
 def _partitions_at_most(config: JobConfig, files: tuple[SurveyedFile, ...], device: str) -> int:
     target = partition_text_bytes(config, device)
-    return sum(1 for file in files for _ in file.pieces(target))
+    return sum(1 for file in files for _ in cut_file(file, target))

@@ -20,6 +20,7 @@ from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.config.paths import absolute, anchored_source, require_lasting
 from embermill.jobs.config.yaml import parse_yaml
+from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,14 @@ def _kept(value: object) -> object:
         else:
             raise ValueError(f"each entry is a column's name, or {{column: new name}}, not {item!r}")
     return tuple(pairs)
+
+
+def _format(value: str) -> str:
+    """"auto", or the name of a format that is read. ValueError for any other."""
+    known = ["auto", *FORMATS]
+    if value not in known:
+        raise ValueError(f"expected {', '.join(map(repr, known[:-1]))} or {known[-1]!r}, got {value!r:.80} (str)")
+    return value
 
 
 def _types(value: object) -> object:
@@ -148,7 +157,7 @@ class CorpusConfig(Section):
     """Which files are read, which of their columns, and what happens to what cannot be."""
 
     files: Annotated[Texts, AfterValidator(lambda files: tuple(map(_without_credentials, files))), AfterValidator(_distinct)]
-    format: Literal["auto", "parquet", "jsonl", "csv", "text"] = "auto"
+    format: Annotated[str, AfterValidator(_format)] = "auto"
     id_column: str | None = None
     text_columns: Annotated[Texts, AfterValidator(_distinct)] = ("text",)
     text_separator: str = "\n"

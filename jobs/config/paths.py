@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from embermill.jobs.errors import UsageError
+from embermill.jobs.storage.local_path import local_path
 
 RAY_RESOURCES = "runtime_resources"  # the folder of a Ray session that holds its copies of submitted folders
 
@@ -17,18 +17,6 @@ def require_lasting(uri: str, folder: Path) -> None:
             f"output.uri: {uri} is relative to {folder}, Ray's copy of the folder that was submitted: every node has its own, and Ray deletes it. "
             "Expected an absolute path that all nodes share, or a URL"
         )
-
-
-def local_path(address: str) -> Path:
-    """With `~` as the home folder. UsageError for what no path can be: a user that is not there, a zero byte."""
-    try:
-        if b"\0" in os.fsencode(address):
-            raise UsageError(f"{address!r}: expected a path or a URL, got a name with a zero byte in it")
-        return Path(address).expanduser()
-    except UnicodeEncodeError:
-        raise UsageError(f"{address!r}: expected a path or a URL, got a name that is not valid Unicode") from None
-    except RuntimeError:
-        raise UsageError(f"{address}: there is no user {address.split('/')[0][1:]!r} whose home folder that could be: give an absolute path") from None
 
 
 def absolute(address: str, folder: Path) -> str:

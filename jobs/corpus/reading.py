@@ -8,18 +8,14 @@ from types import MappingProxyType
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.corpus.csv import read_csv
-from embermill.jobs.corpus.jsonl import read_jsonl
-from embermill.jobs.corpus.lines import BLOCK_BYTES, DamagedStream, line_blocks, open_text, range_blocks
-from embermill.jobs.corpus.parquet import read_parquet
+from embermill.jobs.corpus.formats import FORMATS
+from embermill.jobs.corpus.formats.format import BatchSize
 from embermill.jobs.corpus.rows import Fault, RawRows, Refusal, RefusedRange, RowBatch, RowSchema, judge
-from embermill.jobs.corpus.text import read_text
 from embermill.jobs.partition import Partition, Segment
-from embermill.jobs.storage import InputFile, open_input
+from embermill.jobs.storage import open_input
 
 BATCH_ROWS = 16_384
 BATCH_BYTES = 4 << 20
-MARKED_UP = 8  # a line of JSON or CSV may be that much longer than the text in it: escapes, other columns
 
 
 def read_rows(
@@ -36,14 +32,14 @@ def read_rows(
     Raises InputChanged where a file is not what was planned, DataError for schema drift and damage, Interrupted where a store cannot be reached.
     """
     ordinal = 0
-    row_bytes = _mean_text_bytes(partition)
+    batch = BatchSize(batch_rows, batch_bytes, _mean_text_bytes(partition))
     for segment in partition.segments:
         if segment.kind == "unreadable":
             why = unreadable.get(segment.path) or "could not be read when the job was planned"
             yield _refused(RefusedRange(1, None, None, Fault("unreadable_file", why)), schema, segment, ordinal)
             ordinal += 1
             continue
-        for raw in _read_segment(segment, schema, batch_rows=batch_rows, batch_bytes=batch_bytes, row_bytes=row_bytes):
+        for raw in _read_segment(segment, schema, batch):
             if isinstance(raw, RefusedRange):
                 yield _refused(raw, schema, segment, ordinal)
                 ordinal += raw.row_count
@@ -59,46 +55,14 @@ def _mean_text_bytes(partition: Partition) -> int:
     return partition.text_bytes // rows if rows else 0
 
 
-def _read_segment(segment: Segment, schema: RowSchema, *, batch_rows: int, batch_bytes: int, row_bytes: int) -> Iterator[RawRows | RefusedRange]:
+def _read_segment(segment: Segment, schema: RowSchema, batch: BatchSize) -> Iterator[RawRows | RefusedRange]:
     source = open_input(segment.path, *(segment.seen or (segment.size, segment.version)))
     try:
-        if segment.format == "parquet":
-            yield from read_parquet(source, segment, schema, batch_rows=batch_rows, batch_bytes=batch_bytes, row_bytes=row_bytes)
-        elif segment.kind == "head":
-            yield from _first(segment.end, read_lines(source, segment, schema))
-        else:
-            yield from read_lines(source, segment, schema)
+        rows = FORMATS[segment.format].read(source, segment, schema, batch)
+        yield from _first(segment.end, rows) if segment.kind == "head" else rows
         source.check()
     finally:
         source.close()
-
-
-def read_lines(source: InputFile, segment: Segment, schema: RowSchema) -> Iterator[RawRows | RefusedRange]:
-    """Rows of a file of lines: its byte range, or the whole of it front to back."""
-    row = 0
-    try:
-        for raw in _lines_of(source, segment, schema):
-            source.check()
-            yield raw
-            row += raw.row_count if isinstance(raw, RefusedRange) else raw.num_rows
-    except DamagedStream as error:
-        if schema.on_bad_file == "fail":
-            raise
-        yield RefusedRange(1, row, None, Fault("unreadable_file", f"the rest of the file: {error}"))
-
-
-def _lines_of(source: InputFile, segment: Segment, schema: RowSchema) -> Iterator[RawRows | RefusedRange]:
-    numbered = segment.kind != "bytes"
-    limit = schema.max_text_bytes if segment.format == "text" else MARKED_UP * schema.max_text_bytes + BLOCK_BYTES
-    if numbered:
-        blocks = line_blocks(open_text(source, segment.compression, segment.path), 0, None, limit)
-    else:
-        blocks = range_blocks(source, segment.start, segment.end, limit)
-    if segment.format == "csv":
-        return read_csv(blocks, schema, segment.path, limit)
-    if segment.format == "jsonl":
-        return read_jsonl(blocks, schema, segment.path, numbered=numbered)
-    return read_text(blocks, schema, segment.path, numbered=numbered)
 
 
 def _first(num_rows: int, raws: Iterator[RawRows | RefusedRange]) -> Iterator[RawRows | RefusedRange]:

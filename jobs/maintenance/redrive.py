@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from embermill.jobs.config import JobConfig, config_from_keys
+from embermill.jobs.corpus.pieces import Piece
+from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.reconcile import is_settled
@@ -21,8 +23,8 @@ from embermill.jobs.driver.summary import Summary
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, require_plan, write_amended
-from embermill.jobs.plan.listing import SurveyedFile, differs, list_corpus, survey_paths
-from embermill.jobs.plan.packing import SMALLEST_SHARE, Piece, pack
+from embermill.jobs.plan.listing import cut_file, differs, list_corpus, survey_paths
+from embermill.jobs.plan.packing import SMALLEST_SHARE, pack
 from embermill.jobs.plan.planning import check_surveyed, listed
 from embermill.jobs.run import run
 from embermill.jobs.shard.contents import Damaged
@@ -91,7 +93,7 @@ def _pieces(affected: Sequence[Partition], files: dict[str, SurveyedFile], fines
                 yield Piece(segment, partition.text_bytes // len(partition.segments))
             elif segment.path not in taken:
                 taken.add(segment.path)
-                yield from files[segment.path].pieces(finest)
+                yield from cut_file(files[segment.path], finest)
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

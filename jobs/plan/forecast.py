@@ -10,9 +10,9 @@ import numpy as np
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowBatch, RowSchema
+from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.engine import CountTokens, Preview
 from embermill.jobs.partition import Partition, Segment
-from embermill.jobs.plan.listing import SurveyedFile
 from embermill.jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes
 from embermill.jobs.token_lengths import count_lengths, percentile
 

@@ -1,44 +1,18 @@
-"""A corpus listing -> partitions: files cut into ranges, and ranges packed, by content and never by the number of workers."""
+"""Ranges of corpus files -> partitions: packed by content and never by the number of workers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
+from embermill.jobs.corpus.pieces import Piece
 from embermill.jobs.partition import Partition, Segment, partition_id
 
-MAX_RANGES_PER_ROW_GROUP = 16  # pyarrow has no row seek: each range decodes its group from the start
 MAX_SEGMENTS = 4_096  # files that one partition opens, one after another
 SEGMENT_COST_BYTES = 1_024  # what opening a file counts for, in bytes of text: ten thousand empty files are some work too
 SMALLEST_SHARE = 8  # of a partition: the smallest ones, at the corpus's end, are an eighth
 LEFT_SHARE = 16  # a partition takes no more than this part of what is left
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A segment and the bytes of text that are expected in it."""
-
-    segment: Segment
-    text_bytes: int
-
-
-def cut_rows(group_rows: int, text_bytes: int, target_bytes: int) -> list[tuple[int, int]]:
-    """One Parquet row group -> row ranges [start, end) within it: the whole group where it is small enough, at most 16 ranges of a large one."""
-    if group_rows == 0:
-        return []
-    ranges = min(MAX_RANGES_PER_ROW_GROUP, group_rows, max(1, -(-text_bytes // target_bytes)))
-    return _even(group_rows, ranges)
-
-
-def cut_bytes(size: int, text_bytes: int, target_bytes: int) -> list[tuple[int, int]]:
-    """A file of lines -> byte ranges, wherever they fall: the reader moves each cut to the next line's start."""
-    return _even(size, min(size, max(1, -(-text_bytes // target_bytes)))) if size else []
-
-
-def _even(total: int, ranges: int) -> list[tuple[int, int]]:
-    cuts = [total * number // ranges for number in range(ranges + 1)]
-    return list(pairwise(cuts))
 
 
 def pack(pieces: Iterable[Piece], target_bytes: int) -> tuple[Partition, ...]:

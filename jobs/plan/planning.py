@@ -9,12 +9,14 @@ import pyarrow as pa
 from embermill.jobs.config import CorpusConfig, JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.columns import check_file
+from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.corpus.rows import RowSchema
+from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import VERSION_COLUMN, Plan
-from embermill.jobs.plan.listing import SurveyedFile, survey_files
+from embermill.jobs.plan.listing import cut_file, survey_files
 from embermill.jobs.plan.packing import SMALLEST_SHARE, pack
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
 
@@ -64,7 +66,7 @@ def make_plan(
 def cut_corpus(files: Iterable[SurveyedFile], target_bytes: int) -> tuple[Partition, ...]:
     """The corpus in partitions of at most target_bytes of text, smaller ones at its end."""
     finest = max(1, target_bytes // SMALLEST_SHARE)
-    return pack((piece for file in files for piece in file.pieces(finest)), target_bytes)
+    return pack((piece for file in files for piece in cut_file(file, finest)), target_bytes)
 
 
 def partition_text_bytes(config: JobConfig, device_kind: str) -> int:
@@ -175,8 +177,8 @@ def _require_one_type(column: str, files: list[SurveyedFile], declared: dict[str
 
 
 def _types_to_check(rows: RowSchema, file: SurveyedFile) -> dict[str, pa.DataType]:
-    """A file's types, less those of JSON lines that are judged value by value: of declared columns, of mixed ones, and numbers among floats."""
-    if file.format != "jsonl":
+    """A file's types, less inferred ones (of JSON lines) that are judged value by value: of declared columns, of mixed ones, and numbers among floats."""
+    if not FORMATS[file.format].infers_types:
         return file.types
     pinned = {source: kind for source, _, kind in rows.kept}
     lenient = {

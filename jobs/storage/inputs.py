@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from embermill.jobs.config.paths import local_path
 from embermill.jobs.errors import MatchesNothing, UsageError
 from embermill.jobs.storage.base import FileInfo
 from embermill.jobs.storage.local import file_info
+from embermill.jobs.storage.local_path import local_path
 from embermill.jobs.storage.object_client import split_url
 from embermill.jobs.storage.object_store import list_objects, object_info
 

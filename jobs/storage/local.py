@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from embermill.jobs.config.paths import local_path
 from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
 from embermill.jobs.storage.base import AlreadyExists, FileInfo, require_inside
 from embermill.jobs.storage.failures import CHANGED, VANISHED, disk_failure
+from embermill.jobs.storage.local_path import local_path
 
 TMP = "_embermill/tmp"
 SMALLEST_SPACE = 4096  # bytes without which nothing can be begun: a block of most file systems

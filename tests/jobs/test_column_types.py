@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.config import CorpusConfig
+from embermill.jobs.corpus.formats.line_sample import SAMPLE_BYTES
 from embermill.jobs.plan.listing import survey_files
-from embermill.jobs.plan.listing_lines import SAMPLE_BYTES
 from embermill.jobs.storage.local import LocalInput
 from tests.jobs.command_line import Answer
 
@@ -88,7 +88,7 @@ class TestJsonLines:
         read: list[int] = []
         original = LocalInput.read
         monkeypatch.setattr(LocalInput, "read", lambda self, size=-1: (found := original(self, size), read.append(len(found)))[0])
-        monkeypatch.setattr("embermill.jobs.plan.listing_lines.LONGEST_SAMPLED_LINE", 4 << 20)
+        monkeypatch.setattr("embermill.jobs.corpus.formats.line_sample.LONGEST_SAMPLED_LINE", 4 << 20)
         (tmp_path / "corpus").mkdir()
         (tmp_path / "corpus/a.jsonl").write_bytes(b'{"id":1,"text":"x"}\n' + b'{"id":2,"text":"' + b"y" * (20 << 20))
         (tmp_path / "corpus/b.jsonl").write_bytes(b'{"id":1,"text":"x"}\n' * (1 << 20))

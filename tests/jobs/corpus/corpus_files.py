@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from embermill.jobs.corpus.pieces import Piece as Piece
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import Refusal, RowBatch, RowSchema
 from embermill.jobs.partition import Segment
-from embermill.jobs.plan.packing import Piece as Piece
 from embermill.jobs.plan.packing import pack
 from embermill.jobs.storage.local import file_info
 

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.corpus import lines, parquet
+from embermill.jobs.corpus import lines
+from embermill.jobs.corpus.formats import parquet
+from embermill.jobs.corpus.formats.parquet import open_parquet
 from embermill.jobs.corpus.lines import DamagedStream, line_blocks, open_text
-from embermill.jobs.corpus.parquet import open_parquet
 from embermill.jobs.errors import DataError
 from embermill.jobs.storage import list_inputs, open_input
 

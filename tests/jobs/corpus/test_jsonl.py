@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embermill.jobs.corpus import jsonl
-from embermill.jobs.corpus.jsonl import read_jsonl
+from embermill.jobs.corpus.formats import jsonl
+from embermill.jobs.corpus.formats.jsonl import read_jsonl
 from embermill.jobs.corpus.lines import LineBlock
 from embermill.jobs.corpus.rows import RawRows, RowSchema, judge
 from tests.jobs.corpus.corpus_files import compress, read, schema, segment

@@ -8,9 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.corpus.parquet import open_parquet
+from embermill.jobs.corpus.formats.parquet import open_parquet, survey_parquet
 from embermill.jobs.corpus.parquet_chunks import ColumnChunks
-from embermill.jobs.plan.listing_parquet import survey_parquet
 from embermill.jobs.storage import list_inputs, open_input
 from tests.jobs.corpus.corpus_files import read, schema, segment
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embermill.jobs.corpus.pieces import MAX_RANGES_PER_ROW_GROUP, Piece, cut_bytes, cut_rows
 from embermill.jobs.partition import Partition, Segment, partition_id
-from embermill.jobs.plan.packing import MAX_RANGES_PER_ROW_GROUP, MAX_SEGMENTS, SEGMENT_COST_BYTES, Piece, cut_bytes, cut_rows, pack
+from embermill.jobs.plan.packing import MAX_SEGMENTS, SEGMENT_COST_BYTES, pack
 
 SEGMENT = Segment("/corpus/a.jsonl", "a.jsonl", "jsonl", None, 100, "17", "bytes", 0, 100)
 

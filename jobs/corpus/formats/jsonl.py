@@ -19,7 +19,10 @@ import pyarrow.json as pa_json
 
 from embermill.jobs.corpus.arrow_types import declaration, id_type
 from embermill.jobs.corpus.columns import ColumnFitter
-from embermill.jobs.corpus.json_values import EXACT_IN_FLOAT64, Uncastable, cast, fits, parse, readable_fast, stored, type_of
+from embermill.jobs.corpus.formats.format import Wanted
+from embermill.jobs.corpus.formats.line_format import LineFormat
+from embermill.jobs.corpus.formats.line_sample import LinesSample, ended, sampled_lines
+from embermill.jobs.corpus.json_values import EXACT_IN_FLOAT64, Uncastable, cast, fits, kinds_seen, parse, readable_fast, stored, type_of
 from embermill.jobs.corpus.lines import LineBlock, LongLine, bounds
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 
@@ -235,3 +238,32 @@ def _check_text(value: Any) -> None:
 def _why(error: Exception, name: str) -> tuple[str, str]:
     reasons = {UnicodeEncodeError: "invalid_utf8", Mistyped: "column_type"}
     return reasons.get(type(error), "uncastable"), f"column {name!r}: {error}"
+
+
+class JsonLines(LineFormat):
+    name = "jsonl"
+    suffixes: tuple[str, ...] = (".jsonl", ".ndjson")
+    infers_types = True
+
+    def sample(self, blocks: list[LineBlock], path: str, wanted: Wanted) -> LinesSample:
+        seen: dict[str, list[Any]] = {}
+        size = rows = text_bytes = kept_bytes = 0
+        for line in sampled_lines(blocks):
+            size += len(line) + 1
+            try:
+                found = parse(line)
+            except (ValueError, RecursionError):  # the reader's to refuse
+                continue
+            if isinstance(found, dict):
+                rows += 1
+                text_bytes += sum(len(str(found.get(column) or "")) for column in wanted.texts)
+                kept_bytes += sum(len(str(found.get(column) or "")) for column in wanted.kept)
+                for name, value in found.items():
+                    seen.setdefault(name, []).append(value)
+        mixed = {name: " and ".join(kinds) for name, values in seen.items() if len(kinds := kinds_seen(values)) > 1}
+        return LinesSample({name: type_of(values) for name, values in seen.items()}, mixed, ended(blocks), size, rows, text_bytes, kept_bytes)
+
+    def read_blocks(
+        self, blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool, max_line_bytes: int
+    ) -> Iterator[RawRows | RefusedRange]:
+        return read_jsonl(blocks, schema, path, numbered=numbered)

@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from embermill.jobs.corpus.columns import ColumnFitter, check_file
 from embermill.jobs.corpus.csv_records import CsvParser, Records, parse_csv
+from embermill.jobs.corpus.formats.format import Wanted
+from embermill.jobs.corpus.formats.line_format import LineFormat
+from embermill.jobs.corpus.formats.line_sample import SAMPLE_BYTES, LinesSample
 from embermill.jobs.corpus.lines import LineBlock, LongLine
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 from embermill.jobs.errors import DataError
@@ -64,3 +67,23 @@ def _raw(records: Records, names: list[str], fitter: ColumnFitter, first: int) -
     ids, texts, kept, uncastable = fitter.fit(count, columns)
     rows = np.arange(first, first + count, dtype=np.int64)
     return RawRows(count, ids, texts, kept, rows, np.array(records.offsets, np.int64), uncastable | faults)
+
+
+class Csv(LineFormat):
+    """A line end may be within a field, so a file is only read front to back."""
+
+    name = "csv"
+    suffixes: tuple[str, ...] = (".csv",)
+    ends_rows = False
+
+    def sample(self, blocks: list[LineBlock], path: str, wanted: Wanted) -> LinesSample:
+        parser = parse_csv(blocks, SAMPLE_BYTES)
+        names = read_header(parser, path)
+        rows = sum(len(records.fields) for records in parser)
+        size = sum(len(block.data) for block in blocks) if names else 0
+        return LinesSample(dict.fromkeys(names, pa.string()), {}, True, size, rows, size, size if wanted.kept else 0)
+
+    def read_blocks(
+        self, blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool, max_line_bytes: int
+    ) -> Iterator[RawRows | RefusedRange]:
+        return read_csv(blocks, schema, path, max_line_bytes)

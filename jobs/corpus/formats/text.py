@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.jobs.corpus.columns import ColumnFitter, check_file
+from embermill.jobs.corpus.formats.format import Wanted
+from embermill.jobs.corpus.formats.line_format import LineFormat
+from embermill.jobs.corpus.formats.line_sample import LinesSample, ended
 from embermill.jobs.corpus.lines import LineBlock, LongLine, bounds, strings
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 
@@ -36,3 +39,20 @@ def _line_starts(starts: np.ndarray, offset: int) -> np.ndarray:
         starts = starts.copy()
         starts[0] = 0
     return starts + offset
+
+
+class Text(LineFormat):
+    name = "text"
+    suffixes: tuple[str, ...] = (".txt", ".text")
+
+    def sample(self, blocks: list[LineBlock], path: str, wanted: Wanted) -> LinesSample:
+        size = sum(len(block.data) for block in blocks)
+        return LinesSample({"text": pa.string()}, {}, ended(blocks), size, sum(block.data.count(b"\n") for block in blocks), size)
+
+    def read_blocks(
+        self, blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, *, numbered: bool, max_line_bytes: int
+    ) -> Iterator[RawRows | RefusedRange]:
+        return read_text(blocks, schema, path, numbered=numbered)
+
+    def max_line_bytes(self, schema: RowSchema) -> int:
+        return schema.max_text_bytes

@@ -1,0 +1,20 @@
+"""An address in this machine's file system, as a path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from embermill.jobs.errors import UsageError
+
+
+def local_path(address: str) -> Path:
+    """With `~` as the home folder. UsageError for what no path can be: a user that is not there, a zero byte."""
+    try:
+        if b"\0" in os.fsencode(address):
+            raise UsageError(f"{address!r}: expected a path or a URL, got a name with a zero byte in it")
+        return Path(address).expanduser()
+    except UnicodeEncodeError:
+        raise UsageError(f"{address!r}: expected a path or a URL, got a name that is not valid Unicode") from None
+    except RuntimeError:
+        raise UsageError(f"{address}: there is no user {address.split('/')[0][1:]!r} whose home folder that could be: give an absolute path") from None
