@@ -44,7 +44,7 @@ from tests.jobs.crashes.scenarios import collect_in_two_days
 ROOT = Path(__file__).parent.parent.parent
 ROWS_A_SECOND = 300  # of two workers that sleep 5 ms a text and are killed in turns, on two busy cores
 WARM_S = 120.0  # of a driver's life, left out when its memory is judged
-RECEIPT_BYTES = 900  # what a receipt takes in the commit log and beside it (measured: 18,000 of them, three a commit); a driver holds those of its dataset
+RECEIPT_BYTES = 400  # what a receipt takes in the commit log and beside it (measured: 6,000 of them, three a commit); a driver holds those of its dataset
 BLOCK_S = 30.0  # samples of one block are averaged: neighbours in time say nearly the same
 VICTIMS = ("driver", "raylet", "worker", "worker")
 AGAIN = (0, 33, -signal.SIGKILL)

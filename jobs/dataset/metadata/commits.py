@@ -40,7 +40,7 @@ TOKEN = b"embermill.lease_token"  # in a commit's footer: the fencing token of w
 MAX_LATE_COMMITS = 100  # of a holder that was taken over; it stops at the first that it finds taken
 PIECE_ROWS = 1 << 14  # receipts that are looked at together
 KEY_COLUMNS = ("partition", "ordinal")
-MERGED_ROWS = 4096  # up to here tables in memory are joined: each takes some ten kilobytes beside its rows, and a long run commits every other second
+MERGED_ROWS = 512  # up to here tables in memory are joined, then packed: each takes ten kilobytes beside its rows, and a long run commits every other second
 READERS = 8  # a long run leaves thousands of small files, and a store takes tens of milliseconds for each
 
 
