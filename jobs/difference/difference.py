@@ -126,7 +126,8 @@ def difference(previous: pa.Table, scanned: pa.Table, files: Files) -> Differenc
     refused[now[~good]] = True
     stale = refused[before[gone]] | files.is_hidden(old_file[gone])
     parts += [_Part(Action.STALE, previous_rows=gone[stale]), _Part(Action.MISSING, previous_rows=gone[~stale])]
-    table = pa.concat_tables([part.table(previous, scanned) for part in parts]).combine_chunks()
+    nothing = difference_schema(scanned.schema.field("id").type).empty_table()
+    table = pa.concat_tables([nothing, *(part.table(previous, scanned) for part in parts if part.rows)]).combine_chunks()
     collapsed = int((times_before[won[~loses & there]] - 1).sum())
     return Difference(table, matched, collapsed, frozenset(shadowed))
 
@@ -159,6 +160,10 @@ class _Part:
     action: Action
     scanned_rows: np.ndarray | None = None
     previous_rows: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        return max(len(places) for places in (self.scanned_rows, self.previous_rows) if places is not None)
 
     def table(self, previous: pa.Table, scanned: pa.Table) -> pa.Table:
         rows, old = self.scanned_rows, self.previous_rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.claims import claim_number
-from embermill.jobs.dataset.metadata.lease import hold_lease
+from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_version
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
@@ -28,6 +28,7 @@ from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.compact import make_base
+from embermill.jobs.versions.making import require_own_version
 from embermill.jobs.versions.retention import retire_others
 from embermill.jobs.versions.traces import remove_traces
 
@@ -41,7 +42,7 @@ class Erased:
     root: str
     version: int
     rows: int
-    removed: list[str] = field(default_factory=list)
+    removed: list[str]
 
 
 def erase(uri: str, ids_file: str) -> Erased:
@@ -49,16 +50,21 @@ def erase(uri: str, ids_file: str) -> Erased:
     folder = open_folder(uri)
     plan = require_plan(folder)
     read_version(folder)
+    require_own_version(folder, plan)
     ids = read_ids(Path(ids_file), plan)
     with hold_lease(folder, purpose=ERASE) as lease:
-        upgrade_format(folder)
-        version, rows = _without(folder, plan, ids)
-        erased = Erased(folder.root, version.number, rows)
-        lease.require_held()
-        retire_others(folder, [version], ERASE)
-        erased.removed = remove_traces(folder, plan, version, ids, lease)
-        write_card(folder)
-        return erased
+        return erase_rows(folder, plan, ids, lease)
+
+
+def erase_rows(folder: Folder, plan: Plan, ids: pa.Array, lease: Lease) -> Erased:
+    """ids: each once, of the dataset's type."""
+    upgrade_format(folder)
+    version, rows = _without(folder, plan, ids)
+    lease.require_held()
+    retire_others(folder, [version], ERASE)
+    removed = remove_traces(folder, plan, version, ids, lease)
+    write_card(folder)
+    return Erased(folder.root, version.number, rows, removed)
 
 
 def read_ids(file: Path, plan: Plan) -> pa.Array:

@@ -21,13 +21,18 @@ def make_version(uri: str, purpose: str, make: Make) -> Version | None:
     """Under the lease. UsageError where there is no finished dataset, or one that can have no second version; AnotherRun where a run is at work."""
     folder = open_folder(uri)
     plan, _ = open_version(folder)
-    if holds_foreign_version(plan):
-        raise UsageError(
-            f"{folder.root}: it keeps a column of the corpus under the name `version`, which datasets with versions use themselves: "
-            "embed the corpus into another output.uri, with keep_columns: [{version: source_version}]"
-        )
+    require_own_version(folder, plan)
     with hold_lease(folder, purpose=purpose):
         version = make(folder, plan)
         if version is not None:
             write_card(folder)
         return version
+
+
+def require_own_version(folder: Folder, plan: Plan) -> None:
+    """UsageError where `version` is a column of the corpus: such a dataset can have no second version."""
+    if holds_foreign_version(plan):
+        raise UsageError(
+            f"{folder.root}: it keeps a column of the corpus under the name `version`, which datasets with versions use themselves: "
+            "embed the corpus into another output.uri, with keep_columns: [{version: source_version}]"
+        )

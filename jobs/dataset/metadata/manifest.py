@@ -122,8 +122,18 @@ def _say_the_same(left: Iterable[pa.Table], right: Iterable[pa.Table]) -> bool:
 
 def read_manifest(folder: Folder) -> Manifest | None:
     """The newest one; None where nothing was finished yet. Raises MetadataDamaged, UsageError for one of another version."""
-    numbers = [int(match[1]) for name, _ in folder.list(MANIFESTS) if (match := _ROOT_NAME.fullmatch(name))]
-    return _read(folder, max(numbers)) if numbers else None
+    number = _newest(folder)
+    return None if number is None else _read(folder, number)
+
+
+def read_manifest_root(folder: Folder) -> dict[str, Any] | None:
+    """What the newest one says of the dataset as a whole, without its row for each shard, which it is therefore not held against. Raises as read_manifest."""
+    number = _newest(folder)
+    return None if number is None else _read_root(folder, number)[0]
+
+
+def _newest(folder: Folder) -> int | None:
+    return max((int(match[1]) for name, _ in folder.list(MANIFESTS) if (match := _ROOT_NAME.fullmatch(name))), default=None)
 
 
 def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = frozenset()) -> None:
@@ -184,7 +194,7 @@ def _publish(folder: Folder, plan: Plan, pieces: Iterable[pa.Table], found: dict
     number, name = _claim_number(folder, data, plan.table_suffix)
     rows = {"file": name, "rows": account.rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     root = _describe(plan, account) | found | {"shards": rows}
-    root_name = f"{MANIFESTS}/{number:06d}.json"
+    root_name = _root_name(number)
     try:
         folder.create(root_name, sealed_json(root))
     except AlreadyExists:
@@ -275,12 +285,9 @@ def summarise(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
 
 def _read(folder: Folder, number: int) -> Manifest:
     """One manifest, held against its own sums."""
-    name = f"{MANIFESTS}/{number:06d}.json"
+    name = _root_name(number)
     advice = remedies.for_manifest(number)
-    try:
-        root, file, sha256 = _read_root(folder, name)
-    except (ValueError, KeyError, TypeError) as error:
-        raise MetadataDamaged(folder.root, name, f"is damaged: {describe_damage(error)}", advice) from error
+    root, file, sha256 = _read_root(folder, number)
     held: list[bytes] = []
 
     def read(columns: Sequence[str] | None) -> Iterator[pa.Table]:
@@ -302,8 +309,17 @@ def _read(folder: Folder, number: int) -> Manifest:
     return Manifest(name, root, read)
 
 
-def _read_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
-    """(root, file of its rows, that file's sha256). ValueError, KeyError or TypeError where it is none."""
+def _read_root(folder: Folder, number: int) -> tuple[dict[str, Any], str, str]:
+    """(root, file of its rows, that file's sha256)"""
+    name = _root_name(number)
+    try:
+        return _parse_root(folder, name)
+    except (ValueError, KeyError, TypeError) as error:
+        raise MetadataDamaged(folder.root, name, f"is damaged: {describe_damage(error)}", remedies.for_manifest(number)) from error
+
+
+def _parse_root(folder: Folder, name: str) -> tuple[dict[str, Any], str, str]:
+    """ValueError, KeyError or TypeError where it is none."""
     root = read_json(folder.read(name), KEYS_BEFORE_CHECKSUMS)
     if root["manifest_format"] != MANIFEST_FORMAT:
         found = root["manifest_format"]
@@ -320,3 +336,7 @@ def _pieces_of(data: bytes, columns: Sequence[str] | None = None) -> Iterator[pa
         raise Damaged(problem)
     with open_parquet(io.BytesIO(data)) as parquet:
         yield from receipt_pieces(parquet, _SCHEMA, columns)
+
+
+def _root_name(number: int) -> str:
+    return f"{MANIFESTS}/{number:06d}.json"

@@ -14,19 +14,19 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json, sealed_parquet
-from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
+from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest, read_manifest_root
 from embermill.jobs.dataset.metadata.retirement import VERSIONS, is_retired
 from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
+from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.wording import describe_damage
 
@@ -110,10 +110,11 @@ class Contents:
 def read_versions(folder: Folder, *, files: bool = True) -> tuple[Version, ...]:
     """Every decided number in order, the abandoned ones too; none where no run was finished. MetadataDamaged where one cannot be read.
 
-    files: False leaves them out: half of the requests to a store, and of a large dataset nearly all memory.
+    files: False leaves them out: half of the requests to a store, and no row for each shard of a large run.
     """
-    manifest = read_manifest(folder)
-    first = () if manifest is None else (_first_version(manifest, files=files),)
+    manifest = read_manifest(folder) if files else None
+    root = read_manifest_root(folder) if manifest is None else manifest.root
+    first = () if root is None else (_first_version(root, () if manifest is None else tuple(_shards_of(manifest))),)
     return (*first, *(_read(folder, number, files=files) for number in _decided(folder)))
 
 
@@ -144,7 +145,7 @@ def read_first(folder: Folder) -> Version:
     manifest = read_manifest(folder)
     if manifest is None:
         raise UsageError(f"{folder.root}: there is no version of this dataset yet (no _embermill/manifests): finish it with `embermill run` first")
-    return _first_version(manifest)
+    return _first_version(manifest.root, tuple(_shards_of(manifest)))
 
 
 def commit_version(folder: Folder, contents: Contents, created: str | None = None) -> Version:
@@ -254,7 +255,7 @@ def _read(folder: Folder, number: int, *, files: bool = True) -> Version:
         return Version(parent=root["parent"], totals=root["totals"], details=root["details"], files=listed, **values)
     except FileNotFoundError:
         raise _damaged(folder, name, "is gone") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, Damaged) as error:
         raise _damaged(folder, name, f"is damaged: {describe_damage(error)}") from error
 
 
@@ -268,27 +269,31 @@ def _read_files(folder: Folder, described: dict[str, Any]) -> tuple[VersionFile,
         raise _damaged(folder, name, "is gone, though its version names it") from None
     if hashlib.sha256(data).hexdigest() != described["sha256"]:
         raise _damaged(folder, name, "is damaged: its sha256 is not the one that its version says")
-    return tuple(VersionFile(**row) for row in pq.read_table(io.BytesIO(data), use_threads=False).to_pylist())
+    return _to_files(data)
+
+
+def _to_files(table: bytes) -> tuple[VersionFile, ...]:
+    with open_parquet(io.BytesIO(table)) as parquet:
+        return tuple(VersionFile(**row) for row in parquet.read(use_threads=False).to_pylist())
 
 
 def _to_table(files: Sequence[VersionFile]) -> pa.Table:
     for file in files:
         if file.kind not in KINDS:
             raise ValueError(f"{file.name}: its kind {file.kind!r} is none of {', '.join(KINDS)}")
-    table = pa.Table.from_pylist([asdict(file) for file in files], schema=_SCHEMA)
+    table = pa.Table.from_pylist([vars(file) for file in files], schema=_SCHEMA)
     for column in ("number", "name"):
         if len(pc.unique(table.column(column))) != len(files):
             raise ValueError(f"two files of a version have the same {column}")
     return table
 
 
-def _first_version(manifest: Manifest, *, files: bool = True) -> Version:
-    """Its shards in row order. Their numbers are their places in it, which `repair` does not change."""
-    shards = tuple(_shards_of(manifest)) if files else ()
-    return Version(FIRST, None, COMMITTED, "run", str(manifest.root.get("created", "")), {"rows": manifest.totals.rows_out}, {}, shards)
+def _first_version(root: dict[str, Any], files: tuple[VersionFile, ...]) -> Version:
+    return Version(FIRST, None, COMMITTED, "run", str(root.get("created", "")), {"rows": root["totals"]["rows_out"]}, {}, files)
 
 
 def _shards_of(manifest: Manifest) -> Iterator[VersionFile]:
+    """In row order. Their numbers are their places in it, which `repair` does not change."""
     rows = manifest.columns(("shard", "rows_out", "shard_bytes", "shard_sha256"))
     columns = (column.to_pylist() for column in rows.filter(pc.is_valid(rows.column("shard"))).columns)
     for place, (name, count, size, sha256) in enumerate(zip(*columns, strict=True)):

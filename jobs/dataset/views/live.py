@@ -89,7 +89,7 @@ class LiveRows:
         upserts, deletes = ([self._keys(file) for file in self.version.of_kind(kind)] for kind in (UPSERTS, DELETES))
         return _Changes(self._key_schema, upserts, deletes)
 
-    @property
+    @cached_property
     def _key_schema(self) -> pa.Schema:
         return pa.schema([pa.field("id", self.plan.rows.id_type), pa.field(VERSION, pa.int64())])
 
@@ -97,11 +97,10 @@ class LiveRows:
         """id and version of every row of a file of rows or deletes."""
         names = [self._id, VERSION]
         batches = [with_version(batch) for _, batch in read_batches(self.folder, file.name, names, 1 << 20)]
-        tables = [pa.Table.from_batches([batch]).select(names).rename_columns(self._key_schema.names).cast(self._key_schema) for batch in batches]
-        table = pa.concat_tables([self._key_schema.empty_table(), *tables])
+        table = pa.Table.from_batches([batch.select(names) for batch in batches]) if batches else self._key_schema.empty_table()
         if table.num_rows != file.rows:
             raise DataError(f"{self.folder.root}/{file.name}: it holds {table.num_rows} rows, its version says {file.rows}; `embermill verify` says more")
-        return table
+        return table.rename_columns(self._key_schema.names).cast(self._key_schema)
 
     def _schema(self, columns: Sequence[str] | None) -> pa.Schema:
         whole = row_schema(self.plan)

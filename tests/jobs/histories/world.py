@@ -14,8 +14,10 @@ import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.commits import CommitLog
-from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_of, deleted_keys, keys_of_rows, live_keys, publish_keys, split_by_bucket
+from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_of, deleted_keys, digest_text_hashes, keys_of_rows, live_keys, publish_keys, split_by_bucket
+from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.manifest import publish_manifest
+from embermill.jobs.dataset.metadata.meta_hash import meta_hash
 from embermill.jobs.dataset.metadata.schema import row_schema
 from embermill.jobs.dataset.metadata.versions import (
     BASE,
@@ -30,12 +32,14 @@ from embermill.jobs.dataset.metadata.versions import (
 )
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.difference.difference import WRITTEN, Action, Files, difference, scan_schema
+from embermill.jobs.errors import AnotherRun
 from embermill.jobs.plan.files import Plan, write_plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.compact import compact
+from embermill.jobs.versions.erase import erase_rows
 from embermill.jobs.versions.retention import kept_versions, readable_versions, retire_others, unneeded_files
 from embermill.jobs.versions.rollback import rollback
 from embermill.jobs.versions.row_files import blank, part_name, write_deletes, write_rows
@@ -45,10 +49,11 @@ from tests.jobs.stores.memory import MemoryFolder
 T = TypeVar("T")
 Rows = dict[str, int]  # id -> what stands for its text and its metadata
 PARTITIONS, ROWS = 3, 4
-BUCKETS = 4
+BUCKETS = (1, 1, 1, 2)  # of which a world has one
 CORPUS = Files(np.zeros(1, np.int32), np.ones(1, bool), np.zeros(1, bool))
 NEW_IDS = [f"new-{number}" for number in range(6)]
-OPERATIONS = ("sync", "sync", "sync", "sync", "abandon", "compact", "rollback", "gc")
+ONCE = ("abandon", "outrun", "begin", "compact", "rollback", "gc", "erase")  # for
+SYNCS = 5  # of these
 
 
 class Killed(BaseException):
@@ -84,6 +89,12 @@ def first_version() -> dict[str, bytes]:
     return folder.files
 
 
+@cache
+def first_rows() -> Rows:
+    folder = MemoryFolder(dict(first_version()))
+    return rows_of(LiveRows(folder, plan(), read_version(folder)))
+
+
 def _write_shard(folder: MemoryFolder, number: int) -> Receipt:
     """Rows whose text is their number of tokens, without metadata, as `_batch` makes them."""
     batch = make_batch(0, ROWS, prefix=f"p{number}")
@@ -95,21 +106,28 @@ def _write_shard(folder: MemoryFolder, number: int) -> Receipt:
 
 
 class World:
-    """history: what was done, in words. snapshots: version -> rows as they were. Seeded, and nothing else decides."""
+    """history: what was done, in words. snapshots: version -> rows as they were. Seeded, and nothing else decides.
+
+    retired: versions that can no longer be read. erasures: versions that are one. erased: ids of which no file may tell any more.
+    """
 
     def __init__(self, seed: int, folder: MemoryFolder | None = None) -> None:
         self.rng = random.Random(seed)
         self.folder = folder or DyingFolder()
         self.folder.files.update(first_version())
         self.plan = plan()
-        self.rows = rows_of(LiveRows(self.folder, self.plan, read_version(self.folder)))
+        self.rows = dict(first_rows())
         self.snapshots = {1: dict(self.rows)}
         self.values = 1000
+        self._found = 0  # the number whose difference was looked at
+        self.buckets = self.rng.choice(BUCKETS)
         self.history: list[str] = []
         self.retired: set[int] = set()
+        self.erasures: set[int] = set()
+        self.erased: set[str] = set()
 
     def step(self) -> None:
-        getattr(self, self.rng.choice(OPERATIONS))()
+        getattr(self, self.rng.choice(("sync",) * SYNCS + ONCE))()
 
     def sync(self) -> None:
         upserts, deletes = self._changes()
@@ -123,13 +141,34 @@ class World:
         self.rows = {each: value for each, value in (self.rows | upserts).items() if each not in deletes}
         self._note(version, f"sync {sorted(upserts)} -{sorted(deletes)}")
 
+    def begin(self) -> None:
+        """Files of a version that is in the making, whatever comes next."""
+        contents = self._make(*self._changes())
+        self.history.append(f"{contents.number}: begun")
+
     def abandon(self) -> None:
-        """Files of a version that does not come to be; its maker is a zombie that publishes some more of them afterwards."""
+        """Files of a version that does not come to be."""
         contents = self._make(*self._changes())
         abandon_version(self.folder, contents.number, "the corpus changed")
+        self._come_late(contents)
+
+    def outrun(self) -> None:
+        """While a version is in the making another sync gives its number up and takes the next one, unless it is to change the very same."""
+        contents = self._make(*self._changes())
+        self.sync()
+        if contents.number not in self.snapshots:
+            self._come_late(contents)
+
+    def _come_late(self, contents: Contents) -> None:
+        """The maker of an abandoned version is a zombie that publishes some more of its files and would commit it."""
+        self.history.append(f"{contents.number}: abandoned")
         late = blank(99, UPSERTS, part_name(f"changes/{contents.number:06d}/upserts", 7), contents.number)
         write_rows(self.folder, self.plan, late, [self._batch(dict.fromkeys(self.rows, 1), contents.number)])
-        self.history.append(f"{contents.number}: abandoned")
+        try:
+            commit_version(self.folder, contents)
+        except AnotherRun:
+            return
+        raise AssertionError(f"a zombie committed version {contents.number}")
 
     def compact(self) -> None:
         self._survive(lambda: compact(self.folder, self.plan))
@@ -151,6 +190,18 @@ class World:
         for name, _ in [*unneeded_files(self.folder)]:
             self.folder.remove(name)
         self.history.append(f"gc, keeping {keep}")
+
+    def erase(self) -> None:
+        """Ids that are in rows, or were, or never."""
+        known = sorted({*self.snapshots[1], *NEW_IDS})
+        ids = sorted(self.rng.sample(known, self.rng.randrange(1, 4)))
+        with hold_lease(self.folder, purpose="erase") as lease:
+            erased = self._survive(lambda: erase_rows(self.folder, self.plan, pa.array(ids), lease))
+        self.retired |= {*self.snapshots} - {erased.version}
+        self.erasures.add(erased.version)
+        self.erased |= {*ids}
+        self.rows = {each: value for each, value in self.rows.items() if each not in ids}
+        self._note(read_version(self.folder), f"erase {ids}")
 
     def _survive(self, make: Callable[[], T]) -> T:
         """Do it, killed at a random put in one of two cases and done again."""
@@ -178,15 +229,19 @@ class World:
             if each not in deletes:
                 self.values += 1
                 upserts[each] = self.values
+        self.erased -= {*upserts}
         return upserts, deletes
 
     def _make(self, upserts: Rows, deletes: list[str]) -> Contents:
         """What a sync does: files of upserts in two parts, deletes, keys (all of them, where the parent has none). What is to change, the difference says."""
-        number, parent = claim_number(self.folder, "sync", {"changes": [*upserts.items()], "deletes": deletes})
-        self._require_found(parent, upserts, deletes)
+        number, parent = claim_number(self.folder, "sync", {"changes": upserts, "deletes": deletes})
+        if number != self._found:  # else it is being made again, after a kill
+            self._require_found(parent, upserts, deletes)
+            self._found = number
         files: list[VersionFile] = []
         batches: list[tuple[VersionFile, pa.RecordBatch]] = []
-        for part, ids in enumerate((sorted(upserts)[::2], sorted(upserts)[1::2])):
+        parts = 1 + (number % 2)
+        for part, ids in enumerate(sorted(upserts)[first::parts] for first in range(parts)):
             if ids:
                 place = blank(parent.next_file + len(files), UPSERTS, part_name(f"changes/{number:06d}/upserts", part), number)
                 batch = self._batch({each: upserts[each] for each in ids}, number)
@@ -218,17 +273,18 @@ class World:
         assert (written, missing) == ({*upserts}, {*deletes}), f"the difference found +{sorted(written)} -{sorted(missing)}"
 
     def _scanned(self, rows: Rows) -> pa.Table:
-        batch = self._batch(rows, 0)
-        keys = keys_of_rows(pa.Table.from_batches([batch]), id_name="id", kept=["lang"], files=0, shard=0, first_row=0)
-        schema = scan_schema(pa.string())
-        return keys.select(["id", "text_hash", "meta_hash", "file", "shard", "row"]).rename_columns(schema.names).cast(schema)
+        values, numbers = self._texts(rows), np.zeros(len(rows), np.int32)
+        nothing = pa.table({"lang": pa.nulls(len(rows), pa.string())})
+        keys = [pa.array([*rows], pa.string()), digest_text_hashes(values), meta_hash(nothing, ["lang"])]
+        return pa.Table.from_arrays([*keys, numbers, numbers, np.arange(len(rows), dtype=np.int32)], schema=scan_schema(pa.string()))
 
     def _base_keys(self, parent: Version) -> list[pa.Table]:
-        """Keys of what the run made."""
+        """Keys of a base that has none yet."""
         return [self._keys_of(file, batch) for file in parent.of_kind(BASE) for batch in LiveRows(self.folder, self.plan, _only(file)).batches()]
 
     def _keys(self, parent: Version, changed: list[pa.Table], number: int, first_file: int) -> Iterator[VersionFile]:
-        buckets, changes = buckets_of(parent) or BUCKETS, split_by_bucket(pa.concat_tables(changed), buckets_of(parent) or BUCKETS)
+        buckets = buckets_of(parent) or self.buckets
+        changes = split_by_bucket(pa.concat_tables(changed), buckets)
         place = KeyRange(number, 0, buckets, buckets)
         if buckets_of(parent) is None:
             base = split_by_bucket(pa.concat_tables(self._base_keys(parent)), buckets)
@@ -240,6 +296,9 @@ class World:
         rows = pa.Table.from_batches([batch])
         return keys_of_rows(rows, id_name="id", kept=["lang"], files=0, shard=file.number, first_row=0)
 
+    def _texts(self, rows: Rows) -> pa.Array:
+        return hash_texts(pa.array([str(value) for value in rows.values()], pa.string()))
+
     def _batch(self, rows: Rows, version: int) -> pa.RecordBatch:
         values = np.array([*rows.values()], np.int32)
         columns = {
@@ -247,7 +306,7 @@ class World:
             "embedding": pa.FixedSizeListArray.from_arrays(pa.array(np.repeat(values, DIM).astype(np.float32)), type=self.plan.schema.field("embedding").type),
             "num_tokens": pa.array(values),
             "num_tokens_dropped": pa.array(np.zeros(len(values), np.int32)),
-            "text_hash": hash_texts(pa.array([str(value) for value in values.tolist()], pa.string())),
+            "text_hash": self._texts(rows),
             "version": pa.array(np.full(len(values), version, np.int64)),
             "lang": pa.array([None] * len(values), pa.string()),
         }

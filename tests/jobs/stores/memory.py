@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tempfile
 import uuid
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +25,7 @@ class MemoryFolder:
     def __init__(self, files: dict[str, bytes] | None = None, modified_s: float = 1.0) -> None:
         self.files = {} if files is None else files
         self.modified_s = modified_s
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Path | None = None
 
     def require_writable(self) -> None:
         pass
@@ -52,8 +54,9 @@ class MemoryFolder:
 
     def temporary(self, name: str) -> Path:
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="embermill-test-", dir=IN_MEMORY)
-        return Path(self._temporary.name, f"{name.rpartition('/')[2]}.{uuid.uuid4().hex}")
+            self._temporary = Path(tempfile.mkdtemp(prefix="embermill-test-", dir=IN_MEMORY))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return Path(self._temporary, f"{name.rpartition('/')[2]}.{uuid.uuid4().hex}")
 
     def publish(self, temporary: Path, name: str) -> None:
         self.create(name, temporary.read_bytes())
@@ -73,7 +76,3 @@ class MemoryFolder:
 
     def remove(self, name: str) -> None:
         self.files.pop(name, None)
-
-    def __del__(self) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
