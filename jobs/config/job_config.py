@@ -195,6 +195,7 @@ class OutputConfig(Section):
     shard_bytes: Annotated[int, Field(gt=0, le=256_000_000)] = 256_000_000
     lease_s: Annotated[float, Field(gt=0, le=3600)] = 60
     on_unconditional_puts: Literal["fail", "accept"] = "fail"
+    encoding: Annotated[Literal["compact", "portable"], IfAbsent("compact")] = "compact"
 
 
 class WorkersConfig(Section):

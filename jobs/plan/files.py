@@ -84,11 +84,24 @@ class Plan:
     tells_versions: bool = False  # older plans' do not
     listed_s: float = 0.0  # when the corpus was listed, in seconds since 1970; 0 in plans that do not say
     version: int = 1  # of the dataset that its rows are of; above 1 for what `sync` adds
+    names_model: bool = False  # whether footers name the model; older plans' do not
 
     @property
     def table_suffix(self) -> str:
         """How names of bookkeeping tables and of quarantine files end."""
         return TABLE_SUFFIXES[2 if self.tells_versions else 1]
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether shards are written for readers that know neither lists of fixed size nor byte-stream splitting."""
+        return self.config.get("output.encoding") == "portable"
+
+    @property
+    def model_name(self) -> str:
+        """What made the vectors, for a person: a hub id, an address without credentials, the name of a folder, else the engine."""
+        source = self.config.get("model.source") or self.config.get("model.engine") or ""
+        name = re.sub(r"//[^/@]*@", "//", str(source)).partition("?")[0]
+        return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
 
     @cached_property
     def current(self) -> Sequence[Partition]:
@@ -97,7 +110,6 @@ class Plan:
             return self.partitions
         gone = numbers_in(self.superseded)
         return ChosenPartitions(self.partitions, [number for number in range(len(self.partitions)) if number not in gone])
-
 
     def text_bytes(self, numbers: Sequence[int] | np.ndarray | None = None) -> int:
         """What those partitions were packed by, in all; None: all current ones."""
@@ -193,7 +205,7 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
     require_table(inputs, INPUT_SCHEMA, ("compression", "format", "rows", "error", "identity"))
     require_partitions(segments)
     partitions, listing = StoredPartitions(segments), tuple(inputs.to_pylist())
-    rows, schema, outputs = _row_schema(root["rows"]), _schema(root["schema_arrow"]), tuple(Output(**output) for output in root["outputs"])
+    rows, schema, outputs = _row_schema(root["rows"]), schema_from_text(root["schema_arrow"]), tuple(Output(**output) for output in root["outputs"])
     require_columns(schema, rows.id_name, (name for _, name, _ in rows.kept), {output.column: output.dim for output in outputs})
     return Plan(
         fingerprint=root["fingerprint"],
@@ -212,12 +224,13 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
         superseded=tuple((int(first), int(end)) for first, end in root.get("superseded", ())),
         listed_s=float(root.get("listed_s", 0.0)),
         version=int(root.get("version", 1)),
+        names_model=bool(root.get("names_model", False)),
     )
 
 
 def _row_schema(stored: dict[str, Any]) -> RowSchema:
     """Keys that came later, and that this plan may lack, have their value in RowSchema."""
-    types = _schema(stored["types"])
+    types = schema_from_text(stored["types"])
     kept = tuple((source, name, types.field(number).type) for number, (source, name) in enumerate(stored["kept"], 1))
     others: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name not in ("types", "kept")}
     return RowSchema(id_type=types.field(0).type, kept=kept, **others)
@@ -279,10 +292,10 @@ def _root(plan: Plan, segments: int) -> dict[str, Any]:
         "plan_format": PLAN_FORMAT,
         "fingerprint": plan.fingerprint,
         "config": plan.config,
-        "rows": others | {"kept": [(source, name) for source, name, _ in rows.kept], "types": _schema_text(types)},
+        "rows": others | {"kept": [(source, name) for source, name, _ in rows.kept], "types": schema_text(types)},
         "outputs": [stored_form(output) for output in plan.outputs],
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.schema],
-        "schema_arrow": _schema_text(plan.schema),
+        "schema_arrow": schema_text(plan.schema),
         "rows_per_shard": plan.rows_per_shard,
         "device_kind": plan.device_kind,
         "precision": plan.precision,
@@ -296,16 +309,19 @@ def _root(plan: Plan, segments: int) -> dict[str, Any]:
         },
         "holds_input_digests": plan.holds_input_digests,
         "tells_versions": plan.tells_versions,
+        "names_model": plan.names_model,
         COPIES_KEY: True,
         "listed_s": plan.listed_s,
     } | ({"superseded": plan.superseded} if plan.superseded else {}) | ({"version": plan.version} if plan.version > 1 else {})
 
 
-def _schema_text(schema: pa.Schema) -> str:
+def schema_text(schema: pa.Schema) -> str:
+    """In one word; schema_from_text is its inverse."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
-def _schema(text: str) -> pa.Schema:
+def schema_from_text(text: str) -> pa.Schema:
+    """ValueError where it is none."""
     try:
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
         str(schema)  # every name in it can be read; UnicodeDecodeError is a ValueError

@@ -60,6 +60,7 @@ def make_plan(
         holds_input_digests=True,
         tells_versions=tells_versions,
         listed_s=listed_s,
+        names_model=tells_versions,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embermill.jobs.errors import DataError
-from embermill.jobs.plan.files import Plan
-from embermill.jobs.shard.footer import Footer
+from embermill.jobs.plan.files import Plan, schema_from_text
+from embermill.jobs.shard.footer import SCHEMA_KEY, Footer
 from embermill.jobs.token_lengths import Histogram, count_lengths, merge_lengths
 
 Source = Path | BinaryIO
@@ -129,6 +129,35 @@ def read_shard(source: Source, plan: Plan, each: Callable[[pa.Table], None] | No
     return contents
 
 
+class _ParquetFile(pq.ParquetFile):  # type: ignore[misc]
+    """A portable file tells its Arrow schema under a key of ours: its columns come back in these types. Any other file is as pyarrow has it."""
+
+    @functools.cached_property
+    def _own_schema(self) -> pa.Schema | None:
+        told = (self.metadata.metadata or {}).get(SCHEMA_KEY.encode())
+        try:
+            return None if told is None else _as_stored(schema_from_text(told.decode("ascii", "replace")))
+        except (ValueError, pa.ArrowException) as error:
+            raise Damaged(f"the schema in its footer cannot be read: {error}") from error
+
+    @property
+    def schema_arrow(self) -> pa.Schema:
+        found = super().schema_arrow
+        return found if self._own_schema is None or self._own_schema.names != found.names else self._own_schema
+
+    def iter_batches(self, *arguments: Any, **options: Any) -> Iterator[pa.RecordBatch]:
+        for batch in super().iter_batches(*arguments, **options):
+            yield batch if self._own_schema is None else batch.cast(self._part(batch.schema))
+
+    def read_row_group(self, *arguments: Any, **options: Any) -> pa.Table:
+        table = super().read_row_group(*arguments, **options)
+        return table if self._own_schema is None else table.cast(self._part(table.schema))
+
+    def _part(self, found: pa.Schema) -> pa.Schema:
+        assert self._own_schema is not None
+        return pa.schema([self._own_schema.field(name) if name in self._own_schema.names else found.field(name) for name in found.names])
+
+
 @contextmanager
 def open_parquet(source: Source) -> Iterator[pq.ParquetFile]:
     """A Parquet file with checksum verification on; what pyarrow finds wrong in it, now or while it is read, is Damaged.
@@ -136,7 +165,7 @@ def open_parquet(source: Source) -> Iterator[pq.ParquetFile]:
     Column chunks stream through a buffer: by default pyarrow would load those of every row group that is asked for before it decodes the first page.
     """
     try:
-        with pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True) as parquet:
+        with _ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True) as parquet:
             yield parquet
     except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter for the name of a column
         raise Damaged(f"it is not a whole Parquet file: {error}") from error

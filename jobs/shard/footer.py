@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from embermill.jobs.bookkeeping.stored_keys import added, stored_form
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.changes import fingerprint_changes
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.files import Plan, schema_text
 
 DATA, QUARANTINE = "data", "quarantine"
 FOOTER_FORMAT = "1"
 PREFIX = "embermill."
+SCHEMA_KEY = PREFIX + "schema"  # of a portable file: its Arrow schema, which other readers must not see
 MAX_SEGMENTS_BYTES = 1 << 18  # a partition of 100,000 tiny files would make a footer that readers refuse; the plan holds them all
 
 FILE_PATTERN = r"part-\d{9}-\d{3,}-[0-9a-f]{8}\.(?:parquet|pq)"
@@ -106,6 +107,12 @@ def make_footer(
         input_digest=input_digest,
         files=files,
     )
+
+
+def told_by_files(plan: Plan) -> dict[str, str]:
+    """What every file of rows says for whoever finds it alone, as Parquet metadata. Nothing of it is compared: the fingerprint is."""
+    said = {PREFIX + "model": plan.model_name} if plan.names_model else {}
+    return said | ({SCHEMA_KEY: schema_text(plan.schema)} if plan.is_portable else {})
 
 
 def explain_mismatch(found: Footer, plan: Plan, partition: Partition, ordinal: int) -> str | None:

@@ -19,7 +19,7 @@ from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.answer import check_answer
 from embermill.jobs.shard.contents import KeyDigest, RowTally, ShardContents, check_schema, open_parquet, row_groups
 from embermill.jobs.shard.file_runs import FileRuns
-from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, make_footer, published_name
+from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, make_footer, published_name, told_by_files
 from embermill.jobs.shard.publishing import PublishedFile, make_receipt, publish_quarantine, publish_shard
 from embermill.jobs.shard.quarantine import QuarantineWriter, read_quarantine
 from embermill.jobs.shard.row_group import RowGroupBuffer
@@ -142,22 +142,30 @@ class ShardWriter:
 
 
 def open_writer(path: Path, plan: Plan) -> pq.ParquetWriter:
-    """The dataset's writer settings: vectors byte-stream split, without dictionary or statistics; checksums on every page."""
+    """The dataset's writer settings: vectors byte-stream split, without dictionary or statistics; checksums on every page.
+
+    Portable ones are plain: no Arrow schema, so that vectors are lists to every reader, PLAIN and dictionary pages, Snappy.
+    """
     vectors = {output.column for output in plan.outputs}
     unique = {plan.rows.id_name, "text_hash"}
     names = plan.schema.names
-    return pq.ParquetWriter(
+    split = [] if plan.is_portable else [f"{name}.list.element" for name in names if name in vectors]
+    writer = pq.ParquetWriter(
         path,
         plan.schema,
         version="2.6",
         data_page_version="1.0",
-        compression="zstd",
-        compression_level=1,
+        compression="snappy" if plan.is_portable else "zstd",
+        compression_level=None if plan.is_portable else 1,
         use_dictionary=[name for name in names if name not in vectors | unique],
-        use_byte_stream_split=[f"{name}.list.element" for name in names if name in vectors],
+        use_byte_stream_split=split or False,
         write_statistics=[name for name in names if name not in vectors],
         write_page_checksum=True,
+        store_schema=not plan.is_portable,
     )
+    if said := told_by_files(plan):
+        writer.add_key_value_metadata(said)
+    return writer
 
 
 def check_written(path: Path, plan: Plan, written: ShardContents) -> None:
