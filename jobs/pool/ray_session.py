@@ -14,11 +14,13 @@ from importlib.util import find_spec
 from typing import Any
 
 import ray
+import ray._private.worker
 
 from embermill.jobs.config import JobConfig, WorkersConfig
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.pool.placement import Node, Placement, place
 from embermill.jobs.pool.ray_home import ray_home
+from embermill.jobs.pool.ray_words import without_deaths
 from embermill.jobs.pool.reaper import MARK
 from embermill.jobs.process.cores import usable_cores
 
@@ -44,6 +46,7 @@ class RaySession:
         if ray.is_initialized():  # somebody's in this process: it stays as it is
             return self
         self._cleanup.enter_context(_quiet())
+        self._cleanup.enter_context(without_deaths(ray._private.worker))
         try:
             if self.joined:
                 self._join(str(self._config.ray.address))

@@ -17,6 +17,7 @@ import yaml
 from embermill.jobs.config import load_config
 from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.dataset.views.verify import verify
+from embermill.jobs.pool.ray_words import DEATH
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import open_inline_pool
@@ -75,6 +76,8 @@ class RayRounds:
         crash = {"AT": [point for _, point in kills], "VICTIM": victims, "ONCE": map(str, onces)}
         code, errors = self._run(job, {f"EMBERMILL_CRASH_{key}": "|".join(values) for key, values in crash.items()})
         yield from (f"nothing came to {point}: exit {code}: {errors[-1500:]}" for (_, point), once in zip(kills, onces, strict=True) if not once.exists())
+        if DEATH in errors:
+            yield f"Ray's own account of a death is on stderr: {errors[-1500:]}"
         if code not in ((-signal.SIGKILL,) if kills[-1][0] == "driver" else (0, 33)):
             yield f"exit {code} after {kills}: {errors[-1500:]}"
 
