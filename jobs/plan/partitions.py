@@ -9,6 +9,7 @@ from typing import overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embermill.jobs.partition import Partition, Segment
 
@@ -32,6 +33,7 @@ SEGMENT_SCHEMA = pa.schema(
 )
 REPEATED = ("path", "name", "format", "compression", "version", "kind")  # columns of few values, held as dictionaries
 WRITTEN_AT_A_TIME = 1 << 13  # partitions
+KNOWN_KINDS, UNKNOWN_ROWS = ("rows", "unreadable"), -1  # segments of which the plan knows how many rows they are
 OF_PARTITIONS = ("partition", "partition_id", "text_bytes")  # columns that are alike in all segments of a partition
 
 
@@ -79,6 +81,16 @@ class StoredPartitions(Sequence[Partition]):
     def text_bytes(self) -> np.ndarray:
         column: np.ndarray = self._table.column("text_bytes").to_numpy()
         return column[self._starts]
+
+    @property
+    def known_rows(self) -> np.ndarray:
+        """See known_rows_of."""
+        kinds, start, end = (self._table.column(name) for name in ("kind", "start", "end"))
+        is_known = pc.is_in(kinds.cast(pa.string()), pa.array(KNOWN_KINDS)).to_numpy()
+        rows = np.where(is_known, end.to_numpy() - start.to_numpy(), 0)
+        if not len(self):
+            return rows
+        return np.where(np.logical_and.reduceat(is_known, self._starts), np.add.reduceat(rows, self._starts), UNKNOWN_ROWS)
 
     def _make_block(self, block: int) -> tuple[Partition, ...]:
         first, end = block * self._at_a_time, min((block + 1) * self._at_a_time, len(self))
@@ -150,6 +162,21 @@ def text_bytes_of(partitions: Sequence[Partition]) -> np.ndarray:
     if isinstance(partitions, StoredPartitions):
         return partitions.text_bytes
     return np.array([partition.text_bytes for partition in partitions], np.int64)
+
+
+def known_rows(partition: Partition) -> int | None:
+    """Input rows, where the plan knows them: row ranges of Parquet, and a file that cannot be read, which counts as one."""
+    if any(segment.kind not in KNOWN_KINDS for segment in partition.segments):
+        return None
+    return sum(segment.end - segment.start for segment in partition.segments)
+
+
+def known_rows_of(partitions: Sequence[Partition]) -> np.ndarray:
+    """The same of each, in order: int64, UNKNOWN_ROWS where the plan does not know."""
+    if isinstance(partitions, StoredPartitions):
+        return partitions.known_rows
+    found = (known_rows(partition) for partition in partitions)
+    return np.array([UNKNOWN_ROWS if rows is None else rows for rows in found], np.int64)
 
 
 class Places:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -68,9 +69,8 @@ class CommitLog:
         self._superseded = read_superseded(folder)
         names = [name for name, _ in folder.list(COMMITS) if _NAME.fullmatch(name)]
         self._suffix = names[0].removeprefix(f"{COMMITS}/")[9:] if names else ""  # of all commits; of new ones it is known once there is a plan
-        with ThreadPoolExecutor(READERS) as readers:
-            for name, table in zip(names, readers.map(self._read, names), strict=True):
-                self._take(name, table)
+        for name, table in zip(names, self._read_ahead(names), strict=True):
+            self._take(name, table)
 
     @property
     def committed(self) -> AbstractSet[tuple[int, int]]:
@@ -191,6 +191,17 @@ class CommitLog:
             raise self._damaged(name, f"cannot be right: {error}") from None
         self._number = max(self._number, _number_of(name))
         self.newest_token = max(self.newest_token, _token_of(table))
+
+    def _read_ahead(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """One after another, by several threads; a few are held that nobody has asked for yet."""
+        with ThreadPoolExecutor(READERS) as readers:
+            asked = deque[Future[pa.Table]]()
+            for name in names:
+                asked.append(readers.submit(self._read, name))
+                if len(asked) > 2 * READERS:
+                    yield asked.popleft().result()
+            while asked:
+                yield asked.popleft().result()
 
     def _read(self, name: str) -> pa.Table:
         data = self.folder.read(name)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.plan.partitions import numbers_of
+from embermill.jobs.plan.partitions import UNKNOWN_ROWS, known_rows, known_rows_of, numbers_of
 
 ROWS_AT_A_TIME = 1 << 14
 NO_MORE: tuple[int, list[tuple[int, bool, int]]] = (1 << 62, [])
@@ -33,6 +33,30 @@ def unfinished(plan: Plan, receipts: pa.Table) -> np.ndarray:
 
 def gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
     """What is missing or too much, in words. table: GAP_COLUMNS of receipts, in row order."""
+    if not _accounts_for_all(plan, table):
+        yield from _find_gaps(plan, table)
+
+
+def _accounts_for_all(plan: Plan, table: pa.Table) -> bool:
+    """Whether there are no gaps: known without a Python object for each partition."""
+    numbers, ordinals, last, rows_in = (table.column(name).to_numpy() for name in GAP_COLUMNS)
+    is_first = np.diff(numbers, prepend=numbers[:1] - 1) != 0
+    starts = np.flatnonzero(is_first)
+    current = np.asarray(numbers_of(plan.current), np.int64)
+    if not np.array_equal(numbers[starts], current):
+        return False
+    is_end = np.append(is_first, True)[1:]
+    places = np.arange(len(numbers)) - np.repeat(starts, np.diff(starts, append=len(numbers)))
+    if not np.array_equal(ordinals, places) or not np.array_equal(last.astype(bool), is_end):
+        return False
+    if (rows_in > plan.rows_per_shard).any() or (rows_in[~is_end] < plan.rows_per_shard).any():
+        return False
+    expected = known_rows_of(plan.partitions)[current]
+    found = np.add.reduceat(rows_in, starts) if len(starts) else np.zeros(0, np.int64)
+    return bool(((expected == UNKNOWN_ROWS) | (expected == found)).all())
+
+
+def _find_gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
     found = _by_partition(table)
     number, shards = next(found, NO_MORE)
     for partition in plan.current:
@@ -74,10 +98,3 @@ def _partition_gaps(plan: Plan, partition: Partition, shards: list[tuple[int, bo
     expected, found = known_rows(partition), sum(rows_in for _, _, rows_in in shards)
     if expected is not None and expected != found:
         yield f"{where}: its files hold {expected} rows, {found} are accounted for"
-
-
-def known_rows(partition: Partition) -> int | None:
-    """Input rows, where the plan knows them: row ranges of Parquet, and a file that cannot be read, which counts as one."""
-    if any(segment.kind not in ("rows", "unreadable") for segment in partition.segments):
-        return None
-    return sum(segment.end - segment.start for segment in partition.segments)
