@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -52,6 +53,7 @@ from embermill.jobs.receipt import Ready
 from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.shard.adoption import remove_superseded
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
+from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +135,17 @@ class _Job:
         return plan
 
     def _embed(self, plan: Plan | None, files: tuple[SurveyedFile, ...], display: Display) -> Plan:
-        with open_pool(self._config, self._folder, plan) as opened, stopped_by_signals() as stop:
+        address = self._config.ray.address
+        with display, contextlib.ExitStack() as stack:
+            display.phase("starting Ray" if address is None else f"joining the cluster (ray.address: {address})")
+            opened, stop = stack.enter_context(open_pool(self._config, self._folder, plan)), stack.enter_context(stopped_by_signals())
             useful = self._unfinished(plan) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = max(1, min(opened.placement.count, useful))
+            display.phase(f"starting {several(workers, 'worker')} and loading the model")
             nodes = Nodes()
             heard, ready = await_first(opened.pool, workers, stop, nodes)
             if plan is None:
+                display.phase("writing the plan")
                 plan = self._write_plan(files, ready)
                 self._reconcile(plan)  # shards stand there already where the plan was lost and is made again
             self._drive(plan, opened, workers, heard, nodes, display, stop)

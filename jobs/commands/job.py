@@ -19,15 +19,22 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config_arguments(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="embed only the first N rows, into a dataset of their own")
     parser.add_argument("--events", type=filled, metavar="FILE", help="append a JSON line to FILE for each shard that is committed, or superseded by a redrive")
+    _add_progress_argument(parser)
+
+
+def _add_progress_argument(parser: argparse.ArgumentParser) -> None:
+    told = "how progress is told on stderr: auto is a bar on a terminal and lines elsewhere, record adds each line as JSON, for a program that follows the log"
+    parser.add_argument("--progress", choices=("auto", "record"), default="auto", help=told)
 
 
 def run(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
 
     config = load_config(arguments.config, arguments.overrides)
+    from embermill.jobs.driver.display import open_display
     from embermill.jobs.run import run as run_job
 
-    return run_job(config, limit=arguments.limit, events_file=arguments.events).to_json()
+    return run_job(config, limit=arguments.limit, events_file=arguments.events, progress=open_display(arguments.progress)).to_json()
 
 
 def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,17 +46,19 @@ def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reuse", action="append", default=[], type=filled, metavar="URI", help=reuse)
     told = "append one JSON line to FILE that says what the sync did (of the first one, which is a run, one for each committed shard)"
     parser.add_argument("--events", type=filled, metavar="FILE", help=told)
+    _add_progress_argument(parser)
 
 
 def sync(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
 
     config = load_config(arguments.config, arguments.overrides)
+    from embermill.jobs.driver.display import open_display
     from embermill.jobs.sync.job import SyncOptions
     from embermill.jobs.sync.job import sync as sync_job
 
     chosen = SyncOptions(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
-    return sync_job(config, chosen, events_file=arguments.events).to_json()
+    return sync_job(config, chosen, events_file=arguments.events, progress=open_display(arguments.progress)).to_json()
 
 
 def _show_sync(answer: Answer) -> str:

@@ -1,31 +1,47 @@
-"""Progress for the person at the keyboard, on stderr: a live bar on a terminal, plain log lines elsewhere."""
+"""Progress for the person at the keyboard, on stderr: a live bar on a terminal, plain log lines elsewhere, records where a program follows the log."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from embermill.jobs.driver.progress import Snapshot
+from embermill.jobs.driver.progress_record import record
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 log = logging.getLogger("embermill.jobs.progress")
-LINE_EVERY_S = 10.0
+LINE_EVERY_S, RECORD_EVERY_S = 10.0, 5.0
+KINDS = ("auto", "record")  # what --progress takes
 
 
 class Display(Protocol):
+    """A phase may be shown, and a snapshot, before the display's `with` block is entered: what is there to be started starts with the first of them."""
+
+    def phase(self, words: str) -> None:
+        """What is happening while there is nothing to count yet."""
+        ...
+
     def show(self, snapshot: Snapshot, now_s: float) -> None: ...
     def __enter__(self) -> Display: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
 
 
-def open_display() -> Display:
-    """The one that fits stderr."""
+def open_display(kind: str = "auto") -> Display:
+    """The one that fits stderr; kind: one of KINDS."""
+    if kind == "record":
+        return Records()
     return Bar() if sys.stderr.isatty() else Lines()
 
 
 class Silent:
     """Nothing, for what takes a moment."""
+
+    def phase(self, words: str) -> None:
+        pass
 
     def show(self, snapshot: Snapshot, now_s: float) -> None:
         pass
@@ -38,15 +54,29 @@ class Silent:
 
 
 class Lines:
-    """A log line every ten seconds."""
+    """A log line every ten seconds, and one for each phase."""
+
+    every_s = LINE_EVERY_S
 
     def __init__(self) -> None:
         self._last_s: float | None = None
+        self._phase = ""
+
+    def phase(self, words: str) -> None:
+        if words != self._phase:
+            self._phase = words
+            log.info("%s", self._phase_line(words))
 
     def show(self, snapshot: Snapshot, now_s: float) -> None:
-        if self._last_s is None or now_s - self._last_s >= LINE_EVERY_S:
+        if self._last_s is None or now_s - self._last_s >= self.every_s:
             self._last_s = now_s
-            log.info("%s", describe(snapshot))
+            log.info("%s", self._line(snapshot))
+
+    def _phase_line(self, words: str) -> str:
+        return words
+
+    def _line(self, snapshot: Snapshot) -> str:
+        return describe(snapshot)
 
     def __enter__(self) -> Lines:
         return self
@@ -55,16 +85,37 @@ class Lines:
         pass
 
 
-class Bar:
-    """One line that moves."""
+class Records(Lines):
+    """Lines that a program reads, too: whoever follows a submitted job shows from them what a run would show."""
 
-    def __init__(self) -> None:
+    every_s = RECORD_EVERY_S
+
+    def _phase_line(self, words: str) -> str:
+        return record(words, words)
+
+    def _line(self, snapshot: Snapshot) -> str:
+        return record(describe(snapshot), snapshot)
+
+
+class Bar:
+    """One line that moves. Where the terminal is narrow the description is cut, never the percentage."""
+
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
-        columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=24), TextColumn("{task.description}"))
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+        whole, rest = Column(no_wrap=True, min_width=4), Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        columns = (
+            TextColumn("{task.percentage:>3.0f}%", table_column=whole), BarColumn(bar_width=16, table_column=Column(min_width=16)),
+            TextColumn("{task.description}", table_column=rest),
+        )  # fmt: skip
+        self._progress = Progress(*columns, console=console or Console(stderr=True), transient=True, redirect_stdout=False, expand=True)
         self._task = self._progress.add_task("starting", total=1.0)
+
+    def phase(self, words: str) -> None:
+        self._progress.start()
+        self._progress.update(self._task, description=words)
 
     def show(self, snapshot: Snapshot, now_s: float) -> None:
         self._progress.update(self._task, completed=snapshot.done_share, description=describe(snapshot))
@@ -78,7 +129,10 @@ class Bar:
 
 
 def describe(snapshot: Snapshot) -> str:
-    """One line: how far, how fast, how long still, and what holds it up."""
+    """One line: how far, how fast, how long still, and what holds it up. Before the first token: what is done about it."""
+    if not snapshot.tokens and snapshot.workers:
+        ready = f"{snapshot.workers} worker{'' if snapshot.workers == 1 else 's'} ready"
+        return f"{ready}, computing the first batch (a GPU compiles its kernels first) · {snapshot.partitions_done}/{snapshot.partitions} partitions"
     parts = [
         f"{snapshot.rows:,} documents",
         f"{snapshot.tokens_per_s:,.0f} tokens/s",
