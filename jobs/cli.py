@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from embermill.jobs.commands import bench, export, job, model, versions, weights
+from embermill.jobs.commands import bench, cluster, export, job, model, versions, weights
 from embermill.jobs.commands.parser import HelpAsked, Parser
 from embermill.jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
 from embermill.jobs.process.allocators import return_memory_at_once
 from embermill.jobs.process.standard_output import AnswerLost, claim_standard_output, write_answer
 
-ROOMS = (job, versions, export, model, bench, weights)
+ROOMS = (job, versions, cluster, export, model, bench, weights)
 EPILOG = """exit codes:
   0   done
   2   for you to fix: the call, the configuration, the model, credentials, permissions, disk space; what was committed stays
@@ -116,7 +116,7 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
         code = error.exit_code
     else:
         message = f"a defect of embermill, please report it: {kind}: {message}"
-    _say(message, error if verbose or code == EXIT_DEFECT else None)
+    _say(message, error if verbose or not isinstance(error, JobError | KeyboardInterrupt) else None)
     if as_json and not isinstance(error, AnswerLost):
         found = getattr(error, "report", None)  # what `verify` found, beside what it says of it
         try:

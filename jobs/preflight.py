@@ -103,15 +103,20 @@ def report_other_listing(ours: Plan, theirs: Plan) -> None:
             log.warning("another run planned this dataset at the same time: %s %s: %s", several(len(paths), "corpus file"), what, _first_of(paths))
 
 
-def _require_free_place(config: JobConfig, folder: Folder) -> None:
-    require_place(folder)
-    shard = f"{folder.root}/{shard_name(Partition(0, '00000000', (), 0), 0)}"
+def require_apart(config: JobConfig, root: str) -> None:
+    """UsageError where the corpus's entries would list the shards of a dataset at `root`; nothing is opened."""
+    shard = f"{root}/{shard_name(Partition(0, '00000000', (), 0), 0)}"
     for entry in config.corpus.files:
         if would_list(entry, shard):
             raise UsageError(
-                f"output.uri: {folder.root} lies where corpus.files: {entry} looks, and the dataset would be taken for corpus: "
+                f"output.uri: {root} lies where corpus.files: {entry} looks, and the dataset would be taken for corpus: "
                 "put it elsewhere, or name the corpus more narrowly"
             )
+
+
+def _require_free_place(config: JobConfig, folder: Folder) -> None:
+    require_place(folder)
+    require_apart(config, folder.root)
 
 
 def _require_same(plan: Plan, config: JobConfig) -> None:

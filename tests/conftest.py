@@ -34,6 +34,7 @@ LONG = (
     "jobs/pool/test_private_ray.py",
     "jobs/test_hostile.py",
     "jobs/sync/test_crashes.py",
+    "jobs/submit/test_on_a_cluster.py",
 )
 """Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, and wait for leases to end."""
 LONGEST_FIRST = (

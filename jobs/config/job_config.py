@@ -92,7 +92,7 @@ def _joinable(address: str | None) -> str | None:
     if address.startswith("ray://"):
         raise ValueError(
             "ray:// (Ray Client) is refused, since a driver outside the cluster does not survive a lost connection: submit the job to the cluster "
-            "(ray job submit --working-dir . -- embermill run CONFIG) with `address: auto`"
+            "(`embermill submit CONFIG --address http://HEAD:8265`), or run it on the head with `address: auto`"
         )
     if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}", address) or not 0 < int(address.rpartition(":")[2]) < 65536:
         raise ValueError(f"{address!r}: expected auto (the cluster that this machine is in) or HOST:PORT of its head; null starts a private Ray here")
@@ -253,23 +253,28 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 
     Raises UsageError for anything that is not exactly a JobConfig.
     """
+    config = read_config(path, overrides)
+    require_lasting(config.output.uri, Path.cwd())
+    anchored = config.anchored(Path.cwd())
+    for key, given, taken in made_absolute(config, anchored):
+        log.info("%s: %s is %s", key, given, taken)
+    return anchored
+
+
+def read_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> JobConfig:
+    """The same with its paths as they are written, for a job that runs on another machine."""
     document = _read(Path(path))
     for override in overrides:
         _apply(document, override)
     if problems := [*_unknown(document)]:
         raise UsageError(f"{path}: {'; '.join(problems)}")
     try:
-        config = JobConfig.model_validate(document)
+        return JobConfig.model_validate(document)
     except ValidationError as error:
         raise UsageError(f"{path}: {'; '.join(describe_invalid(error))}") from None
-    require_lasting(config.output.uri, Path.cwd())
-    anchored = config.anchored(Path.cwd())
-    for key, given, taken in _made_absolute(config, anchored):
-        log.info("%s: %s is %s", key, given, taken)
-    return anchored
 
 
-def _made_absolute(config: JobConfig, anchored: JobConfig) -> Iterator[tuple[str, str, str]]:
+def made_absolute(config: JobConfig, anchored: JobConfig) -> Iterator[tuple[str, str, str]]:
     """(key, as it was given, as it is taken) of every relative path."""
     pairs = [("model.source", config.model.source, anchored.model.source)]
     pairs += [("corpus.files", given, taken) for given, taken in zip(config.corpus.files, anchored.corpus.files, strict=True)]

@@ -21,7 +21,7 @@ MIDWAY = Snapshot(1_234_567_890, 987_654_321_000, 123_456.7, 12_345_678.9, 123_4
 counts = st.integers(0, 10**13)
 speeds = st.floats(0, 1e9, allow_nan=False)
 snapshots = st.builds(
-    Snapshot, counts, counts, speeds, speeds, counts, counts, st.floats(0, 1), counts, st.none() | speeds, st.just(SHARES), st.sampled_from(["", "reader"]), counts
+    Snapshot, counts, counts, speeds, speeds, counts, counts, st.floats(0, 1), counts, st.none() | speeds, st.just(SHARES), st.just("reader"), counts
 )
 
 
