@@ -116,7 +116,7 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
         code = error.exit_code
     else:
         message = f"a defect of embermill, please report it: {kind}: {message}"
-    _say(message, error if verbose or not isinstance(error, JobError | KeyboardInterrupt) else None)
+    _say(message, error if verbose or (code == EXIT_DEFECT and not getattr(error, "elsewhere", False)) else None)
     if as_json and not isinstance(error, AnswerLost):
         found = getattr(error, "report", None)  # what `verify` found, beside what it says of it
         try:

@@ -24,6 +24,7 @@ class JobError(Exception):
     """An outcome that is not a defect of ours; the message is meant for the person at the keyboard."""
 
     exit_code = EXIT_DEFECT
+    elsewhere = False  # it happened in another process, so that a traceback of this one would show nothing
 
 
 class UsageError(JobError):

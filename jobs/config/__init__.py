@@ -17,6 +17,8 @@ from embermill.jobs.config.job_config import (
     config_from_keys,
     flatten,
     load_config,
+    made_absolute,
+    read_config,
 )
 
 __all__ = [
@@ -31,4 +33,6 @@ __all__ = [
     "config_from_keys",
     "flatten",
     "load_config",
+    "made_absolute",
+    "read_config",
 ]

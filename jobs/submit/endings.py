@@ -52,6 +52,8 @@ class Submission:
 class JobEnded(JobError):
     """A submitted job that was followed to its end, which is not 0: its exit code becomes ours."""
 
+    elsewhere = True
+
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
