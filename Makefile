@@ -4,6 +4,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 REFERENCE_VENV := .venv-reference
+INDEX_VENV := .venv-index
 INSTALL := PYTHON='$(PYTHON)' infra/install.sh
 LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt
 
@@ -11,15 +12,16 @@ LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt
 SEEDS ?= 100000
 FIRST ?= 0
 
-.PHONY: simulate help demo test test-long test-reference check ci kernels clean
+.PHONY: simulate help demo test test-long test-reference test-index check ci kernels clean
 
 help:
 	@echo 'make demo            embed the documentation of the Python standard library, verify it, and search it'
 	@echo 'make test            every test that needs no GPU, no torch and less than five minutes'
 	@echo 'make test-long       installing, many a Ray, kills, storage trouble, hostile files: ten minutes more'
 	@echo 'make test-reference  the same vectors as sentence-transformers and transformers (brings a CPU build of torch)'
+	@echo 'make test-index      `embermill load` into eight real indexes (brings them into an environment of their own, 600 MB)'
 	@echo 'make check           ruff, mypy, and the walls between the packages'
-	@echo 'make ci              check, test, test-long and test-reference'
+	@echo 'make ci              check, test, test-long, test-index and test-reference'
 	@echo 'make simulate        100,000 seeds of the driver under its simulator, on every core (SEEDS=… FIRST=…)'
 	@echo 'make kernels         compile every GPU kernel, and run the portable ones and those for Hopper on the CPU'
 	@echo 'make clean           remove the environments and what the demo made'
@@ -40,12 +42,15 @@ test-long: $(VENV)/.tests
 test-reference: $(REFERENCE_VENV)/.reference
 	OMP_NUM_THREADS=1 $(REFERENCE_VENV)/bin/python -m pytest $(TWO_PROCESSES) -m reference
 
+test-index: $(INDEX_VENV)/.index
+	$(INDEX_VENV)/bin/python -m pytest $(TWO_PROCESSES) -m index
+
 check: $(VENV)/.tests
 	$(VENV)/bin/ruff check --no-cache
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -q tests/test_walls.py
 
-ci: check test test-long test-reference
+ci: check test test-long test-index test-reference
 
 simulate: $(VENV)/.tests
 	$(VENV)/bin/python -m tests.jobs.simulation $(SEEDS) $(FIRST)
@@ -54,7 +59,7 @@ kernels:
 	PYTHON='$(PYTHON)' infra/kernels/compile.sh
 
 clean:
-	rm -rf $(VENV) $(REFERENCE_VENV) .venv-kernels demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(REFERENCE_VENV) $(INDEX_VENV) .venv-kernels demo build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # What is installed is remembered by an empty file in the environment; a changed lock installs again.
 $(VENV)/.runs: $(LOCKED)
@@ -69,4 +74,8 @@ $(REFERENCE_VENV)/.reference: $(LOCKED) infra/lock-test.txt infra/install_refere
 		infra/reference-tokenizer.txt infra/reference-model.txt infra/join_reference_model.py
 	$(INSTALL) $(REFERENCE_VENV) infra/lock-test.txt
 	infra/install_reference.sh $(REFERENCE_VENV)
+	@touch $@
+
+$(INDEX_VENV)/.index: $(LOCKED) infra/lock-index.txt
+	$(INSTALL) $(INDEX_VENV) infra/lock-index.txt
 	@touch $@

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embermill.jobs.engine import Engine, Output, Preview, Prompts
 from embermill.jobs.errors import JobError, UsageError
+from embermill.jobs.named_class import find_class
 
 if TYPE_CHECKING:
     from embermill.jobs.config import ModelConfig
@@ -82,63 +80,11 @@ def _engine_class(name: str, search_path: Sequence[str]) -> Any:
         from embermill.jobs.engine.native import NativeEngine
 
         return NativeEngine
-    _, module_name, class_name = name.split(":")
-    module = _import_module(module_name, search_path)
-    if not hasattr(module, class_name):
-        raise UsageError(f"model.engine: {name}: the module {module_name} ({_home(module)}) has no {class_name}")
-    found = getattr(module, class_name)
-    _require_protocol(name, found)
-    return found
-
-
-def _require_protocol(name: str, found: Any) -> None:
-    if not isinstance(found, type):
-        raise UsageError(f"model.engine: {name}: {EXPECTED}, got a {type(found).__name__}")
-    if missing := [method for method in METHODS if not callable(getattr(found, method, None)) or method in getattr(found, "__abstractmethods__", ())]:
-        raise UsageError(f"model.engine: {name}: {EXPECTED}, got one without {', '.join(missing)}")
+    found = find_class(name.removeprefix("python:"), f"model.engine: {name}", METHODS, EXPECTED, search_path)
     try:
         inspect.signature(found).bind(None, device="cpu", threads=1)
     except TypeError as error:
         raise UsageError(f"model.engine: {name}: expected a class that is called with (model, device=…, threads=…): {error}") from None
     except ValueError:  # a class in C may not say what it takes; making one will tell
         pass
-
-
-def _home(module: Any) -> str:
-    return getattr(module, "__file__", None) or "part of Python"
-
-
-def _import_module(name: str, search_path: Sequence[str]) -> Any:
-    """Import what is installed, else what lies in the search path, which comes last: it may hold folders that are called like ours."""
-    added = [folder for folder in search_path if folder not in sys.path]
-    try:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if not (added and _is_part_of(error.name, name)):
-                raise
-        sys.path += added
-        importlib.invalidate_caches()
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if not _is_part_of(error.name, name):
-            raise UsageError(f"model.engine: the module {name} needs {error.name}, which is not installed here{_new_name(error.name)}") from error
-        searched = ", ".join(search_path) or str(Path.cwd())
-        raise UsageError(f"model.engine: no module {name}: it is neither installed nor in {searched}") from error
-    except (Exception, SystemExit) as error:  # it is run, and may do anything; a script may end the process
-        renamed = _new_name(getattr(error, "name", None))
-        raise UsageError(f"model.engine: the module {name} cannot be imported: {type(error).__name__}: {error}{renamed}") from error
-
-
-def _new_name(missing: str | None) -> str:
-    """What to write in place of an import of `encoder` or `jobs`, which is what our packages were called once."""
-    old = (missing or "").partition(".")[0]
-    if old not in ("encoder", "jobs"):
-        return ""
-    example = "from embermill.jobs.engine import Embedded, Output" if old == "jobs" else "from embermill import Encoder"
-    return f". If it means embermill's own, that is embermill.{missing} now: write `{example}`"
-
-
-def _is_part_of(missing: str | None, name: str) -> bool:
-    """What is missing is the module itself or a package around it, not something that it imports."""
-    return missing is not None and (name == missing or name.startswith(missing + "."))
+    return found

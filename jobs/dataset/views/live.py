@@ -46,10 +46,13 @@ class LiveRows:
         self.folder, self.plan, self.version = folder, plan, version
         self._id = plan.rows.id_name
 
-    def files(self) -> Iterator[LiveFile]:
-        """Every file of rows in row order, with what is live in it. DataError where one is gone or damaged."""
+    def files(self, since: int = 0) -> Iterator[LiveFile]:
+        """Every file of rows in row order that may hold some which changed after version `since`, with what is live in it.
+
+        DataError where one is gone or damaged.
+        """
         changes = self._changes
-        for group in file_groups(self.version.of_kind(BASE), LOOKUP_ROWS):
+        for group in file_groups((file for file in self.version.of_kind(BASE) if file.version > since), LOOKUP_ROWS):
             if not len(changes):
                 yield from (LiveFile(file, None) for file in group)
                 continue
@@ -57,18 +60,23 @@ class LiveRows:
             stale = changes.are_stale(pa.concat_tables(tables))
             ends = np.cumsum([table.num_rows for table in tables])
             yield from (_live_file(file, ~mask) for file, mask in zip(group, np.split(stale, ends[:-1]), strict=True))
-        yield from (_live_file(file, mask) for file, mask in zip(self.version.of_kind(UPSERTS), changes.live_upserts, strict=True))
+        upserts = zip(self.version.of_kind(UPSERTS), changes.live_upserts, strict=True)
+        yield from (_live_file(file, mask) for file, mask in upserts if file.version > since)
+
+    def file(self, file: VersionFile) -> LiveFile:
+        """What is live in one file of the base; its ids are read for it where anything changed since."""
+        changes = self._changes
+        return _live_file(file, ~changes.are_stale(self._keys(file))) if len(changes) else LiveFile(file, None)
 
     def batches(self, columns: Sequence[str] | None = None, since: int = 0) -> Iterator[pa.RecordBatch]:
         """Live rows that changed after version `since`, in batches of row_schema or of some of its columns."""
-        for file in self.files():
-            if file.file.version > since:
-                yield from self.read(file, columns, since)
+        for file in self.files(since):
+            yield from self.read(file, columns, since)
 
-    def read(self, live: LiveFile, columns: Sequence[str] | None = None, since: int = 0) -> Iterator[pa.RecordBatch]:
+    def read(self, live: LiveFile, columns: Sequence[str] | None = None, since: int = 0, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         schema = self._schema(columns)
         needed = [*schema.names, *([VERSION] if since and VERSION not in schema.names else [])]
-        for first_row, batch in read_batches(self.folder, live.file.name, self._stored(needed)):
+        for first_row, batch in read_batches(self.folder, live.file.name, self._stored(needed), batch_rows):
             batch = with_version(batch)
             mask = None if live.live is None else live.live[first_row : first_row + batch.num_rows]
             if since:

@@ -1,0 +1,92 @@
+"""What a load refuses before it writes anything: a target that holds something else, rows that the target cannot take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pyarrow as pa
+
+from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.index import Standing, Target
+from embermill.jobs.index.cursor import Cursor, read_cursor
+from embermill.jobs.index.limits import Limits, dimension_violation, limits_of, violations
+from embermill.jobs.index.source import Source
+from embermill.jobs.stored_keys import describe_changes
+from embermill.jobs.wording import several
+
+SHOWN = 10
+
+
+def cursor_for(source: Source, standing: Standing | None, where: str, adopt: bool) -> Cursor:
+    """Where the load begins: the target's own cursor, or one that has nothing yet. where: the target, in words. UsageError where it cannot be loaded into."""
+    empty = Cursor(source.dataset, source.plan.fingerprint, source.form, written_by=source.folder.root)
+    if standing is None:
+        return empty
+    _require_shape(source, standing, where)
+    if standing.cursor is None:
+        if standing.rows and not adopt:
+            raise UsageError(
+                f"{where}: holds {several(standing.rows, 'row')} and no cursor, so `embermill load` did not write them: name a new one, "
+                "or take it over with --adopt, which writes every row of the dataset anew and leaves others as they are"
+            )
+        return empty
+    found = read_cursor(standing.cursor, where)
+    _require_same_vectors(found, empty, where)
+    if found.dataset != empty.dataset:
+        if not adopt:
+            raise UsageError(f"{where}: was loaded from another dataset ({found.written_by}): name a new one, or take it over with --adopt")
+        return empty
+    return replace(found, fingerprint=empty.fingerprint, written_by=empty.written_by)
+
+
+def _require_shape(source: Source, standing: Standing, where: str) -> None:
+    """What the target itself says of its vectors."""
+    layout, advice = source.layout, "name a new one, which is created as it must be"
+    if standing.dimensions not in (None, layout.vector.dimensions):
+        raise UsageError(f"{where}: has vectors of {standing.dimensions} dimensions, those of {source.folder.root} have {layout.vector.dimensions}: {advice}")
+    if standing.metric not in (None, layout.metric):
+        raise UsageError(f"{where}: compares by {standing.metric}, expected {layout.metric}: give ?metric={standing.metric} in its address, or {advice}")
+
+
+def _require_same_vectors(found: Cursor, wanted: Cursor, where: str) -> None:
+    if changes := describe_changes(found.fingerprint, wanted.fingerprint, FINGERPRINT_IF_ABSENT):
+        raise UsageError(
+            f"{where}: holds vectors of another model: fingerprint: {'; '.join(changes)}: load into a new collection, compare the two, "
+            "and move the alias (--alias) or your application to it"
+        )
+    if changes := describe_changes(found.form, wanted.form):
+        raise UsageError(f"{where}: holds another form of this dataset: {'; '.join(changes)}: load as before (--vector, --map, ?metric=), or into a new collection")
+
+
+def require_loadable(source: Source, target: Target, where: str) -> Limits | None:
+    """UsageError for vectors that such a target does not take; DataError where several rows have one id. Returns its limits on rows, where there are some."""
+    vector = source.layout.vector
+    if vector.dtype not in target.dtypes:
+        raise UsageError(f"{where}: takes {' or '.join(target.dtypes)} vectors, the column {source.form['column']} holds {vector.dtype}: choose another with --vector")
+    limits = limits_of(target.limits) if target.limits else None
+    if limits is not None and (violation := dimension_violation(limits, vector.dtype, vector.dimensions)):
+        raise UsageError(f"{where}: {violation}")
+    return limits if limits is not None and limits.checks_rows else None
+
+
+def require_within_limits(source: Source, limits: Limits, rows: Iterable[pa.RecordBatch], where: str) -> None:
+    """UsageError that names the first ten ids or values that the target would refuse. rows: without vectors."""
+    found: list[str] = []
+    for batch in rows:
+        found += violations(limits, batch, source.layout.id.name, None)
+        if len(found) > SHOWN:
+            break
+    if found:
+        more = "\n  …" if len(found) > SHOWN else ""
+        raise UsageError(f"{where}: nothing was written: it would refuse rows of {source.folder.root}:\n  " + "\n  ".join(found[:SHOWN]) + more)
+
+
+def require_unique_ids(source: Source, duplicates: int | None) -> None:
+    """duplicates: as the run that made the dataset found; None: it did not look."""
+    if duplicates:
+        raise DataError(
+            f"{source.folder.root}: {several(duplicates, 'id')} that several rows have, and an index has one row an id: "
+            "`embermill verify` names them; make them unique in the corpus and run `embermill sync`"
+        )

@@ -1,0 +1,226 @@
+"""One `embermill load` from the call to its answer: look, judge, load, compare, move the alias; with --follow again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from embermill.jobs.dataset.metadata.manifest import FINDINGS, read_manifest
+from embermill.jobs.dataset.metadata.versions import BASE, Version, read_version
+from embermill.jobs.dataset.views.live import LiveRows
+from embermill.jobs.errors import UsageError
+from embermill.jobs.index import Address, Standing, Target
+from embermill.jobs.index.checking import SAMPLED, Checked, Sample, recall, require_count, require_vectors, vectors_of
+from embermill.jobs.index.client_errors import told
+from embermill.jobs.index.cursor import Cursor
+from embermill.jobs.index.loading import Load, versions_on_the_way
+from embermill.jobs.index.opening import metric_of, parse_address, target_class
+from embermill.jobs.index.refusals import cursor_for, require_loadable, require_unique_ids, require_within_limits
+from embermill.jobs.index.source import Source, describe_source, start
+from embermill.jobs.plan.files import require_plan
+from embermill.jobs.storage import open_folder
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """to: the version to go to; None: the newest. renamed: column -> what the target calls it. follow: wait for further versions, until interrupted."""
+
+    to: int | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    vector: str | None = None
+    workers: int = 1
+    adopt: bool = False
+    dry_run: bool = False
+    alias: str | None = None
+    probe: bool = False
+    follow: bool = False
+    look_every_s: float = LOOK_EVERY_S
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load did. before, version: of the dataset, that the target had and has; 0: none. checked: None of a dry run. created: the target was not there."""
+
+    dataset: str
+    target: str
+    before: int
+    version: int
+    rows: int
+    upserted: int
+    deleted: int
+    seconds: float
+    created: bool
+    dry_run: bool = False
+    checked: Checked | None = None
+    alias: str | None = None
+
+
+Progress = Callable[[int, int], None]
+
+
+def load(uri: str, target: str, options: Options, progress: Progress = lambda done, total: None) -> Loaded:
+    """Load a dataset into a target. Raises JobError: UsageError before the first write, DataError for what is found wrong afterwards, AnotherRun."""
+    address = parse_address(target)
+    made = target_class(address, (str(Path.cwd()),))
+    folder = open_folder(uri)
+    plan = require_plan(folder)
+    source = describe_source(folder, plan, metric_of(address, made), options.vector, options.renamed)
+    if options.alias is not None and not made.has_alias:
+        raise UsageError(f"--alias {options.alias}: {address.scheme} has no aliases: let your application name {address.shown} itself")
+    with open_targets(address, made, 1 if options.dry_run else _workers(options.workers, made)) as targets:
+        limits = require_loadable(source, targets[0], address.shown)
+        require_unique_ids(source, _duplicates(source))
+        loaded = _Round(source, address, targets, limits, options, progress).run()
+        while options.follow and not options.dry_run:
+            log.info("%s: at version %d; waiting for the next one", address.shown, loaded.version)
+            try:
+                _wait(source, loaded.version, options.look_every_s)
+            except KeyboardInterrupt:
+                break
+            loaded = _joined(loaded, _Round(source, address, targets, limits, options, progress).run())
+        return loaded
+
+
+@contextlib.contextmanager
+def open_targets(address: Address, made: type[Target], count: int) -> Iterator[list[Target]]:
+    """Connected, the first of them with the lock. What the client's library raises is told as an error of the target."""
+    with told(address, made), contextlib.ExitStack() as stack:
+        first = made(address)
+        stack.callback(first.close)
+        first.lock()
+        targets = [first]
+        for _ in range(count - 1):
+            targets.append(made(address))
+            stack.callback(targets[-1].close)
+        yield targets
+
+
+class _Round:
+    """From where the target stands to one version."""
+
+    def __init__(self, source: Source, address: Address, targets: Sequence[Target], limits: Any, options: Options, progress: Progress) -> None:
+        self.source, self.address, self.targets, self.limits, self.options, self.progress = source, address, targets, limits, options, progress
+        self.where, self.target = address.shown, targets[0]
+
+    def run(self) -> Loaded:
+        began = time.monotonic()
+        standing = self.target.describe()
+        cursor = cursor_for(self.source, standing, self.where, self.options.adopt)
+        to = read_version(self.source.folder, self.options.to)
+        self._require_forward(cursor, to)
+        self._require_rows(cursor, to)
+        if self.options.dry_run:
+            return self._foreseen(standing, cursor, to, time.monotonic() - began)
+        for target in self.targets:
+            target.prepare(self.source.layout)
+        self.target.commit(cursor.to_text())
+        occupied = standing is not None and standing.rows > 0 and cursor.version == 0 and cursor.loading is None
+        load = Load(self.source, self.targets, cursor, occupied=occupied, progress=self.progress)
+        load.advance(to)
+        self.target.finish(self.source.layout)
+        checked = self._check(load.sample, to)
+        if self.options.alias is not None:
+            self.target.alias(self.options.alias)
+        return Loaded(
+            self.source.folder.root, self.where, cursor.version, to.number, to.totals["rows"], load.upserted, load.deleted,
+            time.monotonic() - began, standing is None, checked=checked, alias=self.options.alias,
+        )  # fmt: skip
+
+    def _require_forward(self, cursor: Cursor, to: Version) -> None:
+        reached = max(cursor.version, cursor.loading.to if cursor.loading is not None and self.options.to is not None else 0)
+        if reached > to.number:
+            raise UsageError(
+                f"{self.where}: has version {reached} of {self.source.folder.root} already, and --to asks for {to.number}: a load goes forward only. "
+                f"`embermill rollback {self.source.folder.root} --to {to.number}` makes a new version with those rows"
+            )
+
+    def _require_rows(self, cursor: Cursor, to: Version) -> None:
+        """Every row that is to be written is looked at without its vector, where the target has limits on such things."""
+        if self.limits is None:
+            return
+        for version in versions_on_the_way(self.source, cursor, to):
+            live = LiveRows(self.source.folder, self.source.plan, version)
+            since = max(cursor.version, (version.parent or 0)) if cursor.version else 0
+            rows = (batch for file in live.files(since) for batch in self.source.read(live, file, since, vectors=False))
+            require_within_limits(self.source, self.limits, rows, self.where)
+
+    def _foreseen(self, standing: Standing | None, cursor: Cursor, to: Version, seconds: float) -> Loaded:
+        """Nothing is written: what would be."""
+        live = start(self.source, cursor.version, to, None if cursor.loading is None else cursor.loading.to)
+        loading = cursor.loading if cursor.loading is not None and cursor.loading.to == to.number else None
+        files = [file for unit in self.source.units(live, cursor.version, loading) for file in unit.files]
+        upserts = sum(file.rows for file in files)
+        deletes = live.deleted(cursor.version).num_rows if cursor.version else 0
+        return Loaded(
+            self.source.folder.root, self.where, cursor.version, to.number, to.totals["rows"], upserts, deletes, seconds, standing is None,
+            dry_run=True, alias=self.options.alias,
+        )  # fmt: skip
+
+    def _check(self, sample: Sample, to: Version) -> Checked:
+        layout = self.source.layout
+        live = LiveRows(self.source.folder, self.source.plan, to)
+        rows = require_count(self.target, to.totals["rows"], self.where)
+        if len(sample) < min(SAMPLED, rows):
+            self._top_up(sample, live)
+        sampled = require_vectors(self.target, sample, layout, self.where)
+        found = None
+        if self.options.probe and sampled:
+            queries = vectors_of(_column(sample, layout.vector.name))
+            everything = (batch for file in live.files() for batch in self.source.read(live, file, 0))
+            found = recall(self.target, queries, everything, layout)
+        return Checked(rows, sampled, found)
+
+    def _top_up(self, sample: Sample, live: LiveRows) -> None:
+        """Rows that this load did not write: the first of one file, so that looking at them costs no more than one row group."""
+        files = [file for file in live.version.of_kind(BASE) if file.rows]
+        if files:
+            chosen = live.file(random.choice(files))
+            more = Sample()
+            for batch in islice(self.source.read(live, chosen, 0), 1):
+                more.see(batch, self.source.layout.id.name)
+            sample.add(more)
+
+
+def _column(sample: Sample, name: str) -> Any:
+    import pyarrow as pa
+
+    return pa.Table.from_batches(sample.rows()).column(name)
+
+
+def _workers(asked: int, made: type[Target]) -> int:
+    if made.max_workers is not None and asked > made.max_workers:
+        log.warning("--workers %d: this target takes %d at once", asked, made.max_workers)
+        return made.max_workers
+    return asked
+
+
+def _duplicates(source: Source) -> int | None:
+    """What the run that made the dataset found; a later version has none."""
+    manifest = read_manifest(source.folder)
+    found = None if manifest is None else manifest.root.get(FINDINGS)
+    return None if found is None or read_version(source.folder).number > 1 else found.get("duplicate_ids")
+
+
+def _wait(source: Source, version: int, look_every_s: float) -> None:
+    """Until there is a later version."""
+    while read_version(source.folder).number <= version:
+        time.sleep(look_every_s)
+
+
+def _joined(before: Loaded, after: Loaded) -> Loaded:
+    """Both rounds of one call."""
+    return Loaded(
+        after.dataset, after.target, before.before, after.version, after.rows, before.upserted + after.upserted, before.deleted + after.deleted,
+        before.seconds + after.seconds, before.created, checked=after.checked, alias=after.alias,
+    )  # fmt: skip

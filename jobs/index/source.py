@@ -1,0 +1,126 @@
+"""The dataset's side of a load: what is read of it, under which names, and in which units."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from embermill.jobs.dataset.metadata.schema import VERSION, row_schema
+from embermill.jobs.dataset.metadata.versions import Version
+from embermill.jobs.dataset.views.feed import read_feed
+from embermill.jobs.dataset.views.live import LiveFile, LiveRows
+from embermill.jobs.errors import UsageError
+from embermill.jobs.index import FLOAT16, FLOAT32, INT8, UBINARY, Layout, VectorForm
+from embermill.jobs.index.cursor import Loading
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.storage import Folder
+
+OURS = ("num_tokens", "num_tokens_dropped", "text_hash", VERSION)
+"""Columns of a dataset that say how a row was made: no index needs them."""
+DELETES = -1  # the number of the unit of deletes
+BATCH_BYTES = 16 << 20  # of vectors
+UNIT_ROWS = 1 << 17
+DTYPES = {pa.float32(): FLOAT32, pa.float16(): FLOAT16, pa.int8(): INT8, pa.uint8(): UBINARY}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is written between two commits: some small files or a large one, or the deletes. numbers: of its files, as the version has them."""
+
+    numbers: tuple[int, ...]
+    files: tuple[LiveFile, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset as a target is to have it. names: column of the dataset -> column of the target, of what is loaded, in the order of layout.schema."""
+
+    folder: Folder
+    plan: Plan
+    layout: Layout
+    names: Mapping[str, str]
+
+    @property
+    def dataset(self) -> str:
+        """Which dataset this is, wherever it lies: its first plan is never written again."""
+        return hashlib.sha256(self.folder.read("_embermill/plan/000001/root.json")).hexdigest()[:32]
+
+    @property
+    def form(self) -> dict[str, Any]:
+        vector = self.layout.vector
+        column = next(source for source, name in self.names.items() if name == vector.name)
+        return {"column": column, "dtype": vector.dtype, "dimensions": vector.dimensions, "metric": self.layout.metric, "names": dict(self.names)}
+
+    def units(self, live: LiveRows, since: int, loading: Loading | None) -> Iterator[Unit]:
+        """Of the rows that changed after `since`, but for files that are loaded; small files together."""
+        group: list[LiveFile] = []
+        for file in live.files(since):
+            if file.rows and (loading is None or not loading.has(file.file.number)):
+                if group and sum(each.rows for each in group) + file.rows > UNIT_ROWS:
+                    yield _unit(group)
+                    group = []
+                group.append(file)
+        if group:
+            yield _unit(group)
+
+    def read(self, live: LiveRows, file: LiveFile, since: int, *, vectors: bool = True) -> Iterator[pa.RecordBatch]:
+        """Rows of layout.schema, or without the vectors."""
+        wanted = [source for source, name in self.names.items() if vectors or name != self.layout.vector.name]
+        schema = pa.schema([self.layout.schema.field(self.names[source]) for source in wanted])
+        for batch in live.read(file, wanted, since, self.batch_rows):
+            yield pa.RecordBatch.from_arrays([_cast(array, field.type) for array, field in zip(batch.columns, schema, strict=True)], schema=schema)
+
+    @property
+    def batch_rows(self) -> int:
+        width = self.layout.vector.arrow_type.list_size * (self.layout.vector.arrow_type.value_type.bit_width // 8)
+        return max(256, min(16_384, BATCH_BYTES // width))
+
+
+def describe_source(folder: Folder, plan: Plan, metric: str, vector: str | None, renamed: Mapping[str, str], uuids: frozenset[str] = frozenset()) -> Source:
+    """vector: the column of vectors; None: the first. renamed: column of the dataset -> what the target calls it. UsageError for columns that are none."""
+    schema = row_schema(plan)
+    outputs = [output.column for output in plan.outputs]
+    column = outputs[0] if vector is None else vector
+    if column not in outputs:
+        raise UsageError(f"--vector {column}: there is no such column of vectors in {folder.root}: expected one of {', '.join(outputs)}")
+    loaded = [plan.rows.id_name, column, *(name for name in schema.names if name not in (plan.rows.id_name, *outputs, *OURS))]
+    if unknown := [name for name in renamed if name not in loaded]:
+        raise UsageError(f"--map {unknown[0]}={renamed[unknown[0]]}: there is no column {unknown[0]!r} to load: expected one of {', '.join(loaded)}")
+    names = {name: renamed.get(name, name) for name in loaded}
+    _require_unique(names)
+    id_field = schema.field(plan.rows.id_name).with_name(names[plan.rows.id_name])
+    kept = tuple(schema.field(name).with_name(names[name]) for name in loaded[2:])
+    layout = Layout(id_field, _form(schema.field(column), names[column]), metric, kept, frozenset(names[name] for name in loaded if name in uuids))
+    return Source(folder, plan, layout, names)
+
+
+def start(source: Source, since: int, to: Version, partly: int | None) -> LiveRows:
+    """What is live in a version. partly: another version of which some rows are in the target. UsageError where what was erased since can no longer be told."""
+    if partly is not None and partly != to.number:
+        read_feed(source.folder, source.plan, partly, to.number)
+    return read_feed(source.folder, source.plan, since, to.number).live
+
+
+def _form(field: pa.Field, name: str) -> VectorForm:
+    dtype = DTYPES[field.type.value_type]
+    return VectorForm(name, dtype, field.type.list_size * (8 if dtype == UBINARY else 1))
+
+
+def _require_unique(names: Mapping[str, str]) -> None:
+    twice = [name for name in names.values() if [*names.values()].count(name) > 1]
+    if twice:
+        both = " and ".join(source for source, name in names.items() if name == twice[0])
+        raise UsageError(f"--map: {both} would both be called {twice[0]!r} in the target: map one of them to another name")
+
+
+def _unit(files: Sequence[LiveFile]) -> Unit:
+    return Unit(tuple(file.file.number for file in files), tuple(files), sum(file.rows for file in files))
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    return array if array.type.equals(kind) else array.cast(kind)
