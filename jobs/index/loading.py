@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 
 import pyarrow as pa
@@ -149,7 +149,7 @@ def versions_on_the_way(source: Source, cursor: Cursor, to: Version) -> Iterator
     yield from (read_version(source.folder, number) for number in later if begun is None or begun not in later or number >= begun)
 
 
-def read_ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def read_ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
     """The same batches, read by a thread of its own while the last ones are being written."""
     channel: Channel[pa.RecordBatch | BaseException] = Channel(READ_AHEAD)
 

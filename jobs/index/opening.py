@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from embermill.jobs.errors import JobError, UsageError
+from embermill.jobs.errors import UsageError
 from embermill.jobs.index import METRICS, Address, Target
 from embermill.jobs.named_class import find_class
 
@@ -63,11 +63,6 @@ def target_class(address: Address, search_path: Sequence[str] = ()) -> type[Targ
     if not made.takes_any_option and (unknown := sorted({*address.options} - known)):
         raise UsageError(f"target {address.shown}: unknown option {unknown[0]!r}: expected one of {', '.join(sorted(known))}")
     return made
-
-
-def open_target(address: Address, made: type[Target]) -> Target:
-    """Connected. UsageError for what a class of one's own raises; what ours raise is told by `target_errors`."""
-    return made(address)
 
 
 def metric_of(address: Address, made: type[Target]) -> str:

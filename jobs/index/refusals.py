@@ -11,12 +11,12 @@ from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.index import Standing, Target
 from embermill.jobs.index.cursor import Cursor, read_cursor
-from embermill.jobs.index.limits import Limits, dimension_violation, limits_of, violations
+from embermill.jobs.index.limits import limits_of
+from embermill.jobs.index.rules import RULES, Form
 from embermill.jobs.index.source import Source
+from embermill.jobs.index.violations import Violation, ViolationCount, find_form_violations
 from embermill.jobs.stored_keys import describe_changes
 from embermill.jobs.wording import several
-
-SHOWN = 10
 
 
 def cursor_for(source: Source, standing: Standing | None, where: str, adopt: bool) -> Cursor:
@@ -57,30 +57,37 @@ def _require_same_vectors(found: Cursor, wanted: Cursor, where: str) -> None:
             "and move the alias (--alias) or your application to it"
         )
     if changes := describe_changes(found.form, wanted.form):
-        raise UsageError(f"{where}: holds another form of this dataset: {'; '.join(changes)}: load as before (--vector, --map, ?metric=), or into a new collection")
+        advice = "load as before (--vector, --map, ?metric=), or into a new collection"
+        raise UsageError(f"{where}: holds another form of this dataset: {'; '.join(changes)}: {advice}")
 
 
-def require_loadable(source: Source, target: Target, where: str) -> Limits | None:
-    """UsageError for vectors that such a target does not take; DataError where several rows have one id. Returns its limits on rows, where there are some."""
+def require_loadable(source: Source, target: Target, rows: int, where: str) -> None:
+    """UsageError for vectors or columns that such a target does not take. rows: how many there will be."""
     vector = source.layout.vector
     if vector.dtype not in target.dtypes:
-        raise UsageError(f"{where}: takes {' or '.join(target.dtypes)} vectors, the column {source.form['column']} holds {vector.dtype}: choose another with --vector")
-    limits = limits_of(target.limits) if target.limits else None
-    if limits is not None and (violation := dimension_violation(limits, vector.dtype, vector.dimensions)):
-        raise UsageError(f"{where}: {violation}")
-    return limits if limits is not None and limits.checks_rows else None
+        taken = " or ".join(target.dtypes)
+        raise UsageError(f"{where}: takes {taken} vectors, the column {source.form['column']} holds {vector.dtype}: choose another with --vector")
+    if target.limits:
+        form = Form(source.layout.id.type, source.form["column"], vector.dtype, vector.dimensions, pa.schema(source.layout.columns), rows)
+        _refuse(find_form_violations(limits_of(target.limits), form), source, where)
 
 
-def require_within_limits(source: Source, limits: Limits, rows: Iterable[pa.RecordBatch], where: str) -> None:
-    """UsageError that names the first ten ids or values that the target would refuse. rows: without vectors."""
-    found: list[str] = []
-    for batch in rows:
-        found += violations(limits, batch, source.layout.id.name, None)
-        if len(found) > SHOWN:
-            break
-    if found:
-        more = "\n  …" if len(found) > SHOWN else ""
-        raise UsageError(f"{where}: nothing was written: it would refuse rows of {source.folder.root}:\n  " + "\n  ".join(found[:SHOWN]) + more)
+def require_within_limits(source: Source, target: Target, batches: Iterable[pa.RecordBatch], where: str) -> None:
+    """UsageError that names the first ten ids whose rows the target would refuse. batches: of all that is to be written, without vectors."""
+    found = ViolationCount(limits_of(target.limits))
+    for batch in batches:
+        found.add(batch.column(source.layout.id.name), batch.drop_columns([source.layout.id.name]))
+    _refuse(found.violations, source, where)
+
+
+def limits_rows(target: Target) -> bool:
+    """Whether one row may be beyond a limit of the target's, where others are not."""
+    return bool(target.limits) and any(RULES[limit.rule].rows is not None and not limit.remedy for limit in limits_of(target.limits).limits)
+
+
+def _refuse(found: Iterable[Violation], source: Source, where: str) -> None:
+    if refused := [str(violation) for violation in found if violation.is_refused]:
+        raise UsageError(f"{where}: nothing was written, since it would refuse rows of {source.folder.root}:\n  " + "\n  ".join(refused))
 
 
 def require_unique_ids(source: Source, duplicates: int | None) -> None:

@@ -22,7 +22,7 @@ from embermill.jobs.index.client_errors import told
 from embermill.jobs.index.cursor import Cursor
 from embermill.jobs.index.loading import Load, versions_on_the_way
 from embermill.jobs.index.opening import metric_of, parse_address, target_class
-from embermill.jobs.index.refusals import cursor_for, require_loadable, require_unique_ids, require_within_limits
+from embermill.jobs.index.refusals import cursor_for, limits_rows, require_loadable, require_unique_ids, require_within_limits
 from embermill.jobs.index.source import Source, describe_source, start
 from embermill.jobs.plan.files import require_plan
 from embermill.jobs.storage import open_folder
@@ -30,6 +30,7 @@ from embermill.jobs.storage import open_folder
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 10.0
+TOP_UP_FILES = 16
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,15 @@ def load(uri: str, target: str, options: Options, progress: Progress = lambda do
     if options.alias is not None and not made.has_alias:
         raise UsageError(f"--alias {options.alias}: {address.scheme} has no aliases: let your application name {address.shown} itself")
     with open_targets(address, made, 1 if options.dry_run else _workers(options.workers, made)) as targets:
-        limits = require_loadable(source, targets[0], address.shown)
         require_unique_ids(source, _duplicates(source))
-        loaded = _Round(source, address, targets, limits, options, progress).run()
+        loaded = _Round(source, address, targets, options, progress).run()
         while options.follow and not options.dry_run:
             log.info("%s: at version %d; waiting for the next one", address.shown, loaded.version)
             try:
                 _wait(source, loaded.version, options.look_every_s)
             except KeyboardInterrupt:
                 break
-            loaded = _joined(loaded, _Round(source, address, targets, limits, options, progress).run())
+            loaded = _joined(loaded, _Round(source, address, targets, options, progress).run())
         return loaded
 
 
@@ -109,8 +109,8 @@ def open_targets(address: Address, made: type[Target], count: int) -> Iterator[l
 class _Round:
     """From where the target stands to one version."""
 
-    def __init__(self, source: Source, address: Address, targets: Sequence[Target], limits: Any, options: Options, progress: Progress) -> None:
-        self.source, self.address, self.targets, self.limits, self.options, self.progress = source, address, targets, limits, options, progress
+    def __init__(self, source: Source, address: Address, targets: Sequence[Target], options: Options, progress: Progress) -> None:
+        self.source, self.targets, self.options, self.progress = source, targets, options, progress
         self.where, self.target = address.shown, targets[0]
 
     def run(self) -> Loaded:
@@ -119,7 +119,9 @@ class _Round:
         cursor = cursor_for(self.source, standing, self.where, self.options.adopt)
         to = read_version(self.source.folder, self.options.to)
         self._require_forward(cursor, to)
-        self._require_rows(cursor, to)
+        require_loadable(self.source, self.target, to.totals["rows"], self.where)
+        if limits_rows(self.target):
+            self._require_rows(cursor, to)
         if self.options.dry_run:
             return self._foreseen(standing, cursor, to, time.monotonic() - began)
         for target in self.targets:
@@ -146,14 +148,12 @@ class _Round:
             )
 
     def _require_rows(self, cursor: Cursor, to: Version) -> None:
-        """Every row that is to be written is looked at without its vector, where the target has limits on such things."""
-        if self.limits is None:
-            return
+        """Every row that is to be written is looked at without its vector."""
         for version in versions_on_the_way(self.source, cursor, to):
             live = LiveRows(self.source.folder, self.source.plan, version)
             since = max(cursor.version, (version.parent or 0)) if cursor.version else 0
             rows = (batch for file in live.files(since) for batch in self.source.read(live, file, since, vectors=False))
-            require_within_limits(self.source, self.limits, rows, self.where)
+            require_within_limits(self.source, self.target, rows, self.where)
 
     def _foreseen(self, standing: Standing | None, cursor: Cursor, to: Version, seconds: float) -> Loaded:
         """Nothing is written: what would be."""
@@ -182,14 +182,15 @@ class _Round:
         return Checked(rows, sampled, found)
 
     def _top_up(self, sample: Sample, live: LiveRows) -> None:
-        """Rows that this load did not write: the first of one file, so that looking at them costs no more than one row group."""
+        """Rows that this load did not write: the first of a few files, so that looking at them costs few row groups."""
         files = [file for file in live.version.of_kind(BASE) if file.rows]
-        if files:
-            chosen = live.file(random.choice(files))
+        for file in random.sample(files, min(len(files), TOP_UP_FILES)):
             more = Sample()
-            for batch in islice(self.source.read(live, chosen, 0), 1):
+            for batch in islice(self.source.read(live, live.file(file), 0), 1):
                 more.see(batch, self.source.layout.id.name)
             sample.add(more)
+            if len(sample) == SAMPLED:
+                return
 
 
 def _column(sample: Sample, name: str) -> Any:

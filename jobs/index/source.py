@@ -77,7 +77,8 @@ class Source:
 
     @property
     def batch_rows(self) -> int:
-        width = self.layout.vector.arrow_type.list_size * (self.layout.vector.arrow_type.value_type.bit_width // 8)
+        kind = self.layout.vector.arrow_type
+        width: int = kind.list_size * kind.value_type.bit_width // 8
         return max(256, min(16_384, BATCH_BYTES // width))
 
 

@@ -1,0 +1,74 @@
+"""`embermill load`: a dataset into a search index."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from embermill.jobs.commands.command import Answer, Command, filled, positive, progress_bar
+
+DESCRIPTION = """Load a dataset into a search index, or bring one up to date that was loaded before: what changed since is written, and nothing
+else. A load that was killed is resumed by the same command. Afterwards rows are counted and 100 sampled vectors compared, every time.
+
+TARGET is one of postgresql://host/db?table=docs (pgvector), duckdb:PATH?table=docs, lancedb:PATH?table=docs, faiss:PATH, usearch:PATH, qdrant-edge:PATH,
+qdrant://host:6333?collection=docs, milvus:PATH (Milvus Lite) or milvus://host:19530?collection=docs, chroma:PATH or chroma://host:8000?collection=docs,
+or a class of your own, python:module:Class (embermill.jobs.index documents it). Each needs its client library: pip install 'embermill[lancedb]'.
+?metric=cosine, dot or l2 chooses how vectors are compared. Servers of Qdrant, Milvus and Chroma: the code was run against their engines in process
+(qdrant-edge, Milvus Lite, Chroma's own) and never against a real server."""
+
+
+def _renamed(text: str) -> tuple[str, str]:
+    column, _, name = text.partition("=")
+    if not column or not name:
+        raise argparse.ArgumentTypeError(f"expected COLUMN=NAME, got {text!r}")
+    return column, name
+
+
+def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("output", type=filled, metavar="OUTPUT", help="the dataset: a folder or an object-store URL")
+    add("target", type=filled, metavar="TARGET", help="the index, and the table or collection in it")
+    add("--to", type=positive, metavar="V", help="up to this version; the newest unless given")
+    add("--map", type=_renamed, action="append", default=[], metavar="COLUMN=NAME", help="what the target calls a column; may be repeated")
+    add("--vector", type=filled, metavar="COLUMN", help="the column of vectors; the first unless given")
+    add("--workers", type=positive, default=1, metavar="N", help="write with so many connections at once, where the target takes that")
+    add("--follow", action="store_true", help="wait for new versions and load each, until interrupted")
+    add("--adopt", action="store_true", help="take over a target that holds rows which `load` did not write: all rows are written anew")
+    add("--dry-run", action="store_true", help="say what would be written, and refuse what a load would refuse; write nothing")
+    add("--alias", type=filled, metavar="NAME", help="after the checks, let this name mean the target's collection (in PostgreSQL and DuckDB a view)")
+    add("--probe", action="store_true", help="measure recall@10 of 100 rows against brute force, which reads the whole dataset")
+
+
+def load(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.index.running import Options
+    from embermill.jobs.index.running import load as fill
+
+    options = Options(
+        to=arguments.to, renamed=dict(arguments.map), vector=arguments.vector, workers=arguments.workers, adopt=arguments.adopt,
+        dry_run=arguments.dry_run, alias=arguments.alias, probe=arguments.probe, follow=arguments.follow,
+    )  # fmt: skip
+    with progress_bar("rows") as progress:
+        return asdict(fill(arguments.output, arguments.target, options, progress))
+
+
+def show_load(answer: Answer) -> str:
+    return ", ".join(_parts(answer))
+
+
+def _parts(answer: Answer) -> Iterator[str]:
+    state, after = ("would be", "to be written") if answer["dry_run"] else ("is", "written")
+    created = " (new)" if answer["created"] else ""
+    before = f", before {answer['before']}" if answer["before"] else ""
+    yield f"{answer['target']}{created} {state} at version {answer['version']}{before}: {answer['rows']:,} rows"
+    yield f"{answer['upserted']:,} {after}"
+    yield f"{answer['deleted']:,} {'to be ' if answer['dry_run'] else ''}deleted in {answer['seconds']:.1f} s"
+    if (checked := answer["checked"]) is not None:
+        yield f"counts equal, {checked['sampled']} sampled vectors equal"
+        if checked["recall"] is not None:
+            yield f"recall@10 {checked['recall']:.3f}"
+    if answer["alias"]:
+        yield f"alias {answer['alias']}" + (" would be moved" if answer["dry_run"] else " moved")
+
+
+COMMANDS = (Command("load", "a dataset into a search index, or what changed since the last time", _add_load_arguments, load, show_load, DESCRIPTION),)

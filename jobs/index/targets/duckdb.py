@@ -1,0 +1,181 @@
+"""`duckdb:PATH?table=docs`: a table of a DuckDB database. Rows and cursor in one transaction.
+
+Options: table (docs), metric, index: none (a scan, exact), or hnsw through the extension vss, whose index DuckDB keeps in memory and persists only as an
+experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from embermill.jobs.errors import AnotherRun, UsageError
+from embermill.jobs.index import COSINE, DOT, FLOAT32, L2, Address, Layout, Standing, Target
+from embermill.jobs.index.sql import CURSOR_TABLE, quoted
+
+DISTANCES = {COSINE: "array_cosine_distance", DOT: "array_negative_inner_product", L2: "array_distance"}
+VSS_METRICS = {COSINE: "cosine", DOT: "ip", L2: "l2sq"}
+
+
+class DuckDBTarget(Target):
+    limits = "duckdb"
+    dtypes = (FLOAT32,)
+    options = ("table", "index")
+    transactional = True
+    has_alias = True
+
+    def __init__(self, address: Address) -> None:
+        self._table, self._path = address.options.get("table", "docs"), Path(address.place).expanduser()
+        self._index = address.options.get("index", "none")
+        if self._index not in ("none", "hnsw"):
+            raise UsageError(f"target {address.shown}: index={self._index}: expected none or hnsw")
+        self._there = self._path.exists()
+        self._database: duckdb.DuckDBPyConnection | None = None
+        self._layout: Layout | None = None
+
+    @property
+    def _sql(self) -> duckdb.DuckDBPyConnection:
+        if self._database is None:
+            self._database = duckdb.connect(str(self._path) if self._there or self._layout is not None else ":memory:")
+            if self._index == "hnsw":
+                self._load_vss(self._database)
+        return self._database
+
+    def lock(self) -> None:
+        """DuckDB lets one process at a time open a file for writing."""
+        try:
+            self._sql  # noqa: B018 (connects)
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            raise AnotherRun(f"{self._path}: another process has this database open: {str(error).splitlines()[0]}") from None
+
+    def describe(self) -> Standing | None:
+        query = "SELECT data_type FROM information_schema.columns WHERE table_name = ? AND data_type LIKE 'FLOAT[%'"
+        shape = self._sql.execute(query, [self._table]).fetchone()
+        if shape is None:
+            return None
+        dimensions = int(shape[0].removeprefix("FLOAT[").removesuffix("]")) if shape[0] != "FLOAT[]" else None
+        return Standing(self.count(), dimensions, None, self._cursor())
+
+    def prepare(self, layout: Layout) -> None:
+        if self._layout is None and not self._there:  # so far nothing was created
+            self.close()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._layout = layout
+        self._begin()
+        self._sql.register("template", pa.table({field.name: pa.array([], field.type) for field in (layout.id, *layout.columns)}))
+        kept = ", ".join(self._typed(field.name) for field in layout.columns)
+        columns = f"{self._typed(layout.id.name)}, NULL::FLOAT[{layout.vector.dimensions}] AS {quoted(layout.vector.name)}" + (f", {kept}" if kept else "")
+        self._sql.execute(f"CREATE TABLE IF NOT EXISTS {quoted(self._table)} AS SELECT {columns} FROM template")
+        self._sql.unregister("template")
+        self._sql.execute(f"CREATE TABLE IF NOT EXISTS {CURSOR_TABLE} (table_name TEXT, cursor TEXT)")
+
+    def upsert(self, rows: pa.RecordBatchReader, *, new: bool) -> None:
+        self._begin()
+        self._sql.register("incoming", rows)
+        into = quoted(self._table) if new else "incoming_rows"
+        if not new:
+            self._sql.execute(f"CREATE OR REPLACE TEMP TABLE incoming_rows AS FROM {quoted(self._table)} LIMIT 0")
+        self._sql.execute(f"INSERT INTO {into} BY NAME SELECT {self._columns()} FROM incoming")
+        self._sql.unregister("incoming")
+        if not new:
+            self._sql.execute(f"DELETE FROM {quoted(self._table)} WHERE {self._id} IN (SELECT {self._id} FROM incoming_rows)")
+            self._sql.execute(f"INSERT INTO {quoted(self._table)} FROM incoming_rows")
+            self._sql.execute("DROP TABLE incoming_rows")
+
+    def delete(self, ids: pa.Array) -> None:
+        self._begin()
+        self._sql.register("gone", pa.table({self._known.id.name: ids}))
+        self._sql.execute(f"DELETE FROM {quoted(self._table)} WHERE {self._id} IN (SELECT {self._typed(self._known.id.name)} FROM gone)")
+        self._sql.unregister("gone")
+
+    def commit(self, cursor: str) -> None:
+        self._begin()
+        self._sql.execute(f"DELETE FROM {CURSOR_TABLE} WHERE table_name = ?", [self._table])
+        self._sql.execute(f"INSERT INTO {CURSOR_TABLE} VALUES (?, ?)", [self._table, cursor])
+        self._sql.execute("COMMIT")
+        self._in_transaction = False
+
+    def finish(self, layout: Layout) -> None:
+        if self._index == "hnsw":
+            name = quoted(f"{self._table}_{layout.vector.name}_hnsw")
+            self._sql.execute(
+                f"CREATE INDEX IF NOT EXISTS {name} ON {quoted(self._table)} USING HNSW ({quoted(layout.vector.name)}) "
+                f"WITH (metric = '{VSS_METRICS[layout.metric]}')"
+            )
+        self._sql.execute("CHECKPOINT")
+
+    def count(self) -> int:
+        found = self._sql.execute(f"SELECT count(*) FROM {quoted(self._table)}").fetchone()
+        return int(found[0]) if found else 0
+
+    def fetch(self, ids: pa.Array) -> pa.RecordBatch:
+        self._sql.register("wanted", pa.table({self._known.id.name: ids}))
+        query = f"SELECT {self._id}::{self._id_text} AS id, {quoted(self._known.vector.name)} AS vector FROM {quoted(self._table)} " \
+                f"WHERE {self._id} IN (SELECT {self._typed(self._known.id.name)} FROM wanted)"  # fmt: skip
+        found: pa.Table = self._sql.execute(query).to_arrow_table()
+        self._sql.unregister("wanted")
+        schema = pa.schema([("id", self._known.id.type), ("vector", self._known.vector.arrow_type)])
+        return pa.RecordBatch.from_arrays([found.column(number).combine_chunks().cast(schema.field(number).type) for number in range(2)], schema=schema)
+
+    def search(self, vectors: np.ndarray, k: int) -> Sequence[Sequence[Any]]:
+        kind = f"FLOAT[{self._known.vector.dimensions}]"
+        query = f"SELECT {self._id}::{self._id_text} FROM {quoted(self._table)} " \
+                f"ORDER BY {DISTANCES[self._known.metric]}({quoted(self._known.vector.name)}, ?::{kind}) LIMIT {k}"  # fmt: skip
+        return [[each for (each,) in self._sql.execute(query, [vector.tolist()]).fetchall()] for vector in vectors]
+
+    def alias(self, name: str) -> None:
+        self._sql.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS FROM {quoted(self._table)}")
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+            self._in_transaction = False
+
+    _in_transaction = False
+
+    @property
+    def _known(self) -> Layout:
+        assert self._layout is not None
+        return self._layout
+
+    @property
+    def _id(self) -> str:
+        return quoted(self._known.id.name)
+
+    @property
+    def _id_text(self) -> str:
+        return "TEXT" if pa.types.is_string(self._known.id.type) else "HUGEINT" if pa.types.is_uint64(self._known.id.type) else "BIGINT"
+
+    def _begin(self) -> None:
+        if not self._in_transaction:
+            self._sql.execute("BEGIN")
+            self._in_transaction = True
+
+    def _typed(self, name: str) -> str:
+        return f"{quoted(name)}::UUID AS {quoted(name)}" if name in self._known.uuids else quoted(name)
+
+    def _columns(self) -> str:
+        return ", ".join(self._typed(name) for name in self._known.schema.names)
+
+    def _cursor(self) -> str | None:
+        if not self._sql.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [CURSOR_TABLE]).fetchone():
+            return None
+        found = self._sql.execute(f"SELECT cursor FROM {CURSOR_TABLE} WHERE table_name = ?", [self._table]).fetchone()
+        return None if found is None else str(found[0])
+
+    @staticmethod
+    def _load_vss(database: duckdb.DuckDBPyConnection) -> None:
+        """From its own wheel, so that nothing is downloaded."""
+        spec = find_spec("duckdb_extension_vss")
+        files = [*Path(spec.submodule_search_locations[0]).rglob("vss.duckdb_extension")] if spec and spec.submodule_search_locations else []
+        database.execute(f"LOAD '{files[0]}'" if files else "LOAD vss")
+        database.execute("SET hnsw_enable_experimental_persistence = true")

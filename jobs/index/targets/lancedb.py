@@ -1,0 +1,117 @@
+"""`lancedb:PATH?table=docs`: a table of LanceDB, in a folder or an object store. Each call is one atomic version of the table.
+
+Options: table (docs), metric, index: none (a scan, exact) or ivf_hnsw_sq, ivf_pq. The cursor lies in the table's configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+
+from embermill.jobs.errors import UsageError
+from embermill.jobs.index import FLOAT16, FLOAT32, Address, Layout, Standing, Target
+from embermill.jobs.index.lock_file import LockFile
+from embermill.jobs.index.sql import quoted_value
+
+CURSOR = "embermill.cursor"
+INDEXES = {"ivf_hnsw_sq": "IVF_HNSW_SQ", "ivf_pq": "IVF_PQ"}
+OLD = timedelta(days=1)  # versions of the table are kept so long for who reads them
+INDEXED_ROWS = 1 << 14  # from here on ids are found by an index
+
+
+class LanceDBTarget(Target):
+    limits = "lancedb"
+    dtypes = (FLOAT32, FLOAT16)
+    options = ("table", "index")
+
+    def __init__(self, address: Address) -> None:
+        self._table_name, self._index = address.options.get("table", "docs"), address.options.get("index", "none")
+        if self._index not in ("none", *INDEXES):
+            raise UsageError(f"target {address.shown}: index={self._index}: expected none, {' or '.join(INDEXES)}")
+        self._place = address.place if "://" in address.text and not address.text.startswith("lancedb:/") else str(Path(address.place).expanduser())
+        self._lock = None if "://" in self._place else LockFile(Path(self._place, f"{self._table_name}.lock"))
+        self._database: Any = None
+        self._table: Any = None
+        self._layout: Layout | None = None
+
+    def lock(self) -> None:
+        if self._lock is not None:
+            self._lock.acquire()
+
+    def describe(self) -> Standing | None:
+        if self._table is None:
+            if "://" not in self._place and not Path(self._place).exists():
+                return None
+            self._connect()
+            if self._table_name not in self._database.table_names(limit=1 << 20):
+                return None
+            self._table = self._database.open_table(self._table_name)
+        lists = [field.type.list_size for field in self._table.schema if pa.types.is_fixed_size_list(field.type)]
+        return Standing(self._table.count_rows(), lists[0] if lists else None, None, self._table.to_lance().config().get(CURSOR))
+
+    def prepare(self, layout: Layout) -> None:
+        self._layout = layout
+        if self._table is None:
+            self._connect()
+            self._table = self._database.create_table(self._table_name, schema=layout.schema)
+
+    def upsert(self, rows: pa.RecordBatchReader, *, new: bool) -> None:
+        if new:
+            self._table.add(rows)
+        else:
+            self._table.merge_insert(self._known.id.name).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def delete(self, ids: pa.Array) -> None:
+        self._table.delete(f"{self._id} IN ({', '.join(map(quoted_value, ids.to_pylist()))})")
+
+    def commit(self, cursor: str) -> None:
+        self._table.to_lance().update_config({CURSOR: cursor})
+        self._table.checkout_latest()
+
+    def finish(self, layout: Layout) -> None:
+        existing = {column for index in self._table.list_indices() for column in index.columns}
+        rows = self._table.count_rows()
+        if layout.id.name not in existing and rows >= INDEXED_ROWS:
+            self._table.create_scalar_index(layout.id.name)
+        if self._index != "none" and layout.vector.name not in existing and rows >= 256:
+            self._table.create_index(metric=layout.metric, vector_column_name=layout.vector.name, index_type=INDEXES[self._index])
+        self._table.optimize(cleanup_older_than=OLD)
+
+    def count(self) -> int:
+        return int(self._table.count_rows())
+
+    def fetch(self, ids: pa.Array) -> pa.RecordBatch:
+        names = [self._known.id.name, self._known.vector.name]
+        wanted = f"{self._id} IN ({', '.join(map(quoted_value, ids.to_pylist()))})"
+        found = self._table.search().where(wanted).select(names).limit(len(ids)).to_arrow().select(names).combine_chunks()
+        return found.to_batches()[0] if found.num_rows else pa.RecordBatch.from_pylist([], schema=found.schema)
+
+    def search(self, vectors: np.ndarray, k: int) -> Sequence[Sequence[Any]]:
+        found = []
+        for vector in vectors:
+            query = self._table.search(vector.astype(np.float32), vector_column_name=self._known.vector.name).distance_type(self._known.metric)
+            found.append(query.select([self._known.id.name, "_distance"]).limit(k).to_arrow().column(self._known.id.name).to_pylist())
+        return found
+
+    def close(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def _connect(self) -> None:
+        if self._database is None:
+            self._database = lancedb.connect(self._place)
+
+    @property
+    def _known(self) -> Layout:
+        assert self._layout is not None
+        return self._layout
+
+    @property
+    def _id(self) -> str:
+        return f"`{self._known.id.name.replace('`', '``')}`"

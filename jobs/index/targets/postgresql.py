@@ -1,0 +1,254 @@
+"""`postgresql://host/db?table=docs`: a table of PostgreSQL with pgvector. Rows and cursor in one transaction, so each row is written exactly once.
+
+Options: table (docs), metric, index: hnsw, built after the first load, or none (a scan, exact); every other option is libpq's (sslmode, …). Passwords come
+from the address, PGPASSWORD or ~/.pgpass. float16 becomes halfvec, a column of bits bit(n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import numpy as np
+import pgvector
+import psycopg
+import pyarrow as pa
+from pgvector.psycopg import register_vector
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from embermill.jobs.errors import AnotherRun, DataError, UsageError
+from embermill.jobs.index import COSINE, DOT, FLOAT16, FLOAT32, L2, UBINARY, Address, Layout, Standing, Target
+from embermill.jobs.index.checking import vectors_of
+from embermill.jobs.index.metadata_json import json_rows
+from embermill.jobs.index.sql import CURSOR_TABLE
+
+OURS = ("table", "metric", "index")
+KINDS = {FLOAT32: "vector", FLOAT16: "halfvec", UBINARY: "bit"}
+OPERATORS = {COSINE: ("<=>", "cosine"), DOT: ("<#>", "ip"), L2: ("<->", "l2")}
+HNSW_SEARCHED = 100  # hnsw.ef_search of our own probe; pgvector's default is 40
+
+
+class PostgreSQLTarget(Target):
+    limits = "postgresql"
+    dtypes = (FLOAT32, FLOAT16, UBINARY)
+    options = OURS
+    takes_any_option = True
+    transactional = True
+    max_workers = None
+    has_alias = True
+
+    def __init__(self, address: Address) -> None:
+        self._schema, _, self._name = address.options.get("table", "docs").rpartition(".")
+        self._index = address.options.get("index", "hnsw")
+        if self._index not in ("none", "hnsw"):
+            raise UsageError(f"target {address.shown}: index={self._index}: expected none or hnsw")
+        parts = urlsplit(address.text)
+        query = urlencode([(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in OURS])
+        self._sql = psycopg.connect(urlunsplit(("postgresql", parts.netloc, parts.path, query, "")))
+        self._table = self._named(self._name)
+        self._cursors = self._named(CURSOR_TABLE)
+        self._layout: Layout | None = None
+        self._has_key: bool | None = None
+
+    def lock(self) -> None:
+        """An advisory lock of this session, which PostgreSQL releases with it."""
+        row = self._sql.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"embermill load {self._schema}.{self._name}"]).fetchone()
+        self._sql.commit()
+        if not row or not row[0]:
+            raise AnotherRun(f"table {self._name}: another `embermill load` is at work on it")
+
+    def describe(self) -> Standing | None:
+        if self._is_missing(self._table):
+            return None
+        query = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+        kinds = [kind for (kind,) in self._sql.execute(query, [self._table.as_string()])]
+        sizes = [int(kind.partition("(")[2].rstrip(")")) for kind in kinds if kind.partition("(")[0] in KINDS.values() and "(" in kind]
+        cursor = None
+        if not self._is_missing(self._cursors):
+            found = self._sql.execute(sql.SQL("SELECT cursor FROM {} WHERE table_name = %s").format(self._cursors), [self._name]).fetchone()
+            cursor = None if found is None else str(found[0])
+        some = self._sql.execute(sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT %s) AS found").format(self._table), [1 if cursor else None]).fetchone()
+        self._sql.commit()
+        return Standing(int(some[0]) if some else 0, sizes[0] if sizes else None, None, cursor)
+
+    def prepare(self, layout: Layout) -> None:
+        if self._layout is None:
+            self._layout = layout
+            self._sql.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            columns = [self._column(layout.id, "NOT NULL"), sql.SQL("{} {} NOT NULL").format(sql.Identifier(layout.vector.name), self._vector_type)]
+            columns += [self._column(field) for field in layout.columns]
+            self._sql.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(self._table, sql.SQL(", ").join(columns)))
+            self._sql.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} (table_name text PRIMARY KEY, cursor text NOT NULL)").format(self._cursors))
+            register_vector(self._sql)
+
+    def upsert(self, rows: pa.RecordBatchReader, *, new: bool) -> None:
+        if new:
+            self._copy(self._table, rows)
+            return
+        self._require_key()
+        staging, names = sql.Identifier("embermill_incoming"), [sql.Identifier(name) for name in self._known.schema.names]
+        self._sql.execute(sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(staging, self._table))
+        self._sql.execute(sql.SQL("TRUNCATE {}").format(staging))
+        self._copy(staging, rows)
+        replaced = sql.SQL(", ").join(sql.SQL("{0} = EXCLUDED.{0}").format(name) for name in names[1:])
+        merge = sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM {} ON CONFLICT ({}) DO UPDATE SET {}")
+        self._sql.execute(merge.format(self._table, staging, names[0], replaced, names=sql.SQL(", ").join(names)))
+
+    def delete(self, ids: pa.Array) -> None:
+        self._require_key()
+        self._sql.execute(sql.SQL("DELETE FROM {} WHERE {} = ANY({})").format(self._table, self._id, self._ids), [ids.to_pylist()])
+
+    def commit(self, cursor: str) -> None:
+        write = sql.SQL("INSERT INTO {} VALUES (%s, %s) ON CONFLICT (table_name) DO UPDATE SET cursor = EXCLUDED.cursor")
+        self._sql.execute(write.format(self._cursors), [self._name, cursor])
+        self._sql.commit()
+
+    def finish(self, layout: Layout) -> None:
+        self._require_key()
+        if self._index == "hnsw":
+            family = "hamming" if layout.vector.dtype == UBINARY else OPERATORS[layout.metric][1]
+            build = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING hnsw ({} {})")
+            self._sql.execute(build.format(
+                sql.Identifier(f"{self._name}_{layout.vector.name}_hnsw"), self._table, sql.Identifier(layout.vector.name),
+                sql.Identifier(f"{KINDS[layout.vector.dtype]}_{family}_ops"),
+            ))  # fmt: skip
+        self._sql.commit()
+
+    def count(self) -> int:
+        found = self._sql.execute(sql.SQL("SELECT count(*) FROM {}").format(self._table)).fetchone()
+        self._sql.commit()
+        return int(found[0]) if found else 0
+
+    def fetch(self, ids: pa.Array) -> pa.RecordBatch:
+        query = sql.SQL("SELECT {}, {} FROM {} WHERE {} = ANY({})").format(
+            self._id, sql.Identifier(self._known.vector.name), self._table, self._id, self._ids
+        )
+        found = self._sql.execute(query, [ids.to_pylist()]).fetchall()
+        self._sql.commit()
+        form = self._known.vector
+        vectors = [self._to_numpy(vector) for _, vector in found]
+        flat = np.concatenate(vectors) if vectors else np.empty(0, form.arrow_type.value_type.to_pandas_dtype())
+        values = pa.FixedSizeListArray.from_arrays(pa.array(flat, form.arrow_type.value_type), type=form.arrow_type)
+        return pa.RecordBatch.from_arrays([pa.array([self._as_id(each) for each, _ in found], ids.type), values], names=["id", "vector"])
+
+    def search(self, vectors: np.ndarray, k: int) -> Sequence[Sequence[Any]]:
+        operator = "<~>" if self._known.vector.dtype == UBINARY else OPERATORS[self._known.metric][0]
+        self._sql.execute(f"SET hnsw.ef_search = {HNSW_SEARCHED}")
+        query = sql.SQL("SELECT {} FROM {} ORDER BY {} {} %s LIMIT %s").format(
+            self._id, self._table, sql.Identifier(self._known.vector.name), sql.SQL(operator)
+        )
+        found = [[self._as_id(each) for (each,) in self._sql.execute(query, [self._to_vector(vector), k])] for vector in vectors]
+        self._sql.commit()
+        return found
+
+    def alias(self, name: str) -> None:
+        """A view, made anew in one transaction, since the columns may be others."""
+        view = self._named(name)
+        kind = None if self._is_missing(view) else self._sql.execute("SELECT relkind FROM pg_class WHERE oid = %s::regclass", [view.as_string()]).fetchone()
+        if kind is not None and kind[0] not in ("v", b"v"):
+            raise UsageError(f"--alias {name}: is a table here, expected a view or nothing: choose another name")
+        self._sql.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))
+        self._sql.execute(sql.SQL("CREATE VIEW {} AS SELECT * FROM {}").format(view, self._table))
+        self._sql.commit()
+
+    def close(self) -> None:
+        self._sql.close()
+
+    @property
+    def _known(self) -> Layout:
+        assert self._layout is not None
+        return self._layout
+
+    @property
+    def _id(self) -> sql.Identifier:
+        return sql.Identifier(self._known.id.name)
+
+    @property
+    def _ids(self) -> sql.Composed:
+        return sql.SQL("%s::{}[]").format(sql.SQL(self._type(self._known.id)))
+
+    @property
+    def _vector_type(self) -> sql.Composed:
+        return sql.SQL("{}({})").format(sql.SQL(KINDS[self._known.vector.dtype]), sql.Literal(self._known.vector.dimensions))
+
+    def _named(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self._schema, name) if self._schema else sql.Identifier(name)
+
+    def _is_missing(self, table: sql.Identifier) -> bool:
+        found = self._sql.execute("SELECT to_regclass(%s)", [table.as_string()]).fetchone()
+        return not found or found[0] is None
+
+    def _column(self, field: pa.Field, more: str = "") -> sql.Composed:
+        return sql.SQL("{} {} {}").format(sql.Identifier(field.name), sql.SQL(self._type(field)), sql.SQL(more))
+
+    def _type(self, field: pa.Field) -> str:
+        return "uuid" if field.name in self._known.uuids else column_type(field.type)
+
+    def _require_key(self) -> None:
+        """Built after the first load, which is faster than keeping it while rows come in."""
+        if self._has_key:
+            return
+        query = "SELECT 1 FROM pg_index WHERE indrelid = %s::regclass AND indisprimary"
+        if not self._sql.execute(query, [self._table.as_string()]).fetchone():
+            try:
+                self._sql.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(self._table, self._id))
+            except psycopg.errors.UniqueViolation as error:
+                which = error.diag.message_detail
+                raise DataError(f"table {self._name}: several rows have one id: {which}: make ids unique in the corpus, then `embermill sync`") from None
+        self._has_key = True
+
+    def _copy(self, table: sql.Identifier, rows: pa.RecordBatchReader) -> None:
+        names = self._known.schema.names
+        kinds = [self._type(self._known.id), KINDS[self._known.vector.dtype], *(self._type(field) for field in self._known.columns)]
+        with self._sql.cursor() as cursor:
+            statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(table, sql.SQL(", ").join(map(sql.Identifier, names)))
+            with cursor.copy(statement) as copy:
+                copy.set_types([kind.partition("(")[0] for kind in kinds])
+                for batch in rows:
+                    for row in zip(*self._values(batch, kinds), strict=True):
+                        copy.write_row(row)
+
+    def _values(self, batch: pa.RecordBatch, kinds: Sequence[str]) -> Iterator[Sequence[Any]]:
+        """Of each column, what psycopg writes."""
+        vectors = vectors_of(batch.column(1))
+        yield batch.column(0).to_pylist()
+        yield [self._to_vector(vector) for vector in vectors]
+        columns = [*zip(batch.schema.names, kinds, strict=True)][2:]
+        documents = [*json_rows(batch.select([name for name, kind in columns if kind == "jsonb"]))] if "jsonb" in kinds else []
+        for name, kind in columns:
+            yield [Jsonb(row[name]) if name in row else None for row in documents] if kind == "jsonb" else batch.column(name).to_pylist()
+
+    def _to_vector(self, vector: np.ndarray) -> Any:
+        if self._known.vector.dtype == UBINARY:
+            return pgvector.Bit(np.unpackbits(vector).astype(bool)[: self._known.vector.dimensions])
+        return pgvector.HalfVector(vector) if self._known.vector.dtype == FLOAT16 else vector
+
+    def _to_numpy(self, value: Any) -> np.ndarray:
+        if self._known.vector.dtype == UBINARY:
+            text = value if isinstance(value, str) else value.to_text()
+            return np.packbits(np.frombuffer(text.encode(), np.uint8) == ord("1"))
+        found = value if isinstance(value, np.ndarray) else value.to_numpy()
+        return np.asarray(found, np.float16 if self._known.vector.dtype == FLOAT16 else np.float32)
+
+    def _as_id(self, value: Any) -> Any:
+        return int(value) if pa.types.is_integer(self._known.id.type) else str(value)
+
+
+def column_type(kind: pa.DataType) -> str:
+    """What a column of it is in PostgreSQL; jsonb for what has no type of its own there."""
+    simple = [
+        (pa.types.is_boolean, "boolean"), (pa.types.is_string, "text"), (pa.types.is_binary, "bytea"), (pa.types.is_date, "date"),
+        (pa.types.is_float32, "real"), (pa.types.is_floating, "double precision"), (pa.types.is_uint64, "numeric"), (pa.types.is_decimal, "numeric"),
+        (pa.types.is_int8, "smallint"), (pa.types.is_int16, "smallint"), (pa.types.is_uint8, "smallint"), (pa.types.is_int32, "integer"),
+        (pa.types.is_uint16, "integer"), (pa.types.is_integer, "bigint"), (pa.types.is_time, "time"),
+    ]  # fmt: skip
+    for holds, name in simple:
+        if holds(kind):
+            return name
+    if pa.types.is_timestamp(kind):
+        return "timestamptz" if kind.tz else "timestamp"
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_string(kind.value_type):
+        return "text[]"
+    return "jsonb"
