@@ -72,8 +72,8 @@ class KnownRows(LiveRows):
     def _known(self) -> list[LiveFile]:
         return [*super().files()]
 
-    def files(self) -> Iterator[LiveFile]:
-        return iter(self._known)
+    def files(self, since: int = 0) -> Iterator[LiveFile]:
+        return (file for file in self._known if file.file.version > since)
 
 
 def rows_in(feed: Feed) -> Iterator[dict[str, Any]]:
