@@ -16,7 +16,9 @@ EMBED = "embed"  # read, embed, write shards
 SCAN = "scan"  # of a sync: what is in new and changed files; one file of keys
 DIFFERENCE = "difference"  # of a sync: a run of buckets held against the version before; the partition has no segments
 COPY = "copy"  # of a sync: read, take the vectors from other shards, write shards
-KINDS = (EMBED, SCAN, DIFFERENCE, COPY)
+SPLIT_KEYS = "split_keys"  # of the first sync: the keys of some shards, bucket by bucket; the partition has no segments
+COLLECT_KEYS = "collect_keys"  # of the first sync: a run of buckets, from all of those; the partition has no segments
+KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS)
 STAGES = ("read", "tokenize", "encode", "write")
 
 

@@ -2,7 +2,7 @@
 
 inputs.py        the corpus files of a version, and how a listing differs from them; pure
 claim.py         step 0: the listing decides which version is made
-base_keys.py     keys of what a run made, before its first sync
+base_keys.py     keys of what a run made, before its first sync: two kinds of task
 scan.py          step 1: keys of what new and changed files hold
 difference.py    step 2, for one bucket of ids; pure          differing.py   for a run of buckets, published
 guards.py        what is judged before an engine works        duplicates.py  ids that stand earlier

@@ -1,15 +1,18 @@
-"""Keys of a version that has none: of what a run made, before its first sync. Made from the live shards, some buckets at a time."""
+"""Keys of a version that has none: of what a run made, before its first sync. Made from the live shards, by tasks that publish one file each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embermill.jobs.dataset.metadata.id_hash import bucket_of
 from embermill.jobs.dataset.metadata.keys import (
     KEYS_FOLDER,
     KeyRange,
@@ -20,16 +23,21 @@ from embermill.jobs.dataset.metadata.keys import (
     publish_keys,
     split_by_bucket,
 )
-from embermill.jobs.dataset.metadata.versions import BASE, KEYS, Version, VersionFile
-from embermill.jobs.difference.inputs import Inputs
+from embermill.jobs.dataset.metadata.versions import BASE, FIRST, KEYS, Version, VersionFile
+from embermill.jobs.difference.making import sync_folder
+from embermill.jobs.difference.receipts import step_receipt
+from embermill.jobs.difference.scan import open_step_writer
+from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import open_parquet, row_groups
 from embermill.jobs.shard.file_runs import UNKNOWN, file_numbers
 from embermill.jobs.shard.footer import Footer, parse_name
 from embermill.jobs.shard.publishing import describe_published
-from embermill.jobs.storage import Folder
+from embermill.jobs.storage import AlreadyExists, Folder
 
-ROWS_AT_ONCE = 2_000_000  # of which keys are held
+ROWS_AT_ONCE = 2_000_000  # of which a task holds the keys
+ROWS_PER_SPLIT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -47,18 +55,77 @@ def with_keys(folder: Folder, version: Version) -> Version:
     return replace(version, files=(*version.files, *_standing(folder, version)))
 
 
-def ensure_keys(folder: Folder, plan: Plan, version: Version, inputs: Inputs) -> BaseKeys:
-    """Keys of the version, made where there are none. Whoever is killed leaves whole files, which are taken as they are."""
-    if named := version.of_kind(KEYS):
-        return BaseKeys(named, True)
-    buckets = buckets_for(version.totals["rows"])
-    passes = max(1, min(buckets, -(-version.totals["rows"] // ROWS_AT_ONCE)))
-    ranges = [KeyRange(version.number, buckets * each // passes, buckets * (each + 1) // passes, buckets) for each in range(passes)]
-    standing = {file.name: file for file in _standing(folder, version)}
-    for number, place in enumerate(ranges, version.next_file):
-        if place.name not in standing:
-            table = pa.concat_tables([_nothing(plan), *_keys_of(folder, plan, version, inputs, place)])
-            publish_keys(folder, place, split_by_bucket(table, buckets), plan.rows.id_type, number)
+@dataclass(frozen=True)
+class KeyTasks:
+    """How the keys of a version are made that has none. splits: shards whose keys go into one file, a row group a bucket, at a time. ranges: of buckets, whose
+    keys are collected from those. Where one task can hold all keys there are no splits."""
+
+    splits: tuple[tuple[VersionFile, ...], ...]
+    ranges: tuple[KeyRange, ...]
+
+
+def key_tasks(version: Version) -> KeyTasks:
+    """They follow from the version alone: who begins again finds what was made of them."""
+    rows = version.totals["rows"]
+    buckets = buckets_for(rows)
+    count = max(1, min(buckets, -(-rows // ROWS_AT_ONCE)))
+    ranges = [KeyRange(version.number, buckets * each // count, buckets * (each + 1) // count, buckets) for each in range(count)]
+    ends = np.cumsum([file.rows for file in version.of_kind(BASE)])
+    groups = groupby(zip(version.of_kind(BASE), ends.tolist(), strict=True), lambda file: (file[1] - 1) // ROWS_PER_SPLIT)
+    return KeyTasks(tuple(tuple(file for file, _ in group) for _, group in groups) if count > 1 else (), tuple(ranges))
+
+
+def numbered(version: Version, tasks: Sequence[object]) -> tuple[Partition, ...]:
+    """As the driver has them. They have no segments: what they read follows from their number."""
+    identity = hashlib.blake2b(json.dumps([version.number, version.totals["rows"], len(tasks)]).encode(), digest_size=4).hexdigest()
+    return tuple(Partition(number, identity, (), 0) for number in range(len(tasks)))
+
+
+def split_name(version: int, number: int) -> str:
+    return f"{sync_folder(version)}/scan/keys-{number:06d}.pq"
+
+
+def split_keys(folder: Folder, plan: Plan, version: Version, numbers: Mapping[str, int], task: Partition) -> Receipt:
+    """Publish the keys of some shards, sorted by bucket. numbers: path -> number of the corpus file. What stands there already is ours, or a twin's."""
+    tasks = key_tasks(version)
+    buckets, name = tasks.ranges[0].buckets, split_name(version.number, task.number)
+    keys = _keys_of(folder, plan, tasks.splits[task.number], numbers)
+    by_bucket, path = split_by_bucket(keys, buckets), folder.temporary(name)
+    try:
+        with open_step_writer(path, keys.schema) as writer:
+            for bucket in range(buckets):
+                found = by_bucket.get(bucket, keys.slice(0, 0))
+                writer.write_table(found, row_group_size=max(1, found.num_rows))
+        with contextlib.suppress(AlreadyExists):
+            folder.publish(path, name)
+    finally:
+        path.unlink(missing_ok=True)
+    return step_receipt(task, name, rows_in=keys.num_rows)
+
+
+def collect_keys(folder: Folder, plan: Plan, version: Version, numbers: Mapping[str, int], task: Partition) -> Receipt:
+    """Publish the keys of a run of buckets."""
+    tasks = key_tasks(version)
+    place = tasks.ranges[task.number]
+    if tasks.splits:
+        by_bucket = _collected(folder, plan, version, place, len(tasks.splits))
+    else:
+        by_bucket = split_by_bucket(_keys_of(folder, plan, version.of_kind(BASE), numbers), place.buckets)
+    made = publish_keys(folder, place, by_bucket, plan.rows.id_type, version.next_file + task.number)
+    return step_receipt(task, place.name, rows_in=made.rows)
+
+
+def _collected(folder: Folder, plan: Plan, version: Version, place: KeyRange, splits: int) -> dict[int, pa.Table]:
+    found: dict[int, list[pa.Table]] = {bucket: [_nothing(plan)] for bucket in range(place.first, place.end)}
+    for number in range(splits):
+        with folder.open(split_name(version.number, number)) as file, open_parquet(file) as parquet:
+            for bucket, tables in found.items():
+                tables.append(parquet.read_row_group(bucket, use_threads=False))
+    return {bucket: pa.concat_tables(tables) for bucket, tables in found.items()}
+
+
+def base_keys(folder: Folder, version: Version) -> BaseKeys:
+    """Of a version whose keys were made."""
     files = tuple(_standing(folder, version))
     return BaseKeys(files, all(_knows_files(folder, file) for file in files))
 
@@ -79,17 +146,15 @@ def _standing(folder: Folder, version: Version) -> Iterator[VersionFile]:
             number += 1
 
 
-def _keys_of(folder: Folder, plan: Plan, version: Version, inputs: Inputs, place: KeyRange) -> Iterator[pa.Table]:
-    numbers = {file.path: file.number for file in inputs.files}
+def _keys_of(folder: Folder, plan: Plan, files: Sequence[VersionFile], numbers: Mapping[str, int]) -> pa.Table:
     kept = [name for _, name, _ in plan.rows.kept]
-    for file in version.of_kind(BASE):
-        yield from keys_of_shard(folder, plan, file, numbers, kept, place, 1)
+    return pa.concat_tables([_nothing(plan), *(keys for file in files for keys in keys_of_shard(folder, plan, file, numbers, kept, FIRST))])
 
 
 def keys_of_shard(
-    folder: Folder, plan: Plan, file: VersionFile, numbers: dict[str, int], kept: list[str], place: KeyRange | None, version: int
+    folder: Folder, plan: Plan, file: VersionFile, numbers: Mapping[str, int], kept: list[str], version: int
 ) -> Iterator[pa.Table]:
-    """The keys of a shard's rows, of some buckets or of all. numbers: path -> number of the corpus file. plan: whose partitions the shard is of."""
+    """The keys of a shard's rows. numbers: path -> number of the corpus file. plan: whose partitions the shard is of."""
     first, names = 0, [plan.rows.id_name, "text_hash", *kept]
     with folder.open(file.name) as opened, open_parquet(opened) as parquet:
         footer, parsed = Footer.from_metadata(parquet.metadata.metadata), parse_name(f"data/{file.name.rpartition('/')[2]}")
@@ -100,9 +165,6 @@ def keys_of_shard(
             of = files[first : first + rows.num_rows]
             keys = keys_of_rows(rows, id_name=plan.rows.id_name, kept=kept, files=of, shard=file.number, first_row=first, version=version)
             first += rows.num_rows
-            if place is not None and (place.first, place.end) != (0, place.buckets):
-                buckets = bucket_of(keys.column("id"), place.buckets)
-                keys = keys.filter(pa.array((buckets >= place.first) & (buckets < place.end)))
             yield keys
 
 

@@ -101,7 +101,7 @@ def add_up(
     files = [*shards, *publish_deletes(folder, claim.number, deletes, parent.next_file + len(shards))]
     id_type = plan.rows.id_type
     kept = [name for _, name, _ in plan.rows.kept]
-    written = [keys for file in shards for keys in keys_of_shard(folder, made, file, claim.numbers, kept, None, claim.number)]
+    written = [keys for file in shards for keys in keys_of_shard(folder, made, file, claim.numbers, kept, claim.number)]
     written.append(deleted_keys(deletes.column(0), claim.number))
     by_bucket = split_by_bucket(pa.concat_tables([keys_schema(id_type).empty_table(), *written]), claim.buckets)
     number, rows_new = parent.next_file + len(files), 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def distinct_paths(partition: Partition) -> list[str]:
     return list(dict.fromkeys(segment.path for segment in partition.segments))
 
 
-def file_numbers(runs: str, partition: Partition, rows: int, numbers: dict[str, int]) -> np.ndarray:
+def file_numbers(runs: str, partition: Partition, rows: int, numbers: Mapping[str, int]) -> np.ndarray:
     """[rows] int32: the number of each row's corpus file. runs: of a shard's footer. numbers: path -> number.
 
     Where the footer says nothing it is known only of a partition of one file; else UNKNOWN.

@@ -15,9 +15,9 @@ from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.keys import buckets_for, buckets_of
 from embermill.jobs.dataset.metadata.lease import Lease
 from embermill.jobs.dataset.metadata.reconcile import reconcile
-from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_versions
-from embermill.jobs.difference.base_keys import ensure_keys, with_keys
-from embermill.jobs.difference.claim import INPUTS, LISTED, NEXT_FILE, Claim, claim, inputs_of, note_listing, write_table
+from embermill.jobs.dataset.metadata.versions import KEYS, Contents, Version, commit_version, read_versions
+from embermill.jobs.difference.base_keys import base_keys, key_tasks, numbered, split_name, with_keys
+from embermill.jobs.difference.claim import INPUTS, LISTED, NEXT_FILE, Claim, claim, note_listing, write_table
 from embermill.jobs.difference.committing import add_up, inputs_after, refused_by_file
 from embermill.jobs.difference.difference import Action
 from embermill.jobs.difference.differing import Totals, difference_name, difference_tasks, read_difference_totals
@@ -43,7 +43,7 @@ from embermill.jobs.pool.inline import InlinePool
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import OpenPool, await_first, open_pool, worker_job
 from embermill.jobs.pool.placement import Placement
-from embermill.jobs.receipt import COPY, DIFFERENCE, EMBED, SCAN, Receipt
+from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, EMBED, SCAN, SPLIT_KEYS, Receipt
 from embermill.jobs.run import why_not
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
 from embermill.jobs.sync.summary import SyncSummary
@@ -81,15 +81,15 @@ class Stages:
         self._config, self._folder, self._plan, self._parent = config, folder, plan, parent
         self._lease, self._display, self._allow_deletes = lease, display, allow_deletes
         self.number: int | None = None
-        self._inline = True
+        self._inline = parent.totals["rows"] <= INLINE_ROWS
 
     def carry_out(self, found: Comparison, listed_s: float, options: dict[str, Any], *, look_again: Callable[[], Comparison]) -> SyncSummary:
         """look_again: the comparison in which every file is scanned."""
-        made = self._begin(found, options, look_again)
-        listed_s = note_listing(self._folder, made.number, listed_s)
-        log.info("version %d is made: %s", made.number, describe_listing(made.comparison.counts | {"scanned": len(made.comparison.scanned)}))
         with stopped_by_signals() as stop:
             self._stop = stop
+            made = self._begin(found, options, look_again)
+            listed_s = note_listing(self._folder, made.number, listed_s)
+            log.info("version %d is made: %s", made.number, describe_listing(made.comparison.counts | {"scanned": len(made.comparison.scanned)}))
             parts, scans, totals = self._compare()
             self._judge(scans, totals)
             writes = self._decide(scans)
@@ -98,16 +98,15 @@ class Stages:
 
     def decide(self, found: Comparison, options: dict[str, Any], *, look_again: Callable[[], Comparison]) -> tuple[Sequence[ScanTotals], Totals, Writes]:
         """What a sync would do, with nothing judged, embedded or copied."""
-        self._begin(found, options, look_again)
         with stopped_by_signals() as stop:
             self._stop = stop
+            self._begin(found, options, look_again)
             _, scans, totals = self._compare()
             return scans, totals, self._decide(scans)
 
     def _begin(self, found: Comparison, options: dict[str, Any], look_again: Callable[[], Comparison]) -> Claim:
         upgrade_format(self._folder)
-        keys = ensure_keys(self._folder, self._plan, self._parent, inputs_of(self._folder, self._plan, self._parent))
-        if not keys.files_known:
+        if not self._ensure_keys():
             found = look_again()
         text_bytes = max(SCANNED_BYTES, partition_text_bytes(self._config, self._plan.device_kind))
         buckets = buckets_of(with_keys(self._folder, self._parent)) or buckets_for(self._parent.totals["rows"])
@@ -115,6 +114,20 @@ class Stages:
         self._claim, self._parent, self.number = made, with_keys(self._folder, parent), made.number
         self._making = VersionFolder(self._folder, made.number)
         return made
+
+    def _ensure_keys(self) -> bool:
+        """That the parent has keys; whether they tell of every row which corpus file it is of."""
+        parent = self._parent
+        if parent.of_kind(KEYS):
+            return True
+        tasks = key_tasks(parent)
+        names, splits = [place.name for place in tasks.ranges], [split_name(parent.number, number) for number in range(len(tasks.splits))]
+        if not all(map(self._folder.exists, names)):
+            self._step(SPLIT_KEYS, numbered(parent, splits), splits, "part of the keys", parent.number)
+            self._step(COLLECT_KEYS, numbered(parent, names), names, "run of keys", parent.number)
+        for name in splits:
+            self._folder.remove(name)
+        return base_keys(self._folder, parent).files_known
 
     def _compare(self) -> tuple[tuple[Partition, ...], list[ScanTotals], Totals]:
         parts = self._scan()
@@ -129,9 +142,9 @@ class Stages:
         files = survey_listed(self._config.corpus, wanted)
         check_surveyed(self._config.corpus, self._plan.rows, files)
         parts = cut_corpus(files, self._claim.text_bytes)
-        self._inline = sum(part.text_bytes for part in parts) <= INLINE_BYTES and self._parent.totals["rows"] <= INLINE_ROWS
+        self._inline = self._inline and sum(part.text_bytes for part in parts) <= INLINE_BYTES
         number = self._claim.number
-        self._step(SCAN, parts, [scan_name(number, part) for part in parts], "partition to scan")
+        self._step(SCAN, parts, [scan_name(number, part) for part in parts], "partition to scan", number)
         return parts
 
     def _differ(self) -> Totals:
@@ -140,19 +153,19 @@ class Stages:
             return Totals(unchanged=self._parent.totals["rows"])  # renamed, and nothing else
         tasks = difference_tasks(self._claim)
         names = self._differences()
-        self._step(DIFFERENCE, tasks, names, "run of keys to compare")
+        self._step(DIFFERENCE, tasks, names, "run of keys to compare", self._claim.number)
         return Totals.sum([read_difference_totals(self._folder, name) for name in names])
 
     def _differences(self) -> list[str]:
         """Names of those that stand, in order of their buckets."""
         return [difference_name(self._claim.number, task) for task in difference_tasks(self._claim)]
 
-    def _step(self, kind: str, parts: Sequence[Partition], names: Sequence[str], noun: str) -> None:
-        """Tasks that publish one file each. names: of the files, in the order of the parts."""
+    def _step(self, kind: str, parts: Sequence[Partition], names: Sequence[str], noun: str, version: int) -> None:
+        """Tasks that publish one file each, for a version. names: of the files, in the order of the parts."""
         standing = {name for prefix in {name.rpartition("/")[0] for name in names} for name, _ in self._folder.list(prefix)}
         done = StepLog(step_receipt(part, name) for part, name in zip(parts, names, strict=True) if name in standing)
         if len(list(done.receipts())) < len(parts):
-            with self._light_pool() as opened:
+            with self._light_pool(version) as opened:
                 self._carry_out(opened, parts, done.receipts, done, kind, noun)
 
     # -- decide
@@ -208,7 +221,7 @@ class Stages:
             with open_pool(self._config, self._folder, self._plan, Making(self._claim.number, with_engine=True)) as opened:
                 self._carry_out(opened, embedded, commits.receipts, commits, EMBED, "partition")
         if self._is_left(copied, commits):
-            with self._light_pool() as opened:
+            with self._light_pool(self._claim.number) as opened:
                 self._carry_out(opened, copied, commits.receipts, commits, COPY, "partition to copy")
         return commits
 
@@ -254,13 +267,12 @@ class Stages:
         carry_out(stage, StageReport())
 
     @contextlib.contextmanager
-    def _light_pool(self) -> Iterator[OpenPool]:
-        """Workers without an engine: this process where there is little to do, else as many as `workers` says."""
-        assert self.number is not None
-        making = Making(self.number, with_engine=False)
+    def _light_pool(self, version: int) -> Iterator[OpenPool]:
+        """Workers without an engine, for tasks of a version: this process where there is little to do, else as many as `workers` says."""
+        making = Making(version, with_engine=False)
         placement = Placement("cpu", 1, 1)
         if self._lease is None:
-            steps = Steps(self._folder, self.number, {})
+            steps = Steps(self._folder, version, {})
             yield OpenPool(InlinePool(lambda: steps), placement)
             return
         if self._inline:

@@ -1,4 +1,4 @@
-"""What a worker does for a sync without an engine: scan, difference, copy; one task after another, each of which publishes its files once."""
+"""What a worker does for a sync without an engine: keys, scan, difference, copy; one task after another, each of which publishes its files once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.jobs.corpus.rows import RowBatch, RowSchema
-from embermill.jobs.dataset.metadata.versions import read_version
-from embermill.jobs.difference.base_keys import with_keys
-from embermill.jobs.difference.claim import Claim, read_claim
+from embermill.jobs.dataset.metadata.versions import Version, read_version
+from embermill.jobs.difference.base_keys import collect_keys, split_keys, with_keys
+from embermill.jobs.difference.claim import Claim, inputs_of, read_claim
 from embermill.jobs.difference.copying import CopyingEngine
 from embermill.jobs.difference.differing import differ
 from embermill.jobs.difference.making import VersionFolder, sync_folder, upserts_of
@@ -24,7 +24,7 @@ from embermill.jobs.difference.writing import Writes, read_rows_of, read_writes
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, read_plan
-from embermill.jobs.receipt import COPY, DIFFERENCE, SCAN, Done, Event, Ready, Task
+from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, SCAN, SPLIT_KEYS, Done, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.cutting import LIMITS
@@ -57,7 +57,7 @@ class SelectedRows:
 
 
 class Steps:
-    """dataset: the whole one. version: that is being made."""
+    """dataset: the whole one. version: that is being made, or whose keys are."""
 
     def __init__(self, dataset: Folder, version: int, provenance: dict[str, str]) -> None:
         self._dataset, self._version, self._provenance = dataset, version, provenance
@@ -84,22 +84,30 @@ class Steps:
                 self._copy(task, emit)
                 continue
             try:
-                receipt = self._scan(task) if task.kind == SCAN else self._differ(task)
+                receipt = self._publish(task)
             except Exception as error:
                 emit(failure(task, error))
                 continue
             emit(receipt)
             emit(Done(task.partition.number, task.attempt))
 
+    def _publish(self, task: Task) -> Event:
+        """Tasks that publish one file."""
+        if task.kind in (SPLIT_KEYS, COLLECT_KEYS):
+            make = split_keys if task.kind == SPLIT_KEYS else collect_keys
+            return make(self._dataset, self._plan, self._keyless, self._numbers, task.partition)
+        if task.kind == SCAN:
+            return self._scan(task)
+        if task.kind == DIFFERENCE:
+            return self._differ(task)
+        raise ValueError(f"a worker without an engine was given a task of kind {task.kind!r}")
+
     def _scan(self, task: Task) -> Event:
         return scan(self._dataset, self._version, task.partition, self._plan.rows, self._claim.numbers, self._claim.buckets, self._unreadable)
 
     def _differ(self, task: Task) -> Event:
-        if task.kind != DIFFERENCE:
-            raise ValueError(f"a worker without an engine was given a task of kind {task.kind!r}")
-        parent = with_keys(self._dataset, read_version(self._dataset, self._claim.parent))
         scans = [name for name, _ in self._dataset.list(f"{sync_folder(self._version)}/scan")]
-        return differ(self._dataset, self._claim, parent, scans, task.partition, self._plan.rows.id_type)
+        return differ(self._dataset, self._claim, self._parent, scans, task.partition, self._plan.rows.id_type)
 
     def _copy(self, task: Task, emit: Callable[[Event], None]) -> None:
         """Through the pipeline that embeds, with an engine that copies."""
@@ -129,6 +137,20 @@ class Steps:
     @cached_property
     def _claim(self) -> Claim:
         return read_claim(self._dataset, self._version)
+
+    @cached_property
+    def _parent(self) -> Version:
+        return with_keys(self._dataset, read_version(self._dataset, self._claim.parent))
+
+    @cached_property
+    def _keyless(self) -> Version:
+        """The version whose keys are made."""
+        return read_version(self._dataset, self._version)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Path -> number, of the corpus files that it was made from."""
+        return {file.path: file.number for file in inputs_of(self._dataset, self._plan, self._keyless).files}
 
     @cached_property
     def _selected(self) -> SelectedRows:
