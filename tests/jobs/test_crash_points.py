@@ -12,7 +12,7 @@ from tests.bench.crash_points import choose, storage
 from tests.jobs.crashes.points import DRIVER, WORKER
 from tests.jobs.crashes.scenarios import Scenario, put_file
 from tests.jobs.crashes.server import Commands, serve_commands
-from tests.jobs.crashes.syncs import RemakeScenario, SyncScenario
+from tests.jobs.crashes.syncs import CLASSES, RemakeScenario, SyncScenario
 
 PUBLISHED = (
     "create lease claim", "create format", "create plan segments", "create copy of plan segments", "create plan inputs", "create copy of plan inputs",
@@ -84,6 +84,15 @@ def test_a_version_that_is_made_from_rows_and_killed(name: str, commands: Comman
     made = {"rollback": "upserts"}.get(name, "base")
     kinds = {point.kind for point in scenario.points}
     assert {f"{phase} {what}" for what in (f"publish {made}", "create keys", "create version root", "create claim") for phase in ("before", "after")} <= kinds
+    for point in choose(scenario.points, 1, rng):
+        assert scenario.round(point) == [], point
+
+
+@pytest.mark.parametrize("name", ["upgrade", "changed"])
+def test_a_sync_of_an_older_dataset_and_one_whose_corpus_changes_meanwhile(name: str, commands: Commands, tmp_path: Path, rng: random.Random) -> None:
+    scenario = CLASSES[name](name, commands, tmp_path, str(tmp_path), put_file)
+    if name == "upgrade":
+        assert {"before restore format", "after restore format"} <= {point.kind for point in scenario.points}
     for point in choose(scenario.points, 1, rng):
         assert scenario.round(point) == [], point
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from embermill.jobs.engine import Embedded
 from tests.jobs.crashes.points import install_from_environment
-from tests.jobs.engines import SlowEngine
+from tests.jobs.engines import PlainEngine, SlowEngine
 
 LOADED = "an engine is loaded"  # a point of its own: what starts the worker runs already when its process is told of the points
 points = install_from_environment()
@@ -18,3 +23,13 @@ class CrashingEngine(SlowEngine):
         super().__init__(model)
         if points is not None:
             points(LOADED)
+
+
+class TellingEngine(PlainEngine):
+    """Writes each text that it was given to the file that EMBERMILL_CRASH_TEXTS names, one a line; its vectors are PlainEngine's."""
+
+    def answer(self, texts: pa.Array) -> Embedded:
+        if told := os.environ.get("EMBERMILL_CRASH_TEXTS"):
+            with Path(told).open("a") as file:
+                file.writelines(f"{text}\n" for text in texts.to_pylist())
+        return super().answer(texts)

@@ -47,6 +47,8 @@ FILES = (
     ("claim", r"_embermill/claims/\d+\.json"),
     ("listing", r"_embermill/sync/inputs-.*"),
     ("time of the listing", r"_embermill/sync/\d+/listed\.json"),
+    ("format of a version", r"_embermill/sync/\d+/format\.json"),
+    ("what was seen", r"_embermill/seen\.json"),
     ("scan", r"_embermill/sync/\d+/scan/.*"),
     ("difference", r"_embermill/sync/\d+/difference/.*"),
     ("rows of a version", r"_embermill/sync/\d+/rows-.*"),

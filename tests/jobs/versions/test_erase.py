@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from embermill.jobs.errors import UsageError
 from embermill.jobs.storage import open_folder
 from embermill.jobs.versions import erase as erasing
 from tests.jobs.command_line import Answer
+from tests.jobs.crashes.decoded import holders
 from tests.jobs.histories.world import Killed, World
 from tests.jobs.versions.test_engines import rows_in, save
 
@@ -35,32 +35,14 @@ def world() -> World:
     return world
 
 
-def decoded(path: Path) -> str:
-    """Every value of a Parquet file, and its footer."""
-    data = path.read_bytes()
-    if data[:4] != b"PAR1":
-        return ""
-    parquet = pq.ParquetFile(io.BytesIO(data))
-    return f"{parquet.read().to_pylist()} {parquet.metadata.metadata} {parquet.schema_arrow.metadata}"
-
-
-def holders(dataset: Path, ids: tuple[str, ...]) -> list[str]:
-    """Files in which one of the ids stands, as text."""
-    found = []
-    for path in sorted(path for path in dataset.rglob("*") if path.is_file()):
-        raw, text = path.read_bytes(), decoded(path)
-        found += [path.relative_to(dataset).as_posix() for each in ids if each.encode() in raw or f"'{each}'" in text]
-    return found
-
-
 def test_no_byte_and_no_column_holds_what_was_erased(world: World, tmp_path: Path, command: Command) -> None:
     dataset = save(world, tmp_path / "ds")
-    assert len(holders(dataset, GONE)) > 10
+    assert len(holders(open_folder(str(dataset)), GONE)) > 10
     (tmp_path / "ids").write_text("\n".join(GONE))
     answer = command("erase", str(dataset), "--ids", str(tmp_path / "ids"))
     assert answer.code == 0, answer.errors
     assert answer["rows"] == len(world.rows.keys() & {*GONE}) >= 3
-    assert holders(dataset, GONE) == []
+    assert holders(open_folder(str(dataset)), GONE) == []
     rows = {each: value for each, value in world.rows.items() if each not in GONE}
     assert rows_in(embermill.open_dataset(str(dataset)).read_all()) == rows
     for arguments in (["verify"], ["status"], ["history"], ["repair"], ["files"]):
@@ -97,7 +79,7 @@ def test_killed_anywhere_it_is_completed_by_the_same_command(world: World, tmp_p
         erasing.erase(str(dataset), str(tmp_path / "ids"))
     monkeypatch.undo()
     erasing.erase(str(dataset), str(tmp_path / "ids"))
-    assert holders(dataset, GONE) == []
+    assert holders(open_folder(str(dataset)), GONE) == []
     assert rows_in(embermill.open_dataset(str(dataset)).read_all()) == {each: value for each, value in world.rows.items() if each not in GONE}
 
 
