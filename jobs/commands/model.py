@@ -11,13 +11,13 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
-
 from embermill.jobs.commands import report
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 from embermill.jobs.errors import DataError, UsageError, model_errors
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from embermill.encoder import Encoder
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "fp8")
@@ -90,6 +90,8 @@ def _refuse_mistaken_name(arguments: argparse.Namespace) -> None:
 
 def _require_finite(embeddings: np.ndarray) -> None:
     """[B, E]. As `run` refuses to store them; DataError."""
+    import numpy as np
+
     wrong = (~np.isfinite(embeddings)).any(axis=1)
     if wrong.any():
         at = int(wrong.argmax())

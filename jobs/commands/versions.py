@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 from embermill.jobs.wording import several
 
+SQL_ENGINES = ("duckdb", "polars")
+"""Those of reading_rule.py, named here so that help loads no Arrow."""
+
 
 def _whole_number(text: str) -> int:
     if not text.isdigit():
@@ -40,11 +43,9 @@ def _history_line(entry: Answer) -> str:
 
 
 def _add_files_arguments(parser: argparse.ArgumentParser) -> None:
-    from embermill.jobs.dataset.views.reading_rule import ENGINES
-
     _add_output(parser)
     parser.add_argument("--version", type=positive, metavar="V", dest="of_version", help="of this version; the newest unless given")
-    parser.add_argument("--sql", choices=sorted(ENGINES), metavar="ENGINE", help="print a query for duckdb, or a program for polars, that gives the live rows")
+    parser.add_argument("--sql", choices=SQL_ENGINES, metavar="ENGINE", help="print a query for duckdb, or a program for polars, that gives the live rows")
 
 
 def files(arguments: argparse.Namespace) -> Answer:

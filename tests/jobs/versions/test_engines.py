@@ -11,13 +11,18 @@ import pyarrow as pa
 import pytest
 
 import embermill
+from embermill.jobs.commands.versions import SQL_ENGINES
 from embermill.jobs.dataset.metadata.versions import read_version
 from embermill.jobs.dataset.views.opening import open_version
-from embermill.jobs.dataset.views.reading_rule import reading_rule
+from embermill.jobs.dataset.views.reading_rule import ENGINES, reading_rule
 from embermill.jobs.storage import open_folder
 from tests.jobs.histories.world import Rows, World, open_world
 
 SEEDS = range(5)
+
+
+def test_the_command_line_offers_every_engine() -> None:
+    assert sorted(ENGINES) == sorted(SQL_ENGINES)
 
 
 def save(world: World, folder: Path) -> Path:
