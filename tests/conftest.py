@@ -21,6 +21,8 @@ with contextlib.suppress(ImportError):  # a GPU machine may lack it
     settings.load_profile("untimed")
 
 
+pytest_plugins = ("tests.cpu_seconds",)
+
 TESTS = Path(__file__).parent
 SHARED = Path(__file__).parents[2] / "shared"  # beside the clone: real Burn, and models of other people that it wrote
 LONG = (

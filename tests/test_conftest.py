@@ -30,13 +30,39 @@ def test_known():
 """
 
 
+BUSY = """
+import subprocess, sys
+
+BURN = "import time; began = time.process_time()\\nwhile time.process_time() < began + 0.3: ..."
+
+def test_itself():
+    exec(BURN)
+
+def test_its_child():
+    subprocess.run([sys.executable, "-c", BURN], check=True)
+"""
+
+
+def run_pytest(folder: Path, tests: str, *arguments: str, ci: str = "") -> str:
+    """What pytest prints of a folder that holds these tests and our conftest."""
+    (folder / "tests").mkdir()
+    (folder / "tests/cpu_seconds.py").write_text((ROOT / "tests/cpu_seconds.py").read_text())
+    (folder / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    (folder / "test_it.py").write_text(tests)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), f"--rootdir={folder}", str(folder)]
+    done = subprocess.run([*command, *arguments], env={"CI": ci, "PATH": ""}, cwd=folder, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(("ci", "words"), [("true", "1 failed, 2 skipped, 1 xfailed"), ("", "3 skipped, 1 xfailed")])
 def test_skips(tmp_path: Path, ci: str, words: str) -> None:
-    (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
-    (tmp_path / "test_it.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), f"--rootdir={tmp_path}", str(tmp_path)]
-    done = subprocess.run(command, env={"CI": ci, "PATH": ""}, cwd=tmp_path, capture_output=True, text=True)
-    assert words in done.stdout, done.stdout + done.stderr
+    assert words in run_pytest(tmp_path, TESTS, ci=ci)
+
+
+def test_a_costly_file_is_named(tmp_path: Path) -> None:
+    told = run_pytest(tmp_path, BUSY, "--cpu-seconds=0.3")
+    cost = next(line for line in told.splitlines() if line.endswith("test_it.py"))
+    assert 0.6 <= float(cost.split()[0]) < 5, told
 
 
 def test_the_files_that_begin_a_run_are_there() -> None:
