@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import NoReturn
 
 from embermill.jobs.commands import bench, cluster, export, index, job, model, versions, weights
@@ -37,6 +38,7 @@ EPILOG = """exit codes:
 """
 
 
+@cache
 def build_parser() -> argparse.ArgumentParser:
     """All commands. Each sets `command`, which makes the answer, `show`, which puts it into words, and `parser`, its own."""
     shared = Parser(add_help=False)

@@ -17,7 +17,7 @@ import pytest
 with contextlib.suppress(ImportError):  # a GPU machine may lack it
     from hypothesis import settings
 
-    settings.register_profile("untimed", deadline=None)
+    settings.register_profile("untimed", deadline=None, max_examples=50)
     settings.load_profile("untimed")
 
 
@@ -36,9 +36,14 @@ LONG = (
     "jobs/pool/test_private_ray.py",
     "jobs/test_hostile.py",
     "jobs/sync/test_crashes.py",
+    "jobs/sync/test_scale.py",
+    "jobs/test_flipped_bits.py",
     "jobs/submit/test_on_a_cluster.py",
 )
-"""Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, and wait for leases to end."""
+"""Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, and wait for leases to end.
+
+Single tests have it too: those that go over the same ground with more cases, or measure memory.
+"""
 LONGEST_FIRST = (
     "encoder/families/test_real_mpnet_reference.py",
     *LONG,

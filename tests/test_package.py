@@ -103,6 +103,7 @@ def test_the_demo_corpus_is_every_public_docstring_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_the_demo_corpus_of_this_interpreter(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 

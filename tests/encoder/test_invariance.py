@@ -17,7 +17,10 @@ def test_on_this_processor(shape: tuple[int, int, int, int, str]) -> None:
     check(*shape)
 
 
-@pytest.mark.parametrize("kernels", ["Haswell", "Zen", "Sandybridge", "SkylakeX"])
+OTHERS = [pytest.param(kernels, marks=pytest.mark.long) for kernels in ("Zen", "Sandybridge", "SkylakeX")]
+
+
+@pytest.mark.parametrize("kernels", ["Haswell", *OTHERS])
 def test_with_other_kernels(kernels: str) -> None:
     environment = {**os.environ, "OPENBLAS_CORETYPE": kernels}
     command = [sys.executable, "-m", "tests.encoder.invariance"]

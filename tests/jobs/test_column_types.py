@@ -189,6 +189,7 @@ def test_a_cast_loses_nothing_in_silence(embed: Embed, tmp_path: Path, first: pa
     assert {row["reason"] for row in rows_of(answer.output, "quarantine")} == {"uncastable"}
 
 
+@pytest.mark.long
 def test_a_table_of_20000_columns_is_planned_at_once(embed: Embed, tmp_path: Path) -> None:
     """It took eight seconds, and four times as long for twice as many; what is counted is looks at the columns, not time."""
     (tmp_path / "corpus").mkdir()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ import pytest
 from embermill.jobs.bookkeeping.seal import sealed_json
 from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.storage import open_folder
+from tests.jobs import command_line
 from tests.jobs.command_line import Answer
 
 Run = Callable[..., Answer]
@@ -27,14 +29,51 @@ MANIFEST, ROWS, COMMIT = f"{OURS}/manifests/000001.json", f"{OURS}/manifests/000
 READERS = ("status", "search", "verify")
 
 
-@pytest.fixture
-def run(embed: Run, tmp_path: Path) -> Run:
-    """run(output="out") makes, or resumes, a dataset of three partitions, one row refused; name="plan" plans it."""
-    (tmp_path / "corpus").mkdir()
+def but_few(cases: Iterable[Any], few: int) -> list[Any]:
+    """All cases, those after the first few for `make test-long`: each damages a dataset, asks five commands about it, follows the advice and asks again."""
+    return [case if number < few else pytest.param(*case if isinstance(case, tuple) else (case,), marks=pytest.mark.long) for number, case in enumerate(cases)]
+
+
+def make_corpus(folder: Path) -> Path:
+    """Three files of five rows, one of which has no id."""
+    folder.mkdir()
     for name in "abc":
         ids = pa.array([f"{name}{row}" if name + str(row) != "b1" else None for row in range(5)], pa.string())
-        pq.write_table(pa.table({"id": ids, "text": [f"text {row} of {name}" for row in range(5)]}), tmp_path / f"corpus/{name}.parquet")
-    return lambda output="out", name="run", **sections: embed(output=output, name=name, **({"corpus": {"partition_text_bytes": 60}} | sections))
+        pq.write_table(pa.table({"id": ids, "text": [f"text {row} of {name}" for row in range(5)]}), folder / f"{name}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus and its whole dataset of three partitions, one row refused. Nothing changes them."""
+    folder = tmp_path_factory.mktemp("made")
+    corpus = make_corpus(folder / "corpus")
+    with mock.patch("embermill.jobs.run.open_pool", command_line.open_inline_pool):
+        assert command_line.run(folder, output="whole", corpus={"files": [f"{corpus}/*.parquet"], "partition_text_bytes": 60}).code == 0
+    return folder
+
+
+@pytest.fixture
+def corpus(made: Path) -> Path:
+    return made / "corpus"
+
+
+@pytest.fixture
+def run(embed: Run, corpus: Path) -> Run:
+    """run(output="out") makes, or resumes, a dataset of the corpus; name="plan" plans it."""
+    settings = {"files": [f"{corpus}/*.parquet"], "partition_text_bytes": 60}
+    return lambda output="out", name="run", **sections: embed(output=output, name=name, **({"corpus": settings} | sections))
+
+
+@pytest.fixture
+def whole(made: Path) -> Path:
+    return made / "whole"
+
+
+@pytest.fixture
+def out(whole: Path, tmp_path: Path) -> Path:
+    """A copy of the whole dataset, to be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "out"))
 
 
 @pytest.fixture
@@ -124,15 +163,15 @@ def replan(out: Path, run: Run) -> None:
 
 
 PLANS: list[tuple[str, Edit]] = [
-    (ROOT, lose), (ROOT, empty), (ROOT, cut), (ROOT, junk), (ROOT, a_list), (ROOT, without("rows", "schema_arrow")), (ROOT, without("segments")),
-    (ROOT, holding("schema_arrow", "AAAA")), (ROOT, holding("rows", 5)), (ROOT, holding("outputs", [{"kind": "dense"}])), (ROOT, holding("segments", {})),
-    *((name, edit) for name in (SEGMENTS, INPUTS) for edit in (lose, empty, cut, flip, junk)),
+    (ROOT, lose), (ROOT, junk), (ROOT, without("segments")), (ROOT, holding("rows", 5)), (SEGMENTS, cut), (INPUTS, flip),
+    (ROOT, empty), (ROOT, cut), (ROOT, a_list), (ROOT, without("rows", "schema_arrow")), (ROOT, holding("schema_arrow", "AAAA")),
+    (ROOT, holding("outputs", [{"kind": "dense"}])), (ROOT, holding("segments", {})),
+    *((SEGMENTS, edit) for edit in (lose, empty, flip, junk)), *((INPUTS, edit) for edit in (lose, empty, cut, junk)),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "edit"), PLANS)
-def test_a_damaged_plan(run: Run, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
-    out, whole = run().output, run(output="whole").output
+@pytest.mark.parametrize(("name", "edit"), but_few(PLANS, 6))
+def test_a_damaged_plan(out: Path, whole: Path, run: Run, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
     (path,) = out.glob(name)
     edit(path)
     for which in (*READERS, "run", "plan"):
@@ -145,8 +184,7 @@ def test_a_damaged_plan(run: Run, ask: Callable[[str], Answer], name: str, edit:
 
 
 @pytest.mark.parametrize("edit", [empty, junk, a_list])
-def test_a_damaged_format(run: Run, ask: Callable[[str], Answer], edit: Edit) -> None:
-    out = run().output
+def test_a_damaged_format(out: Path, ask: Callable[[str], Answer], edit: Edit) -> None:
     edit(out / FORMAT)
     for which in (*READERS, "run", "plan"):
         answer = ask(which)
@@ -155,20 +193,21 @@ def test_a_damaged_format(run: Run, ask: Callable[[str], Answer], edit: Edit) ->
     assert [ask(which).code for which in (*READERS, "run", "plan")] == [0] * 5
 
 
-def test_a_lost_format(run: Run, ask: Callable[[str], Answer]) -> None:
-    out = run().output
+def test_a_lost_format(out: Path, ask: Callable[[str], Answer]) -> None:
     lose(out / FORMAT)
     answer = ask("verify")
     assert answer.code == 3 and f"{FORMAT}: is gone. `embermill repair` writes it anew." in answer.errors and "embedded anew" not in answer.errors
     assert ask("run").code == 0 and ask("verify").code == 0
 
 
-MANIFEST_EDITS = [(MANIFEST, edit) for edit in (empty, cut, junk, a_list, without("shards"), without("totals"), holding("shards", 7))]
+MANIFEST_EDITS = [
+    (MANIFEST, cut), (MANIFEST, without("totals")), (ROWS, lose), (ROWS, flip),
+    *((MANIFEST, edit) for edit in (empty, junk, a_list, without("shards"), holding("shards", 7))), *((ROWS, edit) for edit in (empty, cut, junk)),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "edit"), [*MANIFEST_EDITS, *((ROWS, edit) for edit in (lose, empty, cut, flip, junk))])
-def test_a_damaged_manifest(run: Run, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
-    out, whole = run().output, run(output="whole").output
+@pytest.mark.parametrize(("name", "edit"), but_few(MANIFEST_EDITS, 4))
+def test_a_damaged_manifest(out: Path, whole: Path, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
     edit(out / name)
     for which in (*READERS, "run", "plan"):
         answer = ask(which)
@@ -180,9 +219,8 @@ def test_a_damaged_manifest(run: Run, ask: Callable[[str], Answer], name: str, e
     assert differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
-def test_the_manifest_of_another_dataset(run: Run, ask: Callable[[str], Answer], tmp_path: Path) -> None:
-    out = run().output
-    stranger = run(output="stranger", corpus={"files": [str(tmp_path / "corpus/a.parquet")]}).output
+def test_the_manifest_of_another_dataset(out: Path, run: Run, ask: Callable[[str], Answer], corpus: Path) -> None:
+    stranger = run(output="stranger", corpus={"files": [str(corpus / "a.parquet")]}).output
     shutil.copytree(stranger / OURS / "manifests", out / OURS / "manifests", dirs_exist_ok=True)
     for which in (*READERS, "run", "plan"):
         answer = ask(which)
@@ -193,14 +231,13 @@ def test_the_manifest_of_another_dataset(run: Run, ask: Callable[[str], Answer],
 
 
 COMMIT_EDITS = [
-    empty, cut, junk, rewritten(lambda table: table.drop_columns(["tokens"])), other("shard_sha256", "ab" * 32), other("tokens", 1), other("rows_in", 7),
+    cut, rewritten(lambda table: table.drop_columns(["tokens"])), other("shard_sha256", "ab" * 32), other("rows_in", 7), empty, junk, other("tokens", 1),
     other("shard", "data/part-000000009-000-00000000.parquet"), other("partition", 99), other("provenance", [("worker", "another")]), other("first_id", "z"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("edit", COMMIT_EDITS)
-def test_a_damaged_or_edited_commit_of_a_finished_dataset(run: Run, ask: Callable[[str], Answer], edit: Edit) -> None:
-    out, whole = run().output, run(output="whole").output
+@pytest.mark.parametrize("edit", but_few(COMMIT_EDITS, 4))
+def test_a_damaged_or_edited_commit_of_a_finished_dataset(out: Path, whole: Path, ask: Callable[[str], Answer], edit: Edit) -> None:
     (commit, *_) = sorted((out / OURS / "commits").iterdir())
     edit(commit)
     assert [ask(which).code for which in ("status", "search")] == [0, 0], "the manifest has the last word"
@@ -216,9 +253,8 @@ def test_a_damaged_or_edited_commit_of_a_finished_dataset(run: Run, ask: Callabl
     assert differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
-@pytest.mark.parametrize("edit", [empty, cut, junk, other("rows_in", 7), other("partition_id", "00" * 8), other("partition", 99)])
-def test_a_damaged_commit_of_an_unfinished_dataset(run: Run, ask: Callable[[str], Answer], edit: Edit) -> None:
-    out, whole = run().output, run(output="whole").output
+@pytest.mark.parametrize("edit", but_few([cut, other("rows_in", 7), other("partition", 99), empty, junk, other("partition_id", "00" * 8)], 3))
+def test_a_damaged_commit_of_an_unfinished_dataset(out: Path, whole: Path, ask: Callable[[str], Answer], edit: Edit) -> None:
     move_away(out, f"{OURS}/manifests")
     (commit, *_) = sorted((out / OURS / "commits").iterdir())
     edit(commit)
@@ -231,22 +267,8 @@ def test_a_damaged_commit_of_an_unfinished_dataset(run: Run, ask: Callable[[str]
     assert differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
-def test_a_commit_of_another_dataset_of_equal_count(run: Run, ask: Callable[[str], Answer], tmp_path: Path) -> None:
-    out = run().output
-    for name in "abc":
-        table = pq.read_table(tmp_path / f"corpus/{name}.parquet")
-        pq.write_table(table.set_column(1, "text", pc.binary_join_element_wise("another", table.column("text"), " ")), tmp_path / f"corpus/{name}.parquet")
-    stranger = run(output="stranger").output
-    shutil.rmtree(out / OURS / "commits")
-    shutil.copytree(stranger / OURS / "commits", out / OURS / "commits")
-    answer = ask("verify")
-    assert answer.code == 3 and f"{COMMIT}: says of partition 0 shard 0 " in answer.errors
-    assert "partition_id" in answer.errors and "shard_sha256" in answer.errors
-
-
 @pytest.mark.parametrize("finished", [True, False])
-def test_two_commits_that_contradict_each_other(run: Run, ask: Callable[[str], Answer], finished: bool) -> None:
-    out, whole = run().output, run(output="whole").output
+def test_two_commits_that_contradict_each_other(out: Path, whole: Path, ask: Callable[[str], Answer], finished: bool) -> None:
     if not finished:
         move_away(out, f"{OURS}/manifests")
     second = COMMIT.replace("1.pq", "9.pq")
@@ -260,10 +282,9 @@ def test_two_commits_that_contradict_each_other(run: Run, ask: Callable[[str], A
     assert differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
-@pytest.mark.parametrize("edit", [lose, empty, cut, flip, junk])
+@pytest.mark.parametrize("edit", but_few([lose, flip, empty, cut, junk], 2))
 @pytest.mark.parametrize("folder", ["data", "quarantine"])
-def test_a_damaged_shard(run: Run, ask: Callable[[str], Answer], folder: str, edit: Edit) -> None:
-    out, whole = run().output, run(output="whole").output
+def test_a_damaged_shard(out: Path, whole: Path, ask: Callable[[str], Answer], folder: str, edit: Edit) -> None:
     (path, *_) = sorted((out / folder).iterdir())
     edit(path)
     answer = ask("verify")
@@ -274,22 +295,45 @@ def test_a_damaged_shard(run: Run, ask: Callable[[str], Answer], folder: str, ed
     assert ask("verify").code == 0 and differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
-def test_a_plan_made_again_for_another_corpus_takes_no_shard_for_its_own(run: Run, ask: Callable[[str], Answer], command: Run, tmp_path: Path) -> None:
-    """What belongs to neither stays until somebody says so: by `repair`, as the message advises."""
-    out = run().output
-    pq.write_table(pa.table({"id": ["new"], "text": ["another corpus"]}), tmp_path / "corpus/a.parquet")
-    move_away(out, f"{OURS}/plan", f"{OURS}/commits", f"{OURS}/manifests")
-    for which in ("run", "run", "plan", "verify"):
-        answer = ask(which)
-        assert answer.code == 3 and "to no partition of this plan" in answer.errors and f"run `embermill repair {out}`" in answer.errors, (which, answer.errors)
-    repaired = command("repair", str(out))
-    assert repaired.code == 0 and repaired["set_aside"], repaired.errors
-    assert [ask(which).code for which in ("run", *READERS, "plan")] == [0] * 5
-    assert differences(open_folder(str(out)), open_folder(str(run(output="whole").output))) == []
-
-
-def test_a_plan_made_again_with_other_settings_takes_no_shard_for_its_own(run: Run) -> None:
-    out = run().output
+def test_a_plan_made_again_with_other_settings_takes_no_shard_for_its_own(out: Path, run: Run) -> None:
     move_away(out, f"{OURS}/plan", f"{OURS}/commits", f"{OURS}/manifests")
     answer = run(model={"engine": "python:tests.jobs.engines:PlainEngine"})
     assert answer.code == 3 and "it was made with other settings" in answer.errors
+
+
+class TestAnotherCorpus:
+    """Whose rows changed after the dataset was made."""
+
+    @pytest.fixture
+    def corpus(self, tmp_path: Path) -> Path:
+        return make_corpus(tmp_path / "corpus")
+
+    @pytest.fixture
+    def out(self, run: Run) -> Path:
+        return run().output
+
+    def test_a_commit_of_another_dataset_of_equal_count(self, out: Path, run: Run, ask: Callable[[str], Answer], corpus: Path) -> None:
+        for name in "abc":
+            table = pq.read_table(corpus / f"{name}.parquet")
+            pq.write_table(table.set_column(1, "text", pc.binary_join_element_wise("another", table.column("text"), " ")), corpus / f"{name}.parquet")
+        stranger = run(output="stranger").output
+        shutil.rmtree(out / OURS / "commits")
+        shutil.copytree(stranger / OURS / "commits", out / OURS / "commits")
+        answer = ask("verify")
+        assert answer.code == 3 and f"{COMMIT}: says of partition 0 shard 0 " in answer.errors
+        assert "partition_id" in answer.errors and "shard_sha256" in answer.errors
+
+    def test_a_plan_made_again_for_another_corpus_takes_no_shard_for_its_own(
+        self, out: Path, run: Run, ask: Callable[[str], Answer], command: Run, corpus: Path
+    ) -> None:
+        """What belongs to neither stays until somebody says so: by `repair`, as the message advises."""
+        pq.write_table(pa.table({"id": ["new"], "text": ["another corpus"]}), corpus / "a.parquet")
+        move_away(out, f"{OURS}/plan", f"{OURS}/commits", f"{OURS}/manifests")
+        for which in ("run", "run", "plan", "verify"):
+            answer = ask(which)
+            assert answer.code == 3 and "to no partition of this plan" in answer.errors , (which, answer.errors)
+            assert f"run `embermill repair {out}`" in answer.errors, which
+        repaired = command("repair", str(out))
+        assert repaired.code == 0 and repaired["set_aside"], repaired.errors
+        assert [ask(which).code for which in ("run", *READERS, "plan")] == [0] * 5
+        assert differences(open_folder(str(out)), open_folder(str(run(output="whole").output))) == []

@@ -30,7 +30,7 @@ def documents(tokens: TokenizedTexts) -> list[list[int]]:
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(max_tokens=st.integers(3, 40), texts=st.lists(st.one_of(st.sampled_from(TEXTS), st.text(max_size=60)), max_size=5))
 def test_a_text_is_cut_between_its_special_tokens(folders: dict[tuple[str, str], Path], kind: str, side: str, max_tokens: int, texts: list[str]) -> None:
     whole = documents(Tokenizer(folders[kind, side], max_tokens=100_000, vocab_size=1000).tokenize(texts)) if texts else []

@@ -61,6 +61,7 @@ def test_a_folder_needs_no_weights_argument(tmp_path: Path, name: str) -> None:
 
 
 @needs_minilm
+@pytest.mark.long
 def test_all_minilm_survives_the_chain(tmp_path: Path) -> None:
     """safetensors -> mpk -> bpk -> safetensors: every parameter bit-identical, vectors identical from each, in every alignment."""
     assert MINILM is not None and MINILM.origin is not None

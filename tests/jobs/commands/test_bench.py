@@ -20,6 +20,7 @@ def test_bench_counts_real_tokens(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert min(float(str(given[rate])) for rate in ("encode_tokens_per_s", "tokenize_tokens_per_s", "text_tokens_per_s")) > 0
 
 
+@pytest.mark.long
 def test_bench_without_a_model_measures_random_ones(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DEVICE_TUNING, "cpu", DEVICE_TUNING["cpu"]._replace(bench_tokens=512))
     found = answer(capsys, "bench", "--device", "cpu", "--repeats", "1")

@@ -126,7 +126,7 @@ def outcome(data: bytes, rows: RowSchema, *, fast: bool) -> Any:
     return repr((batch.num_rows, batch.rows.tolist(), batch.ids.to_pylist(), batch.texts.to_pylist(), [column.to_pylist() for column in batch.kept], refused))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(lines(), max_size=6).flatmap(lambda found: st.tuples(st.just(found), st.sampled_from([b"\n", b"\r\n"]), st.booleans())))
 def test_arrow_and_json_agree(drawn: tuple[list[bytes], bytes, bool]) -> None:
     found, end, ended = drawn

@@ -108,7 +108,7 @@ ROWS = st.fixed_dictionaries({"id": IDS, "text": st.sampled_from("xy"), "meta": 
 SCANNED = st.fixed_dictionaries({"id": IDS, "text": st.sampled_from(["x", "y", None]), "meta": st.sampled_from(["", "m"]), "file": st.integers(0, 2)})
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(
     st.lists(ROWS, max_size=6, unique_by=lambda each: each["id"]),
     st.lists(SCANNED, max_size=8),

@@ -85,6 +85,7 @@ def flip(path: Path, bit: int) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.long
 def test_one_bit_anywhere_is_found_and_made_good(made: Path, tmp_path: Path, command: Command) -> None:
     """In every file, at random places (seeded): verify names it and exits with 3; repair makes it whole."""
     draw = random.Random(16)

@@ -45,6 +45,7 @@ def test_some_of_them(plan: tuple[Partition, ...], chosen: set[int]) -> None:
     assert [places.find(number) for number in range(21)] == [numbers.index(number) if number in numbers else None for number in range(21)]
 
 
+@pytest.mark.long
 def test_they_take_little_memory() -> None:
     segment = Segment("/corpus/file.jsonl", "file.jsonl", "jsonl", None, 1 << 30, "1700000000000000000", "bytes", 0, 1)
     table = segment_table([Partition(number, f"{number:08x}", (segment,), 1) for number in range(50_000)])

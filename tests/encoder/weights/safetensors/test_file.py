@@ -134,7 +134,7 @@ def packed_headers(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
     return header, end
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(packed_headers(), st.tuples(st.dictionaries(names, loose_entries, max_size=3), st.integers(0, 30))), st.data())
 def test_accepts_exactly_what_the_library_accepts(tmp_path: Path, header: tuple[dict[str, Any], int], data: st.DataObject) -> None:
     content = bytearray(file_of(header[0], bytes(header[1])))

@@ -49,6 +49,7 @@ def test_receipts_survive_the_table_in_pieces(lengths: list[tuple[tuple[int, int
     assert sum_lengths(to_table(receipts).slice(first)) == merge_lengths(lengths[first:])
 
 
+@pytest.mark.long
 def test_many_receipts_never_stand_in_memory_as_python_objects() -> None:
     """A thousand receipts of a hundred length buckets: their lengths alone would be over ten million bytes of tuples."""
     lengths = tuple((1000 + bucket, 1000 + bucket) for bucket in range(100))
@@ -102,6 +103,7 @@ def test_each_receipt_is_found_with_its_commit_however_they_came(batches: list[l
             assert {key: one.file_of(key, 0) for key in known} == files
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_commits(tmp_path: Path) -> None:
     """A run commits every other second for days; a table alone takes ten kilobytes."""
     log = CommitLog(open_folder(str(tmp_path)))
