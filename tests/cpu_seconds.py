@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator, Iterable
 
 import pytest
@@ -29,12 +29,12 @@ def spent() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def per_file(reports: Iterable[object]) -> Counter[str]:
+def per_file(reports: Iterable[object]) -> dict[str, float]:
     """File of tests -> CPU seconds."""
-    costs: Counter[str] = Counter()
+    costs: dict[str, float] = defaultdict(float)
     for report in reports:
         if isinstance(report, pytest.TestReport):
-            costs[report.nodeid.partition("::")[0]] += dict(report.user_properties).get("cpu_s", 0.0)  # type: ignore[call-overload]
+            costs[report.nodeid.partition("::")[0]] += sum(value for name, value in report.user_properties if name == "cpu_s" and isinstance(value, float))
     return costs
 
 
@@ -59,8 +59,8 @@ class CpuSeconds:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         costs = per_file(report for reports in terminalreporter.stats.values() for report in reports)
-        costly = [(file, cost) for file, cost in costs.most_common() if cost > self.costly_s]
+        costly = sorted(((file, cost) for file, cost in costs.items() if cost > self.costly_s), key=lambda pair: -pair[1])
         if costly:
-            terminalreporter.section(f"CPU seconds: {costs.total():.0f} in all, files above {self.costly_s:.0f}")
+            terminalreporter.section(f"CPU seconds: {sum(costs.values()):.0f} in all, files above {self.costly_s:.0f}")
         for file, cost in costly:
             terminalreporter.write_line(f"{cost:8.1f}  {file}")
