@@ -64,6 +64,37 @@ def _estimate_lines(estimate: Answer) -> Iterator[str]:
         yield f"at the published rate that takes {show_seconds(estimate['seconds'])} or more"
 
 
+def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    from embermill.jobs.export import FORMATS
+
+    add_selection_arguments(parser)
+    parser.add_argument("--format", type=filled, required=True, metavar="F", help=f"one of {', '.join(FORMATS)}")
+    where = "the folder to write into: a new one, or that of an export that was interrupted"
+    parser.add_argument("--out", type=filled, required=True, metavar="DIR", help=where)
+    options = "an option of the format, for example index=docs for elasticsearch; may be given several times"
+    parser.add_argument("--option", type=mapping, action="append", default=[], metavar="NAME=VALUE", help=options)
+
+
+def export(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.export.exporting import export as write
+
+    with progress_bar("writing rows") as advance:
+        report = write(
+            arguments.output, arguments.format, arguments.out, version=arguments.of_version, vector=arguments.vector, names=dict(arguments.map),
+            options=dict(arguments.option), on_rows=advance,
+        )  # fmt: skip
+    return report.to_json()
+
+
+def show_export(answer: Answer) -> str:
+    before = f", {answer['resumed_rows']:,} of them by an earlier call" if answer["resumed_rows"] else ""
+    return f"{answer['out']}: {several(answer['rows'], 'row')} of {answer['root']}, version {answer['version']}, as {answer['format']}{before}"
+
+
 COMMANDS = (
+    Command(
+        "export", "write a version of a dataset in another format: for an index, a table library or Hugging Face datasets",
+        _add_export_arguments, export, show_export,
+    ),
     Command("check", "whether an index would take a dataset: held against its recorded limits, offline", _add_check_arguments, check, show_check),
 )
