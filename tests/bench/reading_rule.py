@@ -1,4 +1,5 @@
-"""How much the reading rule costs beside a bare scan: python -m tests.bench.reading_rule [--rows 400000] [--dim 384] [--versions 10] [--times 3]
+"""How much the reading rule costs beside a bare scan: python -m tests.bench.reading_rule [--rows 400000] [--dim 384] [--versions 10] [--times 3] [--threads 1]
+    [--engines DuckDB Polars pyarrow]
 
 A base of `rows` rows and versions that each upsert 1 % of them, spread over all. The bare scan reads every column of the base's files, the rule the live rows
 of the newest version. Seconds are medians, in turns, of one engine after the other; for each how many times the bare scan.
@@ -7,6 +8,7 @@ of the newest version. Seconds are medians, in turns, of one engine after the ot
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -14,9 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.commits import CommitLog
@@ -88,21 +88,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in (("rows", 400_000), ("dim", 384), ("versions", 10), ("times", 3), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--engines", nargs="+", choices=("DuckDB", "Polars", "pyarrow"), default=["DuckDB", "Polars", "pyarrow"])
+    parser.add_argument("--folder", help="where there is room; the machine's own for temporary files unless given")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as root:
+    os.environ["POLARS_MAX_THREADS"] = str(arguments.threads)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as root:
         folder = open_folder(str(Path(root, "ds")))
         make(folder, arguments.rows, arguments.dim, arguments.versions)
         plan, version = open_version(folder)
         base = replace(version, files=version.of_kind(BASE))
-        connection = duckdb.connect(config={"threads": arguments.threads})
 
         def by_duckdb(which: Version) -> int:
+            import duckdb
+
+            connection = duckdb.connect(config={"threads": arguments.threads})
             query = reading_rule(folder, plan, which, "duckdb").rstrip(";")
             found = connection.execute(f"SELECT count(*), sum(embedding[1]), max(text_hash), max(id) FROM ({query})").fetchone()
             assert found is not None
             return int(found[0])
 
         def by_polars(which: Version) -> int:
+            import polars as pl
+
             names: dict[str, object] = {}
             exec(reading_rule(folder, plan, which, "polars"), names)
             rows = names["rows"]
@@ -119,20 +126,21 @@ def main() -> None:
                     rows += sum(batch.num_rows for batch in parquet.iter_batches(16_384, use_threads=False))
             return rows
 
-        report("DuckDB", by_duckdb, by_duckdb, base, version, arguments.times)
-        report("Polars", by_polars, by_polars, base, version, arguments.times)
-        report("pyarrow", bare_pyarrow, by_pyarrow, base, version, arguments.times)
+        calls = {"DuckDB": (by_duckdb, by_duckdb), "Polars": (by_polars, by_polars), "pyarrow": (bare_pyarrow, by_pyarrow)}
+        for engine in arguments.engines:
+            report(engine, *calls[engine], base, version, arguments.times)
 
 
 def report(engine: str, bare: Callable[[Version], int], rule: Callable[[Version], int], base: Version, version: Version, times: int) -> None:
-    seconds: dict[str, list[float]] = {"bare": [], "rule": []}
+    seconds: dict[str, list[tuple[float, float]]] = {"bare": [], "rule": []}
     for _ in range(times + 1):  # the first warms up
         for name, call, which in (("bare", bare, base), ("rule", rule, version)):
-            begin = time.perf_counter()
+            begin, cpu = time.perf_counter(), time.process_time()
             rows = call(which)
-            seconds[name].append(time.perf_counter() - begin)
-    scan, ruled = (statistics.median(seconds[name][1:]) for name in ("bare", "rule"))
-    print(f"{engine:8} {rows:,} rows: bare scan {scan:.2f} s, reading rule {ruled:.2f} s, {ruled / scan:.2f} times", flush=True)
+            seconds[name].append((time.perf_counter() - begin, time.process_time() - cpu))
+    for place, kind in enumerate(("seconds", "CPU seconds")):
+        scan, ruled = (statistics.median(each[place] for each in seconds[name][1:]) for name in ("bare", "rule"))
+        print(f"{engine:8} {rows:,} rows: bare scan {scan:.2f}, reading rule {ruled:.2f} {kind}, {ruled / scan:.2f} times", flush=True)
 
 
 if __name__ == "__main__":
