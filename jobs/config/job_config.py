@@ -108,7 +108,7 @@ AutoInt = Literal["auto"] | PositiveInt
 
 DECLARABLE = (
     "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
-    "date32", "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]",
+    "date32", "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]", "uuid",
 )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ class CorpusConfig(Section):
                 raise ValueError(f"types: {column}: is a text column, and those are strings always; declare id and kept columns alone")
             if column not in read and column not in self.text_columns:
                 raise ValueError(f"types: {column}: is neither corpus.id_column nor one of corpus.keep_columns, so it is not read")
-            if column == (self.id_column or "id") and not (kind == "string" or "int" in kind):
+            if column == (self.id_column or "id") and not (kind in ("string", "uuid") or "int" in kind):
                 raise ValueError(f"types: {column}: an id is a string or an integer, got {kind}")
         return self
 
@@ -196,6 +196,8 @@ class OutputConfig(Section):
     lease_s: Annotated[float, Field(gt=0, le=3600)] = 60
     on_unconditional_puts: Literal["fail", "accept"] = "fail"
     encoding: Annotated[Literal["compact", "portable"], IfAbsent("compact")] = "compact"
+    id: Annotated[Literal["kept", "uuid5"], IfAbsent("kept")] = "kept"
+    text: Annotated[bool, IfAbsent(False)] = False
 
 
 class WorkersConfig(Section):

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 
 from embermill.jobs.corpus.arrow_types import as_id, as_text, canonical, cast_by_row, drifted, id_type, plain_array, text_type
 from embermill.jobs.corpus.rows import Fault, RowSchema
+from embermill.jobs.corpus.uuids import as_uuids, uuid_type
 
 
 def deviates(schema: RowSchema, column: str, found: pa.DataType | None) -> pa.DataType | None:
     """The pinned type from which this column of a file deviates, None where it fits every use of it. Nothing but nulls is fine where it is only kept."""
     uses: list[tuple[pa.DataType, Callable[[pa.DataType], pa.DataType]]] = []
+    stored_as = uuid_type if column in schema.uuids else canonical
     if column == schema.id_column:
-        uses.append((schema.id_type, id_type))
+        uses.append((schema.id_type, uuid_type if column in schema.uuids else id_type))
     if column in schema.text_columns:
         uses.append((pa.string(), text_type))
     if found is None or not pa.types.is_null(found):
-        uses.extend((kind, canonical) for source, _, kind in schema.kept if source == column)
+        uses.extend((kind, stored_as) for source, _, kind in schema.kept if source == column)
     return next((pinned for pinned, read_as in uses if found is None or read_as(found) != pinned), None)
 
 
@@ -72,11 +75,20 @@ class ColumnFitter:
             return pa.nulls(num_rows, pinned)
         if pa.types.is_null(array.type):  # how a writer leaves a column without a value
             return pa.nulls(num_rows, pinned)
+        if name in self.schema.uuids and uuid_type(array.type) == pinned:
+            return self._uuids(array, name)
         if read_as(array.type) == pinned:
             return convert(array)
         if name in self.schema.declared and may_hold(array.type, pinned):
             return self._cast(array, name, pinned, "column_type")
         return self._cast(array, name, pinned, "uncastable") if self.schema.on_schema_drift == "cast" else pa.nulls(num_rows, pinned)
+
+    def _uuids(self, array: pa.Array, name: str) -> pa.Array:
+        """A row whose value is none is refused."""
+        texts, wrong = as_uuids(array)
+        for row in np.flatnonzero(wrong).tolist():
+            self.faults.setdefault(row, Fault("column_type", f"column {name!r}: {texts[row].as_py()!r:.100} is no UUID"))
+        return texts
 
     def _cast(self, array: pa.Array, name: str, pinned: pa.DataType, reason: str) -> pa.Array:
         """Value by value: what does not fit has its row refused, or with on_schema_drift: null is null."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from embermill.jobs.bookkeeping.stored_keys import added
 from embermill.jobs.corpus.arrow_types import invalid_utf8_rows
 
+TEXT, UUID = "text", "uuid"  # columns that a dataset may make of a row beside the vector
 MAX_ROW_BYTES = 256 << 20  # of a row's kept columns and its id: a shard of such rows could not be written
 
 
@@ -23,6 +24,8 @@ class RowSchema:
     id_column: None means positional ids, PATH:POSITION. kept: (source column, name in the output, type).
     on_bad_file: what happens to a compressed file that turns out to be damaged while it is read.
     declared: columns whose type corpus.types names: a file may have them in another type, each value is taken where it fits.
+    uuids: columns (id and kept) of UUIDs, stored as text with dashes; older datasets have the ids as hexadecimal digits and kept ones as bytes.
+    holds_text: the text is stored, as it was embedded, in a column TEXT. derives_uuid: a column UUID holds what follows from the id (uuids.py).
     json_ids_as_text: of datasets begun before there were declared types: a JSON number, true or false becomes the text of an id that is a string.
     """
 
@@ -37,6 +40,15 @@ class RowSchema:
     on_bad_file: str = "fail"
     declared: tuple[str, ...] = added(())
     json_ids_as_text: bool = added(True)
+    uuids: tuple[str, ...] = added(())
+    holds_text: bool = added(False)
+    derives_uuid: bool = added(False)
+
+    @property
+    def uuid_columns(self) -> tuple[str, ...]:
+        """Columns of the dataset that hold UUIDs, in the order of its schema."""
+        ids = (self.id_name,) if self.id_column in self.uuids else ()
+        return (*ids, *((UUID,) if self.derives_uuid else ()), *(name for source, name, _ in self.kept if source in self.uuids))
 
     @property
     def columns(self) -> tuple[str, ...]:

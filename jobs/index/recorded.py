@@ -48,7 +48,7 @@ SOURCES: dict[str, tuple[str, str, bool]] = {
 
 FLAT = ("string", "number", "boolean", "list of strings")
 FLOATS = ("float32", "float16")
-UUID5 = "`corpus.id: uuid5` makes a column of stable UUIDs"
+UUID5 = "`output.id: uuid5` makes a column of stable UUIDs"
 UUID_GIVEN = "loading gives each the UUID that follows from it (version 5) and keeps the id in the payload"
 HASHED = "loading keeps a table from each id to a 63-bit key"
 

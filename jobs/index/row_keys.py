@@ -7,10 +7,10 @@ import uuid
 import numpy as np
 import pyarrow as pa
 
+from embermill.jobs.corpus.uuids import NAMESPACE
 from embermill.jobs.dataset.metadata.id_hash import hash_ids
 from embermill.jobs.errors import UsageError
 
-NAMESPACE = uuid.UUID("6f5902ac-237c-5b1c-8a8b-5c1a3d3c9f55")  # of ids of embermill's datasets that are no UUIDs
 BITS = 63
 
 

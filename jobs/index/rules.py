@@ -11,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.jobs.corpus.uuids import UUID_FORM
 from embermill.jobs.index.metadata_json import json_kind
 from embermill.jobs.index.rows import Rows
-
-UUID_PATTERN = "(?i)^(urn:uuid:)?[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _id_ascii(rows: Rows, _: Any) -> Offending:
 def _id_uuid(rows: Rows, kinds: str) -> Offending:
     if "integer" in kinds and pa.types.is_integer(rows.ids.type):
         return Offending(np.asarray(rows.ids.to_numpy(zero_copy_only=False) < 0))
-    return _unlike(rows, UUID_PATTERN)
+    return _unlike(rows, UUID_FORM)
 
 
 def _id_integer(rows: Rows, bits: int) -> Offending:

@@ -89,7 +89,7 @@ def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None =
         percentiles={name: percentile(histogram, share) for name, share in PERCENTILES.items()} if histogram else {},
         tokens=tokens,
         dimensions=dimensions,
-        output_bytes=None if dimensions is None else expected_rows * dataset_row_bytes(dimensions, files),
+        output_bytes=None if dimensions is None else expected_rows * dataset_row_bytes(dimensions, files, config.output.text),
         seconds=None if not tokens_per_s else tokens / tokens_per_s,
     )
 

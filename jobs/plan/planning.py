@@ -10,8 +10,9 @@ from embermill.jobs.config import CorpusConfig, JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.formats import FORMATS
-from embermill.jobs.corpus.rows import RowSchema
+from embermill.jobs.corpus.rows import TEXT, UUID, RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
+from embermill.jobs.corpus.uuids import is_uuid
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
@@ -51,7 +52,7 @@ def make_plan(
         rows=rows,
         outputs=outputs,
         schema=schema,
-        rows_per_shard=rows_per_shard(config.output.shard_bytes, outputs, files),
+        rows_per_shard=rows_per_shard(config.output.shard_bytes, outputs, files, rows.holds_text),
         partitions=cut_corpus(files, target),
         device_kind=device_kind,
         precision=precision,
@@ -108,18 +109,22 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     if corpus.on_schema_drift == "fail":
         for column in (*([] if id_column is None else [id_column]), *(source for source, _ in corpus.keep_columns)):
             _require_one_type(column, readable, declared)
+    uuids = _uuid_columns([*([] if id_column is None else [id_column]), *(source for source, _ in corpus.keep_columns)], readable, declared)
     rows = RowSchema(
         id_name=id_column or "id",
         id_column=id_column,
         id_type=pa.string() if id_column is None else _pinned_id_type(id_column, readable, declared),
         text_columns=corpus.text_columns,
         text_separator=corpus.text_separator,
-        kept=tuple((source, name, _pinned_type(source, readable, declared)) for source, name in corpus.keep_columns),
+        kept=tuple((source, name, pa.string() if source in uuids else _pinned_type(source, readable, declared)) for source, name in corpus.keep_columns),
         max_text_bytes=corpus.max_text_bytes,
         on_schema_drift=corpus.on_schema_drift,
         on_bad_file=corpus.on_bad_file,
         declared=tuple(column for column in declared if column not in corpus.text_columns),
         json_ids_as_text=False,
+        uuids=uuids,
+        holds_text=config.output.text,
+        derives_uuid=config.output.id == "uuid5",
     )
     for column in rows.text_columns:
         _first_type(column, readable, "corpus.text_columns")
@@ -161,12 +166,22 @@ def _pinned_id_type(column: str, files: list[SurveyedFile], declared: dict[str, 
     plain = canonical(found)
     if pa.types.is_nested(plain) or ((pa.types.is_boolean(plain) or pa.types.is_floating(plain)) and column not in declared):
         raise UsageError(f"corpus.id_column: {column!r} has type {found}: expected a string or an integer: name another column")
-    return pa.type_for_alias(declared[column]) if column in declared else id_type(found)
+    return _declared_type(declared[column]) if column in declared else id_type(found)
+
+
+def _declared_type(kind: str) -> pa.DataType:
+    return pa.string() if kind == "uuid" else pa.type_for_alias(kind)
+
+
+def _uuid_columns(columns: list[str], files: list[SurveyedFile], declared: dict[str, str]) -> tuple[str, ...]:
+    """Those that are declared so, or that the first file that has them calls so."""
+    first = {column: next((file.types[column] for file in files if not pa.types.is_null(file.types.get(column, pa.null()))), pa.null()) for column in columns}
+    return tuple(column for column, kind in first.items() if declared.get(column, "uuid" if is_uuid(kind) else "") == "uuid")
 
 
 def _pinned_type(column: str, files: list[SurveyedFile], declared: dict[str, str]) -> pa.DataType:
     found = canonical(_first_type(column, files, "corpus.keep_columns"))
-    return pa.type_for_alias(declared[column]) if column in declared else found
+    return _declared_type(declared[column]) if column in declared else found
 
 
 def _require_one_type(column: str, files: list[SurveyedFile], declared: dict[str, str]) -> None:
@@ -222,6 +237,7 @@ def shard_schema(rows: RowSchema, outputs: tuple[Output, ...], *, tells_versions
     fields += [pa.field("num_tokens", pa.int32(), nullable=False), pa.field("num_tokens_dropped", pa.int32(), nullable=False)]
     fields += [pa.field("text_hash", pa.string(), nullable=False)]
     fields += [pa.field(VERSION_COLUMN, pa.int64(), nullable=False)] if tells_versions else []
+    fields += [pa.field(name, pa.string(), nullable=False) for name, made in ((UUID, rows.derives_uuid), (TEXT, rows.holds_text)) if made]
     taken = [field.name for field in fields]
     if taken.count(rows.id_name) > 1:
         raise UsageError(f"corpus.id_column: {rows.id_name!r} is the name of a column that the dataset makes itself: rename it in the corpus")
@@ -236,12 +252,14 @@ def shard_schema(rows: RowSchema, outputs: tuple[Output, ...], *, tells_versions
     return pa.schema(fields)
 
 
-def rows_per_shard(shard_bytes: int, outputs: tuple[Output, ...], files: tuple[SurveyedFile, ...]) -> int:
+def rows_per_shard(shard_bytes: int, outputs: tuple[Output, ...], files: tuple[SurveyedFile, ...], holds_text: bool = False) -> int:
     """Input rows per shard, so that a shard stays below shard_bytes even if nothing compresses."""
-    return max(1, shard_bytes // dataset_row_bytes(sum(output.dim for output in outputs), files))
+    return max(1, shard_bytes // dataset_row_bytes(sum(output.dim for output in outputs), files, holds_text))
 
 
-def dataset_row_bytes(dimensions: int, files: tuple[SurveyedFile, ...]) -> int:
+def dataset_row_bytes(dimensions: int, files: tuple[SurveyedFile, ...], holds_text: bool = False) -> int:
     """Bytes of a row in the dataset, before compression."""
-    kept = sum(file.kept_row_bytes * file.expected_rows for file in files) // max(1, sum(file.expected_rows for file in files))
+    rows = max(1, sum(file.expected_rows for file in files))
+    kept = sum(file.kept_row_bytes * file.expected_rows for file in files) // rows
+    kept += sum(file.text_bytes for file in files) // rows if holds_text else 0
     return 4 * dimensions + HASH_AND_COUNT_BYTES + ID_BYTES + kept

@@ -112,6 +112,7 @@ def make_footer(
 def told_by_files(plan: Plan) -> dict[str, str]:
     """What every file of rows says for whoever finds it alone, as Parquet metadata. Nothing of it is compared: the fingerprint is."""
     said = {PREFIX + "model": plan.model_name} if plan.names_model else {}
+    said |= {PREFIX + "uuid": json.dumps(plan.rows.uuid_columns)} if plan.rows.uuid_columns else {}
     return said | ({SCHEMA_KEY: schema_text(plan.schema)} if plan.is_portable else {})
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embermill.jobs.corpus.rows import Refusal, RowBatch
+from embermill.jobs.corpus.rows import TEXT, UUID, Refusal, RowBatch
+from embermill.jobs.corpus.uuids import derived_uuids
 from embermill.jobs.engine import Embedded
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import VERSION_COLUMN, Plan
@@ -115,6 +116,10 @@ class ShardWriter:
         }
         if self.plan.tells_versions:
             columns[VERSION_COLUMN] = pa.array(np.full(len(batch.ids), self.plan.version, np.int64))
+        if self.plan.rows.derives_uuid:
+            columns[UUID] = derived_uuids(batch.ids)
+        if self.plan.rows.holds_text:
+            columns[TEXT] = batch.texts
         columns |= {name: values for (_, name, _), values in zip(self.plan.rows.kept, batch.kept, strict=True)}
         for table in self._groups.add(columns, answer.vectors):
             self._write_group(table)
@@ -147,7 +152,7 @@ def open_writer(path: Path, plan: Plan) -> pq.ParquetWriter:
     Portable ones are plain: no Arrow schema, so that vectors are lists to every reader, PLAIN and dictionary pages, Snappy.
     """
     vectors = {output.column for output in plan.outputs}
-    unique = {plan.rows.id_name, "text_hash"}
+    unique = {plan.rows.id_name, "text_hash", *([UUID] if plan.rows.derives_uuid else []), *([TEXT] if plan.rows.holds_text else [])}
     names = plan.schema.names
     split = [] if plan.is_portable else [f"{name}.list.element" for name in names if name in vectors]
     writer = pq.ParquetWriter(
@@ -159,7 +164,7 @@ def open_writer(path: Path, plan: Plan) -> pq.ParquetWriter:
         compression_level=None if plan.is_portable else 1,
         use_dictionary=[name for name in names if name not in vectors | unique],
         use_byte_stream_split=split or False,
-        write_statistics=[name for name in names if name not in vectors],
+        write_statistics=[name for name in names if name not in vectors and not (name == TEXT and plan.rows.holds_text)],
         write_page_checksum=True,
         store_schema=not plan.is_portable,
     )

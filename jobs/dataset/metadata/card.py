@@ -21,6 +21,8 @@ EXPLAINED = {
     "num_tokens": "token ids that the model was fed, special tokens and prompt included",
     "num_tokens_dropped": "tokens of the text that were cut off",
     "text_hash": "BLAKE2b (16 bytes, hex) of the text before prompt and truncation",
+    "text": "what was embedded, before prompt and truncation",
+    "uuid": "the UUID (version 5) that follows from the id",
     "version": "the version of the dataset that last changed the row",
 }
 

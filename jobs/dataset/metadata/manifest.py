@@ -260,7 +260,7 @@ def _describe(plan: Plan, account: _Account) -> dict[str, Any]:
         "totals": account.totals | {"rows_unchanged": 0},
         "token_lengths": length_percentiles(account.lengths),
         "provenance": summarise(account.provenance),
-    }
+    } | ({"uuid": [*plan.rows.uuid_columns]} if plan.rows.uuid_columns else {})
 
 
 def summarise_provenance(table: pa.Table) -> dict[str, dict[str, int]]:

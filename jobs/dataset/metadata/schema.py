@@ -19,6 +19,11 @@ def row_schema(plan: Plan) -> pa.Schema:
     return plan.schema.insert(plan.schema.get_field_index("text_hash") + 1, pa.field(VERSION, pa.int64(), nullable=False))
 
 
+def uuid_columns(plan: Plan) -> frozenset[str]:
+    """Columns of text that hold UUIDs, for what has a type of its own for them."""
+    return frozenset(plan.rows.uuid_columns)
+
+
 def holds_foreign_version(plan: Plan) -> bool:
     """Whether `version` is a column of the corpus."""
     return not plan.tells_versions and VERSION in plan.schema.names

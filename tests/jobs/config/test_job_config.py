@@ -59,7 +59,7 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "corpus.on_schema_drift": "fail",
         "output.uri": f"{tmp_path}/out",
         "output.shard_bytes": 256_000_000,
-        "output.lease_s": 60, "output.on_unconditional_puts": "fail", "output.encoding": "compact",
+        "output.lease_s": 60, "output.on_unconditional_puts": "fail", "output.encoding": "compact", "output.id": "kept", "output.text": False,
         "workers.count": "auto",
         "workers.device": "auto",
         "workers.cpus": "auto",
