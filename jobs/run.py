@@ -40,19 +40,12 @@ from embermill.jobs.plan.listing import cut_file, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import Heard, OpenPool, await_first, open_pool
-from embermill.jobs.preflight import (
-    find_prompts,
-    look_ahead,
-    report_changes,
-    report_other_listing,
-    require_exclusive,
-    require_possible,
-    resolve_device,
-)
+from embermill.jobs.preflight import report_other_listing, require_possible, resolve_device
+from embermill.jobs.prepare import Prepared, prepare
 from embermill.jobs.receipt import Ready
 from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.shard.adoption import remove_superseded
-from embermill.jobs.storage import AlreadyExists, Folder, open_folder
+from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
@@ -76,26 +69,25 @@ def run(
     Raises UsageError, DataError, AnotherRun or Interrupted; what is committed by then stays.
     """
     begin_s = time.monotonic()
-    config = _limited(config, limit)
-    folder = open_folder(config.output.uri, looks_first=config.output.on_unconditional_puts == "accept")
-    plan = read_plan(folder)
-    require_possible(plan, config, folder)
-    finished = plan is not None and read_manifest(folder) is not None
-    if plan is not None and limit is None and not finished:
-        report_changes(plan, config)
-    listed_s = time.time()
-    files = look_ahead(config, limit).files if plan is None else ()
-    prompts = find_prompts(config, plan)
+    return run_prepared(prepare(config, limit=limit), begin_s, events_file=events_file, progress=progress, amend=amend)
+
+
+def run_prepared(
+    found: Prepared, begin_s: float, *, events_file: str | Path | None = None, progress: Display | None = None, amend: Amend | None = None
+) -> Summary:
+    """The same for who has prepared already. begin_s: when that began, by time.monotonic()."""
+    config, folder, plan, limited = found.config, found.folder, found.plan, found.limit is not None
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
-    if plan is not None and finished and is_settled(folder, plan, commits := CommitLog(folder)):
-        seen = None if limit is not None else look_at_corpus(folder, plan, config.corpus)
+    if plan is not None and found.finished and is_settled(folder, plan, commits := CommitLog(folder)):
+        seen = None if limited else look_at_corpus(folder, plan, config.corpus)
         if seen is not None:
             remember(folder, seen)
-        return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=prompts, corpus=seen)
-    require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
+        return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=found.prompts, corpus=seen)
+    found.require_exclusive()
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
-        job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limit is not None, listed_s=listed_s)
-        return replace(job.conclude(job.embed_rest(files, progress or open_display(), amend)), prompts=prompts)
+        job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limited, listed_s=found.listed_s)
+        files = () if found.prospect is None else found.prospect.files
+        return replace(job.conclude(job.embed_rest(files, progress or open_display(), amend)), prompts=found.prompts)
 
 
 class _Job:
@@ -240,14 +232,6 @@ def why_not(plan: Plan, ready: Ready) -> str | None:
         {"workers.device": plan.device_kind, "outputs": plan.outputs}, {"workers.device": ready.device_kind, "outputs": ready.outputs}
     )
     return f"the worker on {ready.host} would make other vectors than the plan's: {'; '.join(changes)}" if changes else None
-
-
-def _limited(config: JobConfig, limit: int | None) -> JobConfig:
-    """A dataset of its own for the first rows: beside the whole one, never in it."""
-    if limit is None:
-        return config
-    uri = f"{config.output.uri.rstrip('/')}-first-{limit}"
-    return config.model_copy(update={"output": config.output.model_copy(update={"uri": uri})})
 
 
 def _partitions_at_most(config: JobConfig, files: tuple[SurveyedFile, ...], device: str) -> int:

@@ -88,36 +88,29 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 def plan(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
     from embermill.jobs.dataset.metadata.lease import find_holder
-    from embermill.jobs.dataset.metadata.manifest import read_manifest
-    from embermill.jobs.plan.files import read_plan
     from embermill.jobs.plan.forecast import forecast
-    from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, require_possible, resolve_device
+    from embermill.jobs.preflight import resolve_device
+    from embermill.jobs.prepare import prepare
     from embermill.jobs.remaining_work import describe_remaining_work
-    from embermill.jobs.storage import open_folder
 
-    config = load_config(arguments.config, arguments.overrides)
-    folder = open_folder(config.output.uri)
-    existing = read_plan(folder)
-    require_possible(existing, config, folder)
-    prompts = find_prompts(config, existing)
+    found = prepare(load_config(arguments.config, arguments.overrides))
+    config, folder = found.config, found.folder
     holder = find_holder(folder)
-    where = {"ray_address": config.ray.address, "output": folder.root, "prompts": None if prompts is None else asdict(prompts)}
+    where = {"ray_address": config.ray.address, "output": folder.root, "prompts": None if found.prompts is None else asdict(found.prompts)}
     where |= {"holder": None if holder is None else asdict(holder)}
-    if existing is not None:
-        finished = read_manifest(folder) is not None
-        if not finished:
-            report_changes(existing, config)
-        rest = describe_remaining_work(folder, existing, config.corpus.max_quarantined, arguments.tokens_per_s)
-        if rest.partitions_left:
-            resolve_device(config, existing.device_kind)
-        changes = None
-        if finished and existing.id_stability == "column":
-            from embermill.jobs.sync.forecast import forecast_sync
+    if found.plan is None:
+        assert found.prospect is not None, "there is no dataset, so a new one was looked at"
+        told = forecast(config, found.prospect, arguments.tokens_per_s)
+        return {"action": "begin"} | told.to_json() | {"partitions_done": 0, "partitions_left": told.partitions} | where | {"sync": None}
+    rest = describe_remaining_work(folder, found.plan, config.corpus.max_quarantined, arguments.tokens_per_s)
+    if rest.partitions_left:
+        resolve_device(config, found.plan.device_kind)
+    changes = None
+    if found.finished and not found.ids_are_positions:
+        from embermill.jobs.sync.forecast import forecast_sync
 
-            changes = forecast_sync(config, folder, existing, quick=arguments.quick, tokens_per_s=arguments.tokens_per_s)
-        return rest.to_json() | where | {"sync": changes}
-    found = forecast(config, look_ahead(config), arguments.tokens_per_s)
-    return {"action": "begin"} | found.to_json() | {"partitions_done": 0, "partitions_left": found.partitions} | where | {"sync": None}
+        changes = forecast_sync(config, folder, found.plan, quick=arguments.quick, tokens_per_s=arguments.tokens_per_s)
+    return rest.to_json() | where | {"sync": changes}
 
 
 def _add_output_argument(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.lease import hold_lease
-from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.versions import Version, abandon_version, read_version
 from embermill.jobs.difference.claim import inputs_of
 from embermill.jobs.difference.inputs import Comparison, compare
@@ -19,11 +18,11 @@ from embermill.jobs.difference.reuse import shards_of
 from embermill.jobs.difference.seen import SEEN
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
-from embermill.jobs.errors import DataError, InputChanged, Interrupted, JobError, MatchesNothing, UsageError
-from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.errors import DataError, InputChanged, Interrupted, MatchesNothing, UsageError
+from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.listing import list_corpus
-from embermill.jobs.preflight import look_ahead, require_exclusive, require_possible
-from embermill.jobs.run import run
+from embermill.jobs.prepare import Prepared, prepare
+from embermill.jobs.run import run_prepared
 from embermill.jobs.storage import FileInfo, Folder, open_folder
 from embermill.jobs.sync.stages import Stages
 from embermill.jobs.sync.summary import SyncSummary
@@ -52,21 +51,19 @@ def sync(
     Raises UsageError, DataError, AnotherRun or Interrupted. A version that was begun stays invisible, and its vectors are not lost.
     """
     begin_s = time.monotonic()
-    folder = open_folder(config.output.uri, looks_first=config.output.on_unconditional_puts == "accept")
-    plan = read_plan(folder)
-    if plan is None or read_manifest(folder) is None:
-        _require_ids(config, plan)
-        summary = run(config, events_file=events_file, progress=progress)
+    ready = prepare(config)
+    _require_ids(ready)
+    folder, plan = ready.folder, ready.plan
+    if plan is None or not ready.finished:
+        summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress)
         return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
-    require_possible(plan, config, folder)
-    _require_ids(config, plan)
     for uri in chosen.reuse:
         shards_of(open_folder(uri), plan)
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     found = Look(config, folder, plan, chosen)
     if found.nothing_to_do:
         return _told(found.report(time.monotonic() - begin_s), events)
-    require_exclusive(folder, accepted=config.output.on_unconditional_puts == "accept")
+    ready.require_exclusive()
     with hold_lease(folder, lease_s=config.output.lease_s, purpose="sync") as lease:
         for attempt in range(ATTEMPTS):
             found = Look(config, folder, plan, chosen)  # another run may have been at work until now, or the corpus has changed
@@ -142,16 +139,9 @@ def list_or_refuse(config: JobConfig, folder: Folder) -> Sequence[tuple[str, Fil
     return listed
 
 
-def _require_ids(config: JobConfig, plan: Plan | None) -> None:
+def _require_ids(ready: Prepared) -> None:
     """UsageError where rows are known by their places alone: an edit would be taken for another row."""
-    if plan is None and config.corpus.id_column is None:
-        try:
-            positional = look_ahead(config).rows.id_column is None
-        except JobError:  # run says it
-            return
-    else:
-        positional = plan is not None and plan.id_stability == "positional"
-    if positional:
+    if ready.ids_are_positions:
         raise UsageError(
             "sync needs ids that stay with their rows, and this corpus has none (its rows are known by file and position): "
             "name a column of ids in corpus.id_column, in a dataset of its own (output.uri)"

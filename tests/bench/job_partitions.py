@@ -29,6 +29,7 @@ from typing import Any
 from unittest import mock
 
 from embermill.jobs import preflight
+from embermill.jobs import prepare as preparing
 from embermill.jobs import run as running
 from embermill.jobs.config import JobConfig
 from embermill.jobs.errors import Interrupted
@@ -145,7 +146,7 @@ def drive(place: Path, partitions: int, stop_after: int, in_memory: bool) -> dic
         pool = InlinePool(lambda: StubWorker(publish, seen, stop_after))
         yield OpenPool(pool, Placement("cpu", WORKERS, 1))
 
-    replaced = (mock.patch.object(running, "open_pool", stub_pool), mock.patch.object(running, "open_folder", lambda uri, **options: folder))
+    replaced = (mock.patch.object(running, "open_pool", stub_pool), mock.patch.object(preparing, "open_folder", lambda uri, **options: folder))
     with contextlib.ExitStack() as stack:
         for module in (running, preflight):
             stack.enter_context(mock.patch.object(module, "resolve_device", lambda config, planned=None: "cpu"))

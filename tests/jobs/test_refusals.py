@@ -1,7 +1,7 @@
-"""What is refused at the door: before Ray is started, by `plan` as by `run`, in the same words, and with nothing left behind.
+"""What is refused at the door: before Ray is started, with nothing left behind. `plan`, `run` and `sync` go through one door (embermill.jobs.prepare).
 
-CASES is the whole list. A case is what is wrong (sections of the configuration, files beside it) and the beginning of what is said of it; one body
-holds each against both commands. Where the two must differ, the case is one of SEEN_BY_RUN_ALONE and says why.
+CASES is the whole list. A case is what is wrong (sections of the configuration, files beside it) and the beginning of what is said of it. What only a run
+can find is one of SEEN_BY_RUN_ALONE and says why.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from safetensors.numpy import save
 
 from embermill.encoder.description import ModelDescription
 from embermill.jobs import cli
+from embermill.jobs.errors import UsageError
 from embermill.jobs.pool.opening import open_pool
 from tests.encoder.tiny_bert import TinyBert, write_json
 from tests.jobs.command_line import Answer
@@ -305,15 +306,27 @@ def error_of(answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.words[:60])
-def test_plan_and_run_refuse_alike(case: Case, here: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_at_the_door(case: Case, here: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(case, here, monkeypatch)
-    monkeypatch.setattr("embermill.jobs.run.open_pool", lambda *_: pytest.fail("no worker is needed to see that"))
     before = sorted(here.rglob("*"))
-    planned, ran = (embed(name=name, **case.sections(here)) for name in ("plan", "run"))
-    assert planned.code == ran.code == case.code, (planned.errors, ran.errors)
-    assert error_of(planned) == error_of(ran) and case.words.replace("{here}", str(here)) in error_of(ran)
+    planned = embed(name="plan", **case.sections(here))
+    assert planned.code == case.code, planned.errors
+    assert case.words.replace("{here}", str(here)) in error_of(planned)
     left = [path for path in sorted(here.rglob("*")) if path not in before and "__pycache__" not in path.parts]
     assert left == [here / "out.yaml"]
+
+
+@pytest.mark.parametrize("name", ["plan", "run", "sync"])
+def test_there_is_one_door(name: str, here: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command goes through `prepare` before it looks at anything itself: whatever is refused there is refused by all, in the same words."""
+
+    def closed(*_: object, **__: object) -> NoReturn:
+        raise UsageError("the door is closed")
+
+    monkeypatch.setattr("embermill.jobs.prepare.open_folder", closed)
+    monkeypatch.setattr("embermill.jobs.plan.listing.list_inputs", lambda *_: pytest.fail("nothing is looked at but by prepare"))
+    answer = embed(name=name)
+    assert (answer.code, error_of(answer)) == (2, "the door is closed")
 
 
 @pytest.mark.parametrize("case", SEEN_BY_RUN_ALONE, ids=lambda case: case.because)
@@ -336,8 +349,8 @@ def test_a_plan_takes_a_cluster_for_one_with_gpus_and_says_that_it_has_not_looke
 
 def test_a_link_to_nothing_is_no_place(here: Path, embed: Embed) -> None:
     (here / "to-nothing").symlink_to(here / "no/where")
-    planned, ran = (embed(name=name, output_section={"uri": str(here / "to-nothing")}) for name in ("plan", "run"))
-    assert planned.code == ran.code == 2 and error_of(planned) == error_of(ran) and "another place" in error_of(ran)
+    planned = embed(name="plan", output_section={"uri": str(here / "to-nothing")})
+    assert planned.code == 2 and "another place" in error_of(planned)
 
 
 def test_events_that_cannot_be_written(here: Path, embed: Embed, command: Callable[..., Answer]) -> None:
