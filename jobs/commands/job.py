@@ -88,6 +88,7 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 def plan(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
     from embermill.jobs.dataset.metadata.lease import find_holder
+    from embermill.jobs.dataset.metadata.schema import holds_foreign_version
     from embermill.jobs.plan.forecast import forecast
     from embermill.jobs.preflight import resolve_device
     from embermill.jobs.prepare import prepare
@@ -106,7 +107,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
     if rest.partitions_left:
         resolve_device(config, found.plan.device_kind)
     changes = None
-    if found.finished and not found.ids_are_positions:
+    if found.finished and not found.ids_are_positions and not holds_foreign_version(found.plan):
         from embermill.jobs.sync.forecast import forecast_sync
 
         changes = forecast_sync(config, folder, found.plan, quick=arguments.quick, tokens_per_s=arguments.tokens_per_s)

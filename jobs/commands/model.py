@@ -124,10 +124,10 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search(arguments: argparse.Namespace) -> Answer:
-    from embermill.jobs.dataset.views.search import open_dataset, search_dataset
+    from embermill.jobs.dataset.views.search import open_for_search, search_dataset
     from embermill.jobs.engine.loading import engine_prompts
 
-    dataset = open_dataset(arguments.output, model_source=arguments.model)
+    dataset = open_for_search(arguments.output, model_source=arguments.model)
     prompt = arguments.query_prompt if arguments.query_prompt is not None else dataset.model.query_prompt
     if prompt is None and (prompts := engine_prompts(dataset.model, search_path=(str(Path.cwd()),))) is not None:
         prompt = prompts.query

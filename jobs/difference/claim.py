@@ -8,16 +8,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from embermill.jobs.bookkeeping.hashed_table import create_hashed, decode_table, encode_table, read_hashed
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.claims import read_claim as read_stored
 from embermill.jobs.dataset.metadata.versions import Version
@@ -29,7 +27,6 @@ from embermill.jobs.storage import AlreadyExists, Folder
 
 CAUSE = "sync"
 INPUTS, LISTED, NEXT_FILE = "inputs", "listed_s", "next_file"  # keys of Version.details
-HASH_DIGITS = 32
 REMEDY = "Restore it from a copy; while there is none, `embermill sync --rescan` reads every file anew and makes a version without it"
 
 
@@ -104,24 +101,14 @@ def _planned(listing: Sequence[dict[str, object]]) -> Sequence[CorpusFile]:
 
 
 def write_table(folder: Folder, stem: str, table: pa.Table) -> dict[str, str]:
-    """STEM-HASH.pq, where it is not there yet: {"file", "sha256"}. The same table gives the same bytes."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True)
-    data = sink.getvalue()
-    sha256 = hashlib.sha256(data).hexdigest()
-    name = f"{stem}-{sha256[:HASH_DIGITS]}.pq"
-    with contextlib.suppress(AlreadyExists):
-        folder.create(name, data)
-    return {"file": name, "sha256": sha256}
+    """STEM-HASH.pq, where it is not there yet: {"file", "sha256"}."""
+    return create_hashed(folder, stem, encode_table(table, version="2.6", compression_level=1), remedy=REMEDY)
 
 
 def read_table(folder: Folder, described: dict[str, str]) -> pa.Table:
     """MetadataDamaged where it is gone or damaged."""
-    name = str(described["file"])
+    data = read_hashed(folder, described, named_by="the version", remedy=REMEDY)
     try:
-        data = folder.read(name)
-    except FileNotFoundError:
-        raise MetadataDamaged(folder.root, name, "is gone", REMEDY) from None
-    if hashlib.sha256(data).hexdigest() != described["sha256"]:
-        raise MetadataDamaged(folder.root, name, "is damaged: its content is not what it is named by", REMEDY)
-    return pq.read_table(io.BytesIO(data))
+        return decode_table(data)
+    except ValueError as error:
+        raise MetadataDamaged(folder.root, str(described["file"]), f"is damaged: {error}", REMEDY) from error

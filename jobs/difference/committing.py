@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from embermill.jobs.dataset.metadata.deletes import DELETED, REFUSED, SOURCE_GONE, deletes_schema, write_deletes
 from embermill.jobs.dataset.metadata.keys import KeyRange, deleted_keys, keys_schema, publish_keys, split_by_bucket
 from embermill.jobs.dataset.metadata.versions import DELETES, UPSERTS, Version, VersionFile
 from embermill.jobs.difference.base_keys import keys_of_shard
@@ -21,14 +20,11 @@ from embermill.jobs.difference.differing import BUCKETS_PER_TASK, Totals, differ
 from embermill.jobs.difference.inputs import CorpusFile, State
 from embermill.jobs.difference.making import VersionFolder, deletes_of
 from embermill.jobs.difference.scan import ScanTotals
-from embermill.jobs.plan.files import VERSION_COLUMN, Plan
+from embermill.jobs.plan.files import Plan
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import open_parquet
-from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.shard.quarantine import SCHEMA as QUARANTINE_SCHEMA
-from embermill.jobs.storage import AlreadyExists, Folder
-
-DELETED, SOURCE_GONE, REFUSED = "deleted", "source_gone", "refused"  # reasons
+from embermill.jobs.storage import Folder
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def deleted_rows(folder: Folder, claim: Claim, plan: Plan) -> tuple[pa.Table, in
     gone = {file.number for file in claim.files if file.state == State.GONE}
     actions = ([Action.MISSING] if claim.options["complete"] else []) + ([Action.STALE] if claim.options["on_refused_update"] == "delete" else [])
     names = [difference_name(claim.number, task) for task in difference_tasks(claim)]
-    tables, rows = [_no_deletes(plan)], 0
+    tables, rows = [deletes_schema(plan).empty_table()], 0
     for table in read_differences(folder, names, ["id", "file"], actions) if actions else ():
         rows += table.num_rows
         files, action = table.column("file").to_numpy(), table.column("action").to_numpy()
@@ -71,25 +67,11 @@ def deleted_rows(folder: Folder, claim: Claim, plan: Plan) -> tuple[pa.Table, in
     return joined.filter(pa.array(first)), rows
 
 
-def _no_deletes(plan: Plan) -> pa.Table:
-    fields = [(plan.rows.id_name, plan.rows.id_type), (VERSION_COLUMN, pa.int64()), ("reason", pa.string())]
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields]).empty_table()
-
-
-def publish_deletes(folder: Folder, number: int, deletes: pa.Table, file_number: int) -> tuple[VersionFile, ...]:
+def publish_deletes(folder: Folder, plan: Plan, number: int, deletes: pa.Table, file_number: int) -> tuple[VersionFile, ...]:
     if not deletes.num_rows:
         return ()
     name = f"{deletes_of(number)}/part-000000000.parquet"
-    path = folder.temporary(name)
-    try:
-        settings = {"version": "2.6", "compression": "zstd", "compression_level": 1, "write_page_checksum": True, "use_dictionary": ["reason"]}
-        pq.write_table(deletes, path, row_group_size=1 << 20, **settings)
-        with contextlib.suppress(AlreadyExists):
-            folder.publish(path, name)
-    finally:
-        path.unlink(missing_ok=True)
-    published = describe_published(folder, name)
-    return (VersionFile(file_number, DELETES, name, deletes.num_rows, published.size, published.sha256, number),)
+    return (write_deletes(folder, plan, VersionFile(file_number, DELETES, name, 0, 0, "", number), deletes),)
 
 
 def add_up(
@@ -98,7 +80,7 @@ def add_up(
     """Publish deletes and keys. plan: the dataset's; made: of the version. Memory: the keys of what is written, and of what differs in some buckets."""
     shards = upserted_files(making, receipts, parent.next_file)
     deletes, rows_deleted = deleted_rows(folder, claim, plan)
-    files = [*shards, *publish_deletes(folder, claim.number, deletes, parent.next_file + len(shards))]
+    files = [*shards, *publish_deletes(folder, plan, claim.number, deletes, parent.next_file + len(shards))]
     id_type = plan.rows.id_type
     kept = [name for _, name, _ in plan.rows.kept]
     written = [keys for file in shards for keys in keys_of_shard(folder, made, file, claim.numbers, kept, claim.number)]

@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embermill.jobs.bookkeeping.hashed_table import create_hashed
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json
-from embermill.jobs.difference.claim import HASH_DIGITS, REMEDY
+from embermill.jobs.difference.claim import REMEDY
 from embermill.jobs.difference.difference import WRITTEN, Action
 from embermill.jobs.difference.differing import read_differences
 from embermill.jobs.difference.known_texts import Source, Wanted, as_digests
@@ -151,12 +152,8 @@ def create_writes(folder: Folder, number: int, rows: Rows, cut: Sequence[tuple[n
         for places, _ in cut:
             table = pa.table([pa.array(values[places]) for values in (rows.row, rows.source, rows.source_row)], schema=ROWS_SCHEMA)
             writer.write_table(table, row_group_size=max(1, len(places)))
-    data = sink.getvalue()
-    sha256 = hashlib.sha256(data).hexdigest()
-    name = f"{sync_folder(number)}/rows-{sha256[:HASH_DIGITS]}.pq"
-    with contextlib.suppress(AlreadyExists):
-        folder.create(name, data)
-    writes = Writes({"file": name, "sha256": sha256}, rows.sources, tuple(part for _, part in cut))
+    described = create_hashed(folder, f"{sync_folder(number)}/rows", sink.getvalue(), remedy=REMEDY)
+    writes = Writes(described, rows.sources, tuple(part for _, part in cut))
     with contextlib.suppress(AlreadyExists):
         folder.create(_name(number), sealed_json(asdict(writes)))
     found = read_writes(folder, number)

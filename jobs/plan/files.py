@@ -8,8 +8,6 @@ others (`superseded`); the newest root counts.
 from __future__ import annotations
 
 import base64
-import hashlib
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.hashed_table import create_hashed, decode_table, encode_table, read_hashed
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.bookkeeping.stored_keys import stored_form
+from embermill.jobs.bookkeeping.table_form import require_table
 from embermill.jobs.config import IF_ABSENT
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.engine import Output
@@ -32,7 +31,7 @@ from embermill.jobs.plan.copies import KEY as COPIES_KEY
 from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, write_copy
 from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES, ensure_format, read_format
 from embermill.jobs.plan.partitions import SEGMENT_SCHEMA, ChosenPartitions, StoredPartitions, numbers_of, segment_table, text_bytes_of
-from embermill.jobs.plan.root_form import require_columns, require_partitions, require_root, require_table
+from embermill.jobs.plan.root_form import require_columns, require_partitions, require_root
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.wording import describe_damage
 
@@ -41,7 +40,6 @@ _ROOT_NAME = re.compile(rf"{PLANS}/(\d{{6}})/root\.json")
 SEGMENTS, INPUTS = "segments", "inputs"
 VERSION_COLUMN = "version"  # of every shard: in which version of the dataset the row last changed; datasets of format 1 lack it
 TABLE_NAME = re.compile(rf"({SEGMENTS}|{INPUTS})(-[0-9a-f]{{32}})?\.(?:parquet|pq)")  # older plans name them without the hash
-HASH_DIGITS = 32
 MAX_PARTITIONS = 10**8  # of a plan
 AFTER_THE_PLAN = ("_embermill/commits/", "_embermill/manifests/")
 INPUT_SCHEMA = pa.schema(
@@ -255,33 +253,17 @@ def _damaged(folder: Folder, name: str, what: str) -> MetadataDamaged:
 
 
 def _create_table(folder: Folder, kind: str, suffix: str, table: pa.Table) -> dict[str, str]:
-    """Put it there, where it is not yet, and describe it for the root: {"file": its name, "sha256": of its content}. kind: how its name begins."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    data = sink.getvalue()
-    sha256 = hashlib.sha256(data).hexdigest()
-    name = f"{kind}-{sha256[:HASH_DIGITS]}{suffix}"
-    try:
-        folder.create(name, data)
-    except AlreadyExists:
-        if folder.read(name) != data:
-            raise _damaged(folder, name, "is damaged: its content is not what it is named by") from None
-    write_copy(folder, name, data)
-    return {"file": name.rpartition("/")[2], "sha256": sha256}
+    """Put it there, where it is not yet, and describe it for the root, which names it without its folder. kind: how its name begins."""
+    data = encode_table(table)
+    described = create_hashed(folder, kind, data, remedy=remedies.PLAN, suffix=suffix)
+    write_copy(folder, described["file"], data)
+    return described | {"file": described["file"].rpartition("/")[2]}
 
 
 def _checked(folder: Folder, base: str, described: dict[str, Any]) -> pa.Table:
     if not TABLE_NAME.fullmatch(str(described["file"])):
         raise _damaged(folder, f"{base}/root.json", f"names a file that is none of a plan's: {str(described['file'])[:80]!r}")
-    name = f"{base}/{described['file']}"
-    try:
-        data = folder.read(name)
-    except FileNotFoundError:
-        raise _damaged(folder, name, "is gone, though the plan's root names it") from None
-    if hashlib.sha256(data).hexdigest() != described["sha256"]:
-        raise _damaged(folder, name, "is damaged: it is not the file that the plan's root describes, by its SHA-256")
-    with pq.ParquetFile(io.BytesIO(data)) as parquet:  # not read_table, which goes by the metadata of column chunks (see corpus/parquet_chunks.py)
-        return parquet.read(use_threads=False)
+    return decode_table(read_hashed(folder, described | {"file": f"{base}/{described['file']}"}, named_by="the plan's root", remedy=remedies.PLAN))
 
 
 def _root(plan: Plan, segments: int) -> dict[str, Any]:

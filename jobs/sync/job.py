@@ -11,6 +11,7 @@ from typing import Any
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.lease import hold_lease
+from embermill.jobs.dataset.metadata.schema import require_own_version
 from embermill.jobs.dataset.metadata.versions import Version, abandon_version, read_version
 from embermill.jobs.difference.claim import inputs_of
 from embermill.jobs.difference.inputs import Comparison, compare
@@ -57,6 +58,7 @@ def sync(
     if plan is None or not ready.finished:
         summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress)
         return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
+    require_own_version(plan, folder.root)
     for uri in chosen.reuse:
         shards_of(open_folder(uri), plan)
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)

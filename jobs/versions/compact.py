@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs.dataset.metadata.claims import claim_number
+from embermill.jobs.dataset.metadata.deletes import DELETED, REASON, write_deletes
 from embermill.jobs.dataset.metadata.id_hash import bucket_of
 from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_for, buckets_of, keys_schema, live_keys, publish_keys
 from embermill.jobs.dataset.metadata.versions import BASE, DELETES, Contents, Version, VersionFile, changed_files, commit_version, read_version
@@ -20,7 +21,7 @@ from embermill.jobs.dataset.views.live_keys import key_passes
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
-from embermill.jobs.versions.row_files import REASON, blank, part_name, standing_file, write_deletes, write_rows
+from embermill.jobs.versions.row_files import blank, part_name, standing_file, write_rows
 
 Keep = Callable[[pa.Array], np.ndarray]
 """ids [N] -> [N] bool: which of them the new base keeps."""
@@ -47,7 +48,7 @@ def make_base(folder: Folder, plan: Plan, parent: Version, number: int, keep: Ke
     if keep is not None:
         deleted = deleted.filter(pa.array(keep(deleted.column("id").combine_chunks())))
     if deleted.num_rows:
-        table = deleted.append_column(REASON, pa.array(["deleted"] * deleted.num_rows, pa.string())).rename_columns([plan.rows.id_name, "version", REASON])
+        table = deleted.append_column(REASON, pa.array([DELETED] * deleted.num_rows, pa.string())).rename_columns([plan.rows.id_name, "version", REASON])
         made.append(write_deletes(folder, plan, blank(_next(parent, made), DELETES, part_name(f"bases/{number:06d}/deletes", 0), number), table))
     return (*made, *_keys(folder, plan, parent, made, number))
 

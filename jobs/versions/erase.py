@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
+from embermill.jobs.dataset.metadata.schema import require_own_version
 from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_version
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
@@ -28,7 +29,6 @@ from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.compact import make_base
-from embermill.jobs.versions.making import require_own_version
 from embermill.jobs.versions.retention import retire_others
 from embermill.jobs.versions.traces import remove_traces
 
@@ -50,7 +50,7 @@ def erase(uri: str, ids_file: str) -> Erased:
     folder = open_folder(uri)
     plan = require_plan(folder)
     read_version(folder)
-    require_own_version(folder, plan)
+    require_own_version(plan, folder.root)
     ids = read_ids(Path(ids_file), plan)
     with hold_lease(folder, purpose=ERASE) as lease:
         return erase_rows(folder, plan, ids, lease)

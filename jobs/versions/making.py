@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.lease import hold_lease
-from embermill.jobs.dataset.metadata.schema import holds_foreign_version
+from embermill.jobs.dataset.metadata.schema import require_own_version
 from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.dataset.views.opening import open_version
-from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder, open_folder
 
@@ -21,18 +20,9 @@ def make_version(uri: str, purpose: str, make: Make) -> Version | None:
     """Under the lease. UsageError where there is no finished dataset, or one that can have no second version; AnotherRun where a run is at work."""
     folder = open_folder(uri)
     plan, _ = open_version(folder)
-    require_own_version(folder, plan)
+    require_own_version(plan, folder.root)
     with hold_lease(folder, purpose=purpose):
         version = make(folder, plan)
         if version is not None:
             write_card(folder)
         return version
-
-
-def require_own_version(folder: Folder, plan: Plan) -> None:
-    """UsageError where `version` is a column of the corpus: such a dataset can have no second version."""
-    if holds_foreign_version(plan):
-        raise UsageError(
-            f"{folder.root}: it keeps a column of the corpus under the name `version`, which datasets with versions use themselves: "
-            "embed the corpus into another output.uri, with keep_columns: [{version: source_version}]"
-        )

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs.dataset.metadata.claims import claim_number
+from embermill.jobs.dataset.metadata.deletes import REASON, ROLLED_BACK, write_deletes
 from embermill.jobs.dataset.metadata.keys import (
     UNKNOWN_FILE,
     KeyRange,
@@ -33,7 +34,7 @@ from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
-from embermill.jobs.versions.row_files import REASON, blank, part_name, write_deletes, write_rows
+from embermill.jobs.versions.row_files import blank, part_name, write_rows
 
 NEXT_FILE = "next_file"
 CORPUS_DETAILS = ("inputs", "listed_s", NEXT_FILE)  # what a sync has said of the corpus
@@ -60,7 +61,7 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
     added, restored = _copy_rows(folder, plan, parent, target, changed, number)
     gone = upserted.filter(pc.invert(pc.is_in(upserted, restored)))
     if len(gone):
-        columns = [gone, pa.array(np.full(len(gone), number, np.int64)), pa.array(["rolled_back"] * len(gone), pa.string())]
+        columns = [gone, pa.array(np.full(len(gone), number, np.int64)), pa.array([ROLLED_BACK] * len(gone), pa.string())]
         table = pa.Table.from_arrays(columns, names=[id_name, VERSION, REASON])
         place = blank(parent.next_file + len(added), DELETES, part_name(f"changes/{number:06d}/deletes", 0), number)
         added.append(write_deletes(folder, plan, place, table))

@@ -1,8 +1,7 @@
-"""Files of rows and of deletes, published create-if-absent under names that follow from the version: the same rows give the same bytes."""
+"""Files of rows, published create-if-absent under names that follow from the version: the same rows give the same bytes."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embermill.jobs.dataset.metadata.schema import VERSION, row_schema
-from embermill.jobs.dataset.metadata.versions import DELETES, VersionFile
+from embermill.jobs.dataset.metadata.schema import row_schema
+from embermill.jobs.dataset.metadata.versions import VersionFile
 from embermill.jobs.errors import DataError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import file_sha256, to_matrix
@@ -22,7 +21,6 @@ from embermill.jobs.shard.writer import open_writer
 from embermill.jobs.storage import AlreadyExists, Folder
 
 MOST_ROWS = 1 << 31  # in a file: a row group ends at its bytes
-REASON = "reason"  # of a delete: deleted, source_gone, rolled_back
 
 
 def part_name(folder: str, number: int) -> str:
@@ -56,21 +54,6 @@ def write_rows(folder: Folder, plan: Plan, file: VersionFile, batches: Iterable[
         temporary.unlink(missing_ok=True)
 
 
-def write_deletes(folder: Folder, plan: Plan, file: VersionFile, deletes: pa.Table) -> VersionFile:
-    """The same for deletes: id (under the dataset's name for it), version, reason."""
-    temporary = folder.temporary(file.name)
-    try:
-        temporary.write_bytes(_deletes_bytes(deletes.cast(deletes_schema(plan))))
-        return _publish(folder, temporary, replace(file, rows=deletes.num_rows))
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def deletes_schema(plan: Plan) -> pa.Schema:
-    required = [pa.field(plan.rows.id_name, plan.rows.id_type, nullable=False), pa.field(VERSION, pa.int64(), nullable=False)]
-    return pa.schema([*required, pa.field(REASON, pa.string(), nullable=False)])
-
-
 def standing_file(folder: Folder, file: VersionFile) -> VersionFile | None:
     """The file as a killed maker left it under that name, whole as every published file is; None where nothing stands there."""
     if not folder.exists(file.name):
@@ -86,12 +69,6 @@ def blank(number: int, kind: str, name: str, version: int) -> VersionFile:
     return VersionFile(number, kind, name, 0, 0, "", version)
 
 
-def _deletes_bytes(deletes: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(deletes, sink, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True)
-    return sink.getvalue()
-
-
 def _publish(folder: Folder, temporary: Path, file: VersionFile) -> VersionFile:
     with temporary.open("rb") as written:
         file = replace(file, bytes=temporary.stat().st_size, sha256=file_sha256(written))
@@ -99,6 +76,5 @@ def _publish(folder: Folder, temporary: Path, file: VersionFile) -> VersionFile:
         folder.publish(temporary, file.name)
     except AlreadyExists:
         if describe_published(folder, file.name).sha256 != file.sha256:
-            kind = "deletes" if file.kind == DELETES else "rows"
-            raise DataError(f"{folder.root}/{file.name}: other {kind} stand there than this version has: move it away and run the same command again") from None
+            raise DataError(f"{folder.root}/{file.name}: other rows stand there than this version has: move it away and run the same command again") from None
     return file

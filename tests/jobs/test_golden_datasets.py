@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from embermill.jobs.dataset.views.compare import row_differences
-from embermill.jobs.dataset.views.search import open_dataset, search_dataset
+from embermill.jobs.dataset.views.search import open_for_search, search_dataset
 from embermill.jobs.plan.files import read_plan
 from embermill.jobs.storage import open_folder
 from tests.jobs import golden_datasets as golden
@@ -60,7 +60,7 @@ def test_a_half_done_one_is_resumed_and_equals_the_finished_one(name: str, old_d
 @pytest.mark.parametrize("name", golden.DATASETS)
 def test_a_search_finds_what_it_found(name: str, old_dataset: Bring) -> None:
     old = old_dataset(name)
-    dataset = open_dataset(str(old.folder))
+    dataset = open_for_search(str(old.folder))
     hits = search_dataset(dataset, golden.QUERY, k=5, prompt=dataset.model.query_prompt, device="cpu")
     expected = old.answers["hits"]
     assert [(hit.shard, hit.row, hit.columns[dataset.plan.rows.id_name]) for hit in hits] == [(hit["shard"], hit["row"], hit["id"]) for hit in expected]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from embermill.jobs.dataset.views.search import open_dataset, search_dataset
+from embermill.jobs.dataset.views.search import open_for_search, search_dataset
 from embermill.jobs.errors import UsageError
 from tests.jobs.command_line import Answer
 from tests.jobs.golden_datasets import STORED, OldDataset
@@ -52,4 +52,4 @@ def test_a_run_is_refused_and_the_advice_helps(name: str, old_dataset: Bring, co
 def test_a_search_is_refused(old_dataset: Bring, model: Callable[[OldDataset], Path]) -> None:
     old = old_dataset("articles-finished")
     with pytest.raises(UsageError, match=f"this dataset was {REASON}"):
-        search_dataset(open_dataset(str(old.folder), model_source=str(model(old))), "open", k=1, prompt=None, device="cpu")
+        search_dataset(open_for_search(str(old.folder), model_source=str(model(old))), "open", k=1, prompt=None, device="cpu")

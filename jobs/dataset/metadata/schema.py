@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
 
 VERSION = "version"
@@ -12,7 +13,7 @@ VERSION = "version"
 def row_schema(plan: Plan) -> pa.Schema:
     """The shards' schema, with the column `version` that older shards lack: there it is 1.
 
-    An older dataset may have kept a column of the corpus under that name: then it keeps it, and can have no second version (`holds_foreign_version`).
+    An older dataset may have kept a column of the corpus under that name: then it keeps it, and can have no second version (`require_own_version`).
     """
     if plan.tells_versions or holds_foreign_version(plan):
         return plan.schema
@@ -27,3 +28,12 @@ def uuid_columns(plan: Plan) -> frozenset[str]:
 def holds_foreign_version(plan: Plan) -> bool:
     """Whether `version` is a column of the corpus."""
     return not plan.tells_versions and VERSION in plan.schema.names
+
+
+def require_own_version(plan: Plan, root: str) -> None:
+    """Before a second version is made. UsageError where the dataset at `root` keeps a column of the corpus under the name that versions need."""
+    if holds_foreign_version(plan):
+        raise UsageError(
+            f"{root}: it keeps a column of the corpus under the name `version`, which datasets with versions use themselves: "
+            "embed the corpus into another output.uri, with keep_columns: [{version: source_version}]"
+        )

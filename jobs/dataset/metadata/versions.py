@@ -10,8 +10,6 @@ decided, so the parent of a version is the newest committed one below it, and no
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.expected_form import anything, number, one_of, positive, require_form, text
+from embermill.jobs.bookkeeping.hashed_table import HASH_DIGITS, create_hashed, decode_table, read_hashed
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json, sealed_parquet
+from embermill.jobs.bookkeeping.table_form import require_table
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest, read_manifest_root
 from embermill.jobs.dataset.metadata.retirement import VERSIONS, is_retired
 from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
-from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.wording import describe_damage
 
@@ -35,7 +35,6 @@ FIRST = 1  # the number of the version that the run makes
 BASE, UPSERTS, DELETES, KEYS = "base", "upserts", "deletes", "keys"
 KINDS = (BASE, UPSERTS, DELETES, KEYS)
 COMMITTED, ABANDONED = "committed", "abandoned"
-HASH_DIGITS = 32
 MOST_VERSIONS = 500  # since the base
 _NAME = re.compile(rf"{VERSIONS}/(\d{{6,}})\.json")
 _TABLE = re.compile(rf"{VERSIONS}/\d{{6,}}-([0-9a-f]{{{HASH_DIGITS}}})\.pq")
@@ -50,6 +49,10 @@ _SCHEMA = pa.schema(
         pa.field("version", pa.int64(), nullable=False),
     ]
 )
+_DECIDED = {"number": positive, "state": one_of(COMMITTED, ABANDONED), "cause": text, "created": text}
+_COMMITTED = {
+    "parent": positive, "totals": {"": number}, "details": {"": anything}, "files": {"file": text, "sha256": text},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,10 +163,9 @@ def commit_version(folder: Folder, contents: Contents, created: str | None = Non
         raise AnotherRun(f"{folder.root}: version {contents.number} was made from version {contents.parent}, and {newest} is the newest one now: run again")
     table = _to_table(contents.files)
     data = sealed_parquet(table)
-    sha256 = hashlib.sha256(data).hexdigest()
-    name = f"{VERSIONS}/{contents.number:06d}-{sha256[:HASH_DIGITS]}.pq"
-    _create_or_compare(folder, name, data)
-    root = _root(contents, COMMITTED, created) | {"files": {"file": name, "rows": table.num_rows, "bytes": len(data), "sha256": sha256}}
+    described = create_hashed(folder, f"{VERSIONS}/{contents.number:06d}", data, remedy=remedies.VERSION)
+    files = {"file": described["file"], "rows": table.num_rows, "bytes": len(data), "sha256": described["sha256"]}
+    root = _root(contents, COMMITTED, created) | {"files": files}
     try:
         folder.create(_name_of(contents.number), sealed_json(root))
     except AlreadyExists:
@@ -231,14 +233,6 @@ def _root(contents: Contents, state: str, created: str | None) -> dict[str, Any]
     return {"version_format": VERSION_FORMAT, "state": state, "created": created or _now()} | told
 
 
-def _create_or_compare(folder: Folder, name: str, data: bytes) -> None:
-    try:
-        folder.create(name, data)
-    except AlreadyExists:
-        if folder.read(name) != data:
-            raise _damaged(folder, name, "is damaged: its content is not what it is named by") from None
-
-
 def _read(folder: Folder, number: int, *, files: bool = True) -> Version:
     name = _name_of(number)
     try:
@@ -246,6 +240,7 @@ def _read(folder: Folder, number: int, *, files: bool = True) -> Version:
         if root["version_format"] != VERSION_FORMAT:
             found = root["version_format"]
             raise UsageError(f"{folder.root}/{name}: expected version_format {VERSION_FORMAT}, got {found}: use the version of embermill that made it")
+        require_form(root, _DECIDED if root.get("state") == ABANDONED else _DECIDED | _COMMITTED)
         values = {key: root[key] for key in ("number", "state", "cause", "created")}
         if root["state"] == ABANDONED:
             return Version(parent=None, **values)
@@ -255,26 +250,20 @@ def _read(folder: Folder, number: int, *, files: bool = True) -> Version:
         return Version(parent=root["parent"], totals=root["totals"], details=root["details"], files=listed, **values)
     except FileNotFoundError:
         raise _damaged(folder, name, "is gone") from None
-    except (ValueError, KeyError, TypeError, Damaged) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, name, f"is damaged: {describe_damage(error)}") from error
 
 
 def _read_files(folder: Folder, described: dict[str, Any]) -> tuple[VersionFile, ...]:
-    name = str(described["file"])
-    if _TABLE.fullmatch(name) is None:
-        raise ValueError(f"it names a file that is none of a version's: {name[:200]!r}")
-    try:
-        data = folder.read(name)
-    except FileNotFoundError:
-        raise _damaged(folder, name, "is gone, though its version names it") from None
-    if hashlib.sha256(data).hexdigest() != described["sha256"]:
-        raise _damaged(folder, name, "is damaged: its sha256 is not the one that its version says")
-    return _to_files(data)
+    if _TABLE.fullmatch(described["file"]) is None:
+        raise ValueError(f"it names a file that is none of a version's: {described['file'][:200]!r}")
+    return _to_files(read_hashed(folder, described, named_by="its version", remedy=remedies.VERSION))
 
 
-def _to_files(table: bytes) -> tuple[VersionFile, ...]:
-    with open_parquet(io.BytesIO(table)) as parquet:
-        return tuple(VersionFile(**row) for row in parquet.read(use_threads=False).to_pylist())
+def _to_files(data: bytes) -> tuple[VersionFile, ...]:
+    table = decode_table(data)
+    require_table(table, _SCHEMA, ())
+    return tuple(VersionFile(**row) for row in table.select(_SCHEMA.names).to_pylist())
 
 
 def _to_table(files: Sequence[VersionFile]) -> pa.Table:

@@ -53,7 +53,7 @@ class Dataset:
     finished: bool
 
 
-def open_dataset(uri: str, *, model_source: str | None = None) -> Dataset:
+def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
     """The dataset at a local path or URL. model_source: where its model is now, if it has moved. Raises what read_inventory raises."""
     folder = open_folder(uri)
     found = read_inventory(folder)

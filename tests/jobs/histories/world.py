@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.deletes import write_deletes
 from embermill.jobs.dataset.metadata.keys import KeyRange, buckets_of, deleted_keys, digest_text_hashes, keys_of_rows, live_keys, publish_keys, split_by_bucket
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.manifest import publish_manifest
@@ -42,7 +43,7 @@ from embermill.jobs.versions.compact import compact
 from embermill.jobs.versions.erase import erase_rows
 from embermill.jobs.versions.retention import kept_versions, readable_versions, retire_others, unneeded_files
 from embermill.jobs.versions.rollback import rollback
-from embermill.jobs.versions.row_files import blank, part_name, write_deletes, write_rows
+from embermill.jobs.versions.row_files import blank, part_name, write_rows
 from tests.jobs.sample_dataset import DIM, embed, make_batch, make_plan
 from tests.jobs.stores.memory import MemoryFolder
 
