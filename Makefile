@@ -15,16 +15,16 @@ FIRST ?= 0
 .PHONY: simulate help demo test test-long test-reference test-index check ci kernels clean
 
 help:
-	@echo 'make demo            embed the documentation of the Python standard library, verify it, and search it'
-	@echo 'make test            every test that needs no GPU, no torch and less than five minutes'
-	@echo 'make test-long       installing, many a Ray, kills, storage trouble, hostile files: ten minutes more'
-	@echo 'make test-reference  the same vectors as sentence-transformers and transformers (brings a CPU build of torch)'
-	@echo 'make test-index      `embermill load` into eight real indexes (brings them into an environment of their own, 600 MB)'
+	@echo 'make demo            embed the documentation of Python's standard library, verify the result and search it'
+	@echo 'make test            the tests that need neither a GPU nor torch, in under five minutes on two cores'
+	@echo 'make test-long       the slow ones: installation, Ray, kills, storage failures, hostile files; ten more minutes'
+	@echo 'make test-reference  the same vectors as sentence-transformers and transformers (installs a CPU build of torch)'
+	@echo 'make test-index      `embermill load` into eight real indexes (installs them into a separate environment, 600 MB)'
 	@echo 'make check           ruff, mypy, and the walls between the packages'
 	@echo 'make ci              check, test, test-long, test-index and test-reference'
-	@echo 'make simulate        100,000 seeds of the driver under its simulator, on every core (SEEDS=… FIRST=…)'
-	@echo 'make kernels         compile every GPU kernel, and run the portable ones and those for Hopper on the CPU'
-	@echo 'make clean           remove the environments and what the demo made'
+	@echo 'make simulate        run the driver under its simulator with 100,000 seeds, on every core (SEEDS=… FIRST=…)'
+	@echo 'make kernels         compile every GPU kernel, and emulate the portable and the Hopper ones on the CPU'
+	@echo 'make clean           remove the environments and the demo's output'
 
 demo: $(VENV)/.runs
 	infra/demo/demo.sh $(VENV)/bin

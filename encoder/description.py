@@ -190,7 +190,7 @@ def describe(source: str | os.PathLike[str], **options: Unpack[ModelOptions]) ->
     config = read_model_config(model.folder, options.get("pooling"))
     text = _resolve_prompt(options.get("prompt"), options.get("prompt_name"), config)
     if dimensions is not None and not 1 <= dimensions <= config.dimension:
-        raise ModelConfigError(f"dimensions={dimensions}: this model makes {config.dimension}; expected a number from 1 to that.")
+        raise ModelConfigError(f"dimensions={dimensions}: this model makes {config.dimension}: expected a number from 1 to {config.dimension}.")
     return ModelDescription(
         model,
         config,
@@ -258,7 +258,7 @@ def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:
     folder, positions = config.transformer_folder, position_limit(config)
     if wanted is not None:
         if not 1 <= wanted <= positions:
-            raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens, special ones included; expected up to that.")
+            raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens, special ones included: expected at most that.")
         return wanted
     if config.static:
         return positions

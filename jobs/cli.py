@@ -22,6 +22,7 @@ from functools import cache
 from typing import NoReturn
 
 from embermill.jobs.commands import bench, cluster, export, index, job, model, versions, weights
+from embermill.jobs.commands.command import Command
 from embermill.jobs.commands.parser import HelpAsked, Parser
 from embermill.jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
 from embermill.jobs.process.allocators import return_memory_at_once
@@ -30,23 +31,27 @@ from embermill.jobs.process.standard_output import AnswerLost, claim_standard_ou
 ROOMS = (job, versions, cluster, index, export, model, bench, weights)
 EPILOG = """exit codes:
   0   done
-  2   for you to fix: the call, the configuration, the model, credentials, permissions, disk space; what was committed stays
-  3   bad data, in a corpus, a dataset or the texts given: the message names it
-  4   another run is at work on this dataset: do not repeat the command while it is
-  33  interrupted or transient: run the same command again, it resumes from what is committed
-  1   a defect of embermill: the traceback is shown
+  2   something you need to fix: arguments, configuration, model, credentials, permissions or disk space; what was committed is kept
+  3   bad data in a corpus, a dataset or the given texts; the message says where
+  4   another run is working on this dataset: wait until it has ended
+  33  interrupted or a transient failure: run the same command again, it resumes from what is committed
+  1   a bug in embermill: the traceback is shown
 """
 
 
-@cache
 def build_parser() -> argparse.ArgumentParser:
     """All commands. Each sets `command`, which makes the answer, `show`, which puts it into words, and `parser`, its own."""
+    return _parser_of(tuple(command for room in ROOMS for command in room.COMMANDS))
+
+
+@cache
+def _parser_of(entries: tuple[Command, ...]) -> argparse.ArgumentParser:
     shared = Parser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print the answer as one JSON object on stdout, and nothing else there")
     shared.add_argument("--verbose", action="store_true", help="log every choice, and show the traceback of every error")
     parser = Parser(
         prog="embermill",
-        description="Embed a corpus: texts in Parquet, JSONL, CSV or plain text become vectors in Parquet shards, on every GPU or core there is.",
+        description="Embed a corpus: turn texts in Parquet, JSONL, CSV or plain text files into Parquet shards of vectors, on every GPU or CPU core available.",
         epilog=EPILOG,
         parents=[shared],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -55,11 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(metavar="COMMAND", dest="name")
-    for room in ROOMS:
-        for entry in room.COMMANDS:
-            sub = commands.add_parser(entry.name, help=entry.help, description=entry.description or entry.help, parents=[shared], allow_abbrev=False)
-            entry.add_arguments(sub)
-            sub.set_defaults(command=entry.answer, show=entry.show, parser=sub)
+    for entry in entries:
+        sub = commands.add_parser(entry.name, help=entry.help, description=entry.description or entry.help, parents=[shared], allow_abbrev=False)
+        entry.add_arguments(sub)
+        sub.set_defaults(command=entry.answer, show=entry.show, parser=sub)
     return parser
 
 
@@ -112,12 +116,12 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     """Say what went wrong, once, in words on stderr and with --json as an object on stdout; the exit code."""
     kind, message, code = type(error).__name__, str(error), EXIT_DEFECT
     if isinstance(error, KeyboardInterrupt):
-        message = "interrupted; what is committed stays: `embermill run` resumes from there, other commands start over"
+        message = "interrupted; what was committed is kept: `embermill run` resumes from there, other commands start over"
         kind, code = "Interrupted", EXIT_INTERRUPTED
     elif isinstance(error, JobError):
         code = error.exit_code
     else:
-        message = f"a defect of embermill, please report it: {kind}: {message}"
+        message = f"this is a bug in embermill, please report it: {kind}: {message}"
     _say(message, error if verbose or (code == EXIT_DEFECT and not getattr(error, "elsewhere", False)) else None)
     if as_json and not isinstance(error, AnswerLost):
         found = getattr(error, "report", None)  # what `verify` found, beside what it says of it

@@ -47,8 +47,8 @@ def build_tokenizer(folder: Path, stored: StoredTokenizer | None, *, lowercase: 
         return OpenTokenizer(_lowercased(stored.library, lowercase), None, truncation_side(folder))
     if kind.name == BACKEND and stored is None:
         raise TokenizerError(
-            f"{folder}: no tokenizer.json; texts cannot be embedded, token ids can (encode_token_ids). Without tokenizer.json, expected a tokenizer_class in "
-            "tokenizer_config.json that reads the vocabulary which is there (BertTokenizer reads vocab.txt)."
+            f"{folder}: no tokenizer.json; without a tokenizer it can embed token ids (encode_token_ids) but no text. Add tokenizer.json, or name in "
+            "tokenizer_config.json a tokenizer_class that reads the vocabulary file that is there (BertTokenizer reads vocab.txt)."
         )
     model = stored.library.model if stored is not None else read_vocabulary(folder, kind)
     settings = resolve_settings(folder, kind, stored, model)

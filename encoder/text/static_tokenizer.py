@@ -22,7 +22,7 @@ class StaticTokenizer:
         size_thread_pool(threads)
         stored = read_tokenizer_json(folder)
         if stored is None:
-            raise TokenizerError(f"{folder}: no tokenizer.json; texts cannot be embedded, token ids can (encode_token_ids).")
+            raise TokenizerError(f"{folder}: no tokenizer.json; without a tokenizer it can embed token ids (encode_token_ids) but no text.")
         tokenizer, saved = stored.library, stored.truncation or {}
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         if largest >= vocab_size:

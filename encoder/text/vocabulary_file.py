@@ -27,7 +27,7 @@ def read_vocabulary(folder: Path, kind: TokenizerClass) -> Any:
         if (folder / name).is_file():
             raise TokenizerError(f"{folder / name}: a SentencePiece model is not read here; expected a tokenizer.json beside it. {_CONVERT}.")
     wanted = {"WordPiece": " and no vocab.txt", "BPE": " and no vocab.json with merges.txt"}.get(kind.model, f", which {kind.name} is read from. {_CONVERT}")
-    raise TokenizerError(f"{folder}: no tokenizer.json{wanted}; texts cannot be embedded, token ids can (encode_token_ids).")
+    raise TokenizerError(f"{folder}: no tokenizer.json{wanted}; without a tokenizer it can embed token ids (encode_token_ids) but no text.")
 
 
 def _read(read: Any, *files: Path) -> Any:

@@ -124,5 +124,5 @@ def _require_length(lengths: str, longest: int) -> None:
 
 
 COMMANDS = (
-    Command("bench", "how fast the encoder is here, tokenising timed apart", _add_bench_arguments, bench, report.show_bench),
+    Command("bench", "measure how fast the encoder is on this machine, with tokenizing timed separately", _add_bench_arguments, bench, report.show_bench),
 )

@@ -83,7 +83,7 @@ def show_watched(answer: Answer) -> str:
     if answer["exit_code"] == 0:
         return f"{answer['name']} ({answer['id']}) is done"
     at = f"{answer['name']} --address {answer['address']}"
-    state = "goes on running" if answer["detached"] else "is running"
+    state = "keeps running" if answer["detached"] else "is running"
     return f"{answer['name']} {state} as {answer['id']}\n  come back to it:  embermill logs {at}\n  stop it:          embermill stop {at}"
 
 
@@ -111,7 +111,7 @@ def show_stopped(answer: Answer) -> str:
 
 COMMANDS = (
     Command("submit", "run a job on a Ray cluster, through its dashboard, and follow it", _add_submit_arguments, submit, show_watched),
-    Command("jobs", "the jobs that were submitted to a cluster", _add_address, jobs, show_jobs),
-    Command("logs", "come back to a submitted job: its log, and what is still to come", _add_logs_arguments, logs, show_watched),
-    Command("stop", "end a submitted job in order; submitting it again resumes", _add_name, stop, show_stopped),
+    Command("jobs", "list the jobs submitted to a cluster", _add_address, jobs, show_jobs),
+    Command("logs", "show the log of a submitted job and keep following it", _add_logs_arguments, logs, show_watched),
+    Command("stop", "stop a submitted job cleanly; submitting it again resumes it", _add_name, stop, show_stopped),
 )

@@ -96,5 +96,5 @@ COMMANDS = (
         "export", "write a version of a dataset in another format: for an index, a table library or Hugging Face datasets",
         _add_export_arguments, export, show_export,
     ),
-    Command("check", "whether an index would take a dataset: held against its recorded limits, offline", _add_check_arguments, check, show_check),
+    Command("check", "check offline whether a dataset fits the known limits of an index", _add_check_arguments, check, show_check),
 )

@@ -71,4 +71,4 @@ def _parts(answer: Answer) -> Iterator[str]:
         yield f"alias {answer['alias']}" + (" would be moved" if answer["dry_run"] else " moved")
 
 
-COMMANDS = (Command("load", "a dataset into a search index, or what changed since the last time", _add_load_arguments, load, show_load, DESCRIPTION),)
+COMMANDS = (Command("load", "load a dataset into a search index, or only what changed since the last load", _add_load_arguments, load, show_load, DESCRIPTION),)

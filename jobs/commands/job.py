@@ -159,18 +159,18 @@ def gc(arguments: argparse.Namespace) -> Answer:
 
 
 COMMANDS = (
-    Command("run", "embed a corpus, or resume; on a finished dataset it does nothing", _add_run_arguments, run, report.show_run),
+    Command("run", "embed a corpus, or resume an interrupted run; does nothing if the dataset is finished", _add_run_arguments, run, report.show_run),
     Command(
-        "sync", "embed what changed in a corpus since the last time, as a new version of its dataset; the first time it is a run",
+        "sync", "embed what changed in a corpus since the last version and add it as a new one; the first time, this is a run",
         _add_sync_arguments, sync, _show_sync,
     ),
-    Command("plan", "what a run or a sync would do: files, rows, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
+    Command("plan", "show what a run or a sync would do: files, rows, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
     Command(
-        "redrive", "read refused rows and changed files of an unfinished dataset again, and finish it; good rows keep their vectors",
+        "redrive", "read the refused rows and changed files of an unfinished dataset again and finish it; good rows keep their vectors",
         _add_redrive_arguments, redrive, report.show_run,
     ),
-    Command("status", "how far a dataset is", _add_output_argument, status, report.show_status),
-    Command("repair", "make again what `verify` finds damaged or missing", _add_repair_arguments, repair, report.show_repair),
-    Command("gc", "remove what killed runs left, and versions that are not kept, once it is a day old", _add_gc_arguments, gc, report.show_gc),
-    Command("verify", "read a whole dataset again and check every promise", _add_output_argument, verify, report.show_verify),
+    Command("status", "show how much of a dataset is done", _add_output_argument, status, report.show_status),
+    Command("repair", "rebuild what `verify` finds damaged or missing", _add_repair_arguments, repair, report.show_repair),
+    Command("gc", "remove what killed runs left behind and versions that are no longer kept, if more than a day old", _add_gc_arguments, gc, report.show_gc),
+    Command("verify", "read a whole dataset again and check it", _add_output_argument, verify, report.show_verify),
 )

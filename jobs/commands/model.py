@@ -136,6 +136,6 @@ def search(arguments: argparse.Namespace) -> Answer:
 
 
 COMMANDS = (
-    Command("search", "look into a dataset: the rows most similar to a question", _add_search_arguments, search, report.show_search),
-    Command("encode", "embed a few texts: their vectors as JSON", _add_encode_arguments, encode, _show_encode),
+    Command("search", "find the rows of a dataset most similar to a question, by brute force", _add_search_arguments, search, report.show_search),
+    Command("encode", "embed a few texts and print their vectors as JSON", _add_encode_arguments, encode, _show_encode),
 )

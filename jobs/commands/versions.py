@@ -176,10 +176,10 @@ def show_erase(answer: Answer) -> str:
 
 
 COMMANDS = (
-    Command("history", "every version of a dataset: when, by what, what it changed", _add_output, history, show_history),
-    Command("files", "the files of a version, and the query that reads its rows", _add_files_arguments, files, show_files),
-    Command("changes", "what changed after a version: the files of the feed, or its net effect", _add_changes_arguments, changes, show_changes),
-    Command("rollback", "a new version with the rows of an earlier one", _add_rollback_arguments, rollback, show_rollback),
-    Command("erase", "remove rows so that no file of the dataset holds them; cursors from before are refused", _add_erase_arguments, erase, show_erase),
-    Command("compact", "a new base of all live rows beside the old one; cursors stay good", _add_output, compact, show_compact),
+    Command("history", "list the versions of a dataset: when each was made, by what, and what it changed", _add_output, history, show_history),
+    Command("files", "list the files of a version, or print a query that reads its rows", _add_files_arguments, files, show_files),
+    Command("changes", "show what changed after a version: the files of the change feed, or their net effect", _add_changes_arguments, changes, show_changes),
+    Command("rollback", "make a new version with the rows of an earlier one", _add_rollback_arguments, rollback, show_rollback),
+    Command("erase", "remove rows from every file of the dataset; cursors from before are refused", _add_erase_arguments, erase, show_erase),
+    Command("compact", "write a new base of all live rows beside the old one; cursors stay valid", _add_output, compact, show_compact),
 )

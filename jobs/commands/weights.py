@@ -84,6 +84,6 @@ def _weights_at(path: str) -> str:
 
 
 COMMANDS = (
-    Command("convert", "weights from one format into another, compared bit by bit", _add_convert_arguments, convert, lambda answer: str(answer["words"])),
-    Command("inspect", "what is in a weight file", _add_inspect_arguments, inspect, report.show_inspect),
+    Command("convert", "convert weights from one format to another, compared bit by bit", _add_convert_arguments, convert, lambda answer: str(answer["words"])),
+    Command("inspect", "show what a weight file contains", _add_inspect_arguments, inspect, report.show_inspect),
 )

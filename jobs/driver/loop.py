@@ -45,7 +45,7 @@ def drive(
             loop.hear(worker, event)
         while loop.outcome is None:
             if stop is not None and stop.is_set():
-                raise Interrupted("interrupted: what is committed stays; run the same command again to go on from there")
+                raise Interrupted("interrupted: what was committed is kept; run the same command again to resume from there")
             for worker, event in pool.events(LOOK_EVERY_S):
                 loop.hear(worker, event)
             now = time.monotonic()

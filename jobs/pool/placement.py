@@ -58,7 +58,7 @@ def _device(wanted: str, gpus: float, joined: bool, planned: str | None, gpu_lib
     device = ("gpu" if gpus >= 1 and (joined or gpu_library) else "cpu") if wanted == "auto" else wanted
     if planned is not None and device != planned:
         begun = f"this dataset was begun on a {planned.upper()}, whose vectors differ in their last bits"
-        raise UsageError(f"workers.device: {planned} -> {device}: {begun}; go on there, or choose another output.uri")
+        raise UsageError(f"workers.device: {planned} -> {device}: {begun}; continue there, or choose another output.uri")
     return device
 
 

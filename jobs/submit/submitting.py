@@ -107,7 +107,7 @@ def _watch(cluster: Cluster, id: str, display: Display, *, followed: bool) -> di
             display.phase(f"waiting for the cluster to start {id}")
             job = follow(cluster, id, reading, enough=lambda: not followed and reading.started is not None)
     except _Terminated:
-        raise Interrupted(f"interrupted while following {id}, which goes on running: `embermill logs {id} --address {cluster.address}`") from None
+        raise Interrupted(f"interrupted while following {id}, which keeps running: `embermill logs {id} --address {cluster.address}`") from None
     except KeyboardInterrupt:
         job, came_back = cluster.look(id), True
     if reading.started is not None and "refused" in reading.started:

@@ -60,7 +60,7 @@ def test_what_is_no_source(source: Any) -> None:
         ({"max_tokens": "9"}, "max_tokens='9': expected a whole number, .* got str"),
         ({"max_tokens": 9.0}, "max_tokens=9.0: expected a whole number, .* got float"),
         ({"dimensions": True}, "dimensions=True: expected a whole number, .* got bool"),
-        ({"dimensions": -1}, "dimensions=-1: this model makes 30; expected a number from 1"),
+        ({"dimensions": -1}, "dimensions=-1: this model makes 30: expected a number from 1 to 30"),
         ({"normalize": "yes"}, "normalize='yes': expected true or false, .* got str"),
         ({"prompt_name": 3}, "prompt_name=3: expected a string, .* got int"),
         ({"prompt_name": "title"}, "prompt_name='title': this model's prompts are: none; give the text itself as prompt="),

@@ -91,7 +91,7 @@ def test_a_reader_that_left_does_not_make_a_failure_a_success(stub: Callable[...
 def test_only_the_answers_own_pipe_is_taken_for_it(stub: Callable[..., None], capfd: pytest.CaptureFixture[str], error: BaseException) -> None:
     stub(error)
     assert cli.main(["stub"]) == 1
-    assert "a defect of embermill" in capfd.readouterr().err
+    assert "a bug in embermill" in capfd.readouterr().err
 
 
 def run(*arguments: str, redirect: str, folder: Path) -> subprocess.CompletedProcess[str]:
