@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Sequence
 from difflib import get_close_matches
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from embermill.jobs.errors import UsageError
 from embermill.jobs.index import METRICS, Address, Target
@@ -104,7 +104,6 @@ def _shown(text: str) -> str:
     except ValueError:
         return text.partition(":")[0] + "://…"
     secret = ("password", "token", "key", "secret")
-    query = urlencode([(name, "…" if any(word in name.lower() for word in secret) else value) for name, value in parse_qsl(parts.query)], safe="…/:")
+    options = (option.partition("=") for option in parts.query.split("&") if option)
+    query = "&".join(f"{name}={'…' if any(word in name.lower() for word in secret) else value}" for name, _, value in options)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + (f"?{query}" if query else "")
-
-
