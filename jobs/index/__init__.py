@@ -116,7 +116,7 @@ class Target(ABC):
     transactional: bool = False
     """Whether nothing of what was upserted and deleted since the last `commit` stays where the loader is killed before the next one."""
     normalizes: bool = False
-    """Whether it keeps vectors of length 1 in place of those it was given, where the metric is cosine."""
+    """Whether it may keep vectors of length 1 in place of those it was given, where the metric is cosine."""
     max_workers: int | None = 1
     """How many may write at once, each through an instance of its own; None: any number."""
     has_alias: bool = False

@@ -103,11 +103,12 @@ def require_vectors(target: Target, sample: Sample, layout: Layout, where: str) 
 
 
 def _are_equal(wanted: np.ndarray, got: np.ndarray, normalized: bool) -> np.ndarray:
-    """[N] bool. normalized: the target keeps vectors of length 1."""
+    """[N] bool. normalized: the target may keep vectors of length 1 in their place, of all rows or of those that its index has reached."""
+    same = np.asarray((wanted == got).all(axis=1))
     if not normalized:
-        return np.asarray((wanted == got).all(axis=1))
+        return same
     lengths = np.linalg.norm(wanted.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray((np.abs(wanted / np.maximum(lengths, 1e-12) - got) <= NORMALIZED_TOLERANCE).all(axis=1))
+    return same | np.asarray((np.abs(wanted / np.maximum(lengths, 1e-12) - got) <= NORMALIZED_TOLERANCE).all(axis=1))
 
 
 def vectors_of(column: pa.Array | pa.ChunkedArray) -> np.ndarray:

