@@ -108,7 +108,8 @@ def _are_equal(wanted: np.ndarray, got: np.ndarray, normalized: bool) -> np.ndar
     if not normalized:
         return same
     lengths = np.linalg.norm(wanted.astype(np.float64), axis=1, keepdims=True)
-    return same | np.asarray((np.abs(wanted / np.maximum(lengths, 1e-12) - got) <= NORMALIZED_TOLERANCE).all(axis=1))
+    close = (np.abs(wanted / np.maximum(lengths, 1e-12) - got) <= NORMALIZED_TOLERANCE).all(axis=1)
+    return np.asarray(same | close)
 
 
 def vectors_of(column: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from embermill.jobs.dataset.metadata.manifest import FINDINGS, read_manifest
+from embermill.jobs.dataset.metadata.schema import uuid_columns
 from embermill.jobs.dataset.metadata.versions import BASE, Version, read_version
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
@@ -76,7 +77,7 @@ def load(uri: str, target: str, options: Options, progress: Progress = lambda do
     made = target_class(address, (str(Path.cwd()),))
     folder = open_folder(uri)
     plan = require_plan(folder)
-    source = describe_source(folder, plan, metric_of(address, made), options.vector, options.renamed)
+    source = describe_source(folder, plan, metric_of(address, made), options.vector, options.renamed, uuid_columns(plan))
     if options.alias is not None and not made.has_alias:
         raise UsageError(f"--alias {options.alias}: {address.scheme} has no aliases: let your application name {address.shown} itself")
     with open_targets(address, made, 1 if options.dry_run else _workers(options.workers, made)) as targets:
