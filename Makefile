@@ -15,7 +15,7 @@ FIRST ?= 0
 .PHONY: simulate help demo test test-long test-reference test-index check ci kernels clean
 
 help:
-	@echo 'make demo            embed the documentation of Python's standard library, verify the result and search it'
+	@echo 'make demo            embed the documentation of the Python standard library, verify and search it; then edit some and sync'
 	@echo 'make test            the tests that need neither a GPU nor torch, in under five minutes on two cores'
 	@echo 'make test-long       the slow ones: installation, Ray, kills, storage failures, hostile files; ten more minutes'
 	@echo 'make test-reference  the same vectors as sentence-transformers and transformers (installs a CPU build of torch)'
@@ -24,7 +24,7 @@ help:
 	@echo 'make ci              check, test, test-long, test-index and test-reference'
 	@echo 'make simulate        run the driver under its simulator with 100,000 seeds, on every core (SEEDS=… FIRST=…)'
 	@echo 'make kernels         compile every GPU kernel, and emulate the portable and the Hopper ones on the CPU'
-	@echo 'make clean           remove the environments and the demo's output'
+	@echo 'make clean           remove the environments and the output of the demo'
 
 demo: $(VENV)/.runs
 	infra/demo/demo.sh $(VENV)/bin

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The whole of embermill on the documentation of the Python standard library: corpus, run, verify, search.
+# The whole of embermill on the documentation of the Python standard library: corpus, run, verify, search; then an edited corpus, sync, search.
 #
 #   infra/demo/demo.sh VENV/bin      (what `make demo` calls)
 #
-# Stopped half-way it goes on where it was; finished, it only verifies and searches. `rm -rf demo` starts afresh.
+# Stopped half-way it goes on where it was; finished, it only looks for changes, verifies and searches. `rm -rf demo` starts afresh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$1
@@ -38,4 +38,14 @@ ask "how do I open a zip file" zipfile.
 ask "start another program and read its output" subprocess.
 ask "read settings from an ini file" configparser.
 
-printf '\nThe dataset is plain Parquet: %s/data/*.parquet\n' "$dataset"
+printf '\n%sThe corpus changes, and the dataset follows:%s only what changed is embedded.\n' "$bold" "$plain"
+step python infra/demo/edit_corpus.py demo/corpus
+"$bin/python" infra/demo/edit_corpus.py demo/corpus
+
+step embermill sync infra/demo/demo.yaml
+"$bin/embermill" sync infra/demo/demo.yaml
+
+ask "how often to feed a sourdough starter" sched.
+
+printf '\nThe dataset is plain Parquet: %s/data/*.parquet as it was first, %s/changes/ what has changed since.\n' "$dataset" "$dataset"
+printf 'The rows as they are now: embermill files %s --sql duckdb prints a query for them.\n' "$dataset"
