@@ -1,7 +1,8 @@
 """`embermill repair`: what `verify` finds damaged or missing is made again, checked against its receipt, and put in the damaged one's place.
 
 This is the only case in which a published name is replaced. Bookkeeping comes back from what says the same: a plan from its copy, commits from the
-manifest or the shards, a manifest from the commits. Shards and quarantine files are embedded again from the corpus.
+manifest or the shards, a manifest from the commits. Shards and quarantine files are embedded again from the corpus; of later versions see
+repair_versions.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from embermill.jobs.dataset.metadata.retirement import is_retired
 from embermill.jobs.dataset.metadata.versions import FIRST, KEYS
 from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
 from embermill.jobs.driver.outcome import failures_as_error
+from embermill.jobs.engine import Engine
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import DataError, MetadataDamaged, UsageError
+from embermill.jobs.maintenance.repair_versions import repair_versions, stands
 from embermill.jobs.plan.changes import require_unchanged
 from embermill.jobs.plan.copies import restore_plan
 from embermill.jobs.plan.dataset_format import FORMAT, ensure_format
@@ -39,7 +42,6 @@ from embermill.jobs.process.cores import usable_cores
 from embermill.jobs.receipt import Event, Failed, Receipt, Task
 from embermill.jobs.rereading import point_at_what_is_there
 from embermill.jobs.shard.adoption import adopt_uncommitted, list_strangers, set_aside
-from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.rekey import repair_keys
@@ -95,6 +97,7 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
             before = read_manifest(folder)
             manifest = publish_manifest(folder, plan, commits)
             repairs.manifest = manifest.name if before is None or before.name != manifest.name else None
+            repairs.repaired += repair_versions(folder, plan, cache(partial(_engine_of, folder, plan, overrides)))
             if (version := repair_keys(folder, plan)) is not None:
                 repairs.repaired += [file.name for file in version.of_kind(KEYS)]
         return repairs
@@ -178,7 +181,7 @@ def _damaged(folder: Folder, commits: CommitLog, on_shard: Callable[[int, int], 
     """Receipts of which a file is not there as it was published."""
     total = len(commits.committed)
     for done, receipt in enumerate(commits.receipts(), 1):
-        if not all(_stands(folder, name, sha256) for name, sha256 in _files(receipt)):
+        if not all(stands(folder, name, sha256) for name, sha256 in _files(receipt)):
             yield receipt
         on_shard(done, total)
 
@@ -189,20 +192,22 @@ def _files(receipt: Receipt) -> Iterator[tuple[str, str]]:
             yield name, sha256
 
 
-def _stands(folder: Folder, name: str, sha256: str) -> bool:
-    try:
-        return describe_published(folder, name).sha256 == sha256
-    except FileNotFoundError:
-        return False
+def _engine_of(folder: Folder, plan: Plan, overrides: Sequence[str]) -> tuple[Engine, JobConfig]:
+    """The dataset's engine, in this process, and the configuration by which it was made. UsageError where it would make other vectors."""
+    config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides).as_planned(plan.precision, plan.fingerprint)
+    require_possible(plan, config, folder)
+    device = config.workers.device if config.workers.device != "auto" else plan.device_kind
+    engine = load_engine(config.model, device=device, threads=usable_cores(), search_path=(str(Path.cwd()),))
+    require_unchanged(plan, config, engine.fingerprint())
+    return engine, config
 
 
 def _make_again(folder: Folder, plan: Plan, commits: CommitLog, damaged: list[Receipt], overrides: Sequence[str], repairs: Repairs) -> None:
-    config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides).as_planned(plan.precision, plan.fingerprint)
-    require_possible(plan, config, folder)
+    engine, config = _engine_of(folder, plan, overrides)
     staging = folder.temporary("repair")
     staging.mkdir(parents=True)
     try:
-        made, failed = _embed(plan, config, commits, damaged, open_folder(str(staging)))
+        made, failed = _embed(plan, engine, config, commits, damaged, open_folder(str(staging)))
         for receipt in damaged:
             new = made.get((receipt.partition, receipt.ordinal))
             if new is not None:
@@ -214,12 +219,10 @@ def _make_again(folder: Folder, plan: Plan, commits: CommitLog, damaged: list[Re
 
 
 def _embed(
-    plan: Plan, config: JobConfig, commits: CommitLog, damaged: list[Receipt], staging: Folder
+    plan: Plan, engine: Engine, config: JobConfig, commits: CommitLog, damaged: list[Receipt], staging: Folder
 ) -> tuple[dict[tuple[int, int], Receipt], list[Failed]]:
     """Receipts of the damaged shards, made again in a folder of their own, in this process."""
     device = config.workers.device if config.workers.device != "auto" else plan.device_kind
-    engine = load_engine(config.model, device=device, threads=usable_cores(), search_path=(str(Path.cwd()),))
-    require_unchanged(plan, config, engine.fingerprint())
     there = point_at_what_is_there(plan, config.corpus)
     unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
     work = Work(
@@ -249,7 +252,7 @@ def _put_back(folder: Folder, plan: Plan, commits: CommitLog, old: Receipt, new:
     if differ := [*_files(old)] != [*_files(new)]:
         commits.append([replace(new, provenance=new.provenance | {REPLACES: digest_of(old)})])
     for name, sha256 in _files(new):
-        if not _stands(folder, name, sha256):
+        if not stands(folder, name, sha256):
             folder.restore(staging / name, name)
             repairs.repaired.append(name)
             if differ:

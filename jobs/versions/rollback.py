@@ -5,6 +5,7 @@ The vectors are copied from V's files. The next `sync` holds the corpus against 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.deletes import REASON, ROLLED_BACK, write_deletes
 from embermill.jobs.dataset.metadata.keys import (
+    GONE,
     UNKNOWN_FILE,
     KeyRange,
     buckets_of,
@@ -24,17 +26,20 @@ from embermill.jobs.dataset.metadata.keys import (
     keys_schema,
     live_keys,
     publish_keys,
+    read_bucket,
     split_by_bucket,
 )
 from embermill.jobs.dataset.metadata.schema import VERSION
-from embermill.jobs.dataset.metadata.versions import DELETES, KEYS, UPSERTS, Contents, Version, VersionFile, commit_version, read_version, read_versions
+from embermill.jobs.dataset.metadata.versions import BASE, DELETES, KEYS, UPSERTS, Contents, Version, VersionFile, commit_version, read_version, read_versions
 from embermill.jobs.dataset.views.feed import read_feed
 from embermill.jobs.dataset.views.live import LiveRows, batch_groups
-from embermill.jobs.errors import UsageError
+from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import blank, part_name, write_rows
+
+log = logging.getLogger(__name__)
 
 NEXT_FILE = "next_file"
 CORPUS_DETAILS = ("inputs", "listed_s", NEXT_FILE)  # what a sync has said of the corpus
@@ -48,10 +53,9 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
         return None
     if newest.cause == "rollback" and newest.details.get("to") == to:
         return newest  # of a run of this command that was killed before it could say so
-    feed = read_feed(folder, plan, to)
     id_name = plan.rows.id_name
-    upserted = _ids(feed.upserts([id_name]), plan)
-    changed = pa.concat_arrays([upserted, feed.deletes().column("id").combine_chunks()])
+    upserted, deleted = _changed(folder, plan, target, newest)
+    changed = pa.concat_arrays([upserted, deleted])
     if not len(changed):
         return None
     upgrade_format(folder)
@@ -67,7 +71,41 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
         added.append(write_deletes(folder, plan, place, table))
     added += _keys(folder, plan, parent, target, added, gone, number)
     totals = {"rows": target.totals["rows"], "rows_upserted": len(restored), "rows_deleted": len(gone)}
-    return commit_version(folder, Contents(number, parent.number, "rollback", totals, (*parent.files, *added), _details(parent, target)))
+    files = (*_still_needed(parent, target), *added)
+    return commit_version(folder, Contents(number, parent.number, "rollback", totals, files, _details(parent, target)))
+
+
+def _changed(folder: Folder, plan: Plan, target: Version, newest: Version) -> tuple[pa.Array, pa.Array]:
+    """Ids of rows that are new or changed since V, and of rows that are gone since."""
+    try:
+        feed = read_feed(folder, plan, target.number)
+        return _ids(feed.upserts([plan.rows.id_name]), plan), feed.deletes().column("id").combine_chunks()
+    except DataError as error:  # a file of these rows is damaged or gone, which may be why
+        if buckets_of(newest) is None:
+            raise
+        log.warning("what changed since version %d is taken from the keys: %s", target.number, error)
+        return _changed_by_keys(folder, plan, target, newest)
+
+
+def _changed_by_keys(folder: Folder, plan: Plan, target: Version, newest: Version) -> tuple[pa.Array, pa.Array]:
+    """The same, without the rows."""
+    nothing = pa.chunked_array([], plan.rows.id_type)
+    upserted, deleted = list[pa.ChunkedArray]([nothing]), list[pa.ChunkedArray]([nothing])
+    later = [file for file in newest.of_kind(KEYS) if file.version > target.number]
+    for bucket in range(buckets_of(newest) or 0):
+        live = live_keys(folder, newest, bucket, plan.rows.id_type)
+        upserted.append(live.filter(pc.greater(live.column(VERSION), target.number)).column("id"))
+        for keys in (found for file in later if (found := read_bucket(folder, file, bucket)) is not None):
+            gone = keys.filter(pc.equal(keys.column("shard"), GONE)).column("id").unique()
+            deleted.append(pa.chunked_array([gone.filter(pc.invert(pc.is_in(gone, live.column("id").combine_chunks())))]))
+    joined = [pa.chunked_array([chunk for column in columns for chunk in column.chunks], plan.rows.id_type) for columns in (upserted, deleted)]
+    return joined[0].combine_chunks(), joined[1].unique()
+
+
+def _still_needed(parent: Version, target: Version) -> Iterator[VersionFile]:
+    """Without what V did not have: every row that changed since is written or deleted by the rollback itself. A base that was written since stays."""
+    is_compacted = {file.name for file in parent.of_kind(BASE)} != {file.name for file in target.of_kind(BASE)}
+    return (file for file in parent.files if is_compacted or file.kind in (BASE, KEYS) or file.version <= target.number)
 
 
 def _details(parent: Version, target: Version) -> dict[str, Any]:

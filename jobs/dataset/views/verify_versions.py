@@ -24,6 +24,10 @@ from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.storage import Folder
 
 LOST = "Restore it from a backup, or `embermill rollback` to a version that does not need it (`embermill files OUTPUT --version V` lists what one needs)"
+ROWS_LOST = (
+    "`embermill repair` makes it again where the corpus files that a sync read, or the version that was compacted, are as they were. Otherwise restore it from "
+    "a backup, or `embermill rollback` to a version that does not need it (`embermill files OUTPUT --version V` lists what one needs)"
+)
 
 
 def readable(folder: Folder) -> list[Version]:
@@ -40,7 +44,7 @@ def files_of_later_versions(versions: list[Version]) -> list[VersionFile]:
 
 def file_damage(folder: Folder, plan: Plan, file: VersionFile) -> Iterator[Damage]:
     """What is wrong with one file."""
-    remedy = remedies.REPAIR if file.kind == KEYS else LOST
+    remedy = remedies.REPAIR if file.kind == KEYS else LOST if file.kind == DELETES else ROWS_LOST
     try:
         found = describe_published(folder, file.name)
         if (found.size, found.sha256) != (file.bytes, file.sha256):

@@ -1,0 +1,158 @@
+"""Files of later versions that are damaged or gone, made again with the same bytes: what a sync wrote from the corpus and from the shards that vectors were
+copied from, what `compact` wrote from the version that it compacted."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.retirement import is_retired
+from embermill.jobs.dataset.metadata.versions import BASE, FIRST, UPSERTS, Version, VersionFile, read_versions
+from embermill.jobs.dataset.views.live import LiveRows, file_groups
+from embermill.jobs.difference.copying import CopyingEngine
+from embermill.jobs.difference.making import VersionFolder, upserts_of
+from embermill.jobs.engine import Engine
+from embermill.jobs.errors import JobError
+from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.receipt import Event, Failed, Receipt, Task
+from embermill.jobs.shard.publishing import describe_published
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.versions.retention import readable_versions
+from embermill.jobs.versions.row_files import blank, write_rows
+from embermill.jobs.worker.cutting import LIMITS
+from embermill.jobs.worker.isolation import SOUND
+from embermill.jobs.worker.pipeline import Pipeline
+from embermill.jobs.worker.steps import SelectedRows, is_before
+from embermill.jobs.worker.stream import Work
+from embermill.jobs.worker.task_queue import TaskQueue
+
+log = logging.getLogger(__name__)
+
+MakeEngine = Callable[[], tuple[Engine, JobConfig]]
+
+
+def repair_versions(folder: Folder, plan: Plan, engine: MakeEngine) -> list[str]:
+    """Names of the files that are whole again; those that cannot be made again are left, and logged. engine: asked only where texts must be embedded.
+
+    For the holder of the lease.
+    """
+    repaired: list[str] = []
+    for number, files in sorted(_damaged(folder).items()):
+        upserts = [file for file in files if file.kind == UPSERTS]
+        if upserts:
+            repaired += _make_upserts(folder, number, upserts, engine)
+        for file in files:
+            if file.kind == BASE and _make_base(folder, plan, file):
+                repaired.append(file.name)
+    return repaired
+
+
+def _damaged(folder: Folder) -> dict[int, list[VersionFile]]:
+    """By the version that added them, of versions that can be read."""
+    files = {file.name: file for version in readable_versions(folder) for file in version.files if file.version != FIRST and file.kind in (UPSERTS, BASE)}
+    found = defaultdict[int, list[VersionFile]](list)
+    for file in files.values():
+        if not stands(folder, file.name, file.sha256):
+            found[file.version].append(file)
+    return found
+
+
+def stands(folder: Folder, name: str, sha256: str) -> bool:
+    """Whether a file is there as it was published."""
+    try:
+        return describe_published(folder, name).sha256 == sha256
+    except FileNotFoundError:
+        return False
+
+
+def _make_upserts(folder: Folder, number: int, files: Sequence[VersionFile], engine: MakeEngine) -> Iterator[str]:
+    """What the engine embedded first: texts of one version are copied from there."""
+    making = VersionFolder(folder, number)
+    plan = read_plan(making)
+    if plan is None:  # a rollback's, say
+        log.warning("version %d: %s: nothing is recorded by which it could be made again", number, files[0].name)
+        return
+    wanted = {file.name: file for file in files}
+    receipts = [each for each in CommitLog(making).receipts() if each.shard is not None]
+    damaged = [each for each in receipts if making.place(str(each.shard)) in wanted]
+    rows = SelectedRows(folder, number, plan.rows)
+    known = defaultdict[int, set[int]](set)
+    for each in receipts:
+        known[each.partition].add(each.ordinal)
+    staging = folder.temporary("repair")
+    staging.mkdir(parents=True)
+    try:
+        for receipt in damaged:
+            task = Task(plan.partitions[receipt.partition], frozenset(known[receipt.partition] - {receipt.ordinal}))
+            name = making.place(str(receipt.shard))
+            try:
+                made = _run(folder, making, plan, rows, task, open_folder(str(staging)), engine)
+            except JobError as error:
+                log.warning("%s cannot be made again: %s", name, error)
+                continue
+            if made is None or made.shard_sha256 != wanted[name].sha256:
+                log.warning("%s cannot be made again as it was: the corpus has changed since, or this machine computes other bits", name)
+                continue
+            folder.restore(staging / str(made.shard), name)
+            yield name
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _run(folder: Folder, making: VersionFolder, plan: Plan, rows: SelectedRows, task: Task, staging: Folder, make: MakeEngine) -> Receipt | None:
+    """One shard, in a folder of its own. JobError where its rows cannot be read."""
+    work = Work(rows.read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS["cpu"])
+    if task.partition.number < rows.writes.embedded:
+        engine, config = make()
+        device = config.workers.device if config.workers.device != "auto" else plan.device_kind
+        work = Work(
+            rows.read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS[device], refuse_long_texts=config.model.on_long_text == "error"
+        )
+    else:
+        made = [name for name, _ in folder.list(upserts_of(making.version)) if is_before(name, rows.writes.embedded)]
+        engine = CopyingEngine(
+            plan.fingerprint, plan.outputs, rows.of(task.partition), rows.writes.sources,
+            open_dataset=lambda address: open_folder(address) if address else folder, made=made, sound=SOUND,
+        )  # fmt: skip
+    tasks, events = TaskQueue[Task](), list[Event]()
+    tasks.put(task)
+    tasks.finish()
+    Pipeline(engine, work, events.append).run(tasks)
+    for event in events:
+        if isinstance(event, Failed) and event.kind != "input_changed":
+            log.warning("%s", event.message)
+    return next((event for event in events if isinstance(event, Receipt) and event.ordinal not in task.skip and event.shard is not None), None)
+
+
+def _make_base(folder: Folder, plan: Plan, file: VersionFile) -> bool:
+    """A part of a base that `compact` wrote, where the version before it can still be read."""
+    versions: dict[int, Version] = {version.number: version for version in read_versions(folder)}
+    parent = versions.get(versions[file.version].parent or 0)
+    if versions[file.version].cause != "compact" or parent is None or is_retired(folder, parent.number):
+        log.warning("%s cannot be made again: the version that it was made from can no longer be read", file.name)
+        return False
+    live = LiveRows(folder, plan, parent)
+    groups = [*file_groups((each for each in live.files() if each.rows), plan.rows_per_shard)]
+    group = groups[int(Path(file.name).stem.removeprefix("part-"))]
+    staging = folder.temporary("repair")
+    staging.mkdir(parents=True)
+    try:
+        batches = (batch for each in group for batch in live.read(each))
+        made = write_rows(open_folder(str(staging)), plan, blank(file.number, file.kind, file.name, file.version), batches)
+        if made.sha256 != file.sha256:
+            log.warning("%s cannot be made again as it was", file.name)
+            return False
+        folder.restore(staging / file.name, file.name)
+        return True
+    except JobError as error:
+        log.warning("%s cannot be made again: %s", file.name, error)
+        return False
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
