@@ -18,7 +18,8 @@ DIFFERENCE = "difference"  # of a sync: a run of buckets held against the versio
 COPY = "copy"  # of a sync: read, take the vectors from other shards, write shards
 SPLIT_KEYS = "split_keys"  # of the first sync: the keys of some shards, bucket by bucket; the partition has no segments
 COLLECT_KEYS = "collect_keys"  # of the first sync: a run of buckets, from all of those; the partition has no segments
-KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS)
+IMPORT = "import"  # of a sync: vectors that are given, one file of them
+KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS, IMPORT)
 STAGES = ("read", "tokenize", "encode", "write")
 
 

@@ -73,9 +73,13 @@ def run(
 
 
 def run_prepared(
-    found: Prepared, begin_s: float, *, events_file: str | Path | None = None, progress: Display | None = None, amend: Amend | None = None
-) -> Summary:
-    """The same for who has prepared already. begin_s: when that began, by time.monotonic()."""
+    found: Prepared, begin_s: float, *, events_file: str | Path | None = None, progress: Display | None = None, amend: Amend | None = None,
+    without_rows: bool = False,
+) -> Summary:  # fmt: skip
+    """The same for who has prepared already. begin_s: when that began, by time.monotonic().
+
+    without_rows: a dataset that does not stand yet is begun without any: what the corpus holds is new to its first `sync`.
+    """
     config, folder, plan, limited = found.config, found.folder, found.plan, found.limit is not None
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     if plan is not None and found.finished and is_settled(folder, plan, commits := CommitLog(folder)):
@@ -85,7 +89,8 @@ def run_prepared(
         return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=found.prompts, corpus=seen)
     found.require_exclusive()
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
-        job = _Job(config, folder, CommitLog(folder, lease.token), lease, begin_s, events, limited=limited, listed_s=found.listed_s)
+        commits = CommitLog(folder, lease.token)
+        job = _Job(config, folder, commits, lease, begin_s, events, limited=limited, listed_s=found.listed_s, without_rows=without_rows)
         files = () if found.prospect is None else found.prospect.files
         return replace(job.conclude(job.embed_rest(files, progress or open_display(), amend)), prompts=found.prompts)
 
@@ -95,9 +100,9 @@ class _Job:
 
     def __init__(
         self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events: EventsFile | None, *,
-        limited: bool = False, listed_s: float = 0.0,
+        limited: bool = False, listed_s: float = 0.0, without_rows: bool = False,
     ) -> None:  # fmt: skip
-        self._limited, self._listed_s = limited, listed_s
+        self._limited, self._listed_s, self._without_rows = limited, listed_s, without_rows
         self._config, self._folder, self._commits, self._lease, self._begin_s, self._events = config, folder, commits, lease, begin_s, events
         self._effort = _effort_before(commits)
 
@@ -140,7 +145,8 @@ class _Job:
                 display.phase("writing the plan")
                 plan = self._write_plan(files, ready)
                 self._reconcile(plan)  # shards stand there already where the plan was lost and is made again
-            self._drive(plan, opened, workers, heard, nodes, display, stop)
+            if len(plan.current):
+                self._drive(plan, opened, workers, heard, nodes, display, stop)
         require_same_inputs(plan, self._commits, limited=self._limited)
         return plan
 
@@ -196,6 +202,8 @@ class _Job:
         plan = make_plan(
             self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files, tells_versions=versions, listed_s=self._listed_s
         )
+        if self._without_rows:
+            plan = replace(plan, partitions=(), listing=())
         try:
             write_plan(self._folder, plan)
         except AlreadyExists:  # another run was faster: its plan holds, if it is of the same job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from embermill.jobs.commands import report, report_sync
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
@@ -44,6 +44,10 @@ def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-deletes", type=positive, metavar="N", help="delete up to N rows, whatever corpus.max_deleted_share says")
     reuse = "take vectors of texts from that dataset too, which must be of the same model and settings; may be given several times"
     parser.add_argument("--reuse", action="append", default=[], type=filled, metavar="URI", help=reuse)
+    given = "take vectors that were made elsewhere with this model: Parquet files with the corpus's columns of ids and texts, and of vectors (embedding)"
+    parser.add_argument("--import-vectors", nargs="+", default=[], type=filled, metavar="FILE", dest="imports", help=given)
+    bound = "accept them from this cosine with vectors that are embedded here of 1,000 of their texts (default: 0.999; at least 0.99)"
+    parser.add_argument("--import-bound", type=positive_rate, default=0.999, metavar="COSINE", help=bound)
     told = "append one JSON line to FILE that says what the sync did (of the first one, which is a run, one for each committed shard)"
     parser.add_argument("--events", type=filled, metavar="FILE", help=told)
     _add_progress_argument(parser)
@@ -58,6 +62,7 @@ def sync(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.sync.job import sync as sync_job
 
     chosen = SyncOptions(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
+    chosen = replace(chosen, imports=tuple(arguments.imports), import_bound=arguments.import_bound)
     return sync_job(config, chosen, events_file=arguments.events, progress=open_display(arguments.progress)).to_json()
 
 

@@ -15,20 +15,31 @@ def show_sync(answer: Answer) -> str:
     """Of a sync that was not a run."""
     if answer["action"] == "nothing":
         files = several(answer["files"]["same"], "file")
-        return f"{answer['output']}: version {answer['version']} is up to date: {files}, none of them changed; {answer['rows']:,} rows"
+        more = f"; compacted into version {answer['compacted']}" if answer["compacted"] else ""
+        return f"{answer['output']}: version {answer['version']} is up to date: {files}, none of them changed; {answer['rows']:,} rows{more}"
     copied = f"{several(answer['vectors_copied'], 'vector')} copied"
     rows = [
         ("version", f"{answer['version']}, made from version {answer['parent']}: {answer['rows']:,} rows"),
         ("files", _show_files(answer)),
         ("rows", ", ".join(_show_rows(answer)) or "none differs"),
         ("embedded", f"{several(answer['texts_embedded'], 'text')}, {answer['tokens_embedded']:,} tokens; {copied}"),
+        *_show_imported(answer["imported"]),
         ("written", show_bytes(answer["bytes_written"])),
         *_show_kept(answer),
         ("time", show_seconds(answer["seconds"])),
     ]
+    if answer["compacted"]:
+        rows.append(("compacted", f"all live rows are in a new base: version {answer['compacted']} (output.compact_at)"))
     if answer["abandoned"]:
         rows.append(("abandoned", f"{several(answer['abandoned'], 'version')}: the corpus changed while it was made"))
     return f"{answer['output']} is up to date\n" + table(rows)
+
+
+def _show_imported(imported: Answer | None) -> Iterator[tuple[str, str]]:
+    if imported is not None:
+        cosine = f"cosine {imported['minimum']:.6f} at least, {imported['mean']:.6f} on average"
+        agree = f"{several(imported['texts'], 'text')} of theirs embedded here too, {cosine}"
+        yield "imported", f"{several(imported['vectors'], 'vector')} of {several(imported['files'], 'file')}; {agree} (bound {imported['bound']:g})"
 
 
 def _show_files(answer: Answer) -> str:

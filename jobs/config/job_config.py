@@ -198,6 +198,7 @@ class OutputConfig(Section):
     encoding: Annotated[Literal["compact", "portable"], IfAbsent("compact")] = "compact"
     id: Annotated[Literal["kept", "uuid5"], IfAbsent("kept")] = "kept"
     text: Annotated[bool, IfAbsent(False)] = False
+    compact_at: Annotated[float | None, Field(gt=0, allow_inf_nan=False), IfAbsent(None)] = None
 
 
 class WorkersConfig(Section):

@@ -101,29 +101,37 @@ class CopyingEngine:
         return _Held(wanted, columns)
 
     def _empty(self, rows: int) -> dict[str, np.ndarray]:
-        held: dict[str, np.ndarray] = {output.column: np.full((rows, output.dim), np.nan, np.float32) for output in self._outputs}
-        return held | {name: np.zeros(rows, np.int32) for name in COUNTS}
+        return _no_vectors(rows, self._outputs)
 
     def _read(self, source: Source, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Of these rows of a shard: vectors and counts, and digests. Only row groups that hold one of them are read."""
         address, name = source
-        found, digests, folder, first = self._empty(len(rows)), np.zeros((len(rows), 2), np.uint64), self._open(address), 0
-        columns = [*(output.column for output in self._outputs), *COUNTS, "text_hash"]
-        with folder.open(name) as file, open_parquet(file) as parquet:
-            for group in range(parquet.num_row_groups):
-                count = parquet.metadata.row_group(group).num_rows
-                here = np.flatnonzero((rows >= first) & (rows < first + count))
-                if len(here):
-                    table = parquet.read_row_group(group, columns, use_threads=False)
-                    at = rows[here] - first
-                    for output in self._outputs:
-                        found[output.column][here] = to_matrix(table.column(output.column))[at]
-                    for column in COUNTS:
-                        found[column][here] = table.column(column).to_numpy()[at]
-                    hashes = table.column("text_hash").take(pa.array(at)).to_pylist()
-                    digests[here] = np.frombuffer(bytes.fromhex("".join(hashes)), "<u8").reshape(-1, 2)
-                first += count
-        return found, digests
+        return read_vectors(self._open(address), name, rows, self._outputs)
+
+
+def _no_vectors(rows: int, outputs: Sequence[Output]) -> dict[str, np.ndarray]:
+    held: dict[str, np.ndarray] = {output.column: np.full((rows, output.dim), np.nan, np.float32) for output in outputs}
+    return held | {name: np.zeros(rows, np.int32) for name in COUNTS}
+
+
+def read_vectors(folder: Folder, name: str, rows: np.ndarray, outputs: Sequence[Output]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Of these rows of a shard: vectors and counts, and digests. Only row groups that hold one of them are read."""
+    found, digests, first = _no_vectors(len(rows), outputs), np.zeros((len(rows), 2), np.uint64), 0
+    columns = [*(output.column for output in outputs), *COUNTS, "text_hash"]
+    with folder.open(name) as file, open_parquet(file) as parquet:
+        for group in range(parquet.num_row_groups):
+            count = parquet.metadata.row_group(group).num_rows
+            here = np.flatnonzero((rows >= first) & (rows < first + count))
+            if len(here):
+                table = parquet.read_row_group(group, columns, use_threads=False)
+                at = rows[here] - first
+                for output in outputs:
+                    found[output.column][here] = to_matrix(table.column(output.column))[at]
+                for column in COUNTS:
+                    found[column][here] = table.column(column).to_numpy()[at]
+                hashes = table.column("text_hash").take(pa.array(at)).to_pylist()
+                digests[here] = np.frombuffer(bytes.fromhex("".join(hashes)), "<u8").reshape(-1, 2)
+            first += count
+    return found, digests
 
 
 def digest_of(texts: pa.Array) -> np.ndarray:

@@ -1,6 +1,8 @@
-"""The receipt of a step that publishes a file and commits nothing: that the file stands there is all there is to know."""
+"""Receipts of a step that publishes a file and commits nothing: that the file stands there is all there is to know."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
 
 from embermill.jobs.partition import Partition
 from embermill.jobs.receipt import Receipt
@@ -32,3 +34,17 @@ def step_receipt(partition: Partition, name: str, *, rows_in: int = 0, rows_refu
         adopted=False,
         provenance={},
     )
+
+
+class StepLog:
+    """Of stages that commit nothing: what stands there, and what is published."""
+
+    def __init__(self, standing: Iterable[Receipt]) -> None:
+        self._standing = [*standing]
+
+    def append(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        self._standing += receipts
+        return [*receipts]
+
+    def receipts(self) -> Iterator[Receipt]:
+        return iter(self._standing)

@@ -11,7 +11,7 @@ from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
 
 MAY_CHANGE = (
-    *("workers.", "ray.", "output.uri", "output.lease_s", "output.on_unconditional_puts"),
+    *("workers.", "ray.", "output.uri", "output.lease_s", "output.compact_at", "output.on_unconditional_puts"),
     *("corpus.complete", "corpus.max_deleted_share", "corpus.on_duplicate_id", "corpus.on_refused_update"),
     *("corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt"),
 )

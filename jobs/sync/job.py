@@ -12,21 +12,25 @@ from typing import Any
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
-from embermill.jobs.dataset.metadata.versions import Version, abandon_version, read_version
+from embermill.jobs.dataset.metadata.versions import Version, abandon_version, is_worth_compacting, read_version
 from embermill.jobs.difference.claim import inputs_of
+from embermill.jobs.difference.importing import BOUND, list_imports
 from embermill.jobs.difference.inputs import Comparison, compare
 from embermill.jobs.difference.reuse import shards_of
 from embermill.jobs.difference.seen import SEEN
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
-from embermill.jobs.errors import DataError, InputChanged, Interrupted, MatchesNothing, UsageError
-from embermill.jobs.plan.files import Plan
+from embermill.jobs.errors import AnotherRun, DataError, InputChanged, Interrupted, MatchesNothing, UsageError
+from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.plan.listing import list_corpus
 from embermill.jobs.prepare import Prepared, prepare
 from embermill.jobs.run import run_prepared
 from embermill.jobs.storage import FileInfo, Folder, open_folder
+from embermill.jobs.sync.imports import look_at_imports, require_bound
 from embermill.jobs.sync.stages import Stages
 from embermill.jobs.sync.summary import SyncSummary
+from embermill.jobs.versions.compact import compact
+from embermill.jobs.versions.making import make_version
 
 log = logging.getLogger(__name__)
 
@@ -36,27 +40,56 @@ UNSEEN = "rows_unseen"
 
 @dataclass(frozen=True)
 class SyncOptions:
-    """What the command line says. allow_deletes: up to so many rows, whatever corpus.max_deleted_share. reuse: datasets that vectors may be taken from."""
+    """What the command line says. allow_deletes: up to so many rows, whatever corpus.max_deleted_share. reuse: datasets that vectors may be taken from.
+    imports: files of vectors that were made elsewhere; import_bound: of the cosine of such a vector and the engine's own.
+    """
 
     rescan: bool = False
     retry_quarantined: bool = False
     allow_deletes: int | None = None
     reuse: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    import_bound: float = BOUND
 
 
 def sync(
     config: JobConfig, chosen: SyncOptions = SyncOptions(), *, events_file: str | Path | None = None, progress: Display | None = None
 ) -> SyncSummary:
-    """Bring the dataset to what the corpus is now; where there is none, or an unfinished one, this is a run.
+    """Bring the dataset to what the corpus is now; where there is none, or an unfinished one, this is a run. Then compact it, where that is due.
 
     Raises UsageError, DataError, AnotherRun or Interrupted. A version that was begun stays invisible, and its vectors are not lost.
     """
+    summary = _sync(config, chosen, events_file, progress)
+    return replace(summary, compacted=_compact_if_due(config))
+
+
+def _compact_if_due(config: JobConfig) -> int | None:
+    """The number of the version that did it (output.compact_at), also for a sync that was killed before it could."""
+    share = config.output.compact_at
+    if share is None or not is_worth_compacting(read_version(open_folder(config.output.uri)), share):
+        return None
+    log.info("as much has changed as output.compact_at: %g says: a new base is written", share)
+    try:
+        made = make_version(config.output.uri, "compact", compact)
+    except AnotherRun as error:
+        log.warning("not compacted this time: %s", error)
+        return None
+    return None if made is None else made.number
+
+
+def _sync(config: JobConfig, chosen: SyncOptions, events_file: str | Path | None, progress: Display | None) -> SyncSummary:
     begin_s = time.monotonic()
     ready = prepare(config)
     _require_ids(ready)
     folder, plan = ready.folder, ready.plan
+    if chosen.imports:
+        require_bound(chosen.import_bound)
+        list_imports(config.corpus, chosen.imports)
     if plan is None or not ready.finished:
-        summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress)
+        summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress, without_rows=bool(chosen.imports))
+        plan = require_plan(folder)
+        if not plan.listing:  # it was begun without rows: all of them are new
+            return _sync(config, chosen, events_file, progress)
         return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
     require_own_version(plan, folder.root)
     for uri in chosen.reuse:
@@ -71,7 +104,8 @@ def sync(
             found = Look(config, folder, plan, chosen)  # another run may have been at work until now, or the corpus has changed
             if found.nothing_to_do:
                 return _told(found.report(time.monotonic() - begin_s), events)
-            stages = Stages(config, folder, plan, found.parent, lease, open_display if progress is None else lambda: progress, chosen.allow_deletes)
+            display = open_display if progress is None else lambda: progress
+            stages = Stages(config, folder, plan, found.parent, lease, display, chosen.allow_deletes, found.imports)
             try:
                 summary_ = stages.carry_out(found.comparison, found.listed_s, found.options(), look_again=found.rescanned)
                 folder.remove(SEEN)
@@ -99,6 +133,7 @@ class Look:
         self._previous = inputs_of(folder, plan, self.parent)
         self.listed_s = time.time()
         self._listed = list_or_refuse(config, folder)
+        self.imports = look_at_imports(config, plan, chosen.imports, chosen.import_bound)
         self.comparison = self._compare(chosen.rescan)
 
     def _compare(self, rescan: bool) -> Comparison:
@@ -122,7 +157,7 @@ class Look:
             "rescan": chosen.rescan,
             "retry_quarantined": chosen.retry_quarantined,
             "reuse": [open_folder(uri).root for uri in chosen.reuse],
-        }
+        } | ({} if self.imports is None else {"imports": self.imports.option()})
 
     def report(self, seconds: float) -> SyncSummary:
         """Where there is nothing to do."""

@@ -23,10 +23,11 @@ from embermill.jobs.difference.difference import Action
 from embermill.jobs.difference.differing import Totals, difference_name, difference_tasks, read_difference_totals
 from embermill.jobs.difference.duplicates import quarantine_duplicates
 from embermill.jobs.difference.guards import require_few_deletes, require_few_refused, require_no_duplicates
+from embermill.jobs.difference.importing import IMPORTED, import_name, take_sample
 from embermill.jobs.difference.inputs import Comparison, to_table
 from embermill.jobs.difference.known_texts import Source, abandoned_shards, look_in_keys, look_in_shard
 from embermill.jobs.difference.making import SYNC, VersionFolder, sync_folder
-from embermill.jobs.difference.receipts import step_receipt
+from embermill.jobs.difference.receipts import StepLog, step_receipt
 from embermill.jobs.difference.reuse import shards_of
 from embermill.jobs.difference.scan import ScanTotals, read_totals, scan_name
 from embermill.jobs.difference.writing import Writes, collect, create_writes, cut_rows, partitions_of, read_writes, settle
@@ -43,10 +44,11 @@ from embermill.jobs.pool.inline import InlinePool
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import OpenPool, await_first, open_pool, worker_job
 from embermill.jobs.pool.placement import Placement
-from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, EMBED, SCAN, SPLIT_KEYS, Receipt
+from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, EMBED, IMPORT, SCAN, SPLIT_KEYS, Receipt
 from embermill.jobs.run import why_not
 from embermill.jobs.storage import AlreadyExists, Folder, open_folder
-from embermill.jobs.sync.summary import SyncSummary
+from embermill.jobs.sync.imports import Imports
+from embermill.jobs.sync.summary import SyncSummary, describe_listing
 from embermill.jobs.worker.steps import Steps
 from embermill.jobs.worker.worker import Making, Worker
 
@@ -56,30 +58,18 @@ SCANNED_BYTES = 8 << 20  # of text, in a partition to scan, at least: it holds i
 INLINE_BYTES, INLINE_ROWS = 256 << 20, 2_000_000  # of text to scan, and of live rows: up to here this process scans, compares and copies by itself
 
 
-class StepLog:
-    """Of stages that commit nothing: what stands there, and what is published."""
-
-    def __init__(self, standing: Iterable[Receipt]) -> None:
-        self._standing = [*standing]
-
-    def append(self, receipts: Sequence[Receipt]) -> list[Receipt]:
-        self._standing += receipts
-        return [*receipts]
-
-    def receipts(self) -> Iterator[Receipt]:
-        return iter(self._standing)
-
-
 class Stages:
     """One version, from the claim to the commit. number: of the version that is made, None before it is claimed."""
 
     def __init__(
         self, config: JobConfig, folder: Folder, plan: Plan, parent: Version, lease: Lease | None, display: Callable[[], Display],
-        allow_deletes: int | None,
+        allow_deletes: int | None, imports: Imports | None = None,
     ) -> None:  # fmt: skip
-        """lease: None for who only wants to know (`decide`), over a folder that is thrown away."""
+        """lease: None for who only wants to know (`decide`), over a folder that is thrown away. imports: vectors that are given."""
         self._config, self._folder, self._plan, self._parent = config, folder, plan, parent
         self._lease, self._display, self._allow_deletes = lease, display, allow_deletes
+        self._imports, self._given = imports, list[str]()
+        self._imported: dict[str, Any] | None = None
         self.number: int | None = None
         self._inline = parent.totals["rows"] <= INLINE_ROWS
 
@@ -92,6 +82,7 @@ class Stages:
             log.info("version %d is made: %s", made.number, describe_listing(made.comparison.counts | {"scanned": len(made.comparison.scanned)}))
             parts, scans, totals = self._compare()
             self._judge(scans, totals)
+            self._read_imports()
             writes = self._decide(scans)
             commits = self._write(writes, parts)
         return self._commit(scans, totals, writes, commits, listed_s)
@@ -168,6 +159,13 @@ class Stages:
             with self._light_pool(version) as opened:
                 self._carry_out(opened, parts, done.receipts, done, kind, noun)
 
+    def _read_imports(self) -> None:
+        if self._imports is None:
+            return
+        parts, number = self._imports.partitions(self._plan), self._claim.number
+        self._given = [import_name(number, part) for part in parts]
+        self._step(IMPORT, parts, self._given, "part of the vectors to import", number)
+
     # -- decide
 
     def _judge(self, scans: Sequence[ScanTotals], totals: Totals) -> None:
@@ -202,6 +200,11 @@ class Stages:
             for name in shards_of(other, self._plan):
                 sources.append((uri, name))
                 look_in_shard(wanted, other, name, len(sources) - 1, whole=False)
+        first_given = len(sources)
+        for name in self._given:
+            sources.append(("", name))
+            look_in_shard(wanted, self._folder, name, len(sources) - 1, whole=False)
+        take_sample(wanted, first_given)
         rows = settle(found, wanted, place_of, tuple(sources))
         embed_bytes = partition_text_bytes(self._config, self._plan.device_kind)
         vector_bytes = 4 * sum(output.dim for output in self._plan.outputs)
@@ -220,6 +223,9 @@ class Stages:
         if self._is_left(embedded, commits):
             with open_pool(self._config, self._folder, self._plan, Making(self._claim.number, with_engine=True)) as opened:
                 self._carry_out(opened, embedded, commits.receipts, commits, EMBED, "partition")
+        if self._imports is not None:
+            made = [self._making.place(each.shard) for each in commits.receipts() if each.shard is not None and each.partition < writes.embedded]
+            self._imported = self._imports.judge(self._folder, writes, self._given, made, self._plan)
         if self._is_left(copied, commits):
             with self._light_pool(self._claim.number) as opened:
                 self._carry_out(opened, copied, commits.receipts, commits, COPY, "partition to copy")
@@ -316,7 +322,7 @@ class Stages:
         details = {
             INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file,
             "counts": counts, "files": made.comparison.counts,
-        }  # fmt: skip
+        } | ({} if self._imported is None else {IMPORTED: self._imported})  # fmt: skip
         told = {"rows": rows, "rows_upserted": added.rows_upserted, "rows_deleted": added.rows_deleted}
         assert self._lease is not None
         self._lease.require_held()
@@ -324,15 +330,10 @@ class Stages:
         write_card(self._folder)
         self._clear()
         found = made.comparison.counts | {"scanned": len(made.comparison.scanned)}
-        return replace(SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=rows), **counts)
+        return replace(SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=rows, imported=self._imported), **counts)
 
     def _clear(self) -> None:
         """Scans and differences have done their work."""
-        for part in ("scan", "difference"):
+        for part in ("scan", "difference", "imports"):
             for name, _ in [*self._folder.list(f"{sync_folder(self._claim.number)}/{part}")]:
                 self._folder.remove(name)
-
-
-def describe_listing(counts: dict[str, int]) -> str:
-    told = [f"{counts[state]:,} {state}" for state in ("new", "changed", "renamed", "gone", "same") if counts[state]]
-    return f"files: {', '.join(told) or 'none'}; {counts['scanned']:,} to be read"

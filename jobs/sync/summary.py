@@ -15,6 +15,8 @@ class SyncSummary:
     version, parent: the newest version now, and the one before it. files: by state (same, renamed, new, changed, gone), and how many were scanned.
     rows: live rows. rows_new, rows_changed: with another text than before, or none. rows_metadata: kept columns alone differ. rows_moved: another file gives
     them. rows_unseen: no file gives them any more, and they stay. rows_stale: good before and refused now. rows_duplicate: of an id that stands earlier.
+    imported: of vectors that were given (`--import-vectors`): files, vectors, and how those agree with the engine's own (difference/importing.Agreement).
+    compacted: the version after it, with a new base (output.compact_at).
     texts_embedded: given to the engine; vectors_copied: taken from elsewhere. abandoned: versions that were begun and given up by this sync.
     """
 
@@ -42,6 +44,13 @@ class SyncSummary:
     abandoned: int = 0
     seconds: float = 0.0
     run: Summary | None = None
+    imported: dict[str, Any] | None = None
+    compacted: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def describe_listing(counts: dict[str, int]) -> str:
+    told = [f"{counts[state]:,} {state}" for state in ("new", "changed", "renamed", "gone", "same") if counts[state]]
+    return f"files: {', '.join(told) or 'none'}; {counts['scanned']:,} to be read"

@@ -18,7 +18,7 @@ from embermill.jobs.storage import FileInfo, Folder
 
 MADE = ("bases", "changes", KEYS_FOLDER, "_embermill/sync", CLAIMS)  # folders of which each has one folder (or file) for each number
 
-_STEPS = re.compile(r"/(scan|difference)/")  # of a sync: what a version is made from and does not need; left where it was killed after its commit
+_STEPS = re.compile(r"/(scan|difference|imports)/")  # of a sync: what a version is made from and does not need; left where it was killed after its commit
 
 
 def kept_versions(versions: Iterable[Version], now: datetime, keep_versions: int | None, keep_days: float | None) -> list[Version]:

@@ -17,6 +17,7 @@ from embermill.jobs.difference.base_keys import collect_keys, split_keys, with_k
 from embermill.jobs.difference.claim import Claim, inputs_of, read_claim
 from embermill.jobs.difference.copying import CopyingEngine
 from embermill.jobs.difference.differing import differ
+from embermill.jobs.difference.importing import import_vectors
 from embermill.jobs.difference.making import VersionFolder, sync_folder, upserts_of
 from embermill.jobs.difference.scan import scan
 from embermill.jobs.difference.selecting import read_selected
@@ -24,7 +25,7 @@ from embermill.jobs.difference.writing import Writes, read_rows_of, read_writes
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, read_plan
-from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, SCAN, SPLIT_KEYS, Done, Event, Ready, Task
+from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, IMPORT, SCAN, SPLIT_KEYS, Done, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.cutting import LIMITS
@@ -100,6 +101,8 @@ class Steps:
             return self._scan(task)
         if task.kind == DIFFERENCE:
             return self._differ(task)
+        if task.kind == IMPORT:
+            return import_vectors(self._dataset, self._version, task.partition, self._plan)
         raise ValueError(f"a worker without an engine was given a task of kind {task.kind!r}")
 
     def _scan(self, task: Task) -> Event:
@@ -112,7 +115,7 @@ class Steps:
     def _copy(self, task: Task, emit: Callable[[Event], None]) -> None:
         """Through the pipeline that embeds, with an engine that copies."""
         plan, selected = self._version_plan, self._selected
-        made = [name for name, _ in self._dataset.list(upserts_of(self._version)) if _is_before(name, selected.writes.embedded)]
+        made = [name for name, _ in self._dataset.list(upserts_of(self._version)) if is_before(name, selected.writes.embedded)]
         engine = CopyingEngine(
             plan.fingerprint, plan.outputs, selected.of(task.partition), selected.writes.sources, open_dataset=self._open, made=made, sound=SOUND
         )
@@ -161,7 +164,7 @@ class Steps:
         return {}
 
 
-def _is_before(name: str, partition: int) -> bool:
+def is_before(name: str, partition: int) -> bool:
     """Whether a shard is of a partition with a lower number."""
     number = name.rpartition("/")[2].removeprefix("part-").partition("-")[0]
     return number.isdigit() and int(number) < partition

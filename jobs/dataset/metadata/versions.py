@@ -35,6 +35,7 @@ FIRST = 1  # the number of the version that the run makes
 BASE, UPSERTS, DELETES, KEYS = "base", "upserts", "deletes", "keys"
 KINDS = (BASE, UPSERTS, DELETES, KEYS)
 COMMITTED, ABANDONED = "committed", "abandoned"
+WORTH_COMPACTING = 0.5  # what is written for a row in all is then three times the row
 MOST_VERSIONS = 500  # since the base
 _NAME = re.compile(rf"{VERSIONS}/(\d{{6,}})\.json")
 _TABLE = re.compile(rf"{VERSIONS}/\d{{6,}}-([0-9a-f]{{{HASH_DIGITS}}})\.pq")
@@ -189,10 +190,10 @@ def changed_files(version: Version) -> list[VersionFile]:
     return [file for file in version.of_kind(UPSERTS, DELETES) if file.version > base]
 
 
-def is_worth_compacting(version: Version) -> bool:
-    """Whether half as many rows changed as the base has, or so many versions did that opening their files costs more than reading the rows."""
+def is_worth_compacting(version: Version, share: float = WORTH_COMPACTING) -> bool:
+    """Whether as many rows changed as are that share of the base, or so many versions did that opening their files costs more than reading the rows."""
     changed, base = changed_files(version), sum(file.rows for file in version.of_kind(BASE))
-    return bool(changed) and (2 * sum(file.rows for file in changed) >= base or len({file.version for file in changed}) >= MOST_VERSIONS)
+    return bool(changed) and (sum(file.rows for file in changed) >= share * base or len({file.version for file in changed}) >= MOST_VERSIONS)
 
 
 def _decided(folder: Folder) -> list[int]:

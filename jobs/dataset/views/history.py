@@ -20,5 +20,5 @@ def history(folder: Folder) -> list[dict[str, Any]]:
     for version in read_versions(folder, files=False):
         state = ABANDONED if not version.is_committed else COLLECTED if version.number in retired else READABLE
         entry = {"version": version.number, "state": state, "cause": version.cause, "created": version.created, "parent": version.parent}
-        entries.append(entry | {"totals": version.totals, "counts": version.details.get("counts", {})})
+        entries.append(entry | {"totals": version.totals, "counts": version.details.get("counts", {}), "imported": version.details.get("imported")})
     return entries

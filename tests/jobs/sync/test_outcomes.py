@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.versions import read_versions
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.run import run
@@ -173,3 +174,28 @@ class TestSettings:
         before = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
         run(configure(tmp_path))
         assert sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()) == before
+
+
+def compacting(root: Path, share: float) -> JobConfig:
+    config = configure(root)
+    return config.model_copy(update={"output": config.output.model_copy(update={"compact_at": share})})
+
+
+class TestCompactAt:
+    CHANGED: ClassVar[list[Any]] = [row(f"a{n}", f"text a {n}" if n > 4 else f"another text {n}") for n in range(20)]
+
+    def test_a_sync_compacts_once_as_much_has_changed(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("a.jsonl", self.CHANGED)
+        assert sync(compacting(tmp_path, 0.2)).compacted is None, "5 rows of 40"
+        embedded.write("b.jsonl", [*embedded.files["b.jsonl"][:17], *(row(f"b{n}", f"another text {n}") for n in range(17, 20))])
+        summary = sync(compacting(tmp_path, 0.2))
+        assert (summary.version, summary.compacted, summary.rows_changed) == (3, 4, 3)
+        assert (tmp_path / "out/bases/000004").is_dir() and len(live_rows(str(tmp_path / "out"))) == 40
+        again = sync(compacting(tmp_path, 0.2))
+        assert (again.action, again.version, again.compacted) == ("nothing", 4, None)
+
+    def test_whoever_was_killed_before_it_compacts_the_next_time(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("a.jsonl", self.CHANGED)
+        assert sync(configure(tmp_path)).compacted is None, "never unless it is asked for"
+        late = sync(compacting(tmp_path, 0.1))
+        assert (late.action, late.compacted) == ("nothing", 3)
