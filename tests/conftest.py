@@ -36,6 +36,8 @@ LONG = (
     "jobs/pool/test_private_ray.py",
     "jobs/test_hostile.py",
     "jobs/sync/test_crashes.py",
+    "jobs/sync/test_memory.py",
+    "jobs/sync/test_two_commands.py",
     "jobs/sync/test_scale.py",
     "jobs/test_flipped_bits.py",
     "jobs/submit/test_on_a_cluster.py",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -64,18 +65,21 @@ def work(task: tuple[int, int]) -> tuple[float, int, int]:
     return seconds, found.rows.num_rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
+def measure(rows: int, processes: int) -> dict[str, float]:
+    buckets = buckets_for(rows)
+    tasks = [(bucket, rows // buckets) for bucket in range(buckets)]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:  # a forked one would begin with our memory
+        done = [*pool.map(work, tasks)]
+    seconds, differ, peaks = zip(*done, strict=True)
+    return {"rows": rows, "buckets": buckets, "core_seconds": round(sum(seconds), 2), "differ": sum(differ), "peak_mb": max(peaks)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
-    buckets = buckets_for(arguments.rows)
-    tasks = [(bucket, arguments.rows // buckets) for bucket in range(buckets)]
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        done = [*pool.map(work, tasks)]
-    seconds = sum(each[0] for each in done)
-    told = {"rows": arguments.rows, "buckets": buckets, "core_seconds": round(seconds, 2), "differ": sum(each[1] for each in done)}
-    print(json.dumps(told | {"peak_mb": max(each[2] for each in done)}))
+    print(json.dumps(measure(arguments.rows, arguments.processes)))
 
 
 if __name__ == "__main__":

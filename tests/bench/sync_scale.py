@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from embermill.jobs.config import JobConfig
 from embermill.jobs.engine import Embedded, Output
 from embermill.jobs.run import run
+from embermill.jobs.sync import stages
 from embermill.jobs.sync.job import SyncOptions, sync
 from embermill.jobs.sync.stages import Stages
 from tests.bench.process_pool import ProcessPool, open_process_pool, peak_mb
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--inline-rows", type=int, default=stages.INLINE_ROWS, help="up to so many rows the driver scans and compares by itself")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--step", choices=("make", "keys", "edit", "sync"))
     arguments = parser.parse_args()
@@ -105,8 +107,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             for step in ("make", "keys", "edit", "sync"):
                 given = [f"--{name}={getattr(arguments, name)}" for name in ("rows", "files", "processes", "cores")]
+                given.append(f"--inline-rows={arguments.inline_rows}")
                 subprocess.run([sys.executable, "-m", "tests.bench.sync_scale", *given, f"--folder={folder}", f"--step={step}"], check=True)
         return
+    stages.INLINE_ROWS = arguments.inline_rows
     told: dict[str, Any] = {"step": arguments.step}
     begin = time.monotonic()
     patches = [mock.patch(f"embermill.jobs.{module}.open_pool", open_process_pool) for module in ("run", "sync.stages")]

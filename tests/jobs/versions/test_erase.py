@@ -10,17 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import embermill
-from embermill.jobs.dataset.metadata.commits import CommitLog
-from embermill.jobs.dataset.metadata.manifest import publish_manifest
 from embermill.jobs.errors import UsageError
-from embermill.jobs.plan.files import write_plan
 from embermill.jobs.storage import open_folder
 from embermill.jobs.versions import erase as erasing
 from tests.bench import erase_scale
 from tests.jobs.command_line import Answer
 from tests.jobs.crashes.decoded import holders
 from tests.jobs.histories.world import Killed, World
-from tests.jobs.sample_dataset import make_plan, write_shard
 from tests.jobs.versions.test_engines import rows_in, save
 
 Command = Callable[..., Answer]
@@ -61,26 +57,13 @@ def test_no_byte_and_no_column_holds_what_was_erased(world: World, tmp_path: Pat
     assert command("rollback", str(dataset), "--to", "1").code == 2
 
 
+@pytest.mark.long
 def test_of_a_life_with_refused_rows_kept_texts_and_an_abandoned_version_nothing_is_left(tmp_path: Path) -> None:
     """1,000 of 100,000: tests/bench/erase_scale.py"""
     told = erase_scale.prove(tmp_path, 400, 20)
     assert (told["left"], told["wrong"]) == ([], []), told
     assert told["files_before"] > 50 and told["of"] == ["_embermill", "bases", "changes", "data", "quarantine"]
     assert {state for _, state, _ in told["versions"]} == {"committed", "abandoned"}
-
-
-def test_a_dataset_that_keeps_a_corpus_column_version_is_refused(tmp_path: Path, command: Command) -> None:
-    plan = make_plan(1, rows=4, kept=[("version", "version", pa.string())])
-    folder = open_folder(str(tmp_path / "ds"))
-    write_plan(folder, plan)
-    log = CommitLog(folder)
-    log.append([write_shard(folder, plan, rows=4)])
-    publish_manifest(folder, plan, log)
-    before = {name: folder.read(name) for name, _ in folder.list()}
-    (tmp_path / "ids").write_text("p0-1\n")
-    answer = command("erase", str(tmp_path / "ds"), "--ids", str(tmp_path / "ids"))
-    assert answer.code == 2 and "keep_columns: [{version: source_version}]" in answer.errors
-    assert {name: folder.read(name) for name, _ in folder.list()} == before
 
 
 @pytest.mark.parametrize("puts", [1, 2, 4, 6, 8, 10, 13])
