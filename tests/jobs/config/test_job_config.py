@@ -60,6 +60,7 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "output.uri": f"{tmp_path}/out",
         "output.shard_bytes": 256_000_000,
         "output.lease_s": 60, "output.on_unconditional_puts": "fail", "output.encoding": "compact", "output.id": "kept", "output.text": False,
+        "output.compact_at": None,
         "workers.count": "auto",
         "workers.device": "auto",
         "workers.cpus": "auto",
