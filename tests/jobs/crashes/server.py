@@ -55,7 +55,8 @@ def _serve() -> None:
     from tests.jobs.crashes.points import install_from_environment
 
     for module in IMPORTED_ONCE:
-        importlib.import_module(module)
+        with contextlib.suppress(ModuleNotFoundError):  # Ray, where it is not installed: it is not needed here
+            importlib.import_module(module)
     run.open_pool = stages.open_pool = open_inline_pool  # type: ignore[attr-defined]
     for line in sys.stdin:
         request = json.loads(line)
