@@ -36,6 +36,7 @@ from embermill.jobs.versions.compact import compact
 from embermill.jobs.versions.erase import erase
 from embermill.jobs.versions.making import make_version
 from embermill.jobs.versions.rollback import rollback
+from tests.bench.without_ray import without_ray
 from tests.jobs.command_line import open_inline_pool
 from tests.jobs.sync.corpus import Corpus, Row, configure, row
 
@@ -190,6 +191,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--ids", type=int, default=1_000)
     arguments = parser.parse_args()
+    without_ray()
     with tempfile.TemporaryDirectory() as root:
         told = prove(Path(root), arguments.rows, arguments.ids)
     print(json.dumps(told))

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 import traceback
-import types
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -26,7 +25,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from embermill.jobs.pool.placement import Node, place
+from tests.bench.without_ray import without_ray
 from tests.jobs.command_line import make_dataset
 from tests.jobs.hostile import Subject, try_one, write
 from tests.jobs.hostile_subjects import subjects
@@ -39,14 +38,6 @@ HANG_S = 60.0
 CHUNK = 400  # seeds that a child tries before it is replaced: what a library leaks is no matter
 
 Kinds = dict[str, Subject]
-
-
-def without_ray() -> None:
-    """Ray need not be installed: commands see a machine with one core and no GPU, and workers are in their process."""
-    stub = types.ModuleType("embermill.jobs.pool.ray_session")
-    stub.private_placement = lambda workers, planned: place(workers, [Node(cpus=1, gpus=0)], joined=False, planned_device=planned)  # type: ignore[attr-defined]
-    stub.gpu_library_here = lambda: False  # type: ignore[attr-defined]
-    sys.modules[stub.__name__] = stub
 
 
 def main() -> int:

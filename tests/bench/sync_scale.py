@@ -32,6 +32,7 @@ from embermill.jobs.sync import stages
 from embermill.jobs.sync.job import SyncOptions, sync
 from embermill.jobs.sync.stages import Stages
 from tests.bench.process_pool import ProcessPool, open_process_pool, peak_mb
+from tests.bench.without_ray import without_ray
 
 DIM = 8
 
@@ -110,6 +111,7 @@ def main() -> None:
                 given.append(f"--inline-rows={arguments.inline_rows}")
                 subprocess.run([sys.executable, "-m", "tests.bench.sync_scale", *given, f"--folder={folder}", f"--step={step}"], check=True)
         return
+    without_ray(max(arguments.processes, arguments.cores))
     stages.INLINE_ROWS = arguments.inline_rows
     told: dict[str, Any] = {"step": arguments.step}
     begin = time.monotonic()

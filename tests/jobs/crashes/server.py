@@ -16,8 +16,7 @@ from pathlib import Path
 
 IMPORTED_ONCE = (
     "embermill.jobs.maintenance.garbage", "embermill.jobs.maintenance.redrive", "embermill.jobs.maintenance.repair",
-    "embermill.jobs.pool.ray_session", "embermill.jobs.dataset.views.status",
-    "embermill.jobs.dataset.views.verify", "pyarrow.parquet", "pyarrow.dataset", "psutil", "rich.live", "rich.progress",
+    "embermill.jobs.dataset.views.status", "embermill.jobs.dataset.views.verify", "pyarrow.parquet", "pyarrow.dataset", "psutil", "rich.live", "rich.progress",
     "tests.jobs.engines",
 )  # fmt: skip
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -51,12 +50,13 @@ def serve_commands(folder: Path) -> Iterator[Commands]:
 def _serve() -> None:
     from embermill.jobs import cli, run
     from embermill.jobs.sync import stages
+    from tests.bench.without_ray import without_ray
     from tests.jobs.command_line import open_inline_pool
     from tests.jobs.crashes.points import install_from_environment
 
+    without_ray()
     for module in IMPORTED_ONCE:
-        with contextlib.suppress(ModuleNotFoundError):  # Ray, where it is not installed: it is not needed here
-            importlib.import_module(module)
+        importlib.import_module(module)
     run.open_pool = stages.open_pool = open_inline_pool  # type: ignore[attr-defined]
     for line in sys.stdin:
         request = json.loads(line)
