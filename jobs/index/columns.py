@@ -12,7 +12,8 @@ from embermill.jobs.engine import Output
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
 
-BOOKKEEPING = ("num_tokens", "num_tokens_dropped", "text_hash", VERSION)  # about how a row came to be: no index is given them
+BOOKKEEPING = ("num_tokens", "num_tokens_dropped", "text_hash", VERSION)
+"""Columns of a dataset that say how a row was made: no index needs them."""
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from embermill.jobs.dataset.metadata.schema import VERSION, row_schema
+from embermill.jobs.dataset.metadata.schema import row_schema
 from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.dataset.views.feed import read_feed
 from embermill.jobs.dataset.views.live import LiveFile, LiveRows
 from embermill.jobs.errors import UsageError
 from embermill.jobs.index import FLOAT16, FLOAT32, INT8, UBINARY, Layout, VectorForm
+from embermill.jobs.index.columns import BOOKKEEPING
 from embermill.jobs.index.cursor import Loading
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
 
-OURS = ("num_tokens", "num_tokens_dropped", "text_hash", VERSION)
-"""Columns of a dataset that say how a row was made: no index needs them."""
 DELETES = -1  # the number of the unit of deletes
 BATCH_BYTES = 16 << 20  # of vectors
 UNIT_ROWS = 1 << 17
@@ -89,7 +88,7 @@ def describe_source(folder: Folder, plan: Plan, metric: str, vector: str | None,
     column = outputs[0] if vector is None else vector
     if column not in outputs:
         raise UsageError(f"--vector {column}: there is no such column of vectors in {folder.root}: expected one of {', '.join(outputs)}")
-    loaded = [plan.rows.id_name, column, *(name for name in schema.names if name not in (plan.rows.id_name, *outputs, *OURS))]
+    loaded = [plan.rows.id_name, column, *(name for name in schema.names if name not in (plan.rows.id_name, *outputs, *BOOKKEEPING))]
     if unknown := [name for name in renamed if name not in loaded]:
         raise UsageError(f"--map {unknown[0]}={renamed[unknown[0]]}: there is no column {unknown[0]!r} to load: expected one of {', '.join(loaded)}")
     names = {name: renamed.get(name, name) for name in loaded}

@@ -163,10 +163,11 @@ def test_whole_rows(dataset: Path, tmp_path: Path, name: str) -> None:
         assert "path: data/*.parquet" in card and "58 rows with embeddings by `python:tests.jobs.word_engines:WordEngine`" in card and "n<1K" in card
 
 
-KILLS = [(name, True) for name in FILES if name not in ("opensearch", "pinecone-jsonl", "parquet")] + [("vespa", False), ("pinecone", False), ("fbin", False)]
+QUICK_KILLS = (("milvus", True), ("npy", True), ("vespa", False), ("hf", False))  # one of each way of writing; `make test-long` has the others
+OTHER_KILLS = [pytest.param(name, before, marks=pytest.mark.long) for name in FILES for before in (True, False) if (name, before) not in QUICK_KILLS]
 
 
-@pytest.mark.parametrize(("name", "before"), KILLS)
+@pytest.mark.parametrize(("name", "before"), [*QUICK_KILLS, *OTHER_KILLS])
 def test_killed_at_any_point_and_run_again(dataset: Path, tmp_path: Path, name: str, before: bool) -> None:
     """Each replacing of a file is where it may stop, and between two of them: what is there in the end are the bytes of an undisturbed export."""
     export(dataset, name, tmp_path / "whole")
@@ -181,9 +182,9 @@ def test_killed_at_any_point_and_run_again(dataset: Path, tmp_path: Path, name: 
     assert again["resumed_rows"] == 58 and contents(out) == expected and count > 1
 
 
-@pytest.mark.parametrize("name", ["milvus"])
-def test_killed_again_and_again(dataset: Path, tmp_path: Path, name: str) -> None:
+def test_killed_again_and_again(dataset: Path, tmp_path: Path) -> None:
     """Two replacings a call, and then the end: every call goes on where the last one was killed."""
+    name = "milvus"
     export(dataset, name, tmp_path / "whole")
     for _ in range(200):
         with killed_at(Path, "replace", 3, before=True) as happened, contextlib.suppress(Killed):

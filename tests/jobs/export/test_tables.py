@@ -87,9 +87,9 @@ def test_a_table_of_no_rows(tmp_path: Path, name: str) -> None:
     (tmp_path / "corpus/a.jsonl").write_text("")
     with mock.patch("embermill.jobs.run.open_pool", open_inline_pool):
         answer = run(tmp_path, corpus={"files": [str(tmp_path / "corpus/a.jsonl")]})
-    if answer.code == 0:
-        export(answer.output, name, tmp_path / "x")
-        assert read_table(name, tmp_path / "x") == []
+    assert answer.code == 0, answer.errors
+    export(answer.output, name, tmp_path / "x")
+    assert read_table(name, tmp_path / "x") == []
 
 
 def test_hugging_face(dataset: Path, tmp_path: Path) -> None:
