@@ -18,7 +18,7 @@ from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import to_matrix
 from embermill.jobs.storage import Folder
 
-PART_ROWS = 2_048
+PART_ROWS, PART_BYTES = 2_048, 2 << 20  # of a part at most, but for a row that is larger
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,18 @@ class Source:
             yield batch.column(0)
 
     def parts(self, first_row: int = 0) -> Iterator[Part]:
-        """Rows [first_row, rows). Files before that are not opened, but for the ids that say what of them is live."""
+        """Rows [first_row, rows). Files before that are not opened, but for the ids that say what of them is live.
+
+        first_row: where a part began when all rows were read, so that an export which goes on cuts its rows where an undisturbed one does.
+        """
         live, start = LiveRows(self.folder, self.plan, self.version), 0
         for file in live.files():
             if start + file.rows > first_row:
                 for batch in live.read(file):
                     skipped = min(batch.num_rows, max(0, first_row - start))
                     start += batch.num_rows
-                    for at in range(skipped, batch.num_rows, PART_ROWS):
-                        yield Part(batch.slice(at, PART_ROWS), self.columns)
+                    rows = max(1, min(PART_ROWS, PART_BYTES * batch.num_rows // max(1, batch.nbytes)))  # the same whenever these rows are read
+                    for at in range(skipped, batch.num_rows, rows):
+                        yield Part(batch.slice(at, rows), self.columns)
             else:
                 start += file.rows

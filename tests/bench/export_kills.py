@@ -23,11 +23,21 @@ from pathlib import Path
 
 from embermill.jobs.export import FORMATS
 
+PROGRAM = """
+import sys
+from embermill.jobs.cli import entry
+from embermill.jobs.export.formats import files, matrix, tables
+files.LINES_BYTES = files.PARQUET_BYTES = int(sys.argv.pop())
+files.ROW_GROUP_BYTES = files.PARQUET_BYTES // 4
+matrix.PIECE_ROWS = tables.PIECE_ROWS = int(sys.argv.pop())
+entry()
+"""
 TABLES = ("lance", "delta", "iceberg")
 
 
 def command(dataset: str, name: str, out: Path) -> list[str]:
-    return [sys.executable, "-m", "embermill", "export", dataset, "--format", name, "--out", str(out), "--json"]
+    """With pieces so small that even the demo has several."""
+    return [sys.executable, "-c", PROGRAM, "export", dataset, "--format", name, "--out", str(out), "--json", "500", str(2 << 20)]
 
 
 def digest(name: str, out: Path) -> str:

@@ -13,21 +13,21 @@ from embermill.jobs.errors import UsageError
 from embermill.jobs.export.formats.format import Format
 from embermill.jobs.export.source import Part
 
-PIECE_ROWS = 1 << 17  # 200 MB of vectors of 384 numbers
+PIECE_ROWS, PIECE_BYTES = 1 << 17, 128 << 20  # of a commit at most
 
 
 class TableFormat(Format):
-    """Pieces of PIECE_ROWS rows, each in one atomic commit. dtypes: of the table, not of the vectors."""
+    """Pieces of up to PIECE_ROWS rows and PIECE_BYTES, each in one atomic commit. dtypes: of the table, not of the vectors."""
 
     dtypes = ()
 
     def write(self, number: int, first_row: int, parts: Iterator[Part]) -> tuple[str, int]:
         batches: list[pa.RecordBatch] = []
-        rows = 0
+        rows = size = 0
         for part in parts:
             batches.append(part.batch)
-            rows += part.rows
-            if rows >= PIECE_ROWS:
+            rows, size = rows + part.rows, size + part.batch.nbytes
+            if rows >= PIECE_ROWS or size >= PIECE_BYTES:
                 break
         self.append(pa.Table.from_batches(batches))
         return f"rows from {first_row}", rows

@@ -19,9 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs import cli
+from embermill.jobs.dataset.views.opening import open_version
 from embermill.jobs.export import FORMATS
 from embermill.jobs.export.exporting import find_format
+from embermill.jobs.export.source import Source
 from embermill.jobs.export.state import LOCK, NAME
+from embermill.jobs.index.columns import index_columns
+from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import command
 from tests.jobs.export.exported import KEPT, Killed, contents, export, killed_at, make_dataset, rows_of, small_pieces
 
@@ -269,3 +273,16 @@ def test_what_its_reader_would_refuse_is_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_found(name: str) -> None:
     assert find_format(name).__doc__ or name in ("opensearch", "lance")
+
+
+def test_parts_are_bounded_by_bytes_too(dataset: Path) -> None:
+    """Wide rows: a part is no more than so many bytes, and is cut at the same rows wherever reading begins."""
+    folder = open_folder(str(dataset))
+    plan, version = open_version(folder)
+    source = Source(folder, plan, version, index_columns(plan))
+    with mock.patch("embermill.jobs.export.source.PART_ROWS", 50), mock.patch("embermill.jobs.export.source.PART_BYTES", 1_000):
+        parts = [part.rows for part in source.parts()]
+        starts = [sum(parts[:number]) for number in range(len(parts))]
+        assert max(parts) < 10 and sum(parts) == 58
+        for number, start in enumerate(starts):
+            assert [part.rows for part in source.parts(start)] == parts[number:]
