@@ -37,6 +37,7 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.pool.inline import InlinePool
 from embermill.jobs.pool.opening import OpenPool
 from embermill.jobs.pool.placement import Placement
+from embermill.jobs.process.allocators import DRIVER_SETTINGS
 from embermill.jobs.receipt import Done, Event, Progress, Ready, Receipt, Task
 from embermill.jobs.shard.footer import shard_name
 from embermill.jobs.storage import Folder, open_folder
@@ -173,7 +174,7 @@ def drive(place: Path, partitions: int, stop_after: int, in_memory: bool) -> dic
 def in_process(place: Path, partitions: int, stop_after: int) -> dict[str, Any]:
     """The same in a process of its own: what `--events`, a terminal and other runs take is not in it."""
     command = [sys.executable, "-m", "tests.bench.job_partitions", str(partitions), "--at", str(place), "--stop-after", str(stop_after), "--one"]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | DRIVER_SETTINGS)  # as embermill's own command sets them
     if ran.returncode:
         raise SystemExit(f"{' '.join(command)}: exit {ran.returncode}")
     return dict(json.loads(ran.stdout.splitlines()[-1]))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from embermill.jobs import remedies
 from embermill.jobs.bookkeeping.seal import broken_seal, sealed_parquet
+from embermill.jobs.dataset.metadata.places import Places
 from embermill.jobs.dataset.metadata.receipt_table import (
     SCHEMA,
     contradictions,
@@ -62,7 +63,7 @@ class CommitLog:
         self.folder, self.token = folder, token
         self._tables: list[pa.Table | pa.Buffer] = []  # the large ones packed
         self._starts: list[int] = []  # the place of each table's first row
-        self._places: dict[tuple[int, int], int] = {}  # (partition, ordinal) -> its place among the rows of all tables
+        self._places = Places()  # (partition, ordinal) -> its place among the rows of all tables
         self._commits: list[tuple[int, int]] = []  # (the place of its first row, its number) of each commit
         self._number = 0
         self.newest_token = 0  # of the commits that are known
@@ -227,7 +228,8 @@ class CommitLog:
                 self._tables[number] = pa.concat_tables([old.slice(0, known), table.slice(row, 1), old.slice(known + 1)]).combine_chunks()
         fresh = [row for row, key in enumerate(keys) if key not in self._places]
         start = len(self._places)
-        self._places |= {keys[row]: start + place for place, row in enumerate(fresh)}
+        for place, row in enumerate(fresh, start):
+            self._places.add(keys[row], place)
         self._commits.append((start, _number_of(name)))
         self._tables.append(table if len(fresh) == len(keys) else table.take(pa.array(fresh, pa.int64())))
         self._starts.append(start)
