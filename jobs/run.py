@@ -32,6 +32,7 @@ from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.stage import Stage, StageReport, carry_out
 from embermill.jobs.driver.summary import Effort, Summary, summarise
+from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
 from embermill.jobs.plan.dataset_format import ensure_format, read_format
@@ -62,19 +63,21 @@ def run(
     events_file: str | Path | None = None,
     progress: Display | None = None,
     amend: Amend | None = None,
+    ledger: Ledger | None = None,
 ) -> Summary:
     """Embed the corpus, or resume; a finished dataset is left as it is.
 
     limit: only the first rows, into a dataset of their own. events_file: gets a JSON line for each committed shard. progress: where to show it.
+    ledger: is told what monitoring systems want to know.
     Raises UsageError, DataError, AnotherRun or Interrupted; what is committed by then stays.
     """
     begin_s = time.monotonic()
-    return run_prepared(prepare(config, limit=limit), begin_s, events_file=events_file, progress=progress, amend=amend)
+    return run_prepared(prepare(config, limit=limit), begin_s, events_file=events_file, progress=progress, amend=amend, ledger=ledger)
 
 
 def run_prepared(
     found: Prepared, begin_s: float, *, events_file: str | Path | None = None, progress: Display | None = None, amend: Amend | None = None,
-    without_rows: bool = False,
+    without_rows: bool = False, ledger: Ledger | None = None,
 ) -> Summary:  # fmt: skip
     """The same for who has prepared already. begin_s: when that began, by time.monotonic().
 
@@ -90,7 +93,9 @@ def run_prepared(
     found.require_exclusive()
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
         commits = CommitLog(folder, lease.token)
-        job = _Job(config, folder, commits, lease, begin_s, events, limited=limited, listed_s=found.listed_s, without_rows=without_rows)
+        job = _Job(
+            config, folder, commits, lease, begin_s, events, limited=limited, listed_s=found.listed_s, without_rows=without_rows, ledger=ledger
+        )
         files = () if found.prospect is None else found.prospect.files
         return replace(job.conclude(job.embed_rest(files, progress or open_display(), amend)), prompts=found.prompts)
 
@@ -100,9 +105,10 @@ class _Job:
 
     def __init__(
         self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events: EventsFile | None, *,
-        limited: bool = False, listed_s: float = 0.0, without_rows: bool = False,
+        limited: bool = False, listed_s: float = 0.0, without_rows: bool = False, ledger: Ledger | None = None,
     ) -> None:  # fmt: skip
         self._limited, self._listed_s, self._without_rows = limited, listed_s, without_rows
+        self._ledger = ledger or Ledger(folder.root)
         self._config, self._folder, self._commits, self._lease, self._begin_s, self._events = config, folder, commits, lease, begin_s, events
         self._effort = _effort_before(commits)
 
@@ -215,11 +221,14 @@ class _Job:
         return read_plan(self._folder) or plan  # as it is stored it takes a tenth of the memory
 
     def _drive(self, plan: Plan, opened: OpenPool, workers: int, heard: Heard, nodes: Nodes, display: Display, stop: threading.Event) -> None:
-        report = StageReport()
+        report, before = StageReport(), sum_receipts(self._commits.columns(SUMMED))
+        self._ledger.before(
+            documents=before.documents, tokens=before.tokens, tokens_dropped=before.tokens_dropped, rows_quarantined=before.rows_quarantined
+        )
         stage = Stage(
             self._config, self._folder, plan.current, self._commits.shards, self._commits, opened, workers, plan.device_kind, display, stop,
             lease=self._lease, heard=heard, nodes=nodes, refuse=lambda ready: why_not(plan, ready), events=self._events,
-            on=f"{plan.device_kind}, {plan.precision}",
+            on=f"{plan.device_kind}, {plan.precision}", ledger=self._ledger,
         )  # fmt: skip
         try:
             carry_out(stage, report)

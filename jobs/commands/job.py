@@ -19,11 +19,13 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_config_arguments(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="embed only the first N rows, into a dataset of their own")
     parser.add_argument("--events", type=filled, metavar="FILE", help="append a JSON line to FILE for each shard that is committed, or superseded by a redrive")
-    _add_progress_argument(parser)
+    _add_watching_arguments(parser)
 
 
-def _add_progress_argument(parser: argparse.ArgumentParser) -> None:
+def _add_watching_arguments(parser: argparse.ArgumentParser) -> None:
     told = "how progress is told on stderr: auto is a bar on a terminal and lines elsewhere, record adds each line as JSON, for a program that follows the log"
+    file = "write metrics to FILE in Prometheus' text format, every few seconds; name it *.prom for node_exporter's textfile collector"
+    parser.add_argument("--metrics", type=filled, metavar="FILE", help=file)
     parser.add_argument("--progress", choices=("auto", "record"), default="auto", help=told)
 
 
@@ -32,9 +34,12 @@ def run(arguments: argparse.Namespace) -> Answer:
 
     config = load_config(arguments.config, arguments.overrides)
     from embermill.jobs.driver.display import open_display
+    from embermill.jobs.metrics.opening import open_ledger
     from embermill.jobs.run import run as run_job
 
-    return run_job(config, limit=arguments.limit, events_file=arguments.events, progress=open_display(arguments.progress)).to_json()
+    with open_ledger(config, arguments.metrics) as ledger:
+        progress = open_display(arguments.progress)
+        return run_job(config, limit=arguments.limit, events_file=arguments.events, progress=progress, ledger=ledger).to_json()
 
 
 def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +55,7 @@ def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--import-bound", type=positive_rate, default=0.999, metavar="COSINE", help=bound)
     told = "append one JSON line to FILE that says what the sync did (of the first one, which is a run, one for each committed shard)"
     parser.add_argument("--events", type=filled, metavar="FILE", help=told)
-    _add_progress_argument(parser)
+    _add_watching_arguments(parser)
 
 
 def sync(arguments: argparse.Namespace) -> Answer:
@@ -58,12 +63,14 @@ def sync(arguments: argparse.Namespace) -> Answer:
 
     config = load_config(arguments.config, arguments.overrides)
     from embermill.jobs.driver.display import open_display
+    from embermill.jobs.metrics.opening import open_ledger
     from embermill.jobs.sync.job import SyncOptions
     from embermill.jobs.sync.job import sync as sync_job
 
     chosen = SyncOptions(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
     chosen = replace(chosen, imports=tuple(arguments.imports), import_bound=arguments.import_bound)
-    return sync_job(config, chosen, events_file=arguments.events, progress=open_display(arguments.progress)).to_json()
+    with open_ledger(config, arguments.metrics) as ledger:
+        return sync_job(config, chosen, events_file=arguments.events, progress=open_display(arguments.progress), ledger=ledger).to_json()
 
 
 def _show_sync(answer: Answer) -> str:

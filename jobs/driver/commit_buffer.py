@@ -35,6 +35,11 @@ class CommitBuffer:
         self._waiting.append(receipt)
 
     @property
+    def waiting(self) -> int:
+        """Receipts that are not in the log yet."""
+        return len(self._waiting)
+
+    @property
     def due_s(self) -> float:
         """When what waits is to be committed: once every few seconds, the very first at once, so that a kill costs little; inf where nothing waits."""
         if not self._waiting:

@@ -67,6 +67,16 @@ class Scheduler:
         """Numbers of the partitions that are neither complete nor given up."""
         return self._load
 
+    @property
+    def assigned(self) -> int:
+        """How many of these are queued on workers."""
+        return len({number for seat in self._staff.seats.values() for number in seat.queue if number in self._load})
+
+    @property
+    def queued_on_workers(self) -> int:
+        """Partitions in the queues of all workers; one that two of them have counts twice."""
+        return sum(len(seat.queue) for seat in self._staff.seats.values())
+
     def start(self) -> list[Action]:
         """The first actions: as many workers as are wanted and useful; Finish at once where nothing is to be done."""
         return self._replacements() if self._load else self._finish()

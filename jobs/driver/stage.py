@@ -16,9 +16,10 @@ from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.heartbeat import Heartbeat
 from embermill.jobs.driver.loop import drive
 from embermill.jobs.driver.outcome import failures_as_error
-from embermill.jobs.driver.progress import Meter
+from embermill.jobs.driver.progress import Meter, Snapshot
 from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
+from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.partition import Partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import Nodes
@@ -36,7 +37,7 @@ class Stage:
     """What is to be done, and with what. committed: what is in the log already. folder: the dataset's, for its heartbeat.
 
     starting: workers on their way. heard: what they have said. refuse: why a worker must not work, or None.
-    noun, on: for the log: what a partition is called here, and on what it is worked.
+    ledger: what monitoring systems are told. noun, on: for the log: what a partition is called here, and on what it is worked.
     """
 
     config: JobConfig
@@ -57,6 +58,7 @@ class Stage:
     events: EventsFile | None = None
     noun: str = "partition"
     on: str = ""
+    ledger: Ledger = field(default_factory=lambda: Ledger(""))
 
 
 @dataclass
@@ -73,7 +75,13 @@ def carry_out(stage: Stage, report: StageReport) -> None:
     """Until nothing is left to do. Raises what could not be done; report says how it went, however it ends."""
     died = sum(isinstance(event, Died) for _, event in stage.heard)
     meter = Meter(stage.partitions, stage.committed())
-    commit_buffer = CommitBuffer(stage.log, events=stage.events, told=meter.committed)
+    ledger = stage.ledger
+
+    def committed(receipt: Receipt) -> None:
+        meter.committed(receipt)
+        ledger.committed(receipt)
+
+    commit_buffer = CommitBuffer(stage.log, events=stage.events, told=committed)
     driver = Scheduler(
         stage.partitions,
         stage.committed(),
@@ -91,18 +99,34 @@ def carry_out(stage: Stage, report: StageReport) -> None:
     def tick(now_s: float) -> None:
         if stage.lease is not None:
             stage.lease.require_not_lost()
-        stage.display.show(meter.snapshot(now_s), now_s)
+        snapshot = meter.snapshot(now_s)
+        stage.display.show(snapshot, now_s)
         heartbeat.beat_if_due(now_s)
+        _look(ledger, driver, snapshot, commit_buffer)
+        ledger.publish_if_due(now_s)
 
     where = several(stage.starting - died, "worker")
     log.info("%s on %s (%s)", several(len(driver.remaining), stage.noun), where, stage.on or stage.device_kind)
     try:
         with stage.display:
-            failures = drive(driver, stage.opened.pool, commit_buffer, meter, signs=signs, heard=stage.heard, tick=tick, stop=stage.stop)
+            failures = drive(
+                driver, stage.opened.pool, commit_buffer, meter, signs=signs, heard=stage.heard, tick=tick, stop=stage.stop, listen=ledger.heard
+            )
     finally:
         embedding_s = (commit_buffer.last_commit_s or 0.0) - (meter.began_s or 0.0)
         report.seconds_embedding, report.stage_shares, report.bound = max(embedding_s, 0.0), meter.stage_shares, meter.bound
         report.workers = stage.starting
         heartbeat.beat(time.monotonic(), state="ended")
+        _look(ledger, driver, meter.snapshot(time.monotonic()), commit_buffer)
+        ledger.publish()
     if failures:
         raise failures_as_error(failures)
+
+
+def _look(ledger: Ledger, driver: Scheduler, snapshot: Snapshot, commit_buffer: CommitBuffer) -> None:
+    """What the driver has in hand now."""
+    left = len(driver.remaining)
+    ledger.look(
+        done=snapshot.partitions - left, assigned=driver.assigned, waiting=left - driver.assigned, queued=driver.queued_on_workers,
+        uncommitted=commit_buffer.waiting, workers=snapshot.workers, bound=snapshot.bound,
+    )  # fmt: skip

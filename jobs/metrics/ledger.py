@@ -25,7 +25,8 @@ from embermill.jobs.metrics.measures import (
     WORKERS,
     Sample,
 )  # fmt: skip
-from embermill.jobs.receipt import STAGES, Receipt
+from embermill.jobs.pool.base import Died
+from embermill.jobs.receipt import STAGES, Event, Failed, Progress, Receipt
 
 log = logging.getLogger(__name__)
 PUBLISH_EVERY_S = 5.0
@@ -66,13 +67,14 @@ class Ledger:
         """Something was embedded, or committed."""
         self._progress_time = self._clock()
 
-    def failed(self, kind: str) -> None:
-        """An attempt at a partition, or a worker."""
-        self._retries[kind] += 1
-
-    def busy(self, seconds: dict[str, float]) -> None:
-        """Of a stage, since the last report."""
-        self._seconds.update(seconds)
+    def heard(self, event: Event | Died) -> None:
+        """What a worker said: progress, or that an attempt at a partition, or the worker itself, has failed."""
+        match event:
+            case Progress():
+                self._seconds.update(event.seconds)
+                self.moved()
+            case Failed() | Died():
+                self._retries[event.kind] += 1
 
     def look(self, *, done: int, assigned: int, waiting: int, queued: int, uncommitted: int, workers: int, bound: str) -> None:
         """The state of the driver. bound: a stage, "" before one is known."""

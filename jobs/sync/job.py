@@ -21,6 +21,7 @@ from embermill.jobs.difference.seen import SEEN
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.errors import AnotherRun, DataError, InputChanged, Interrupted, MatchesNothing, UsageError
+from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.plan.listing import list_corpus
 from embermill.jobs.prepare import Prepared, prepare
@@ -53,13 +54,14 @@ class SyncOptions:
 
 
 def sync(
-    config: JobConfig, chosen: SyncOptions = SyncOptions(), *, events_file: str | Path | None = None, progress: Display | None = None
-) -> SyncSummary:
+    config: JobConfig, chosen: SyncOptions = SyncOptions(), *, events_file: str | Path | None = None, progress: Display | None = None,
+    ledger: Ledger | None = None,
+) -> SyncSummary:  # fmt: skip
     """Bring the dataset to what the corpus is now; where there is none, or an unfinished one, this is a run. Then compact it, where that is due.
 
     Raises UsageError, DataError, AnotherRun or Interrupted. A version that was begun stays invisible, and its vectors are not lost.
     """
-    summary = _sync(config, chosen, events_file, progress)
+    summary = _sync(config, chosen, events_file, progress, ledger)
     return replace(summary, compacted=_compact_if_due(config))
 
 
@@ -77,7 +79,9 @@ def _compact_if_due(config: JobConfig) -> int | None:
     return None if made is None else made.number
 
 
-def _sync(config: JobConfig, chosen: SyncOptions, events_file: str | Path | None, progress: Display | None) -> SyncSummary:
+def _sync(
+    config: JobConfig, chosen: SyncOptions, events_file: str | Path | None, progress: Display | None, ledger: Ledger | None
+) -> SyncSummary:
     begin_s = time.monotonic()
     ready = prepare(config)
     _require_ids(ready)
@@ -86,10 +90,10 @@ def _sync(config: JobConfig, chosen: SyncOptions, events_file: str | Path | None
         require_bound(chosen.import_bound)
         list_imports(config.corpus, chosen.imports)
     if plan is None or not ready.finished:
-        summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress, without_rows=bool(chosen.imports))
+        summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress, without_rows=bool(chosen.imports), ledger=ledger)
         plan = require_plan(folder)
         if not plan.listing:  # it was begun without rows: all of them are new
-            return _sync(config, chosen, events_file, progress)
+            return _sync(config, chosen, events_file, progress, ledger)
         return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
     require_own_version(plan, folder.root)
     for uri in chosen.reuse:
@@ -105,7 +109,7 @@ def _sync(config: JobConfig, chosen: SyncOptions, events_file: str | Path | None
             if found.nothing_to_do:
                 return _told(found.report(time.monotonic() - begin_s), events)
             display = open_display if progress is None else lambda: progress
-            stages = Stages(config, folder, plan, found.parent, lease, display, chosen.allow_deletes, found.imports)
+            stages = Stages(config, folder, plan, found.parent, lease, display, chosen.allow_deletes, found.imports, ledger)
             try:
                 summary_ = stages.carry_out(found.comparison, found.listed_s, found.options(), look_again=found.rescanned)
                 folder.remove(SEEN)

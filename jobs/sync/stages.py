@@ -35,6 +35,7 @@ from embermill.jobs.driver.commit_buffer import Log
 from embermill.jobs.driver.display import Display, Silent
 from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driver.stage import Stage, StageReport, carry_out
+from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, read_plan, write_plan
@@ -63,7 +64,7 @@ class Stages:
 
     def __init__(
         self, config: JobConfig, folder: Folder, plan: Plan, parent: Version, lease: Lease | None, display: Callable[[], Display],
-        allow_deletes: int | None, imports: Imports | None = None,
+        allow_deletes: int | None, imports: Imports | None = None, ledger: Ledger | None = None,
     ) -> None:  # fmt: skip
         """lease: None for who only wants to know (`decide`), over a folder that is thrown away. imports: vectors that are given."""
         self._config, self._folder, self._plan, self._parent = config, folder, plan, parent
@@ -72,6 +73,7 @@ class Stages:
         self._imported: dict[str, Any] | None = None
         self.number: int | None = None
         self._inline = parent.totals["rows"] <= INLINE_ROWS
+        self._ledger = ledger or Ledger(folder.root)
 
     def carry_out(self, found: Comparison, listed_s: float, options: dict[str, Any], *, look_again: Callable[[], Comparison]) -> SyncSummary:
         """look_again: the comparison in which every file is scanned."""
@@ -269,6 +271,7 @@ class Stages:
             self._config, self._folder, partitions, committed, log_, opened, workers, opened.placement.device,
             self._display() if kind in (EMBED, COPY) else Silent(), self._stop, lease=self._lease, kind=kind, heard=heard, nodes=nodes, noun=noun,
             refuse=(lambda ready: why_not(self._plan, ready)) if kind == EMBED else (lambda ready: None),
+            ledger=self._ledger if kind in (EMBED, COPY) else Ledger(""),
         )  # fmt: skip
         carry_out(stage, StageReport())
 

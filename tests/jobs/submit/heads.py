@@ -24,10 +24,11 @@ PRIVATE = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_
 
 @dataclass(frozen=True)
 class Head:
-    """address: of its dashboard. token: without it nobody is let in."""
+    """address: of its dashboard. token: without it nobody is let in. metrics: where Prometheus would scrape it."""
 
     address: str
     token: str
+    metrics: str = ""
 
     def ask(self, path: str) -> Any:
         """What its job server answers."""
@@ -39,19 +40,19 @@ class Head:
 @contextlib.contextmanager
 def start_head(python: Path, *, cpus: int = 2) -> Iterator[Head]:
     """python: of the environment that Ray, and perhaps embermill, is installed in; it is not on the head's PATH."""
-    dashboard, gcs, client, agent = _free_ports(4)
+    dashboard, gcs, client, agent, metrics = free_ports(5)
     token = secrets.token_hex(32)
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # a socket's path is short
         environment = {name: value for name, value in os.environ.items() if name not in PRIVATE} | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
         command = [
             str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}",
-            f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}", f"--num-cpus={cpus}",
+            f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}", f"--num-cpus={cpus}", f"--metrics-export-port={metrics}",
             "--num-gpus=0", "--object-store-memory=100000000", "--include-dashboard=true", "--disable-usage-stats", f"--temp-dir={folder}/r",
         ]  # fmt: skip
         with Path(f"{folder}/log").open("w") as log:
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            head = Head(f"http://127.0.0.1:{dashboard}", token)
+            head = Head(f"http://127.0.0.1:{dashboard}", token, f"http://127.0.0.1:{metrics}/metrics")
             _await(head, process, Path(f"{folder}/log"))
             yield head
         finally:
@@ -74,7 +75,7 @@ def _await(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"the head did not answer within {START_S} s: {log.read_text()[-2000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Below 10000, where Ray's workers take none."""
     found: list[int] = []
     while len(found) < count:
