@@ -46,8 +46,9 @@ def start_head(python: Path, *, cpus: int = 2) -> Iterator[Head]:
         environment = {name: value for name, value in os.environ.items() if name not in PRIVATE} | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
         command = [
             str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}",
-            f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}", f"--num-cpus={cpus}", f"--metrics-export-port={metrics}",
-            "--num-gpus=0", "--object-store-memory=100000000", "--include-dashboard=true", "--disable-usage-stats", f"--temp-dir={folder}/r",
+            f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}", f"--num-cpus={cpus}",
+            f"--metrics-export-port={metrics}", "--num-gpus=0", "--object-store-memory=100000000", "--include-dashboard=true",
+            "--disable-usage-stats", f"--temp-dir={folder}/r",
         ]  # fmt: skip
         with Path(f"{folder}/log").open("w") as log:
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
