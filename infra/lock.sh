@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Writes infra/lock.txt (what runs), infra/lock-test.txt (what the tests and checks add), infra/lock-reference.txt (what the comparison
-# with sentence-transformers adds to both, torch itself left out) and infra/lock-index.txt (what the tests of `embermill load` add to the first,
-# in an environment of their own, since they need an older DuckDB): exact versions with hashes, no addresses, one answer for Python 3.11
+# with sentence-transformers adds to both, torch itself left out), infra/lock-index.txt (what the tests of `embermill load` add to the first,
+# in an environment of their own, since they need an older DuckDB) and infra/docker/lock-*.txt (what each image adds to lock.txt; Linux on x86-64
+# alone): exact versions with hashes, no addresses, one answer for Python 3.11
 # to 3.14 on Linux and macOS. For maintainers only, it needs `uv`; everybody else installs with plain pip.
 #
 #   infra/lock.sh            resolve again, keeping what is locked where pyproject.toml still allows it
@@ -56,10 +57,18 @@ resolve "$scratch/reference.txt" pyproject.toml "$scratch/torch-needs.txt" --ext
   --constraint "$scratch/test.txt" --override "$scratch/no-torch.txt" "$@"
 resolve "$scratch/index.txt" pyproject.toml --extra build --extra fast-text --extra index --constraint "$scratch/lock.txt" "$@"
 
+# Images are for Linux on x86-64 alone, where the GPUs' packages are: outside this folder, so that the platforms of pyproject.toml do not count.
+for flavor in cpu cuda12 cuda13 rocm; do
+  printf '%s\n' "$(pwd)[build,cluster$([ "$flavor" = cpu ] || echo ",$flavor")]" >"$scratch/$flavor.in"
+  (cd "$scratch" && uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_28 --only-binary :all: --generate-hashes \
+    --no-header --no-annotate --no-emit-package embermill --constraint "$scratch/lock.txt" --constraint "$scratch/test.txt" \
+    --output-file "$scratch/$flavor.txt" "$scratch/$flavor.in")
+done
+
 # One answer for every platform, so the conditions say nothing: off with them. infra/lock.sh --check proves that the answer installs.
 sed -i 's/ ;.* \\$/ \\/' "$scratch"/{lock,test,reference,index}.txt
 
-if grep -nE '://|^-' "$scratch"/{lock,test,reference,index}.txt; then
+if grep -nE '://|^-' "$scratch"/{lock,test,reference,index,cpu,cuda12,cuda13,rocm}.txt; then
   echo "lock.sh: the lines above hold an address or an option; a lock file may hold neither" >&2
   exit 1
 fi
@@ -68,6 +77,9 @@ added() { # FILE BEYOND: the requirements of FILE that BEYOND lacks. A requireme
   awk 'FNR == NR { if (/^[^ #]/) locked[$1] = 1; next } /^[^ #]/ { keep = !($1 in locked) } keep' "$2" "$1"
 }
 said='Written by infra/lock.sh; do not edit.'
+for flavor in cpu cuda12 cuda13 rocm; do
+  { echo "# What the $flavor image needs beside lock.txt. $said"; added "$scratch/$flavor.txt" "$scratch/lock.txt"; } >"infra/docker/lock-$flavor.txt"
+done
 { echo "# What embermill runs on, for Python 3.11 to 3.14 on Linux and macOS. $said"; cat "$scratch/lock.txt"; } >infra/lock.txt
 { echo "# What the tests and checks need beside lock.txt. $said"; added "$scratch/test.txt" "$scratch/lock.txt"; } >infra/lock-test.txt
 { echo "# What the comparison with sentence-transformers needs beside lock.txt, lock-test.txt and torch. $said"; added "$scratch/reference.txt" "$scratch/test.txt"; } >infra/lock-reference.txt
