@@ -41,6 +41,7 @@ LONG = (
     "jobs/sync/test_scale.py",
     "jobs/test_flipped_bits.py",
     "jobs/submit/test_on_a_cluster.py",
+    "infra/test_image.py",
 )
 """Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, and wait for leases to end.
 

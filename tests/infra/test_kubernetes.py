@@ -80,6 +80,12 @@ def schema(kind: str) -> dict[str, Any]:
     return found
 
 
+@cache
+def validator(kind: str) -> jsonschema.Draft202012Validator:
+    """Made once: that a definition is itself a schema need not be checked, and takes minutes."""
+    return jsonschema.Draft202012Validator(schema(kind))
+
+
 def close(node: Any) -> None:
     """Unknown fields are errors, but where the definition keeps them."""
     if isinstance(node, dict):
@@ -98,9 +104,9 @@ def test_ray_kinds_hold_to_kuberays_definitions(overlay: str) -> None:
     for held in all_objects(overlay):
         if held["kind"] in RAY_KINDS:
             metadata = {"metadata": {}}  # which the definition leaves to Kubernetes
-            jsonschema.validate(held | metadata, schema(held["kind"]))
+            validator(held["kind"]).validate(held | metadata)
             with pytest.raises(jsonschema.ValidationError):
-                jsonschema.validate(held | metadata | {"spec": held["spec"] | {"backofLimit": 1}}, schema(held["kind"]))
+                validator(held["kind"]).validate(held | metadata | {"spec": held["spec"] | {"backofLimit": 1}})
 
 
 def field_paths(held: Any, path: str = "") -> Iterator[str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import textwrap
-import time
-import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +21,7 @@ from embermill.jobs.storage import open_folder
 from tests.jobs.submit.heads import PRIVATE, Head, start_head
 from tests.test_install import make_environment
 
-ROWS = 200
+ROWS = 600
 SECRET = "s3kr3t-of-this-machine"
 ENGINE = textwrap.dedent("""
     import time
@@ -117,18 +113,6 @@ def await_line(process: subprocess.Popen[str], words: str) -> None:
     pytest.fail(f"it ended without saying {words!r}")
 
 
-def scrape(head: Head, name: str, dataset: str) -> float:
-    """A measure's value above 0 in what Ray exports, as soon as it is there."""
-    until = time.monotonic() + 60
-    pattern = re.compile(rf'^{name}{{[^}}]*dataset="[^"]*/{dataset}"[^}}]*}} (\S+)$', re.MULTILINE)
-    while time.monotonic() < until:
-        with contextlib.suppress(OSError), urllib.request.urlopen(head.metrics, timeout=10) as answer:
-            if (found := pattern.search(answer.read().decode())) and float(found[1]) > 0:
-                return float(found[1])
-        time.sleep(0.5)
-    pytest.fail(f"{head.metrics} has no {name}")
-
-
 def test_submit_follow_detach_come_back_stop_and_submit_again(head: Head, project: Path) -> None:
     slow, job = project / "slow", write(project, "articles")
     slow.touch()
@@ -142,9 +126,6 @@ def test_submit_follow_detach_come_back_stop_and_submit_again(head: Head, projec
     assert code == 0 and [(each["name"], each["status"], each["exit_code"]) for each in listed["jobs"]] == [("articles", "RUNNING", None)]
     code, answer, _ = call(head, "submit", job, "--working-dir", project / "code")
     assert code == 4 and "embermill logs articles" in answer["error"]["message"], "it is not started twice"
-
-    exported = scrape(head, "ray_embermill_documents_total", "articles")
-    assert 0 < exported < ROWS, "Ray's own exporter has the measures, under the name that the dashboard asks for"
 
     back = begin(head, "logs", "articles")
     await_line(back, "tokens/s")
