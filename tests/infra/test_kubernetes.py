@@ -103,7 +103,7 @@ def close(node: Any) -> None:
 def test_ray_kinds_hold_to_kuberays_definitions(overlay: str) -> None:
     for held in all_objects(overlay):
         if held["kind"] in RAY_KINDS:
-            metadata = {"metadata": {}}  # which the definition leaves to Kubernetes
+            metadata: dict[str, Any] = {"metadata": {}}  # which the definition leaves to Kubernetes
             validator(held["kind"]).validate(held | metadata)
             with pytest.raises(jsonschema.ValidationError):
                 validator(held["kind"]).validate(held | metadata | {"spec": held["spec"] | {"backofLimit": 1}})
