@@ -34,7 +34,7 @@ def newest(dataset: Path) -> int:
 
 
 @BOTH
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 6))])
 def test_a_target_follows_a_history_through_kills(seed: int, transactional: bool, tmp_path: Path) -> None:
     """Syncs, rollbacks, compactions and collected versions; each load is killed at some operation, and may be resumed only after further versions."""
     world, path = open_world(seed, 2), tmp_path / "index.db"
