@@ -20,7 +20,7 @@ from embermill.jobs.difference.difference import Action, Files, difference, diff
 from embermill.jobs.difference.inputs import State
 from embermill.jobs.difference.making import sync_folder
 from embermill.jobs.difference.receipts import step_receipt
-from embermill.jobs.difference.scan import ScanTotals, open_step_writer, read_scans, read_totals
+from embermill.jobs.difference.scan import ScanTotals, open_step_writer, read_scans
 from embermill.jobs.partition import Partition
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import Damaged, open_parquet
@@ -65,13 +65,13 @@ def difference_name(version: int, task: Partition) -> str:
 def differ(folder: Folder, claim: Claim, parent: Version, scans: Sequence[str], task: Partition, id_type: pa.DataType) -> Receipt:
     """parent: the version that the corpus is held against. scans: names of all scans, in corpus order."""
     name = difference_name(claim.number, task)
-    files = files_of(claim, [read_totals(folder, scan) for scan in scans])
+    buckets = range(task.number * BUCKETS_PER_TASK, min(claim.buckets, (task.number + 1) * BUCKETS_PER_TASK))
+    files, scanned = _scanned(folder, claim, scans, buckets, id_type)
     path, found = folder.temporary(name), list[Totals]()
     try:
         with open_step_writer(path, difference_schema(id_type)) as writer:
-            for bucket in range(task.number * BUCKETS_PER_TASK, min(claim.buckets, (task.number + 1) * BUCKETS_PER_TASK)):
-                scanned = pa.concat_tables([scan_schema(id_type).empty_table(), *read_scans(folder, scans, bucket)])
-                got = difference(live_keys(folder, parent, bucket, id_type), scanned, files)
+            for bucket in buckets:
+                got = difference(live_keys(folder, parent, bucket, id_type), scanned.pop(bucket), files)
                 writer.write_table(got.rows, row_group_size=max(1, got.rows.num_rows))
                 counted = {int(action): got.count(action) for action in Action}
                 found.append(Totals(got.unchanged, got.collapsed, counted, tuple(sorted(got.shadowed))))
@@ -82,6 +82,16 @@ def differ(folder: Folder, claim: Claim, parent: Version, scans: Sequence[str], 
     finally:
         path.unlink(missing_ok=True)
     return step_receipt(task, name, rows_in=sum(sum(each.rows.values()) + each.unchanged for each in found))
+
+
+def _scanned(folder: Folder, claim: Claim, scans: Sequence[str], buckets: Sequence[int], id_type: pa.DataType) -> tuple[Files, dict[int, pa.Table]]:
+    """What the scans say of the files, and of these buckets. Memory: the keys of so many buckets."""
+    totals, tables = list[ScanTotals](), {bucket: [scan_schema(id_type).empty_table()] for bucket in buckets}
+    for told, found in read_scans(folder, scans, buckets):
+        totals.append(told)
+        for bucket, table in zip(buckets, found, strict=True):
+            tables[bucket].append(table)
+    return files_of(claim, totals), {bucket: pa.concat_tables(parts) for bucket, parts in tables.items()}
 
 
 def files_of(claim: Claim, scans: Sequence[ScanTotals]) -> Files:

@@ -160,11 +160,11 @@ def read_totals(folder: Folder, name: str) -> ScanTotals:
         return _totals_of(parquet, name)
 
 
-def read_scans(folder: Folder, names: Iterable[str], bucket: int) -> Iterator[pa.Table]:
-    """That bucket of each scan, in corpus order."""
+def read_scans(folder: Folder, names: Iterable[str], buckets: Sequence[int]) -> Iterator[tuple[ScanTotals, list[pa.Table]]]:
+    """Of each scan, in corpus order: its totals, and these buckets of it. Each is opened once. Damaged where one is none."""
     for name in names:
         with folder.open(name) as file, open_parquet(file) as parquet:
-            yield parquet.read_row_group(bucket, use_threads=False)
+            yield _totals_of(parquet, name), [parquet.read_row_group(bucket, use_threads=False) for bucket in buckets]
 
 
 def _totals_of(parquet: pq.ParquetFile, name: str) -> ScanTotals:
