@@ -4,7 +4,7 @@ cli           arguments, exit codes            commands/    what each command do
 run           configuration -> plan -> pool -> driver -> manifest
 sync/         a corpus that changed -> a version of its dataset
 maintenance/  redrive, repair, gc              versions/    compact, rollback, erase: versions made without embedding
-preflight     what a run refuses before it starts a worker, and `plan` in the same words
+prepare       the one door of plan, run and sync          preflight    what is refused there, before a worker starts
 driver/       decides, commits, shows          pool/        workers, inline or on Ray
 worker/       read -> embed -> write, in one process
 difference/   what a version is made of: scan, difference, where each vector comes from

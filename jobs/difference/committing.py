@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,6 @@ from embermill.jobs.difference.inputs import CorpusFile, State
 from embermill.jobs.difference.making import VersionFolder, deletes_of
 from embermill.jobs.difference.scan import ScanTotals
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import open_parquet
 from embermill.jobs.shard.quarantine import SCHEMA as QUARANTINE_SCHEMA
 from embermill.jobs.storage import Folder
@@ -37,12 +36,15 @@ class Added:
     rows_upserted: int
 
 
-def upserted_files(making: VersionFolder, receipts: Iterable[Receipt], first: int) -> tuple[VersionFile, ...]:
-    """In row order. first: number of the first."""
-    shards = [receipt for receipt in receipts if receipt.shard is not None]
+RECEIPT_COLUMNS = ("partition", "tokens", "shard", "rows_out", "shard_bytes", "shard_sha256", "quarantine")  # what a commit of a version asks of receipts
+
+
+def upserted_files(making: VersionFolder, receipts: pa.Table, first: int) -> tuple[VersionFile, ...]:
+    """receipts: RECEIPT_COLUMNS, in row order. first: number of the first."""
+    shards = receipts.filter(pc.is_valid(receipts.column("shard"))).select(["shard", "rows_out", "shard_bytes", "shard_sha256"])
     return tuple(
-        VersionFile(number, UPSERTS, making.place(str(receipt.shard)), receipt.rows_out, receipt.shard_bytes, receipt.shard_sha256, making.version)
-        for number, receipt in enumerate(shards, first)
+        VersionFile(number, UPSERTS, making.place(name), rows, size, sha256, making.version)
+        for number, (name, rows, size, sha256) in enumerate(zip(*(column.to_pylist() for column in shards.columns), strict=True), first)
     )
 
 
@@ -75,7 +77,7 @@ def publish_deletes(folder: Folder, plan: Plan, number: int, deletes: pa.Table, 
 
 
 def add_up(
-    folder: Folder, claim: Claim, parent: Version, plan: Plan, making: VersionFolder, made: Plan, receipts: Sequence[Receipt]
+    folder: Folder, claim: Claim, parent: Version, plan: Plan, making: VersionFolder, made: Plan, receipts: pa.Table
 ) -> Added:
     """Publish deletes and keys. plan: the dataset's; made: of the version. Memory: the keys of what is written, and of what differs in some buckets."""
     shards = upserted_files(making, receipts, parent.next_file)
@@ -126,15 +128,28 @@ def _moved_keys(folder: Folder, claim: Claim, name: str, id_type: pa.DataType) -
     return pa.concat_tables(tables)
 
 
-def refused_by_file(folder: VersionFolder, receipts: Iterable[Receipt]) -> Counter[str]:
-    """Path -> rows that were refused while they were embedded."""
+def tokens_below(receipts: pa.Table, partition: int) -> int:
+    """Of the partitions before that one: those that an engine worked on. receipts: RECEIPT_COLUMNS."""
+    return int(pc.sum(_below(receipts, partition).column("tokens"), min_count=0).as_py())
+
+
+def made_below(making: VersionFolder, receipts: pa.Table, partition: int) -> list[str]:
+    """Names of their shards. receipts: RECEIPT_COLUMNS."""
+    return [making.place(name) for name in _below(receipts, partition).column("shard").drop_null().to_pylist()]
+
+
+def _below(receipts: pa.Table, partition: int) -> pa.Table:
+    return receipts.filter(pc.less(receipts.column("partition"), partition))
+
+
+def refused_by_file(folder: VersionFolder, receipts: pa.Table) -> Counter[str]:
+    """Path -> rows that were refused while they were embedded. receipts: RECEIPT_COLUMNS."""
     found: Counter[str] = Counter()
-    for name in (receipt.quarantine for receipt in receipts):
-        if name is not None:
-            with folder.open(name) as file, open_parquet(file) as parquet:
-                assert parquet.schema_arrow.names == QUARANTINE_SCHEMA.names
-                for row in parquet.read(["file", "row_count"]).to_pylist():
-                    found[row["file"]] += row["row_count"]
+    for name in receipts.column("quarantine").drop_null().to_pylist():
+        with folder.open(name) as file, open_parquet(file) as parquet:
+            assert parquet.schema_arrow.names == QUARANTINE_SCHEMA.names
+            for row in parquet.read(["file", "row_count"]).to_pylist():
+                found[row["file"]] += row["row_count"]
     return found
 
 

@@ -18,7 +18,7 @@ from embermill.jobs.dataset.metadata.reconcile import reconcile
 from embermill.jobs.dataset.metadata.versions import KEYS, Contents, Version, commit_version, read_versions
 from embermill.jobs.difference.base_keys import base_keys, key_tasks, numbered, split_name, with_keys
 from embermill.jobs.difference.claim import INPUTS, LISTED, NEXT_FILE, Claim, claim, note_listing, write_table
-from embermill.jobs.difference.committing import add_up, inputs_after, refused_by_file
+from embermill.jobs.difference.committing import RECEIPT_COLUMNS, add_up, inputs_after, made_below, refused_by_file, tokens_below
 from embermill.jobs.difference.difference import Action
 from embermill.jobs.difference.differing import Totals, difference_name, difference_tasks, read_difference_totals
 from embermill.jobs.difference.duplicates import quarantine_duplicates
@@ -226,7 +226,7 @@ class Stages:
             with open_pool(self._config, self._folder, self._plan, Making(self._claim.number, with_engine=True)) as opened:
                 self._carry_out(opened, embedded, commits.receipts, commits, EMBED, "partition")
         if self._imports is not None:
-            made = [self._making.place(each.shard) for each in commits.receipts() if each.shard is not None and each.partition < writes.embedded]
+            made = made_below(self._making, commits.columns(RECEIPT_COLUMNS), writes.embedded)
             self._imported = self._imports.judge(self._folder, writes, self._given, made, self._plan)
         if self._is_left(copied, commits):
             with self._light_pool(self._claim.number) as opened:
@@ -253,7 +253,8 @@ class Stages:
 
     @staticmethod
     def _is_left(partitions: Sequence[Partition], commits: CommitLog) -> bool:
-        done = {receipt.partition for receipt in commits.receipts() if receipt.last}
+        ends = commits.columns(["partition", "last"])
+        done = {*ends.filter(ends.column("last")).column("partition").to_pylist()}
         return any(partition.number not in done for partition in partitions)
 
     def _carry_out(
@@ -296,7 +297,7 @@ class Stages:
 
     def _commit(self, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, commits: CommitLog, listed_s: float) -> SyncSummary:
         made, parent = self._claim, self._parent
-        receipts = [*commits.receipts()]
+        receipts = commits.columns(RECEIPT_COLUMNS)
         plan = read_plan(self._making)
         assert plan is not None
         added = add_up(self._folder, made, parent, self._plan, self._making, plan, receipts)
@@ -319,7 +320,7 @@ class Stages:
             "rows_quarantined": refused_now,
             "texts_embedded": writes.rows_embedded,
             "vectors_copied": writes.rows_copied,
-            "tokens_embedded": sum(receipt.tokens for receipt in receipts if receipt.partition < writes.embedded),
+            "tokens_embedded": tokens_below(receipts, writes.embedded),
             "bytes_written": sum(file.bytes for file in added.files),
         }
         details = {
