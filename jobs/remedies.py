@@ -17,7 +17,19 @@ SHARD = (
     "Or restore them from a backup. Or, if the corpus has not changed, move them, _embermill/commits and _embermill/manifests away and run the same job again: "
     "intact shards are checked and adopted, the others are embedded anew"
 )
-VERSION = "Restore it from a backup: what a version holds is recorded nowhere else. Every other version can still be read (`--version`)"
+VERSION = (
+    "`embermill repair` restores it where there is an intact copy. Otherwise restore it from a backup: what a version holds is recorded nowhere else. "
+    "Every other version can still be read (`--version`)"
+)
+OF_A_MAKER = (
+    "`embermill repair` moves it to _embermill/set_aside: no reader of a version needs it, "
+    "and one that was being made is begun anew by `embermill sync`"
+)
+OLDER_KEYS = "`embermill repair` moves it to _embermill/set_aside: only the keys of the newest version are needed"
+LATER_QUARANTINE = (
+    "`embermill repair` moves it to _embermill/set_aside: no row depends on it. "
+    "`embermill sync --retry-quarantined` reads the files again of which rows were refused"
+)
 
 
 def for_strangers(root: str) -> str:

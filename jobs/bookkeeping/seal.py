@@ -19,6 +19,7 @@ BEGIN, END = b"[embermill sha256 ", b" of all else]"
 DIGITS = 64
 BLANK = (BEGIN + b"0" * DIGITS + END).decode()
 KEY = "checksum"
+BLANK_SEAL = {f"embermill.{KEY}": BLANK}  # of a Parquet file's footer, before `seal`
 
 
 def seal(data: bytes) -> bytes:
@@ -71,5 +72,5 @@ def sealed_pieces(schema: pa.Schema, pieces: Iterable[pa.Table]) -> bytes:
     with pq.ParquetWriter(sink, schema, version="2.6", compression="zstd", compression_level=1, write_page_checksum=True) as writer:
         for piece in pieces:
             writer.write_table(piece)
-        writer.add_key_value_metadata({f"embermill.{KEY}": BLANK})
+        writer.add_key_value_metadata(BLANK_SEAL)
     return seal(sink.getvalue())

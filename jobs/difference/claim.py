@@ -8,14 +8,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from embermill.jobs import remedies
 from embermill.jobs.bookkeeping.hashed_table import create_hashed, decode_table, encode_table, read_hashed
+from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.claims import read_claim as read_stored
 from embermill.jobs.dataset.metadata.versions import Version
@@ -27,6 +29,7 @@ from embermill.jobs.storage import AlreadyExists, Folder
 
 CAUSE = "sync"
 INPUTS, LISTED, NEXT_FILE = "inputs", "listed_s", "next_file"  # keys of Version.details
+log = logging.getLogger(__name__)
 REMEDY = "Restore it from a copy; while there is none, `embermill sync --rescan` reads every file anew and makes a version without it"
 
 
@@ -77,16 +80,28 @@ def note_listing(folder: Folder, number: int, listed_s: float) -> float:
     """When the claim's listing was made, in seconds since 1970: of whoever was first to say so."""
     name = f"{sync_folder(number)}/listed.json"
     with contextlib.suppress(AlreadyExists):
-        folder.create(name, json.dumps({LISTED: listed_s}).encode())
-    return float(json.loads(folder.read(name))[LISTED])
+        folder.create(name, sealed_json({LISTED: listed_s}))
+    try:
+        return float(read_json(folder.read(name), {LISTED})[LISTED])
+    except (ValueError, KeyError, TypeError) as error:
+        raise MetadataDamaged(folder.root, name, f"is damaged: {error}", remedies.OF_A_MAKER) from None
 
 
-def inputs_of(folder: Folder, plan: Plan, version: Version) -> Inputs:
-    """What a committed version was made from; of the first one the plan says it."""
+def inputs_of(folder: Folder, plan: Plan, version: Version, *, rescan: bool = False) -> Inputs:
+    """What a committed version was made from; of the first one the plan says it.
+
+    rescan: where every file is read anyway, a listing that is lost is as if no file had been seen; rows are known by their ids.
+    """
     described = version.details.get(INPUTS)
     if described is None:
         return Inputs(tuple(_planned(plan.listing)), plan.listed_s, len(plan.listing))
-    files = from_table(read_table(folder, described))
+    try:
+        files = from_table(read_table(folder, described))
+    except MetadataDamaged as error:
+        if not rescan:
+            raise
+        log.warning("%s", error)
+        files = ()
     return Inputs(files, float(version.details[LISTED]), int(version.details[NEXT_FILE]))
 
 

@@ -46,10 +46,10 @@ def redrive(uri: str, overrides: Sequence[str] = (), *, events_file: str | Path 
     folder = open_folder(uri)
     plan = require_plan(folder)
     was_ending = read_manifest(folder) is not None and not is_settled(folder, plan, CommitLog(folder))  # a redrive was killed behind its manifest
-    if not was_ending:
-        _require_unfinished(folder)
     if _LIMITED.search(folder.root.rstrip("/").rpartition("/")[2]):
         raise UsageError(f"{folder.root}: a dataset of the first rows (--limit) is not redriven: remove it, and run again with --limit")
+    if not was_ending:
+        _require_unfinished(folder)
     config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides)
     return run(config, events_file=events_file, amend=None if was_ending else partial(_amend, config=config))
 

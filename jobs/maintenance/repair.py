@@ -20,14 +20,19 @@ from typing import Any
 
 from embermill.jobs.config import JobConfig, config_from_keys
 from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.dataset.metadata.claims import CLAIMS
 from embermill.jobs.dataset.metadata.commits import REPLACES, CommitLog, digest_of
 from embermill.jobs.dataset.metadata.completeness import SHARD_COLUMNS, unfinished
 from embermill.jobs.dataset.metadata.consistency import commit_damage, manifest_damage, missing
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest
 from embermill.jobs.dataset.metadata.retirement import is_retired
-from embermill.jobs.dataset.metadata.versions import FIRST, KEYS
-from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
+from embermill.jobs.dataset.metadata.version_copies import restore_decisions
+from embermill.jobs.dataset.metadata.versions import FIRST, KEYS, abandon_version, next_number, read_versions
+from embermill.jobs.dataset.views.bookkeeping import OF_A_MAKER, OF_LATER_QUARANTINE, bookkeeping_damage
+from embermill.jobs.dataset.views.verify_versions import older_key_damage
+from embermill.jobs.difference.claim import INPUTS
+from embermill.jobs.difference.making import SYNC
 from embermill.jobs.driver.outcome import failures_as_error
 from embermill.jobs.engine import Engine
 from embermill.jobs.engine.loading import load_engine
@@ -82,7 +87,7 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
     with hold_lease(folder, purpose="repair") as lease:
         repairs = Repairs(folder.root)
         _repair_format(folder, repairs)
-        repairs.repaired += restore_plan(folder)
+        repairs.repaired += [*restore_plan(folder), *restore_decisions(folder)]
         plan = read_plan(folder)
         if plan is None:
             raise UsageError(f"{folder.root}: there is no plan here to repair by: run the same job again")
@@ -100,6 +105,7 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
             repairs.repaired += repair_versions(folder, plan, cache(partial(_engine_of, folder, plan, overrides)))
             if (version := repair_keys(folder, plan)) is not None:
                 repairs.repaired += [file.name for file in version.of_kind(KEYS)]
+            _set_aside_older_keys(folder, repairs)
         return repairs
 
 
@@ -170,11 +176,38 @@ def _commit_problem(folder: Folder, manifest: Manifest | None) -> MetadataDamage
 
 
 def _set_aside_what_counts_no_more(folder: Folder, repairs: Repairs) -> None:
-    """Older manifests, and what killed runs left, where it is damaged: no reader goes by it any more."""
-    for damage in [*bookkeeping_damage(folder)]:
-        if damage.file.startswith(f"{MANIFESTS}/"):
-            set_aside(folder, damage.file)
-            repairs.repaired.append(damage.file)
+    """Older manifests, what versions were made from, and what killed runs left, where it is damaged: no reader goes by it any more.
+
+    A version that is being made is abandoned with what it was to be made from: the next sync begins it anew. What a later version quarantined is lost.
+    """
+    for name in [damage.file for damage in bookkeeping_damage(folder)]:
+        of_maker = OF_A_MAKER.fullmatch(name)
+        if of_maker is not None or _is_of_a_claim_alone(folder, name):
+            _abandon(folder, None if of_maker is None else int(of_maker[1] or of_maker[2]))
+        elif not name.startswith(f"{MANIFESTS}/") and OF_LATER_QUARANTINE.fullmatch(name) is None:
+            continue
+        set_aside(folder, name)
+        repairs.repaired.append(name)
+
+
+def _is_of_a_claim_alone(folder: Folder, name: str) -> bool:
+    """A listing of the corpus that no committed version goes by."""
+    if not name.startswith(f"{SYNC}/{INPUTS}-"):
+        return False
+    return all(version.details.get(INPUTS, {}).get("file") != name for version in read_versions(folder, files=False) if version.is_committed)
+
+
+def _abandon(folder: Folder, number: int | None) -> None:
+    """The version that is being made: that one, or whichever it is."""
+    following = next_number(folder)
+    if folder.exists(f"{CLAIMS}/{following:06d}.json") and number in (None, following):
+        abandon_version(folder, following, "what it was made from was damaged")
+
+
+def _set_aside_older_keys(folder: Folder, repairs: Repairs) -> None:
+    for name in [damage.file for damage in older_key_damage(folder, readable_versions(folder))]:
+        set_aside(folder, name)
+        repairs.repaired.append(name)
 
 
 def _damaged(folder: Folder, commits: CommitLog, on_shard: Callable[[int, int], None]) -> Iterator[Receipt]:

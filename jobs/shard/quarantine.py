@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.jobs.bookkeeping.seal import BLANK_SEAL, seal
 from embermill.jobs.corpus.rows import Refusal
 from embermill.jobs.shard.contents import Damaged, Source, check_schema, open_parquet, row_groups
 from embermill.jobs.shard.footer import Footer
@@ -76,8 +77,9 @@ class QuarantineWriter:
         """Write what is left and the footer's keys. Call it only where `entries` is not 0."""
         self._flush()
         assert self._parquet is not None, "a quarantine file without entries is never written"
-        self._parquet.add_key_value_metadata(footer)
+        self._parquet.add_key_value_metadata(footer | BLANK_SEAL)
         self._parquet.close()
+        self.path.write_bytes(seal(self.path.read_bytes()))
         self._parquet = None
 
     def abandon(self) -> None:

@@ -134,7 +134,7 @@ class Look:
     def __init__(self, config: JobConfig, folder: Folder, plan: Plan, chosen: SyncOptions) -> None:
         self._config, self._folder, self._chosen = config, folder, chosen
         self.parent: Version = read_version(folder)
-        self._previous = inputs_of(folder, plan, self.parent)
+        self._previous = inputs_of(folder, plan, self.parent, rescan=chosen.rescan)
         self.listed_s = time.time()
         self._listed = list_or_refuse(config, folder)
         self.imports = look_at_imports(config, plan, chosen.imports, chosen.import_bound)

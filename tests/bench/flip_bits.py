@@ -1,6 +1,8 @@
 """Flips bits of every file of a small dataset, one at a time, and asks `verify` each time: exit 3 and the file's name, or it is a failure.
 
-    python -m tests.bench.flip_bits [--every N] [--seed S]     N: of how many bits one is flipped, 1 for all
+    python -m tests.bench.flip_bits [--every N] [--seed S] [--of run redriven versions]     N: of how many bits one is flipped, 1 for all
+
+With --repair one bit of each file: `verify` names it, `repair` ends well, and `verify` then finds nothing.
 
 tests/jobs/test_flipped_bits.py does a sample of it. heartbeat, lease and tmp have no authority and are left out.
 """
@@ -11,17 +13,18 @@ import argparse
 import hashlib
 import json
 import random
+import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.jobs import command_line
+from tests.jobs import command_line, worked_on
 
 LEFT_OUT = ("README.md", "_embermill/heartbeat.json", "_embermill/lease/", "_embermill/tmp/")
 
@@ -43,6 +46,27 @@ def make_dataset(folder: Path) -> Path:
     other = table.read_bytes() + b"of another pyarrow"
     table.with_name(f"inputs-{hashlib.sha256(other).hexdigest()[:32]}.pq").write_bytes(other)
     return answer.output
+
+
+DATASETS: dict[str, Callable[[Path], Path]] = {"run": make_dataset, "redriven": worked_on.make_redriven, "versions": worked_on.make_versions}
+NOT_MADE_AGAIN = re.compile(r"(bases|changes|data)/.*|quarantine/part-.*")  # of "versions", since its corpus has changed; else sync/test_repair_versions.py
+
+
+def repairable(kind: str, dataset: Path) -> list[str]:
+    return [name for name in files_of(dataset) if kind != "versions" or NOT_MADE_AGAIN.fullmatch(name) is None]
+
+
+def unrepaired(dataset: Path, name: str, rng: random.Random) -> str:
+    """What went wrong when one bit of that file was flipped and repaired, in a copy; "" where nothing did."""
+    with tempfile.TemporaryDirectory(dir=dataset.parent) as place, worked_on.inline_pools():
+        copy = shutil.copytree(dataset, Path(place) / "copy")
+        data = bytearray((copy / name).read_bytes())
+        bit = rng.randrange(8 * len(data))
+        data[bit // 8] ^= 1 << bit % 8
+        (copy / name).write_bytes(data)
+        found, repaired, after = (command_line.command(each, str(copy)) for each in ("verify", "repair", "verify"))
+        right = (found.code, repaired.code, after.code) == (3, 0, 0) and name in found.errors
+        return "" if right else f"{name} bit {bit}: {found.code} {repaired.code} {after.code}: {(found.errors + repaired.errors + after.errors)[-600:]}"
 
 
 def files_of(dataset: Path) -> list[str]:
@@ -76,15 +100,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=97)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--of", nargs="+", choices=sorted(DATASETS), default=sorted(DATASETS))
+    parser.add_argument("--repair", action="store_true")
     arguments = parser.parse_args()
     rng, begin = random.Random(arguments.seed), time.monotonic()
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").exists() else None))
-    try:
-        dataset = make_dataset(folder)
-        told = {name: [*failures(dataset, name, arguments.every, rng)] for name in files_of(dataset)}
-        assert command_line.command("verify", str(dataset)).code == 0
-    finally:
-        shutil.rmtree(folder)
+    told = dict[str, list[str]]()
+    for kind in arguments.of:
+        with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").exists() else None) as place:
+            dataset = DATASETS[kind](Path(place))
+            if arguments.repair:
+                told |= {f"{kind}: {name}": [unrepaired(dataset, name, rng)] for name in repairable(kind, dataset)}
+            else:
+                told |= {f"{kind}: {name}": [*failures(dataset, name, arguments.every, rng)] for name in files_of(dataset)}
+            assert command_line.command("verify", str(dataset)).code == 0
     wrong = [each for answers in told.values() for each in answers if each]
     counts = {"files": len(told), "flips": sum(map(len, told.values())), "wrong": len(wrong), "seconds": round(time.monotonic() - begin)}
     print(json.dumps(counts | {"first": wrong[:10]}, indent=1))

@@ -26,6 +26,7 @@ from embermill.jobs.bookkeeping.seal import read_json, sealed_json, sealed_parqu
 from embermill.jobs.bookkeeping.table_form import require_table
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest, read_manifest_root
 from embermill.jobs.dataset.metadata.retirement import VERSIONS, is_retired
+from embermill.jobs.dataset.metadata.version_copies import copy_decision
 from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.wording import describe_damage
@@ -171,6 +172,8 @@ def commit_version(folder: Folder, contents: Contents, created: str | None = Non
         folder.create(_name_of(contents.number), sealed_json(root))
     except AlreadyExists:
         return _same_or_raise(folder, contents)
+    for decided in sorted({contents.parent, contents.number} - {FIRST}):
+        copy_decision(folder, _name_of(decided))  # that of the parent is missing where its maker was killed
     return _read(folder, contents.number)
 
 

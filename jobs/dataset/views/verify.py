@@ -23,7 +23,7 @@ from embermill.jobs.dataset.metadata.versions import FIRST, Version
 from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
 from embermill.jobs.dataset.views.duplicates import DuplicateFinder
 from embermill.jobs.dataset.views.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
-from embermill.jobs.dataset.views.verify_versions import file_damage, files_of_later_versions, find_live_duplicates, key_damage, readable
+from embermill.jobs.dataset.views.verify_versions import file_damage, files_of_later_versions, find_live_duplicates, key_damage, older_key_damage, readable
 from embermill.jobs.errors import DataError, MetadataDamaged
 from embermill.jobs.plan.copies import is_copy, missing_plan_files
 from embermill.jobs.plan.dataset_format import FORMAT
@@ -92,6 +92,7 @@ def _verify_versions(folder: Folder, plan: Plan, versions: list[Version], findin
     with ThreadPoolExecutor(READERS) as readers:
         for damage in _in_order(readers, lambda file: [*file_damage(folder, plan, file)], files_of_later_versions(versions)):
             findings.damage.extend(damage)
+    findings.damage.extend(older_key_damage(folder, versions))
     if findings.damage.count == before:
         findings.damage.extend(key_damage(folder, plan, versions[-1]))
         with DuplicateFinder() as finder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -23,10 +24,11 @@ from embermill.jobs.shard.contents import check_schema, check_values, open_parqu
 from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.storage import Folder
 
-LOST = "Restore it from a backup, or `embermill rollback` to a version that does not need it (`embermill files OUTPUT --version V` lists what one needs)"
+READABLE = "Versions that do not need it can still be read (`embermill files OUTPUT --version V` lists what one needs)"
+LOST = f"Restore it from a backup. {READABLE}"
 ROWS_LOST = (
-    "`embermill repair` makes it again where the corpus files that a sync read, or the version that was compacted, are as they were. Otherwise restore it from "
-    "a backup, or `embermill rollback` to a version that does not need it (`embermill files OUTPUT --version V` lists what one needs)"
+    "`embermill repair` makes it again where the corpus files that a sync read, or the version that was compacted, are as they were. "
+    f"Otherwise restore it from a backup. {READABLE}"
 )
 
 
@@ -37,9 +39,22 @@ def readable(folder: Folder) -> list[Version]:
 
 
 def files_of_later_versions(versions: list[Version]) -> list[VersionFile]:
-    """Each once: all but the run's shards, which their receipts speak of, and keys of older versions, which none needs."""
+    """Each once: all but the run's shards, which their receipts speak of, and keys of older versions."""
     files = {file.name: file for version in versions if version.number > FIRST for file in version.files if file.kind != KEYS or version is versions[-1]}
     return [file for file in files.values() if not (file.kind == BASE and file.version == FIRST)]
+
+
+def older_keys(versions: list[Version]) -> list[VersionFile]:
+    """Keys that older versions have and the newest has not: none is needed, so one may be gone, but what stands there should be whole."""
+    needed = {file.name for file in versions[-1].files} if versions else set()
+    return [*{file.name: file for version in versions for file in version.of_kind(KEYS) if file.name not in needed}.values()]
+
+
+def older_key_damage(folder: Folder, versions: list[Version]) -> Iterator[Damage]:
+    for file in older_keys(versions):
+        with contextlib.suppress(FileNotFoundError):
+            if (found := describe_published(folder, file.name)).sha256 != file.sha256:
+                yield Damage(file.name, f"its sha256 is {found.sha256}, its version says {file.sha256}", remedies.OLDER_KEYS)
 
 
 def file_damage(folder: Folder, plan: Plan, file: VersionFile) -> Iterator[Damage]:
