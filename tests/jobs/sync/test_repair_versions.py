@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, read_version
+from embermill.jobs.dataset.metadata.versions import BASE, DELETES, UPSERTS, read_version
 from embermill.jobs.dataset.views.verify import verify
 from embermill.jobs.dataset.views.verify_report import Damage, VerifyFailed
 from embermill.jobs.maintenance.repair import repair
@@ -78,3 +78,17 @@ def test_where_the_corpus_has_gone_on_a_file_is_left_and_a_rollback_helps(tmp_pa
     rows = live_rows(str(output), 1)
     assert live_rows(str(output), 3, without=("version",)) == {key: {k: v for k, v in each.items() if k != "version"} for key, each in rows.items()}
     assert sync(configure(tmp_path)).rows == 40
+
+
+def test_a_lost_list_of_deletes_does_not_keep_a_rollback_from_working(tmp_path: Path, embedded: Corpus) -> None:
+    before = live_rows(str(tmp_path / "out"), without=("version",))
+    embedded.write("a.jsonl", [row("new", "a new text"), *embedded.files["a.jsonl"][1:]])
+    sync(configure(tmp_path, corpus={"complete": True}))
+    output = tmp_path / "out"
+    (name,) = names_of(output, DELETES)
+    (output / name).unlink()
+    (found,) = damage_of(output)
+    assert found.file == name and "embermill rollback" in found.remedy and "embermill repair" not in found.remedy
+    make_version(str(output), "rollback", lambda folder, plan: rollback(folder, plan, 1))
+    assert live_rows(str(output), without=("version",)) == before
+    assert sync(configure(tmp_path, corpus={"complete": True})).rows == 40
