@@ -42,6 +42,8 @@ LONG = (
     "jobs/test_flipped_bits.py",
     "jobs/submit/test_on_a_cluster.py",
     "infra/test_image.py",
+    "infra/test_kubernetes.py",
+    "infra/test_recipes.py",
 )
 """Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, and wait for leases to end.
 
