@@ -151,7 +151,7 @@ class _Round:
     def _require_rows(self, cursor: Cursor, to: Version) -> None:
         """Every row that is to be written is looked at without its vector."""
         for version in versions_on_the_way(self.source, cursor, to):
-            live = LiveRows(self.source.folder, self.source.plan, version)
+            live = self.source.live(version)
             since = max(cursor.version, (version.parent or 0)) if cursor.version else 0
             rows = (batch for file in live.files(since) for batch in self.source.read(live, file, since, vectors=False))
             require_within_limits(self.source, self.target, rows, self.where)
@@ -170,7 +170,7 @@ class _Round:
 
     def _check(self, sample: Sample, to: Version) -> Checked:
         layout = self.source.layout
-        live = LiveRows(self.source.folder, self.source.plan, to)
+        live = self.source.live(to)
         rows = require_count(self.target, to.totals["rows"], self.where)
         if len(sample) < min(SAMPLED, rows):
             self._top_up(sample, live)

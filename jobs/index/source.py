@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -43,6 +43,14 @@ class Source:
     plan: Plan
     layout: Layout
     names: Mapping[str, str]
+    _live: dict[int, LiveRows] = field(default_factory=dict, compare=False, repr=False)
+
+    def live(self, version: Version) -> LiveRows:
+        """What is live in it; of the last one that was asked for, the ids of its changes are not read twice."""
+        if version.number not in self._live:
+            self._live.clear()
+            self._live[version.number] = LiveRows(self.folder, self.plan, version)
+        return self._live[version.number]
 
     @property
     def dataset(self) -> str:
@@ -101,9 +109,9 @@ def describe_source(folder: Folder, plan: Plan, metric: str, vector: str | None,
 
 def start(source: Source, since: int, to: Version, partly: int | None) -> LiveRows:
     """What is live in a version. partly: another version of which some rows are in the target. UsageError where what was erased since can no longer be told."""
-    if partly is not None and partly != to.number:
-        read_feed(source.folder, source.plan, partly, to.number)
-    return read_feed(source.folder, source.plan, since, to.number).live
+    for cursor in {since, partly or 0} - {0, to.number}:
+        read_feed(source.folder, source.plan, cursor, to.number)
+    return source.live(to)
 
 
 def _form(field: pa.Field, name: str) -> VectorForm:

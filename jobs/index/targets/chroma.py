@@ -51,7 +51,7 @@ class ChromaTarget(Target):
                 return None
             self._collection = self._client.get_collection(self._name, embedding_function=None)
         self._collection = self._client.get_collection(self._name, embedding_function=None)
-        space = (self._collection.configuration.get("hnsw") or {}).get("space")
+        space = (self._collection.configuration_json.get("hnsw") or {}).get("space")  # `configuration` warns of there being no embedding function
         first = self._collection.peek(1)["embeddings"]
         dimensions = None if first is None or not len(first) else len(first[0])
         metric = next((metric for metric, name in SPACES.items() if name == space), None)
