@@ -116,8 +116,8 @@ class Stages:
         tasks = key_tasks(parent)
         names, splits = [place.name for place in tasks.ranges], [split_name(parent.number, number) for number in range(len(tasks.splits))]
         if not all(map(self._folder.exists, names)):
-            self._step(SPLIT_KEYS, numbered(parent, splits), splits, "part of the keys", parent.number)
-            self._step(COLLECT_KEYS, numbered(parent, names), names, "run of keys", parent.number)
+            self._step(SPLIT_KEYS, numbered(parent, splits), splits, "key split", parent.number)
+            self._step(COLLECT_KEYS, numbered(parent, names), names, "key range", parent.number)
         for name in splits:
             self._folder.remove(name)
         return base_keys(self._folder, parent).files_known
@@ -137,7 +137,7 @@ class Stages:
         parts = cut_corpus(files, self._claim.text_bytes)
         self._inline = self._inline and sum(part.text_bytes for part in parts) <= INLINE_BYTES
         number = self._claim.number
-        self._step(SCAN, parts, [scan_name(number, part) for part in parts], "partition to scan", number)
+        self._step(SCAN, parts, [scan_name(number, part) for part in parts], "partition scan", number)
         return parts
 
     def _differ(self) -> Totals:
@@ -146,7 +146,7 @@ class Stages:
             return Totals(unchanged=self._parent.totals["rows"])  # renamed, and nothing else
         tasks = difference_tasks(self._claim)
         names = self._differences()
-        self._step(DIFFERENCE, tasks, names, "run of keys to compare", self._claim.number)
+        self._step(DIFFERENCE, tasks, names, "key range comparison", self._claim.number)
         return Totals.sum([read_difference_totals(self._folder, name) for name in names])
 
     def _differences(self) -> list[str]:
@@ -166,7 +166,7 @@ class Stages:
             return
         parts, number = self._imports.partitions(self._plan), self._claim.number
         self._given = [import_name(number, part) for part in parts]
-        self._step(IMPORT, parts, self._given, "part of the vectors to import", number)
+        self._step(IMPORT, parts, self._given, "import partition", number)
 
     # -- decide
 
@@ -230,7 +230,7 @@ class Stages:
             self._imported = self._imports.judge(self._folder, writes, self._given, made, self._plan)
         if self._is_left(copied, commits):
             with self._light_pool(self._claim.number) as opened:
-                self._carry_out(opened, copied, commits.receipts, commits, COPY, "partition to copy")
+                self._carry_out(opened, copied, commits.receipts, commits, COPY, "copied partition")
         return commits
 
     def _version_plan(self, writes: Writes, parts: Sequence[Partition]) -> Plan:
