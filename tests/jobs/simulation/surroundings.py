@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -50,6 +51,18 @@ class _Serial:
 
     def __exit__(self, *error: object) -> None:
         pass
+
+    def submit(self, work: Callable[..., object], *arguments: object) -> _Done:
+        return _Done(work(*arguments))
+
+
+class _Done(NamedTuple):
+    """In place of a future."""
+
+    value: object
+
+    def result(self) -> object:
+        return self.value
 
 
 @contextlib.contextmanager
