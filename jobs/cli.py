@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import NoReturn
@@ -67,11 +67,13 @@ def _parser_of(entries: tuple[Command, ...]) -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code. `arguments` are the process's own unless given."""
+def main(arguments: Sequence[str] | None = None, first: Callable[[], object] = lambda: None) -> int:
+    """Run one command; its exit code. `arguments` are the process's own unless given. first: called before anything else; an interruption from then on
+    is reported as any other error."""
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json, verbose = "--json" in arguments, "--verbose" in arguments
     try:
+        first()
         answer, words = _answer(arguments, verbose)
         if as_json or words:
             write_answer(json.dumps(answer) if as_json else words)
@@ -139,6 +141,12 @@ def _say(message: str, traced: BaseException | None = None) -> None:
         print(f"embermill: {message}", file=sys.stderr, flush=True)
 
 
+def _interrupt_on_signals() -> None:
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
 def entry() -> NoReturn:
     """The process's way in. SIGTERM and SIGHUP are Ctrl-C (SIGHUP unless nohup has it ignored). Stdout belongs to the answer down to the file descriptor,
     also in the processes that Ray starts.
@@ -148,11 +156,8 @@ def entry() -> NoReturn:
     """
     return_memory_at_once()
     try:
-        for number in (signal.SIGHUP, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.default_int_handler)
         claim_standard_output()
-        code = main()
+        code = main(first=_interrupt_on_signals)
     except AnswerLost as error:
         code = _report(error, as_json=False, verbose=False)
     except KeyboardInterrupt:  # again, while the first one was being reported
