@@ -40,12 +40,16 @@ LONG = (
     "jobs/sync/test_two_commands.py",
     "jobs/sync/test_scale.py",
     "jobs/test_flipped_bits.py",
+    "jobs/test_damage.py",
+    "jobs/test_rereading.py",
+    "encoder/text/test_fast_word_piece.py",
     "jobs/submit/test_on_a_cluster.py",
     "infra/test_image.py",
     "infra/test_kubernetes.py",
     "infra/test_recipes.py",
 )
-"""Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, and wait for leases to end.
+"""Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, wait for leases to end, or damage hundreds
+of files.
 
 Single tests have it too: those that go over the same ground with more cases, or measure memory.
 """

@@ -275,6 +275,7 @@ def test_every_format_is_found(name: str) -> None:
     assert find_format(name).__doc__ or name in ("opensearch", "lance")
 
 
+@pytest.mark.long
 def test_parts_are_bounded_by_bytes_too(dataset: Path) -> None:
     """Wide rows: a part is no more than so many bytes, and is cut at the same rows wherever reading begins."""
     folder = open_folder(str(dataset))

@@ -71,6 +71,7 @@ def test_killed_at_every_operation_and_run_again(transactional: bool, tmp_path: 
     assert at > 6  # three files, each written and committed
 
 
+@pytest.mark.long
 @BOTH
 def test_a_feed_is_killed_at_every_operation(transactional: bool, tmp_path: Path) -> None:
     world = World(4)

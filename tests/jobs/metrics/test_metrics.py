@@ -62,6 +62,7 @@ def test_rules_speak_of_measures_alone() -> None:
     assert {rule["alert"] for rule in rules()} >= {"EmbermillStalled", "EmbermillTooManyQuarantined", "EmbermillVersionTooOld"}
 
 
+@pytest.mark.long
 def test_rules_alert_when_they_should_and_not_otherwise() -> None:
     promtool = program("promtool")
     for arguments in (["check", "rules", "rules.yaml"], ["test", "rules", "rules_test.yaml"]):
@@ -183,6 +184,7 @@ def ask(address: str, query: str) -> list[dict[str, Any]]:
         return []
 
 
+@pytest.mark.long
 def test_a_real_prometheus_has_the_summarys_values_and_the_dashboards_queries_all_answer(
     prometheus: str, finished: tuple[Path, dict[str, Any]]
 ) -> None:
