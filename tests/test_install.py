@@ -36,8 +36,10 @@ PROBE = textwrap.dedent("""
 
     def seen():
         import embermill
-        twice = {file: sorted(name for name, _ in names) for file, names in names_by_file().items() if len({module for _, module in names}) > 1}
-        ours = {name: module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in ("embermill", "encoder", "jobs") if module.__file__}
+        places = ("embermill", "encoder", "jobs")  # others do load themselves twice (colorful, which ray[default] brings)
+        of_ours = {file: names for file, names in names_by_file().items() if any(name.split(".")[0] in places for name, _ in names)}
+        twice = {file: sorted(name for name, _ in names) for file, names in of_ours.items() if len({module for _, module in names}) > 1}
+        ours = {name: module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in places if module.__file__}
         return {"embermill": embermill.__file__, "twice": twice, "modules": ours}
 
     def report(folder, who):

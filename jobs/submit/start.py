@@ -64,19 +64,21 @@ def listed(nodes: list[str]) -> str:
 
 
 def clusters_python() -> str | None:
-    """This Python where it has Ray; else the one that this machine's raylet starts workers with."""
+    """This Python where it has Ray; else the one that this machine's raylet of the job's cluster starts workers with."""
     if find_spec("ray"):
         return sys.executable
+    cluster = os.environ.get("RAY_ADDRESS")  # Ray tells a job its cluster so
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             program, *arguments = file.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        for argument in arguments if Path(program).name == "raylet" else []:
-            name, _, command = argument.partition("=")
-            python = command.split(" ")[0]
-            if name == "--python_worker_command" and python != sys.executable and Path(python).is_file():
-                return python
+        said = dict(argument.lstrip("-").split("=", 1) for argument in arguments if "=" in argument)
+        if Path(program).name != "raylet" or (cluster and said.get("gcs-address", cluster) != cluster):
+            continue
+        python = said.get("python_worker_command", "").split(" ")[0]
+        if python and python != sys.executable and Path(python).is_file():
+            return python
     return None
 
 
