@@ -43,7 +43,7 @@ test-reference: $(REFERENCE_VENV)/.reference
 	OMP_NUM_THREADS=1 $(REFERENCE_VENV)/bin/python -m pytest $(TWO_PROCESSES) -m reference
 
 test-index: $(INDEX_VENV)/.index
-	$(INDEX_VENV)/bin/python -m pytest $(TWO_PROCESSES) -m index
+	$(INDEX_VENV)/bin/python -m pytest $(TWO_PROCESSES) -m index tests/jobs/index tests/jobs/export
 
 check: $(VENV)/.tests
 	$(VENV)/bin/ruff check --no-cache
