@@ -51,8 +51,8 @@ def read_family_config(values: Mapping[str, Any], path: Path) -> FamilyConfig:
 
 def _model_type(file: ConfigFile) -> str:
     """config.json's model_type, once it is sure that we run it; files of 2019 have only `architectures`, or neither and a BERT's keys."""
-    kind = file.get("model_type")
-    if kind is None and all(str(name).startswith("Bert") for name in file.get("architectures") or ["Bert"]):
+    kind, architectures = file.get("model_type"), file.get("architectures") or ["Bert"]
+    if kind is None and isinstance(architectures, list) and all(str(name).startswith("Bert") for name in architectures):
         kind = "bert"
     if not isinstance(kind, str):
         raise file.refuse(f"expected a model_type, got {kind!r} with architectures {file.get('architectures')!r}.")

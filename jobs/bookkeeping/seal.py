@@ -56,6 +56,11 @@ def read_json(data: bytes, keys_before: Collection[str]) -> dict[str, Any]:
     found = json.loads(data)
     if not isinstance(found, dict):
         raise ValueError(f"expected a JSON object, got {str(found)[:40]!r}")
+    if rb"\ud" in data.lower():  # perhaps a surrogate pair of an older writer; half of one could not be written again
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("it holds half a surrogate pair, which is no text") from None
     if found.pop(KEY, None) is None and (strange := sorted(found.keys() - set(keys_before))):
         raise ValueError(f"it has no checksum, and a key {strange[0]!r} that no document without one has")
     return found

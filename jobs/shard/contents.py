@@ -166,6 +166,9 @@ def open_parquet(source: Source) -> Iterator[pq.ParquetFile]:
     """
     try:
         with _ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True) as parquet:
+            names = parquet.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise Damaged(f"two of its columns are called {next(name for name in names if names.count(name) > 1)!r}")
             yield parquet
     except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter for the name of a column
         raise Damaged(f"it is not a whole Parquet file: {error}") from error

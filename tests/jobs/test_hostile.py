@@ -18,6 +18,7 @@ FOUND = [  # (subject, seed) of what once did something else than being read or 
     ("forged, run", 1000872), ("forged, run", 1008412), ("forged, redriven", 389), ("forged, resumed", 1014671), ("forged, repaired", 1000890),
     ("forged, read", 3004888), ("forged, run", 3008112), ("forged, run", 3035592), ("family", 3014707),
     ("forged, repaired", 1001130), ("forged, repaired", 1026670),
+    ("family", 11094487), ("forged, redriven", 11110309), ("versions, rolled back", 12002008), ("versions, erased", 12003240), ("versions, erased", 12004830),
     ("tokenizer", 7027839), ("tokenizer", 7076459), ("tokenizer", 7118119), ("tokenizer", 7134299), ("tokenizer", 7143599),
     ("forged, run", 7021272), ("forged, run", 7039532), ("forged, run", 7047312), ("forged, run", 7141572), ("forged, run", 7154532),
     ("forged, repaired", 7055290), ("family", 7195707),
