@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import json
 import re
 import subprocess
@@ -179,6 +180,8 @@ def ask(address: str, query: str) -> list[dict[str, Any]]:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
             return found
     except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE:  # it is still starting
+            return []
         pytest.fail(f"{query}: {error.read().decode()}")
     except OSError:
         return []
