@@ -122,6 +122,8 @@ class Target(ABC):
     has_alias: bool = False
     never_run: str = ""
     """Why it was never tried on a real server, where it was not; the help says it."""
+    _layout: Layout | None = None
+    """For a target that keeps what `prepare` was given, and reads it as `_known` from then on."""
 
     @abstractmethod
     def __init__(self, address: Address) -> None:
@@ -186,3 +188,8 @@ class Target(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Release what is held. What was not committed is dropped."""
+
+    @property
+    def _known(self) -> Layout:
+        assert self._layout is not None
+        return self._layout

@@ -44,7 +44,6 @@ class FileTarget(Target):
         self._fresh: list[pa.Table] = []
         self._unsaved = 0
         self._cursor: str | None = None
-        self.layout: Layout | None = None
 
     @abstractmethod
     def make_index(self, layout: Layout) -> Any: ...
@@ -93,7 +92,7 @@ class FileTarget(Target):
         return Standing(*self.shape(self._index), self._cursor)
 
     def prepare(self, layout: Layout) -> None:
-        self.layout = layout
+        self._layout = layout
         if self._index is None:
             self._index = self.make_index(layout)
         table = self._beside("rows.parquet")
@@ -149,11 +148,6 @@ class FileTarget(Target):
 
     def close(self) -> None:
         self._lock.release()
-
-    @property
-    def _known(self) -> Layout:
-        assert self.layout is not None
-        return self.layout
 
     @property
     def _table_schema(self) -> pa.Schema:

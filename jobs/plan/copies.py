@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from embermill.jobs.bookkeeping.expected_form import require_form, text
 from embermill.jobs.bookkeeping.seal import broken_seal, read_json
-from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.storage import AlreadyExists, Folder, restore_bytes
 
 PLANS = "_embermill/plan"
 COPIES = "copies"
@@ -66,9 +66,7 @@ def restore_plan(folder: Folder) -> Iterator[str]:
     """Put each damaged or missing file back from its whole twin; their names. For the holder of the lease."""
     for name in _expected(folder):
         if not _is_whole(folder, name) and _is_whole(folder, copy_of(name)):
-            temporary = folder.temporary(name)
-            temporary.write_bytes(folder.read(copy_of(name)))
-            folder.restore(temporary, name)
+            restore_bytes(folder, name, folder.read(copy_of(name)))
             yield name
 
 

@@ -14,7 +14,7 @@ from embermill.jobs import remedies
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.errors import MetadataDamaged, UsageError
 from embermill.jobs.plan.copies import PLANS
-from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.storage import AlreadyExists, Folder, restore_bytes
 
 FORMAT = "_embermill/format.json"
 NEWEST = 2
@@ -52,9 +52,7 @@ def upgrade_format(folder: Folder) -> None:
         return
     ensure_format(folder, NEWEST)
     standing = read_json(folder.read(FORMAT), KEYS_BEFORE_CHECKSUMS)
-    temporary = folder.temporary(FORMAT)
-    temporary.write_bytes(sealed_json(standing | {"format_version": SPELLED[NEWEST]}))
-    folder.restore(temporary, FORMAT)
+    restore_bytes(folder, FORMAT, sealed_json(standing | {"format_version": SPELLED[NEWEST]}))
 
 
 def table_suffix(folder: Folder) -> str:

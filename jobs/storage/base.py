@@ -105,3 +105,10 @@ class Folder(Protocol):
     def remove(self, name: str) -> None:
         """Remove it, if it is there."""
         ...
+
+
+def restore_bytes(folder: Folder, name: str, data: bytes) -> None:
+    """`restore` from bytes."""
+    temporary = folder.temporary(name)
+    temporary.write_bytes(data)
+    folder.restore(temporary, name)

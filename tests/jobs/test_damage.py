@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,11 +27,6 @@ FORMAT = f"{OURS}/format.json"
 ROOT, SEGMENTS, INPUTS = (f"{OURS}/plan/000001/{name}" for name in ("root.json", "segments-*.pq", "inputs-*.pq"))
 MANIFEST, ROWS, COMMIT = f"{OURS}/manifests/000001.json", f"{OURS}/manifests/000001.pq", f"{OURS}/commits/000000001.pq"
 READERS = ("status", "search", "verify")
-
-
-def but_few(cases: Iterable[Any], few: int) -> list[Any]:
-    """All cases, those after the first few for `make test-long`: each damages a dataset, asks five commands about it, follows the advice and asks again."""
-    return [case if number < few else pytest.param(*case if isinstance(case, tuple) else (case,), marks=pytest.mark.long) for number, case in enumerate(cases)]
 
 
 def make_corpus(folder: Path) -> Path:
@@ -170,7 +165,7 @@ PLANS: list[tuple[str, Edit]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "edit"), but_few(PLANS, 6))
+@pytest.mark.parametrize(("name", "edit"), PLANS)
 def test_a_damaged_plan(out: Path, whole: Path, run: Run, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
     (path,) = out.glob(name)
     edit(path)
@@ -206,7 +201,7 @@ MANIFEST_EDITS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "edit"), but_few(MANIFEST_EDITS, 4))
+@pytest.mark.parametrize(("name", "edit"), MANIFEST_EDITS)
 def test_a_damaged_manifest(out: Path, whole: Path, ask: Callable[[str], Answer], name: str, edit: Edit) -> None:
     edit(out / name)
     for which in (*READERS, "run", "plan"):
@@ -236,7 +231,7 @@ COMMIT_EDITS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("edit", but_few(COMMIT_EDITS, 4))
+@pytest.mark.parametrize("edit", COMMIT_EDITS)
 def test_a_damaged_or_edited_commit_of_a_finished_dataset(out: Path, whole: Path, ask: Callable[[str], Answer], edit: Edit) -> None:
     (commit, *_) = sorted((out / OURS / "commits").iterdir())
     edit(commit)
@@ -253,7 +248,7 @@ def test_a_damaged_or_edited_commit_of_a_finished_dataset(out: Path, whole: Path
     assert differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
-@pytest.mark.parametrize("edit", but_few([cut, other("rows_in", 7), other("partition", 99), empty, junk, other("partition_id", "00" * 8)], 3))
+@pytest.mark.parametrize("edit", [cut, other("rows_in", 7), other("partition", 99), empty, junk, other("partition_id", "00" * 8)])
 def test_a_damaged_commit_of_an_unfinished_dataset(out: Path, whole: Path, ask: Callable[[str], Answer], edit: Edit) -> None:
     move_away(out, f"{OURS}/manifests")
     (commit, *_) = sorted((out / OURS / "commits").iterdir())
@@ -282,7 +277,7 @@ def test_two_commits_that_contradict_each_other(out: Path, whole: Path, ask: Cal
     assert differences(open_folder(str(out)), open_folder(str(whole))) == []
 
 
-@pytest.mark.parametrize("edit", but_few([lose, flip, empty, cut, junk], 2))
+@pytest.mark.parametrize("edit", [lose, flip, empty, cut, junk])
 @pytest.mark.parametrize("folder", ["data", "quarantine"])
 def test_a_damaged_shard(out: Path, whole: Path, ask: Callable[[str], Answer], folder: str, edit: Edit) -> None:
     (path, *_) = sorted((out / folder).iterdir())

@@ -35,7 +35,7 @@ def text_of(row: int) -> str:
     return f"text number {row:04d}"
 
 
-@pytest.fixture(params=["jsonl", "parquet", pytest.param("txt", marks=pytest.mark.long)])
+@pytest.fixture(params=["jsonl", "parquet", "txt"])
 def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / f"corpus/a.{request.param}"
     path.parent.mkdir()
@@ -107,7 +107,7 @@ def rewritten(path: Path) -> None:
         touched(path)
 
 
-@pytest.mark.parametrize("change", [restored, rewritten, *(pytest.param(change, marks=pytest.mark.long) for change in (moved, touched))])
+@pytest.mark.parametrize("change", [restored, rewritten, moved, touched])
 def test_the_same_rows_resume(interrupted: JobConfig, corpus: Path, tmp_path: Path, change: Callable[[Path], None]) -> None:
     undisturbed = configured(tmp_path, str(corpus), "undisturbed")
     run(undisturbed)

@@ -16,7 +16,7 @@ from typing import Any
 from embermill.jobs.bookkeeping.seal import read_json
 from embermill.jobs.bookkeeping.self_check import problem_of
 from embermill.jobs.dataset.metadata.retirement import VERSIONS
-from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.storage import AlreadyExists, Folder, restore_bytes
 
 COPIES = f"{VERSIONS}/copies"
 INPUTS = "_embermill/sync/inputs-"
@@ -42,10 +42,10 @@ def restore_decisions(folder: Folder) -> Iterator[str]:
         name, held = _file_of(copy), _whole(folder, copy)
         if held is None:
             if (data := _whole(folder, name)) is not None:
-                _restore(folder, copy, data)
+                restore_bytes(folder, copy, data)
                 yield copy
         elif _whole(folder, name) is None and (folder.exists(name) or not name.startswith(INPUTS)):
-            _restore(folder, name, held)
+            restore_bytes(folder, name, held)
             yield name
 
 
@@ -62,12 +62,6 @@ def _whole(folder: Folder, name: str) -> bytes | None:
     except FileNotFoundError:
         return None
     return None if problem_of(name, data) else data
-
-
-def _restore(folder: Folder, name: str, data: bytes) -> None:
-    temporary = folder.temporary(name)
-    temporary.write_bytes(data)
-    folder.restore(temporary, name)
 
 
 def _copy_of(name: str) -> str:

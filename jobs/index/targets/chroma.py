@@ -36,7 +36,6 @@ class ChromaTarget(Target):
         self._lock = None if self._path is None else LockFile(self._path / "embermill.lock")
         self._client: Any = None
         self._collection: Any = None
-        self._layout: Layout | None = None
 
     def lock(self) -> None:
         if self._lock is not None:
@@ -100,11 +99,6 @@ class ChromaTarget(Target):
         self._client = self._collection = None
         if self._lock is not None:
             self._lock.release()
-
-    @property
-    def _known(self) -> Layout:
-        assert self._layout is not None
-        return self._layout
 
     @property
     def _most(self) -> int:

@@ -39,7 +39,6 @@ class DuckDBTarget(Target):
         self._lock = LockFile(self._path.with_name(f"{self._path.name}.lock"))
         self._there = self._path.exists()
         self._database: duckdb.DuckDBPyConnection | None = None
-        self._layout: Layout | None = None
 
     @property
     def _sql(self) -> duckdb.DuckDBPyConnection:
@@ -146,11 +145,6 @@ class DuckDBTarget(Target):
         self._lock.release()
 
     _in_transaction = False
-
-    @property
-    def _known(self) -> Layout:
-        assert self._layout is not None
-        return self._layout
 
     @property
     def _id(self) -> str:

@@ -38,7 +38,6 @@ class LanceDBTarget(Target):
         self._lock = None if "://" in self._place else LockFile(Path(self._place, f"{self._table_name}.lock"))
         self._database: Any = None
         self._table: Any = None
-        self._layout: Layout | None = None
 
     def lock(self) -> None:
         if self._lock is not None:
@@ -106,11 +105,6 @@ class LanceDBTarget(Target):
     def _connect(self) -> None:
         if self._database is None:
             self._database = lancedb.connect(self._place)
-
-    @property
-    def _known(self) -> Layout:
-        assert self._layout is not None
-        return self._layout
 
     @property
     def _id(self) -> str:

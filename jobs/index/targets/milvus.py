@@ -44,7 +44,6 @@ class MilvusTarget(Target):
         self._uri = f"http://{address.place}" if self._is_server else str(self._path)
         self._lock = None if self._is_server else LockFile(self._path.with_name(f"{self._path.name}.lock"))
         self._open: MilvusClient | None = None
-        self._layout: Layout | None = None
 
     @property
     def _client(self) -> MilvusClient:
@@ -131,11 +130,6 @@ class MilvusTarget(Target):
             self._open = None
         if self._lock is not None:
             self._lock.release()
-
-    @property
-    def _known(self) -> Layout:
-        assert self._layout is not None
-        return self._layout
 
     def _rows(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
         form, names = self._known.vector, batch.schema.names

@@ -49,7 +49,6 @@ class PostgreSQLTarget(Target):
         self._sql = psycopg.connect(urlunsplit(("postgresql", parts.netloc, parts.path, query, "")))
         self._table = self._named(self._name)
         self._cursors = self._named(CURSOR_TABLE)
-        self._layout: Layout | None = None
         self._has_key: bool | None = None
 
     def lock(self) -> None:
@@ -155,11 +154,6 @@ class PostgreSQLTarget(Target):
 
     def close(self) -> None:
         self._sql.close()
-
-    @property
-    def _known(self) -> Layout:
-        assert self._layout is not None
-        return self._layout
 
     @property
     def _id(self) -> sql.Identifier:

@@ -37,7 +37,6 @@ class QdrantTarget(Target):
     def __init__(self, address: Address) -> None:
         self._collection = address.options.get("collection", "docs")
         self._client = self.connect(address)
-        self._layout: Layout | None = None
 
     @staticmethod
     def connect(address: Address) -> QdrantClient:
@@ -97,8 +96,3 @@ class QdrantTarget(Target):
 
     def close(self) -> None:
         self._client.close()
-
-    @property
-    def _known(self) -> Layout:
-        assert self._layout is not None
-        return self._layout

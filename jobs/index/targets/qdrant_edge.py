@@ -34,7 +34,6 @@ class QdrantEdgeTarget(Target):
         self._lock = LockFile(self._path.with_name(f"{self._path.name}.lock"))
         self._cursor_file = self._path.with_name(f"{self._path.name}.cursor.json")
         self._shard: Any = None
-        self._layout: Layout | None = None
 
     def lock(self) -> None:
         self._lock.acquire()
@@ -98,11 +97,6 @@ class QdrantEdgeTarget(Target):
             self._shard.close()
             self._shard = None
         self._lock.release()
-
-    @property
-    def _known(self) -> Layout:
-        assert self._layout is not None
-        return self._layout
 
     @property
     def _vector(self) -> str:

@@ -24,7 +24,6 @@ from tests.encoder.text.tokenizer_folders import CASES, TEXTS, write_case
 from tests.encoder.text.word_pieces import random_word_piece
 
 RANDOM = 24
-QUICK = 6  # of the tokenizers; the others are for `make test-long`
 FUZZED = 200_000  # texts in all, by the seeds of one run; infra/decisions/0009 has ten million of them, by hand
 
 
@@ -49,7 +48,7 @@ def minilm() -> Any:
 TOKENIZERS: list[Callable[[], Any]] = [minilm, *((lambda seed=seed: random_word_piece(seed)) for seed in range(RANDOM))]
 
 
-@pytest.mark.parametrize("number", [*range(QUICK), *(pytest.param(number, marks=pytest.mark.long) for number in range(QUICK, len(TOKENIZERS)))])
+@pytest.mark.parametrize("number", range(len(TOKENIZERS)))
 def test_fuzzed_texts(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Other texts than those that the tokenizer was admitted with, and shorter ones."""
     monkeypatch.setattr(fast_word_piece, "HOSTILE_TEXTS", 300)
@@ -69,7 +68,7 @@ def test_nearly_every_tokenizer_is_taken() -> None:
     assert taken[0] and sum(taken) >= 20
 
 
-@pytest.mark.parametrize("surroundings", ["{}", pytest.param("a{}b", marks=pytest.mark.long)])
+@pytest.mark.parametrize("surroundings", ["{}", "a{}b"])
 def test_every_character(surroundings: str) -> None:
     """Of the planes that have any to speak of; of the others a sample. tests/bench/fuzz_word_piece.py has them all."""
     library = minilm()
