@@ -63,14 +63,16 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
     if parent.number != newest.number:
         raise UsageError(f"{folder.root}: version {parent.number} was committed meanwhile: run again")
     added, restored = _copy_rows(folder, plan, parent, target, changed, number)
-    gone = upserted.filter(pc.invert(pc.is_in(upserted, restored)))
+    # Deletes of ids that V lacks are told again: whoever stands between V and now may hold rows of them, and the lists since V are left out below.
+    gone = changed.filter(pc.invert(pc.is_in(changed, restored)))
     if len(gone):
         columns = [gone, pa.array(np.full(len(gone), number, np.int64)), pa.array([ROLLED_BACK] * len(gone), pa.string())]
         table = pa.Table.from_arrays(columns, names=[id_name, VERSION, REASON])
         place = blank(parent.next_file + len(added), DELETES, part_name(f"changes/{number:06d}/deletes", 0), number)
         added.append(write_deletes(folder, plan, place, table))
     added += _keys(folder, plan, parent, target, added, gone, number)
-    totals = {"rows": target.totals["rows"], "rows_upserted": len(restored), "rows_deleted": len(gone)}
+    live_gone = pc.sum(pc.invert(pc.is_in(upserted, restored))).as_py() or 0
+    totals = {"rows": target.totals["rows"], "rows_upserted": len(restored), "rows_deleted": live_gone}
     files = (*_still_needed(parent, target), *added)
     return commit_version(folder, Contents(number, parent.number, "rollback", totals, files, _details(parent, target)))
 
