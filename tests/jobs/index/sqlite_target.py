@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,6 +115,13 @@ class SqliteTarget(Target):
             self._database.execute("COMMIT")
 
 
+@contextmanager
+def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
+    """One transaction, and closed afterwards: `with sqlite3.connect(…)` closes nothing, of which Python 3.13 warns."""
+    with closing(sqlite3.connect(path)) as database, database:
+        yield database
+
+
 def contents(path: str) -> dict[Any, tuple[bytes, str]]:
-    with sqlite3.connect(path) as database:
+    with opened(path) as database:
         return {each: (vector, columns) for each, vector, columns in database.execute("SELECT * FROM rows")}

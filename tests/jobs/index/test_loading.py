@@ -13,7 +13,7 @@ from embermill.jobs.index.source import UNIT_ROWS
 from embermill.jobs.storage import open_folder
 from tests.jobs.histories.world import World, open_world
 from tests.jobs.index.loads import load_into, load_killed, require_equal, save
-from tests.jobs.index.sqlite_target import SqliteTarget, contents
+from tests.jobs.index.sqlite_target import SqliteTarget, contents, opened
 
 BOTH = pytest.mark.parametrize("transactional", [True, False])
 
@@ -133,14 +133,10 @@ def _begin(target: SqliteTarget) -> None:
 
 
 def stored_cursor(path: Path) -> Cursor:
-    import sqlite3
-
-    with sqlite3.connect(path) as database:
+    with opened(path) as database:
         return read_cursor(database.execute("SELECT text FROM cursor").fetchone()[0], "test")
 
 
 def set_cursor(path: Path, cursor: Cursor) -> None:
-    import sqlite3
-
-    with sqlite3.connect(path) as database:
+    with opened(path) as database:
         database.execute("UPDATE cursor SET text = ?", (cursor.to_text(),))

@@ -15,7 +15,7 @@ from embermill.jobs.index.running import Options, load
 from tests.jobs.command_line import command
 from tests.jobs.histories.world import World
 from tests.jobs.index.loads import CLASS, address, expected, load_into, save
-from tests.jobs.index.sqlite_target import SqliteTarget, contents
+from tests.jobs.index.sqlite_target import SqliteTarget, contents, opened
 
 
 @pytest.fixture
@@ -39,9 +39,7 @@ def refuse(dataset: Path, path: Path, message: str, **options: Any) -> None:
 
 
 def patch_cursor(path: Path, old: str, new: str) -> None:
-    import sqlite3
-
-    with sqlite3.connect(path) as database:
+    with opened(path) as database:
         (text,) = database.execute("SELECT text FROM cursor").fetchone()
         assert old in text
         database.execute("UPDATE cursor SET text = ?", (text.replace(old, new),))
@@ -66,9 +64,7 @@ def test_a_cursor_that_is_of_something_else(loaded: Path, dataset: Path, old: st
 
 
 def test_rows_and_no_cursor(loaded: Path, dataset: Path) -> None:
-    import sqlite3
-
-    with sqlite3.connect(loaded) as database:
+    with opened(loaded) as database:
         database.execute("DROP TABLE cursor")
     refuse(dataset, loaded, "holds 12 rows and no cursor.*--adopt")
     assert load_into(dataset, loaded, adopt=True).upserted == 12
@@ -135,13 +131,11 @@ def test_the_second_of_two_loaders_exits_4_before_it_writes(dataset: Path, tmp_p
 
 
 def test_rows_that_something_else_wrote_or_removed_are_found(loaded: Path, dataset: Path) -> None:
-    import sqlite3
-
-    with sqlite3.connect(loaded) as database:
+    with opened(loaded) as database:
         database.execute("UPDATE rows SET vector = zeroblob(16) WHERE id = (SELECT min(id) FROM rows)")
     with pytest.raises(DataError, match="1 vector of 12 sampled ones differ"):
         load_into(dataset, loaded)
-    with sqlite3.connect(loaded) as database:
+    with opened(loaded) as database:
         database.execute("DELETE FROM rows WHERE id = (SELECT min(id) FROM rows)")
     with pytest.raises(DataError, match="holds 11 rows, expected 12"):
         load_into(dataset, loaded)
@@ -156,9 +150,7 @@ def test_a_dry_run_writes_nothing_and_says_what_a_load_does(dataset: Path, tmp_p
 
 
 def contents_of(path: Path) -> object:
-    import sqlite3
-
-    with sqlite3.connect(path) as database:
+    with opened(path) as database:
         return database.execute("SELECT * FROM sqlite_master").fetchall()
 
 
