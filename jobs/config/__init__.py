@@ -1,6 +1,6 @@
 """The configuration of a job.
 
-job_config.py   JobConfig: every key with its type and default, and what goes with what
+job_config.py   JobConfig: every key with its type and default, and what goes with what; section.py, workers_config.py
 yaml.py         the file, read strictly and within limits        errors.py   what pydantic finds wrong, in our words
 paths.py        relative paths made absolute                     quarantine_limit.py   what corpus.max_quarantined allows
 """
@@ -13,13 +13,13 @@ from embermill.jobs.config.job_config import (
     JobConfig,
     ModelConfig,
     OutputConfig,
-    WorkersConfig,
     config_from_keys,
     flatten,
     load_config,
     made_absolute,
     read_config,
 )
+from embermill.jobs.config.workers_config import WorkersConfig
 
 __all__ = [
     "IF_ABSENT",

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.config.paths import absolute, anchored_source, require_lasting
+from embermill.jobs.config.section import AutoInt, PositiveInt, Section
+from embermill.jobs.config.workers_config import WorkersConfig
 from embermill.jobs.config.yaml import parse_yaml
 from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.errors import UsageError
@@ -102,20 +104,12 @@ def _joinable(address: str | None) -> str | None:
 MOST_TEXT_BYTES = 1 << 30  # of one row: Arrow's strings have 32-bit offsets, and a worker holds a few of them
 Address = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_some)]
-PositiveInt = Annotated[int, Field(gt=0)]
-AutoInt = Literal["auto"] | PositiveInt
 
 
 DECLARABLE = (
     "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
     "date32", "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]", "uuid",
 )  # fmt: skip
-
-
-class Section(BaseModel):
-    """Frozen; unknown keys and values of another type are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class ModelConfig(Section):
@@ -199,16 +193,6 @@ class OutputConfig(Section):
     id: Annotated[Literal["kept", "uuid5"], IfAbsent("kept")] = "kept"
     text: Annotated[bool, IfAbsent(False)] = False
     compact_at: Annotated[float | None, Field(gt=0, allow_inf_nan=False), IfAbsent(None)] = None
-
-
-class WorkersConfig(Section):
-    """How the work is spread; changes no vector and no file name."""
-
-    count: AutoInt = "auto"
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    cpus: AutoInt = "auto"
-    start_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
-    partition_stall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
 
 
 class RayConfig(Section):

@@ -20,6 +20,7 @@ from embermill.jobs.receipt import Event, Failed, Progress, Ready
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5
+FOLLOW_EVERY_S = 5.0  # whether nodes have come or gone
 
 
 def drive(
@@ -44,6 +45,7 @@ def drive(
         loop.do(driver.start())
         for worker, event in heard:
             loop.hear(worker, event)
+        followed_s = time.monotonic()
         while loop.outcome is None:
             if stop is not None and stop.is_set():
                 raise Interrupted("interrupted: what was committed is kept; run the same command again to resume from there")
@@ -51,6 +53,10 @@ def drive(
                 loop.hear(worker, event)
             now = time.monotonic()
             loop.do(driver.tick(now))
+            if now - followed_s >= FOLLOW_EVERY_S:
+                followed_s = now
+                if (room := pool.room()) is not None:
+                    loop.do(driver.follow(room, now))
             commit_buffer.flush_if_due(now)
             tick(now)
         return loop.outcome

@@ -14,7 +14,7 @@ A partition on a worker that died is run again alone, so that one that kills its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Hold, Say, Start, Stop
@@ -35,7 +35,7 @@ class Scheduler:
 
     workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time, at most.
     stall_s: for so long a worker may have work that does not move on. refuse: why a worker that is ready must not work, or None.
-    nodes: what is known of them from workers that died before.
+    nodes: what is known of them from workers that died before. most: workers, however many nodes come.
     """
 
     def __init__(
@@ -50,12 +50,13 @@ class Scheduler:
         refuse: Callable[[Ready], str | None] = lambda ready: None,
         nodes: Nodes | None = None,
         kind: str = EMBED,
+        most: float = math.inf,
     ) -> None:
         assert workers > 0 and queued > 0 and stall_s > 0
         self._load = Workload(partitions, committed)
         self._staff, self._nodes = Staff(workers, starting), nodes or Nodes()
         self._assignment = Assignment(self._load, self._staff, queued, kind)
-        self._queued, self._stall_s, self._refuse = queued, stall_s, refuse
+        self._queued, self._stall_s, self._refuse, self._most = queued, stall_s, refuse, most
         self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
         self._received = False  # whether this run has published anything
@@ -115,6 +116,14 @@ class Scheduler:
                 words = f"{seat.describe()} made no progress for {self._stall_s:g} s (workers.partition_stall_s) and is replaced"
                 actions += [Stop(worker), Say(words), *self._died(worker, Died(words, "stalled", seat.ready.host, seat.ready.node))]
         return actions if self._finished else actions + self._replacements() + self._next()
+
+    def follow(self, room: Mapping[str, int], now_s: float) -> list[Action]:
+        """Nodes have come or gone. room: node -> workers of ours that it has room for, busy ones included. More are started; none is ended for it."""
+        self._now_s = max(self._now_s, now_s)
+        if self._finished:
+            return []
+        self._staff.follow(room, self._nodes.barred, self._most)
+        return self._replacements() + self._next()
 
     # -- what workers say
 
@@ -208,7 +217,7 @@ class Scheduler:
             died = replace(died, host=died.host or seat.ready.host, node=died.node or seat.ready.node)
         queue = seat.queue if seat else {}
         if seat is None and died.kind == "usage":
-            self._staff.wanted -= 1  # another one would refuse too; those that work continue
+            self._staff.give_up_place(died.node)  # another one would refuse too; those that work continue
         for place, number in enumerate(queue):
             self._orphaned(worker, number, died, suspect=place == 0 or died.kind != "stalled")
         said, barred = list[Action](), None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from embermill.jobs.receipt import Failed, Ready
@@ -48,6 +49,7 @@ class Staff:
         self.refused_by: dict[int, Failed] = {}  # workers on which something failed that only a person can change, since their last shard
         self._gone: set[int] = set()
         self._broken_gpus: set[tuple[str, str]] = set()  # (host, UUID)
+        self._lost_places = Counter[str]()  # node -> places there whose workers refused to work, or were retired
 
     def __len__(self) -> int:
         """At work or on their way."""
@@ -73,10 +75,24 @@ class Staff:
         """It is broken: no other takes its place, and none is to work on its GPU."""
         seat = self.seats[worker]
         self.remove(worker)
-        self.wanted -= 1
+        self.give_up_place(seat.ready.node)
         if seat.ready.device_uuid:
             self._broken_gpus.add((seat.ready.host, seat.ready.device_uuid))
         return seat
+
+    def give_up_place(self, node: str) -> None:
+        """No other worker takes the place of one that was there."""
+        self.wanted -= 1
+        self._lost_places[node] += 1
+
+    def follow(self, room: Mapping[str, int], barred: Collection[str], most: float) -> None:
+        """As many workers are wanted as there are places now. room: node -> workers that it has room for. barred: nodes that get none.
+
+        One is wanted even where no node is there at all: one may come.
+        """
+        lost = sum(self._lost_places[node] for node in room)
+        places = sum(max(0, workers - self._lost_places[node]) for node, workers in room.items() if node not in barred)
+        self.wanted = int(max(0, min(most - lost, places))) if any(room.values()) else 1
 
     def is_on_broken_gpu(self, ready: Ready) -> bool:
         return (ready.host, ready.device_uuid) in self._broken_gpus

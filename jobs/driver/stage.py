@@ -92,6 +92,7 @@ def carry_out(stage: Stage, report: StageReport) -> None:
         refuse=stage.refuse,
         nodes=stage.nodes,
         kind=stage.kind,
+        most=stage.opened.placement.most,
     )
     signs = SignsOfLife()
     heartbeat = Heartbeat(stage.folder, meter, signs, lambda: commit_buffer.last_commit_s)

@@ -6,7 +6,7 @@ A pool never loses an event of a living worker and always reports a dead one. Ra
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,7 +31,11 @@ class Died:
 
 class Pool(Protocol):
     def start_worker(self, avoid: Collection[str] = ()) -> int:
-        """Begin another worker, on none of those nodes; its number, never used again. Its first event is Ready, or Died."""
+        """Begin another worker, on none of those nodes, once there is room; its number, never used again. Its first event is Ready, or Died."""
+        ...
+
+    def room(self) -> Mapping[str, int] | None:
+        """How many workers each node that is there now has room for, busy ones included; None where that never changes."""
         ...
 
     def submit(self, worker: int, task: Task) -> None:

@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from embermill.jobs.config import JobConfig
@@ -41,9 +42,12 @@ def open_pool(config: JobConfig, folder: Folder, plan: Plan | None, making: Maki
 
     with RaySession(config, plan.device_kind if plan else None) as session:
         placement = session.placement()
-        with _mark(folder, session.several_nodes) as mark:
+        with _mark(folder, session.joined) as mark:
             job = worker_job(config, placement, plan, mark, making)
-            pool = RayPool(job, placement, start_timeout_s=config.workers.start_timeout_s)
+            pool = RayPool(
+                job, placement, partial(session.room, placement.device), start_timeout_s=config.workers.start_timeout_s,
+                resources=dict(config.workers.resources), name=folder.root.rstrip("/").rpartition("/")[2] or "embermill",
+            )  # fmt: skip
             try:
                 yield OpenPool(pool, placement)
             finally:
@@ -60,7 +64,7 @@ def worker_job(
 
 @contextlib.contextmanager
 def _mark(folder: Folder, wanted: bool) -> Iterator[tuple[str, bytes] | None]:
-    """A file by which workers on other nodes see that they write where the driver reads."""
+    """A file by which workers on other nodes, those too that join later, see that they write where the driver reads."""
     if not wanted:
         yield None
         return

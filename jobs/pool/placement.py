@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from embermill.jobs.config import WorkersConfig
 from embermill.jobs.errors import UsageError
@@ -11,19 +12,46 @@ from embermill.jobs.errors import UsageError
 
 @dataclass(frozen=True)
 class Node:
-    """What Ray may give out on one node."""
+    """What Ray may give out on one node. id: Ray's name for it. resources: all that it has by name, CPUs and GPUs included. labels: as `ray start` gave them.
+
+    available: of the resources, what nobody has now; None where all of it is ours.
+    """
 
     cpus: float
     gpus: float
+    id: str = ""
+    resources: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    available: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the workers of one node get. workers: how many it has room for. free: how many more than are there, as others use it, too.
+
+    cpus: that each reserves of Ray, less than one where there are more GPUs than CPUs. threads: that each may use.
+    """
+
+    workers: int
+    free: int
+    cpus: float
+    threads: int
+
+
+NOTHING = Share(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """device: "cpu" or "gpu". count: workers. cpus: of each worker, its threads included."""
+    """device: "cpu" or "gpu". count: workers to begin with. cpus: of each worker, its threads included, on the node where they are fewest.
+
+    most: workers, however many nodes come later.
+    """
 
     device: str
     count: int
     cpus: int
+    most: float = math.inf
 
     @property
     def gpus(self) -> int:
@@ -36,15 +64,66 @@ def place(workers: WorkersConfig, nodes: Sequence[Node], *, joined: bool, planne
 
     planned_device: what the dataset's plan says, None where there is none. gpu_library: CuPy is installed where the driver runs.
     """
-    device = _device(workers.device, sum(node.gpus for node in nodes), joined, planned_device, gpu_library)
-    if device == "gpu":
-        return _on_gpus(workers, nodes)
-    cpus = 1 if workers.cpus == "auto" else workers.cpus
-    slices = sum(int(node.cpus // cpus) for node in nodes)
-    count = max(1, slices) if workers.count == "auto" else workers.count
-    if joined and count > slices:
-        raise UsageError(f"workers.count: {count} workers of {cpus} CPUs each were asked for; this cluster has room for {slices}")
-    return Placement("cpu", count, cpus)
+    matching = [node for node in nodes if matches(workers, node)]
+    if nodes and not matching:
+        missing = f"none of {len(nodes)} nodes has what the workers ask for ({describe_wants(workers)})"
+        raise UsageError(f"workers: {missing}: see `ray status` and the nodes' labels")
+    device = _device(workers.device, sum(node.gpus for node in matching), joined, planned_device, gpu_library)
+    shares = [share for node in matching if (share := share_of(workers, node, device)).workers]
+    room = sum(share.workers for share in shares)
+    threads = min((share.threads for share in shares), default=1 if workers.cpus == "auto" else workers.cpus)
+    _require_room(workers, device, room, threads, joined=joined)
+    most = math.inf if workers.max is None else workers.max
+    if workers.count == "auto":
+        return Placement(device, int(min(max(1, sum(share.free for share in shares)), most)), threads, most)
+    return Placement(device, workers.count, threads, workers.count)
+
+
+def _require_room(workers: WorkersConfig, device: str, room: int, threads: int, *, joined: bool) -> None:
+    """UsageError where fewer workers than were asked for could ever be placed."""
+    if joined and room == 0:
+        raise UsageError(f"workers.cpus: no node of this cluster has room for a worker: {threads} CPUs, {describe_wants(workers)}")
+    if workers.count != "auto" and workers.count > room:
+        if device == "gpu":
+            raise UsageError(f"workers.count: {workers.count} workers were asked for, each on a GPU of its own; there are {room}")
+        if joined:
+            raise UsageError(f"workers.count: {workers.count} workers of {threads} CPUs each were asked for; this cluster has room for {room}")
+
+
+def matches(workers: WorkersConfig, node: Node) -> bool:
+    """Whether it has the labels and, at least once, the resources that are asked for."""
+    labels = all(node.labels.get(name) == value for name, value in workers.labels)
+    return labels and all(node.resources.get(name, 0) >= amount for name, amount in workers.resources)
+
+
+def share_of(workers: WorkersConfig, node: Node, device: str) -> Share:
+    """What its workers get of it; nothing of a node without a GPU where the job is one for GPUs."""
+    gpus = int(node.gpus) if device == "gpu" else 0
+    if not matches(workers, node) or (device == "gpu" and gpus == 0):
+        return NOTHING
+    if workers.cpus != "auto":
+        cpus, threads = float(workers.cpus), workers.cpus
+    elif gpus:
+        threads = max(1, int(node.cpus // gpus))
+        cpus = min(threads, node.cpus / gpus)
+    else:
+        cpus = threads = 1
+    wants = {"CPU": cpus, **({"GPU": 1.0} if gpus else {}), **dict(workers.resources)}
+    there = {**node.resources, "CPU": node.cpus, "GPU": gpus}
+    room = _fits(wants, there)
+    return Share(room, room if node.available is None else min(room, _fits(wants, node.available)), cpus, threads)
+
+
+def _fits(wants: Mapping[str, float], there: Mapping[str, float]) -> int:
+    """How often; a resource that none is wanted of limits nothing."""
+    return int(min((there.get(name, 0) + 1e-9) // amount for name, amount in wants.items() if amount))
+
+
+def describe_wants(workers: WorkersConfig) -> str:
+    """Of resources and labels, as the configuration has them."""
+    wants = [f"workers.resources: {name}: {amount:g}" for name, amount in workers.resources]
+    wants += [f"workers.labels: {name}: {value}" for name, value in workers.labels]
+    return ", ".join(wants) or f"workers.device: {workers.device}"
 
 
 def _device(wanted: str, gpus: float, joined: bool, planned: str | None, gpu_library: bool) -> str:
@@ -60,13 +139,3 @@ def _device(wanted: str, gpus: float, joined: bool, planned: str | None, gpu_lib
         begun = f"this dataset was begun on a {planned.upper()}, whose vectors differ in their last bits"
         raise UsageError(f"workers.device: {planned} -> {device}: {begun}; continue there, or choose another output.uri")
     return device
-
-
-def _on_gpus(workers: WorkersConfig, nodes: Sequence[Node]) -> Placement:
-    with_gpus = [node for node in nodes if node.gpus >= 1]
-    there = sum(int(node.gpus) for node in with_gpus)
-    count = there if workers.count == "auto" else workers.count
-    if count > there:
-        raise UsageError(f"workers.count: {count} workers were asked for, each on a GPU of its own; there are {there}")
-    cpus = max(1, min(int(node.cpus // node.gpus) for node in with_gpus)) if workers.cpus == "auto" else workers.cpus
-    return Placement("gpu", count, cpus)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 import pickle
 import signal
 import socket
 import time
+import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,13 +25,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import embermill
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
-from embermill.jobs.pool.placement import Placement
+from embermill.jobs.pool.placement import Placement, Share
 from embermill.jobs.process import allocators
 from embermill.jobs.receipt import Event, Ready, Task
 from embermill.jobs.worker.worker import WorkerJob
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS", "ARROW_NUM_THREADS")
-LOOK_FOR_NODES_S = 5.0  # while a worker is on its way
+LOOK_FOR_NODES_S = 2.0  # while a worker is on its way
 
 
 class Whereabouts(NamedTuple):
@@ -46,59 +46,88 @@ class Whereabouts(NamedTuple):
 class _Actor:
     handle: Any
     events: Any  # generator of references to lists of events
-    started_s: float
+    started_s: float  # when it was asked for
+    node: str  # where it was sent
     ready: bool = False
     where: Whereabouts | None = None  # known once its process runs
-    aimed_at: str = ""  # the node it was sent to, where that was not left to Ray
 
 
 class RayPool:
-    """Workers on the Ray that is connected. start_timeout_s: from being asked for to being ready, loading the engine included."""
+    """Workers on the Ray that is connected. start_timeout_s: from being asked for to being ready, loading the engine included.
 
-    def __init__(self, job: WorkerJob, placement: Placement, *, start_timeout_s: float) -> None:
-        self._job, self._placement, self._start_timeout_s = pickle.dumps(job), placement, start_timeout_s
+    shares: what workers get on each node that is there now. resources: that each takes beside CPUs and a GPU. name: what Ray's dashboard calls them, with
+    their numbers.
+    """
+
+    def __init__(
+        self, job: WorkerJob, placement: Placement, shares: Callable[[], Mapping[str, Share]], *, start_timeout_s: float,
+        resources: Mapping[str, float] | None = None, name: str = "embermill",
+    ) -> None:  # fmt: skip
+        self._job, self._placement, self._shares, self._start_timeout_s = job, placement, shares, start_timeout_s
+        self._resources, self._name = dict(resources or {}), name
+        self._namespace = f"embermill-{uuid.uuid4().hex}"  # names are unique in one, and those of an earlier pool may not be free yet
         self._actors: dict[int, _Actor] = {}
+        self._waiting: dict[int, tuple[float, frozenset[str]]] = {}  # those that no node has room for yet: when they were asked for, and where not to be
         self._died: list[tuple[int, Event | Died]] = []
         self._started = 0
-        self._looked_s = 0.0  # for nodes
+        self._looked_s = self._placed_s = 0.0  # for nodes
 
     def start_worker(self, avoid: Collection[str] = ()) -> int:
         number, self._started = self._started, self._started + 1
-        node = self._node_with_room(avoid) if avoid else ""
-        if node is None:
+        self._waiting[number] = (time.monotonic(), frozenset(avoid))
+        shares = self._place_waiting()
+        if avoid and number in self._waiting and not shares.keys() - set(avoid):
+            del self._waiting[number]
             self._died.append((number, Died(f"no other node has room for a worker; left out: {', '.join(sorted(avoid))}", "usage")))
-            return number
-        settings = allocators.worker_settings(self._placement.device, self._placement.cpus)
-        options: dict[str, Any] = {
-            "num_cpus": self._placement.cpus,
-            "num_gpus": self._placement.gpus,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "runtime_env": {"env_vars": settings | dict.fromkeys(THREAD_LIMITS, str(self._placement.cpus))},
-        }
-        if node:
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
-        handle = _actor_class().options(**options).remote()
-        events = handle.run.options(num_returns="streaming").remote(str(Path(embermill.__file__).parent.parent), self._job)
-        self._actors[number] = _Actor(handle, events, time.monotonic(), aimed_at=node)
         return number
 
-    def _node_with_room(self, avoid: Collection[str]) -> str | None:
-        """A node for one more of our workers, by what Ray may give out there and how many of ours are on it."""
-        listed: Any = ray.nodes  # it has no annotations
-        ours = Counter(actor.where.node if actor.where else actor.aimed_at for actor in self._actors.values())
-        for node in listed():
-            there = node["Resources"]
-            room = int(min(there.get("CPU", 0) // self._placement.cpus, there.get("GPU", 0) if self._placement.gpus else math.inf))
-            if node["Alive"] and node["NodeID"] not in avoid and ours[node["NodeID"]] < room:
-                return str(node["NodeID"])
-        return None
+    def room(self) -> dict[str, int]:
+        ours = self._ours()
+        return {node: min(share.workers, ours[node] + share.free) for node, share in self._shares().items()}
+
+    def _place_waiting(self) -> Mapping[str, Share]:
+        """Send those that wait to nodes with room for them, each to the one with the most; what nodes there are."""
+        self._placed_s = time.monotonic()
+        shares, taken = self._shares(), Counter[str]()
+        for number, (asked_s, avoid) in list(self._waiting.items()):
+            ours = self._ours()
+            free = {node: min(share.workers - ours[node], share.free - taken[node]) for node, share in shares.items() if node not in avoid}
+            node = max(free, key=lambda node: (free[node], node), default="")
+            if node and free[node] > 0:
+                taken[node] += 1
+                del self._waiting[number]
+                self._actors[number] = self._begin(number, node, shares[node], asked_s)
+        return shares
+
+    def _ours(self) -> Counter[str]:
+        return Counter(actor.node for actor in self._actors.values())
+
+    def _begin(self, number: int, node: str, share: Share, asked_s: float) -> _Actor:
+        settings = allocators.worker_settings(self._placement.device, share.threads)
+        name = f"{self._name} {number}"
+        options: dict[str, Any] = {
+            "name": name,
+            "namespace": self._namespace,
+            "num_cpus": share.cpus,
+            "num_gpus": self._placement.gpus,
+            "resources": self._resources,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "runtime_env": {"env_vars": settings | dict.fromkeys(THREAD_LIMITS, str(share.threads))},
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+        }
+        handle = _actor_class().options(**options).remote()
+        job = pickle.dumps(replace(self._job, threads=share.threads))
+        events = handle.run.options(num_returns="streaming", name=name).remote(str(Path(embermill.__file__).parent.parent), job)
+        return _Actor(handle, events, asked_s, node)
 
     def submit(self, worker: int, task: Task) -> None:
         if actor := self._actors.get(worker):
             actor.handle.submit.remote(pickle.dumps(task))
 
     def events(self, timeout_s: float) -> list[tuple[int, Event | Died]]:
+        if self._waiting and time.monotonic() - self._placed_s >= LOOK_FOR_NODES_S:
+            self._place_waiting()
         self._give_up_late_ones()
         self._require_a_node()
         if self._died:
@@ -108,13 +137,14 @@ class RayPool:
         return events + died
 
     def stop_worker(self, worker: int) -> None:
+        self._waiting.pop(worker, None)
         if actor := self._actors.pop(worker, None):
             ray.kill(actor.handle)
             if actor.where and actor.where.host == socket.gethostname():
                 _wake(actor.where.pid)
 
     def close(self) -> None:
-        for number in list(self._actors):
+        for number in [*self._actors, *self._waiting]:
             self.stop_worker(number)
 
     def _with_events(self, timeout_s: float) -> list[int]:
@@ -161,7 +191,8 @@ class RayPool:
     def _require_a_node(self) -> None:
         """Interrupted where no node is left to start a worker on: Ray itself would wait for one for ever."""
         now_s = time.monotonic()
-        waited_s = max((now_s - actor.started_s for actor in self._actors.values() if not actor.ready), default=0.0)
+        asked_s = [actor.started_s for actor in self._actors.values() if not actor.ready] + [asked_s for asked_s, _ in self._waiting.values()]
+        waited_s = max((now_s - each for each in asked_s), default=0.0)
         if waited_s < LOOK_FOR_NODES_S or now_s - self._looked_s < LOOK_FOR_NODES_S:
             return
         self._looked_s = now_s
@@ -174,14 +205,15 @@ class RayPool:
         for number, actor in list(self._actors.items()):
             if not actor.ready and now - actor.started_s > self._start_timeout_s:
                 self.stop_worker(number)
-                self._died.append((number, self._located(actor, Died(self._too_late(), "late"))))
+                self._died.append((number, self._located(actor, Died(self._too_late("loading the model takes longer, or Ray had no room"), "late"))))
+        for number, (asked_s, _) in list(self._waiting.items()):
+            if now - asked_s > self._start_timeout_s:
+                self.stop_worker(number)
+                self._died.append((number, Died(self._too_late("no node has had room for it"), "late")))
 
-    def _too_late(self) -> str:
-        room = f"{self._placement.cpus} CPUs and {self._placement.gpus} GPUs"
-        return (
-            f"a worker was not ready after {self._start_timeout_s:g} s: Ray had no room for it ({room}; see `ray status`), "
-            "or loading the model takes longer: raise workers.start_timeout_s"
-        )
+    def _too_late(self, why: str) -> str:
+        wants = f"{self._placement.cpus} CPUs and {self._placement.gpus} GPUs; see `ray status`"
+        return f"a worker was not ready after {self._start_timeout_s:g} s: {why} ({wants}): free some, or raise workers.start_timeout_s"
 
 
 def _last_words(error: Exception) -> str:

@@ -18,7 +18,7 @@ import ray._private.worker
 
 from embermill.jobs.config import JobConfig, WorkersConfig
 from embermill.jobs.errors import Interrupted, UsageError
-from embermill.jobs.pool.placement import Node, Placement, place
+from embermill.jobs.pool.placement import Node, Placement, Share, place, share_of
 from embermill.jobs.pool.ray_home import ray_home
 from embermill.jobs.pool.ray_words import without_deaths
 from embermill.jobs.pool.reaper import MARK
@@ -62,11 +62,12 @@ class RaySession:
 
     def placement(self) -> Placement:
         """What `workers` means here."""
-        return place(self._config.workers, _nodes(), joined=self.joined, planned_device=self._planned_device, gpu_library=gpu_library_here())
+        return place(self._config.workers, _nodes(shared=self.joined), joined=self.joined, planned_device=self._planned_device, gpu_library=gpu_library_here())
 
-    @property
-    def several_nodes(self) -> bool:
-        return len(_nodes()) > 1
+    def room(self, device: str) -> dict[str, Share]:
+        """What workers get on each node that is there now, by its id; of nodes that have room for none nothing is said."""
+        shares = {node.id: share_of(self._config.workers, node, device) for node in _nodes(shared=self.joined)}
+        return {node: share for node, share in shares.items() if share.workers}
 
     def _start(self) -> None:
         if "RAY_ADDRESS" in os.environ:
@@ -187,9 +188,25 @@ def gpu_library_here() -> bool:
     return find_spec("cupy") is not None
 
 
-def _nodes() -> list[Node]:
+def _nodes(*, shared: bool) -> list[Node]:
+    """Those that are there. shared: others may use them, too."""
     listed: Any = ray.nodes  # it has no annotations
-    return [Node(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in listed() if node["Alive"]]
+    available = _available_by_node() if shared else {}
+    return [_node(node, available.get(node["NodeID"])) for node in listed() if node["Alive"]]
+
+
+def _node(node: Mapping[str, Any], available: Mapping[str, float] | None) -> Node:
+    has = node["Resources"]
+    return Node(has.get("CPU", 0), has.get("GPU", 0), str(node["NodeID"]), has, node.get("Labels") or {}, available)
+
+
+def _available_by_node() -> Mapping[str, Mapping[str, float]]:
+    """What nobody has taken; nothing where a later Ray keeps it elsewhere: its public face tells of the cluster as a whole alone."""
+    import ray._private.state as state
+
+    found: Any = getattr(state, "available_resources_per_node", dict)
+    answer: Mapping[str, Mapping[str, float]] = found()
+    return answer
 
 
 def require_listener(address: str) -> None:

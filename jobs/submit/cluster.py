@@ -54,8 +54,9 @@ class Cluster:
             versions = self._get("/api/version")
             about = (self._get("/api/v0/cluster_metadata").get("data") or {}) if self._has("/api/v0/cluster_metadata") else {}
             listed = self._get("/api/v0/nodes?detail=1&limit=10000")["data"]["result"]["result"]
-        alive = [node["resources_total"] or {} for node in listed if node["state"] == "ALIVE"]
-        return Found(versions["ray_version"], about.get("pythonVersion"), tuple(Node(node.get("CPU", 0), node.get("GPU", 0)) for node in alive))
+        alive = [(node["resources_total"] or {}, node.get("labels") or {}) for node in listed if node["state"] == "ALIVE"]
+        nodes = tuple(Node(has.get("CPU", 0), has.get("GPU", 0), resources=has, labels=labels) for has, labels in alive)
+        return Found(versions["ray_version"], about.get("pythonVersion"), nodes)
 
     def submissions(self) -> list[Submission]:
         """Every job that embermill submitted, whatever became of it."""

@@ -40,6 +40,7 @@ def config_text(config: JobConfig) -> str:
     document = config.model_dump(mode="json") | {"ray": {"address": "auto"}}
     document["corpus"]["keep_columns"] = [{source: name} for source, name in config.corpus.keep_columns]
     document["corpus"]["types"] = dict(config.corpus.types)
+    document["workers"] |= {"resources": dict(config.workers.resources), "labels": dict(config.workers.labels)}
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 

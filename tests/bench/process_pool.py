@@ -45,6 +45,9 @@ class ProcessPool:
         self._workers[number] = (process, ours)
         return number
 
+    def room(self) -> None:
+        """As many processes as were asked for."""
+
     def submit(self, worker: int, task: Task) -> None:
         if worker in self._workers:
             with contextlib.suppress(OSError):

@@ -62,8 +62,11 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "output.lease_s": 60, "output.on_unconditional_puts": "fail", "output.encoding": "compact", "output.id": "kept", "output.text": False,
         "output.compact_at": None,
         "workers.count": "auto",
+        "workers.max": None,
         "workers.device": "auto",
         "workers.cpus": "auto",
+        "workers.resources": [],
+        "workers.labels": [],
         "workers.start_timeout_s": 300,
         "workers.partition_stall_s": 300,
         "ray.address": None,
@@ -196,3 +199,25 @@ class TestDocumentation:
     @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
     def test_every_example_loads(self, path: Path) -> None:
         load_config(path)
+
+
+class TestWhereWorkersGo:
+    def test_resources_and_labels(self, load: object) -> None:
+        workers = load(SMALLEST + "workers: {max: 8, resources: {disk: 1, b: 0.5}, labels: {zone: eu}}\n").workers  # type: ignore[operator]
+        assert (workers.max, workers.resources, workers.labels) == (8, (("b", 0.5), ("disk", 1.0)), (("zone", "eu"),))
+
+    @pytest.mark.parametrize(
+        ("workers", "said"),
+        [
+            ("{resources: {GPU: 1}}", "workers.cpus and workers.device decide"),
+            ("{resources: {disk: 1.5}}", "a whole number if above 1"),
+            ("{resources: {disk: -1}}", "above 0"),
+            ("{resources: [disk]}", "expected {name: value}"),
+            ("{labels: {zone: 1}}", "labels"),
+            ("{count: 9, max: 8}", "bounds `auto`"),
+            ("{max: 0}", "max"),
+        ],
+    )
+    def test_what_is_refused(self, load: object, workers: str, said: str) -> None:
+        with pytest.raises(UsageError, match=said):
+            load(SMALLEST + f"workers: {workers}\n")  # type: ignore[operator]

@@ -31,6 +31,9 @@ class ScriptedPool:
         self.started += 1
         return self.started - 1
 
+    def room(self) -> None:
+        pass
+
     def submit(self, worker: int, task: Task) -> None:
         self.tasks.append((worker, task))
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embermill.jobs.config import WorkersConfig
 from embermill.jobs.errors import UsageError
-from embermill.jobs.pool.placement import Node, Placement, place
+from embermill.jobs.pool.placement import NOTHING, Node, Placement, Share, place, share_of
 
 LAPTOP, SERVER, CARDS = Node(8, 0), Node(64, 8), Node(32, 4)
+FAST = Node(16, 2, resources={"disk": 1.0}, labels={"zone": "eu"})
 
 
 @pytest.mark.parametrize(
@@ -18,16 +21,48 @@ LAPTOP, SERVER, CARDS = Node(8, 0), Node(64, 8), Node(32, 4)
     [
         ({}, [LAPTOP], False, Placement("cpu", 8, 1)),
         ({"cpus": 3}, [LAPTOP], False, Placement("cpu", 2, 3)),
-        ({"count": 12}, [LAPTOP], False, Placement("cpu", 12, 1)),
+        ({"count": 12}, [LAPTOP], False, Placement("cpu", 12, 1, 12)),
         ({"cpus": 16}, [LAPTOP], False, Placement("cpu", 1, 16)),
         ({}, [SERVER], False, Placement("gpu", 8, 8)),
         ({}, [LAPTOP, SERVER, Node(12, 4)], True, Placement("gpu", 12, 3)),
-        ({"count": 2, "cpus": 5}, [CARDS], True, Placement("gpu", 2, 5)),
+        ({"count": 2, "cpus": 5}, [CARDS], True, Placement("gpu", 2, 5, 2)),
         ({"device": "cpu"}, [SERVER], True, Placement("cpu", 64, 1)),
+        ({"max": 9}, [LAPTOP, SERVER, Node(12, 4)], True, Placement("gpu", 9, 3, 9)),
+        ({"max": 99}, [SERVER], True, Placement("gpu", 8, 8, 99)),
+        ({"labels": (("zone", "eu"),)}, [SERVER, FAST], True, Placement("gpu", 2, 8)),
+        ({"resources": {"disk": 0.5}}, [SERVER, FAST], True, Placement("gpu", 2, 8)),
+        ({"resources": {"disk": 1}}, [SERVER, FAST], True, Placement("gpu", 1, 8)),
+        ({"device": "cpu", "cpus": 4, "resources": {"disk": 1}}, [SERVER, FAST], True, Placement("cpu", 1, 4)),
+        ({}, [Node(64, 8, available={"CPU": 60, "GPU": 3})], True, Placement("gpu", 3, 8)),
+        ({}, [Node(64, 8, available={"CPU": 64})], True, Placement("gpu", 1, 8)),
     ],
 )
 def test_auto(workers: dict[str, Any], nodes: list[Node], joined: bool, expected: Placement) -> None:
     assert place(WorkersConfig(**workers), nodes, joined=joined) == expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "node", "device", "expected"),
+    [
+        ({}, SERVER, "gpu", Share(8, 8, 8, 8)),
+        ({}, Node(96, 4), "gpu", Share(4, 4, 24, 24)),
+        ({}, Node(2, 4), "gpu", Share(4, 4, 0.5, 1)),
+        ({"cpus": 20}, Node(96, 8), "gpu", Share(4, 4, 20, 20)),
+        ({"device": "gpu"}, LAPTOP, "gpu", NOTHING),
+        ({}, SERVER, "cpu", Share(64, 64, 1, 1)),
+        ({"labels": (("zone", "us"),)}, FAST, "gpu", NOTHING),
+        ({}, Node(64, 8, available={"CPU": 8, "GPU": 5}), "gpu", Share(8, 1, 8, 8)),
+    ],
+)
+def test_each_node_gives_its_own_share_and_a_cpu_node_nothing_to_a_gpu_job(workers: dict[str, Any], node: Node, device: str, expected: Share) -> None:
+    assert share_of(WorkersConfig(**workers), node, device) == expected
+
+
+@given(st.integers(0, 256), st.integers(0, 16), st.one_of(st.just("auto"), st.integers(1, 64)), st.sampled_from(["cpu", "gpu"]))
+def test_what_workers_reserve_is_there(cpus: int, gpus: int, each: Any, device: str) -> None:
+    share = share_of(WorkersConfig(cpus=each), Node(cpus, gpus), device)
+    assert share.workers * share.cpus <= cpus and (device == "cpu" or share.workers <= gpus)
+    assert device == "cpu" or each != "auto" or share.workers == (gpus if cpus else 0)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +72,9 @@ def test_auto(workers: dict[str, Any], nodes: list[Node], joined: bool, expected
         ({"device": "gpu"}, [LAPTOP], False, "Ray finds no GPU"),
         ({"count": 9}, [SERVER], False, "each on a GPU of its own; there are 8"),
         ({"device": "cpu", "count": 9}, [LAPTOP], True, "has room for 8"),
+        ({"labels": (("zone", "us"),)}, [LAPTOP, FAST], True, r"none of 2 nodes.*workers\.labels: zone: us"),
+        ({"resources": {"disk": 2}}, [LAPTOP, FAST], True, r"none of 2 nodes.*workers\.resources: disk: 2"),
+        ({"device": "cpu", "cpus": 9}, [LAPTOP], True, "no node of this cluster has room for a worker: 9 CPUs"),
     ],
 )
 def test_what_cannot_be_is_said(workers: dict[str, Any], nodes: list[Node], joined: bool, words: str) -> None:
