@@ -14,7 +14,7 @@ A partition on a worker that died is run again alone, so that one that kills its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Hold, Say, Start, Stop
@@ -59,6 +59,7 @@ class Scheduler:
         self._queued, self._stall_s, self._refuse, self._most = queued, stall_s, refuse, most
         self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
+        self._known: Set[str] = frozenset()  # nodes with room, as of the last look
         self._received = False  # whether this run has published anything
         self._now_s = 0.0
         self._finished = False
@@ -122,6 +123,8 @@ class Scheduler:
         self._now_s = max(self._now_s, now_s)
         if self._finished:
             return []
+        if room.keys() != self._known:
+            self._known, self._idle_deaths = frozenset(room), 0  # workers with nothing to do went with their nodes
         self._staff.follow(room, self._nodes.barred, self._most)
         return self._replacements() + self._next()
 

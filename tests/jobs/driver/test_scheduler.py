@@ -351,3 +351,41 @@ def test_events_that_come_twice_change_nothing() -> None:
     assert driver.handle(0, ready()) == []
     driver.handle(0, Died("x"))
     assert driver.handle(0, Died("x")) == [] and driver.handle(0, ready()) == []
+
+
+def following(most: float = math.inf) -> Answered:
+    """Two workers on node a, with more to do than they take."""
+    driver = Answered([partition(number) for number in range(40)], (), workers=2, queued=2, most=most)
+    driver.start()
+    for worker in range(2):
+        driver.handle(worker, ready(node="a"))
+    return driver
+
+
+def test_a_node_that_joins_gets_workers_up_to_the_most() -> None:
+    assert following().follow({"a": 2, "b": 3}, 5.0) == [Start()] * 3
+    assert following(most=4).follow({"a": 2, "b": 3}, 5.0) == [Start()] * 2
+    driver = following()
+    assert driver.follow({"a": 2}, 5.0) == [] and driver.follow({"a": 2, "b": 1}, 10.0) == [Start()] and driver.follow({"a": 2, "b": 1}, 15.0) == []
+
+
+def test_a_worker_whose_node_has_left_is_not_replaced_until_one_joins() -> None:
+    driver = following()
+    driver.follow({"a": 1}, 5.0)
+    assert [action for action in driver.handle(1, Died("lost", node="b")) if isinstance(action, Start)] == []
+    assert Start() in driver.follow({"a": 1, "c": 1}, 10.0)
+
+
+def test_where_no_node_is_left_one_worker_is_waited_for() -> None:
+    driver = following()
+    driver.follow({}, 5.0)
+    actions = [*driver.handle(0, Died("lost", node="a")), *driver.handle(1, Died("lost", node="a"))]
+    assert [action for action in actions if isinstance(action, Start | Abort)] == [Start()]
+
+
+def test_the_place_of_a_worker_that_refuses_is_not_filled_again() -> None:
+    driver = following()
+    assert driver.follow({"a": 2, "b": 1}, 5.0) == [Start()]
+    driver.handle(2, Died("does not see what the driver wrote", "usage", node="b"))
+    assert driver.follow({"a": 2, "b": 1}, 10.0) == []
+    assert driver.follow({"a": 2, "c": 1}, 15.0) == [Start()], "a node that was started anew has another name"

@@ -2,6 +2,7 @@
 
 store.py       an object store in memory: 503, answers that are lost, writes that arrive late, listings that lag behind
 workers.py     workers of a pool: healthy, broken, silent, slow, dying; receipts that are lost, repeated or late; zombies
+moving.py      nodes that come and go with their workers, in seeds from MOVING_FROM on
 rows.py        tables of receipts, in place of Arrow's
 runs.py        one run in steps, and what must be true of it at each
 surroundings.py   what the modules ask the machine for

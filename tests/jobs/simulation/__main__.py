@@ -1,4 +1,7 @@
-"""python -m tests.jobs.simulation [SEEDS] [FIRST] [--processes N]: that many seeds. A seed that fails is printed with the end of its shortest trace."""
+"""python -m tests.jobs.simulation [SEEDS] [FIRST] [--processes N]: that many seeds, and a tenth as many whose nodes come and go.
+
+A seed that fails is printed with the end of its shortest trace.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
+from tests.jobs.simulation.moving import MOVING_FROM
 from tests.jobs.simulation.shrinking import failure_of
 
 BLOCK = 100
+MOVING_SHARE = 10
 SHOWN = 5  # failures with their traces; of all others the seed alone
 
 
@@ -27,13 +32,14 @@ def failures_of(first: int) -> list[tuple[int, str]]:
 def main(seeds: int, first: int, processes: int) -> int:
     begin_s = time.monotonic()
     with ProcessPoolExecutor(processes) as pool:
-        failures = [found for block in pool.map(failures_of, range(first, first + seeds, BLOCK)) for found in block]
+        begins = [*range(first, first + seeds, BLOCK), *range(MOVING_FROM + first // MOVING_SHARE, MOVING_FROM + (first + seeds) // MOVING_SHARE, BLOCK)]
+        failures = [found for block in pool.map(failures_of, begins) for found in block]
     for _, found in failures[:SHOWN]:
         print(found, file=sys.stderr)
     if failures:
         print("failed:", *(seed for seed, _ in failures), file=sys.stderr)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_ms = (used.ru_utime + used.ru_stime) / seeds * 1000
+    cpu_ms = (used.ru_utime + used.ru_stime) / (seeds * (MOVING_SHARE + 1) / MOVING_SHARE) * 1000
     print(f"{seeds} seeds from {first} in {processes} processes: {time.monotonic() - begin_s:.0f} s, {cpu_ms:.1f} ms of CPU each; {len(failures)} failed")
     return 1 if failures else 0
 

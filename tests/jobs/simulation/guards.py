@@ -1,9 +1,9 @@
-"""Ten guards of the shipped code, and how to take each of them away: the simulator must notice."""
+"""Twelve guards of the shipped code, and how to take each of them away: the simulator must notice."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from unittest import mock
 
 import pyarrow as pa
@@ -13,10 +13,11 @@ from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.lease import Contender
 from embermill.jobs.driver.assignment import Assignment
 from embermill.jobs.driver.scheduler import Scheduler
-from embermill.jobs.driver.staff import Seat
+from embermill.jobs.driver.staff import Seat, Staff
 from embermill.jobs.driver.workload import MAX_ATTEMPTS, Work, Workload
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.receipt import Failed, Receipt
+from tests.jobs.simulation.moving import MOVING_FROM
 from tests.jobs.simulation.store import MemoryFolder
 
 
@@ -53,6 +54,14 @@ def _noted_again(self: Workload, receipt: Receipt) -> bool:
     return True
 
 
+def _every_place(self: Staff, room: Mapping[str, int], barred: Collection[str], most: float) -> None:
+    self.wanted = sum(room.values())
+
+
+def _none_where_no_node_is(self: Staff, room: Mapping[str, int], barred: Collection[str], most: float) -> None:
+    self.wanted = int(min(most, sum(room.values())))
+
+
 @contextlib.contextmanager
 def _commits_overwrite() -> Iterator[None]:
     create = CommitLog._create
@@ -75,5 +84,9 @@ GUARDS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[object]],
     "a failure counts where two workers fail": (lambda: mock.patch.object(Work, "verdict", _one_worker_is_enough), (80, 141)),
     "a worker that only fails gets nothing new": (lambda: mock.patch.object(Seat, "doubtful", False), (157, 307)),
     "a node whose workers die gets no more": (lambda: mock.patch.object(Nodes, "died", lambda self, died, in_hand: None), (282, 662)),
+    "no more workers than were asked for, however many nodes come": (
+        lambda: mock.patch.object(Staff, "follow", _every_place), (MOVING_FROM, MOVING_FROM + 1)
+    ),
+    "one worker is wanted where no node is": (lambda: mock.patch.object(Staff, "follow", _none_where_no_node_is), (MOVING_FROM + 731,)),
     "work that stands still is taken back": (lambda: mock.patch.object(Scheduler, "tick", lambda self, now_s: []), (0, 7)),
 }

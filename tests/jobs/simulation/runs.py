@@ -16,6 +16,7 @@ from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.errors import AnotherRun, Interrupted, UsageError
 from embermill.jobs.receipt import Failed, Progress
 from tests.jobs.fakes import partition
+from tests.jobs.simulation.moving import FOLLOW_S, Moves, MovingPool
 from tests.jobs.simulation.store import Faults, MemoryFolder, Store
 from tests.jobs.simulation.workers import SimulatedPool, World
 
@@ -33,6 +34,7 @@ class Simulation:
     world: World
     workers: int
     queued: int
+    moves: Moves | None = None  # of nodes, where they come and go
     leaps: bool = True  # over the time in which nothing is due; without, as the first seeds that failed were found
     now_s: float = 0.0
     driving: dict[int, Run] = field(default_factory=dict)  # token -> the run that drives with it, fence included
@@ -69,11 +71,12 @@ class Run:
         self.began_s, self.renewed_s, self.wakes_s, self.stopped_until_s = simulation.now_s, simulation.now_s, 0.0, 0.0
         self.began_calm = simulation.calm  # what it met is then the workers' doing alone
         self.kinds = [kind for _, kind in simulation.world.places]
-        self.rests = self.began_calm and not simulation.world.killers and "silent" not in self.kinds
-        self.judges_broken = self.began_calm and "silent" not in self.kinds and self.kinds.count("broken") == 1 and "healthy" in self.kinds
+        still = simulation.moves is None
+        self.rests = self.began_calm and (still or "dead" not in self.kinds) and not simulation.world.killers and "silent" not in self.kinds
+        self.judges_broken = still and self.began_calm and "silent" not in self.kinds and self.kinds.count("broken") == 1 and "healthy" in self.kinds
         self.failures: tuple[Failed, ...] = ()
         self.lease: Lease | None = None
-        self.pool = SimulatedPool(simulation.world)
+        self.pool = SimulatedPool(simulation.world) if simulation.moves is None else MovingPool(simulation.world, simulation.moves)
         self.steps = self._live()
 
     @property
@@ -135,12 +138,12 @@ class Run:
         sim = self.simulation
         commit_buffer = CommitBuffer(log)
         partitions = [partition(number) for number in sim.world.shards]
-        self.driver = Scheduler(partitions, log.shards(), workers=sim.workers, queued=sim.queued, stall_s=STALL_S)
+        self.driver = Scheduler(partitions, log.shards(), workers=sim.workers, queued=sim.queued, stall_s=STALL_S, most=sim.workers)
         self.committed: set[tuple[int, int]] = set(log.committed)
         self.finished: Finish | None = None
         began_s = sim.now_s
         self._do(commit_buffer, self.driver.start())
-        self.next_renewal_s = self.clock_s
+        self.next_renewal_s, self.follows_s = self.clock_s, self.clock_s + FOLLOW_S
         while self.finished is None:
             clock_s = self.clock_s
             for worker, event in list(self.pool.events(clock_s)):
@@ -148,6 +151,9 @@ class Run:
                     sim.tell("{} hears of worker {}: {}", self.name, worker, event)
                 self._do(commit_buffer, self.driver.handle(worker, event, clock_s))
             self._do(commit_buffer, self.driver.tick(clock_s))
+            if isinstance(self.pool, MovingPool) and clock_s >= self.follows_s:
+                self.follows_s = clock_s + FOLLOW_S
+                self._do(commit_buffer, self.driver.follow(self.pool.room(), clock_s))
             self._check(began_s)
             commit_buffer.flush_if_due(clock_s)
             if clock_s >= self.next_renewal_s:
@@ -164,7 +170,8 @@ class Run:
     def _due_s(self, commit_buffer: CommitBuffer) -> float:
         """When a worker moves, work has stood still for too long, or a commit or a renewal is due, on its own clock."""
         stalls_s = min([seat.moved_s for seat in self.driver._staff.seats.values() if seat.queue], default=math.inf) + STALL_S
-        return min(self.pool.due_s, stalls_s, commit_buffer.due_s, self.next_renewal_s)
+        follows_s = math.inf if self.simulation.moves is None else self.follows_s
+        return min(self.pool.due_s, stalls_s, commit_buffer.due_s, self.next_renewal_s, follows_s)
 
     def _renew(self, held: Lease) -> None:
         """A renewal that did not reach the store is no sign of life."""
@@ -178,7 +185,8 @@ class Run:
         sim, pool = self.simulation, self.pool
         assert len(pool.workers.keys() - pool.held) <= sim.workers, "more workers than were asked for"
         if self.finished is None:
-            assert pool.late or pool.refused or any(worker.busy for worker in pool.workers.values()), "stuck: nobody has anything to do"
+            waits = isinstance(pool, MovingPool) and pool.waiting
+            assert pool.late or pool.refused or waits or any(worker.busy for worker in pool.workers.values()), "stuck: nobody has anything to do"
             assert not self.began_calm or sim.now_s - began_s < LONGEST_S, "the job does not end"
         for worker in pool.workers.values() if self.judges_broken else ():
             if worker.kind == "broken":

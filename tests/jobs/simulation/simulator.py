@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from embermill.jobs.dataset.metadata.commits import COMMITS
+from tests.jobs.simulation.moving import MOVING_FROM, make_moves
 from tests.jobs.simulation.runs import LEASE_S, Run, Simulation
 from tests.jobs.simulation.store import Faults, Store
 from tests.jobs.simulation.surroundings import decode_commit, surroundings
@@ -30,7 +31,8 @@ def make(seed: int, left_out: frozenset[int] = frozenset(), *, leaps: bool = Tru
     rng.shuffle(places)
     world = World(rng, faults, shards, set(bad) - killers, killers, places, trouble)
     store = Store(rng, faults, rng.choice((0.0, 0.0, 0.03, 0.1)))
-    return Simulation(seed, store, world, min(len(places), rng.randint(1, 5)), rng.choice((1, 2, 4)), leaps)
+    moves = make_moves(seed, {node for node, _ in places}) if seed >= MOVING_FROM else None
+    return Simulation(seed, store, world, min(len(places), rng.randint(1, 5)), rng.choice((1, 2, 4)), moves, leaps)
 
 
 def simulate(simulation: Simulation, *, arrow: bool = False) -> None:
@@ -106,7 +108,7 @@ def _is_done(sim: Simulation, run: Run) -> bool:
         return False
     kinds = run.kinds
     sound = kinds.count("healthy") + kinds.count("slow")
-    if run.began_calm and sim.workers > 1 and sound > 1 and kinds.count("broken") < 2 and not kinds.count("silent"):
+    if run.began_calm and sim.moves is None and sim.workers > 1 and sound > 1 and kinds.count("broken") < 2 and not kinds.count("silent"):
         assert set(given_up) <= world.poison | world.killers, f"{sorted(given_up)} given up, though nothing is wrong with some of them"
     for number, shards in world.shards.items():
         if number not in given_up:

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.jobs.simulation.guards import GUARDS
+from tests.jobs.simulation.moving import MOVING_FROM
 from tests.jobs.simulation.shrinking import fails, failure_of
 from tests.jobs.simulation.simulator import make, simulate
 
@@ -39,7 +40,7 @@ FOUND_LEAPING = {
 
 @pytest.mark.parametrize("block", range(6))
 def test_complete_exclusive_and_never_stuck_whatever_happens(block: int) -> None:
-    for seed in range(block * SAMPLE // 6, (block + 1) * SAMPLE // 6):
+    for seed in [*range(block * SAMPLE // 6, (block + 1) * SAMPLE // 6), *range(MOVING_FROM + block * SAMPLE // 6, MOVING_FROM + (block + 1) * SAMPLE // 6)]:
         assert (found := failure_of(seed)) is None, found
 
 
