@@ -212,8 +212,11 @@ class RayPool:
                 self._died.append((number, Died(self._too_late("no node has had room for it"), "late")))
 
     def _too_late(self, why: str) -> str:
-        wants = f"{self._placement.cpus} CPUs and {self._placement.gpus} GPUs; see `ray status`"
-        return f"a worker was not ready after {self._start_timeout_s:g} s: {why} ({wants}): free some, or raise workers.start_timeout_s"
+        wants = f"{self._placement.cpus} CPUs and {self._placement.gpus} GPUs"
+        return (
+            f"a worker was not ready after {self._start_timeout_s:g} s: {why} ({wants}): "
+            "see `ray status` for what is free, or raise workers.start_timeout_s"
+        )
 
 
 def _last_words(error: Exception) -> str:

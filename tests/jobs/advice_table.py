@@ -152,6 +152,7 @@ TABLE: dict[str, Way] = {
     "set TMPDIR to a folder": Beyond("Neither /tmp nor /var/tmp can be written: no test changes that"),
     "raise workers.start_timeout_s": "test_ray.py::test_a_worker_that_is_not_ready_in_time_is_given_up",
     "its raylet has died": "test_kill.py::test_killed_and_run_again_equals_undisturbed",
+    "see `ray status` and the nodes' labels": Beyond(CLUSTER),
     "start a Ray there": Beyond(CLUSTER),
     "start one (ray start --head)": Beyond(CLUSTER),
     "output.on_unconditional_puts: accept": "storage/test_object_stores.py::test_where_that_is_accepted_names_are_looked_up_first",
