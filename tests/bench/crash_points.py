@@ -20,6 +20,7 @@ import random
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -32,7 +33,6 @@ from tests.jobs.stores.moto import run_moto
 from tests.jobs.stores.proxy import Faults, FaultyProxy, run_proxy
 
 SCENARIOS = tuple(CLASSES)
-BUCKET = "killed"
 
 
 @contextlib.contextmanager
@@ -41,12 +41,13 @@ def storage(name: str, folder: Path) -> Iterator[tuple[str, Put, FaultyProxy | N
     if name == "disk":
         yield str(folder), put_file, None
         return
+    bucket = f"killed-{uuid.uuid4().hex[:8]}"  # what moto holds outlives its server in this process
     with run_moto() as server, run_proxy(server.address, Faults()) as proxy:
         before = dict(os.environ)
         os.environ.update(server.environment | {"AWS_ENDPOINT_URL": proxy.address})
         try:
-            server.create_bucket(BUCKET)
-            yield f"s3://{BUCKET}", lambda url, data: server.put(BUCKET, url.removeprefix(f"s3://{BUCKET}/"), data), proxy
+            server.create_bucket(bucket)
+            yield f"s3://{bucket}", lambda url, data: server.put(bucket, url.removeprefix(f"s3://{bucket}/"), data), proxy
         finally:
             os.environ.clear()
             os.environ.update(before)
