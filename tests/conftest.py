@@ -44,6 +44,7 @@ LONG = (
     "jobs/test_rereading.py",
     "encoder/text/test_fast_word_piece.py",
     "jobs/submit/test_on_a_cluster.py",
+    "jobs/report/test_browser.py",
     "infra/test_image.py",
     "infra/test_kubernetes.py",
     "infra/test_recipes.py",

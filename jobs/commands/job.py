@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from embermill.jobs.commands import report, report_sync
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
+from embermill.jobs.commands.reporting import add_report_argument, report_at_end
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,7 @@ def _add_watching_arguments(parser: argparse.ArgumentParser) -> None:
     told = "how progress is told on stderr: auto is a bar on a terminal and lines elsewhere, record adds each line as JSON, for a program that follows the log"
     file = "write metrics to FILE in Prometheus' text format, every few seconds; name it *.prom for node_exporter's textfile collector"
     parser.add_argument("--metrics", type=filled, metavar="FILE", help=file)
+    add_report_argument(parser)
     parser.add_argument("--progress", choices=("auto", "record"), default="auto", help=told)
 
 
@@ -37,9 +39,11 @@ def run(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.metrics.opening import open_ledger
     from embermill.jobs.run import run as run_job
 
-    with open_ledger(config, arguments.metrics) as ledger:
+    with open_ledger(config, arguments.metrics) as ledger, report_at_end(arguments, config.output.uri) as about:
         progress = open_display(arguments.progress)
-        return run_job(config, limit=arguments.limit, events_file=arguments.events, progress=progress, ledger=ledger).to_json()
+        summary = run_job(config, limit=arguments.limit, events_file=arguments.events, progress=progress, ledger=ledger)
+        about.output = summary.output
+        return summary.to_json()
 
 
 def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +73,7 @@ def sync(arguments: argparse.Namespace) -> Answer:
 
     chosen = SyncOptions(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
     chosen = replace(chosen, imports=tuple(arguments.imports), import_bound=arguments.import_bound)
-    with open_ledger(config, arguments.metrics) as ledger:
+    with open_ledger(config, arguments.metrics) as ledger, report_at_end(arguments, config.output.uri):
         return sync_job(config, chosen, events_file=arguments.events, progress=open_display(arguments.progress), ledger=ledger).to_json()
 
 

@@ -33,12 +33,12 @@ def drive(
     heard: Iterable[tuple[int, Event | Died]] = (),
     tick: Callable[[float], None] = lambda now_s: None,
     stop: threading.Event | None = None,
-    listen: Callable[[Event | Died], None] = lambda event: None,
+    listen: Callable[[int, Event | Died], None] = lambda worker, event: None,
 ) -> tuple[Failed, ...]:
     """Until nothing is left to do; the partitions that could not be finished. What is committed by then is in the log, however this ends.
 
     signs: takes down when each worker was heard of. heard: events that came before.
-    listen: is told each event. tick: called about twice a second. stop: end here, in order; raises Interrupted.
+    listen: is told each event of each worker. tick: called about twice a second. stop: end here, in order; raises Interrupted.
     """
     loop = _Loop(driver, pool, commit_buffer, meter, signs or SignsOfLife(), listen)
     try:
@@ -66,7 +66,7 @@ def drive(
 
 class _Loop:
     def __init__(
-        self, driver: Scheduler, pool: Pool, commit_buffer: CommitBuffer, meter: Meter, signs: SignsOfLife, listen: Callable[[Event | Died], None]
+        self, driver: Scheduler, pool: Pool, commit_buffer: CommitBuffer, meter: Meter, signs: SignsOfLife, listen: Callable[[int, Event | Died], None]
     ) -> None:
         self._listen = listen
         self._driver, self._pool, self._commit_buffer, self._meter, self._signs = driver, pool, commit_buffer, meter, signs
@@ -93,7 +93,7 @@ class _Loop:
                 self._show_traceback(event)
         self._meter.workers = len(self._working)
         self._signs.heard(worker, event, now_s)
-        self._listen(event)
+        self._listen(worker, event)
         self.do(self._driver.handle(worker, event, now_s))
 
     def _warn_of_shared_gpu(self, ready: Ready) -> None:

@@ -17,6 +17,7 @@ from embermill.jobs.driver.heartbeat import Heartbeat
 from embermill.jobs.driver.loop import drive
 from embermill.jobs.driver.outcome import failures_as_error
 from embermill.jobs.driver.progress import Meter, Snapshot
+from embermill.jobs.driver.run_record import RunRecord
 from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.metrics.ledger import Ledger
@@ -25,7 +26,7 @@ from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import Heard, OpenPool
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
-from embermill.jobs.receipt import EMBED, Ready, Receipt, Shard
+from embermill.jobs.receipt import COPY, EMBED, Event, Ready, Receipt, Shard
 from embermill.jobs.storage import Folder
 from embermill.jobs.wording import several
 
@@ -37,7 +38,7 @@ class Stage:
     """What is to be done, and with what. committed: what is in the log already. folder: the dataset's, for its heartbeat.
 
     starting: workers on their way. heard: what they have said. refuse: why a worker must not work, or None.
-    ledger: what monitoring systems are told. noun, on: for the log: what a partition is called here, and on what it is worked.
+    version: that is made. ledger: what monitoring systems are told. noun, on: for the log: what a partition is called here, and on what it is worked.
     """
 
     config: JobConfig
@@ -59,6 +60,7 @@ class Stage:
     noun: str = "partition"
     on: str = ""
     ledger: Ledger = field(default_factory=lambda: Ledger(""))
+    version: int = 1
 
 
 @dataclass
@@ -97,6 +99,15 @@ def carry_out(stage: Stage, report: StageReport) -> None:
     signs = SignsOfLife()
     heartbeat = Heartbeat(stage.folder, meter, signs, lambda: commit_buffer.last_commit_s)
 
+    record = None
+    if stage.kind in (EMBED, COPY):
+        record = RunRecord(stage.folder, time.monotonic(), kind=stage.kind, version=stage.version, device=stage.on or stage.device_kind)
+
+    def heard(worker: int, event: Event | Died) -> None:
+        ledger.heard(event)
+        if record is not None:
+            record.heard(worker, event, time.monotonic())
+
     def tick(now_s: float) -> None:
         if stage.lease is not None:
             stage.lease.require_not_lost()
@@ -105,21 +116,26 @@ def carry_out(stage: Stage, report: StageReport) -> None:
         heartbeat.beat_if_due(now_s)
         _look(ledger, driver, snapshot, commit_buffer)
         ledger.publish_if_due(now_s)
+        if record is not None:
+            record.look(snapshot, now_s)
 
     where = several(stage.starting - died, "worker")
     log.info("%s on %s (%s)", several(len(driver.remaining), stage.noun), where, stage.on or stage.device_kind)
     try:
         with stage.display:
             failures = drive(
-                driver, stage.opened.pool, commit_buffer, meter, signs=signs, heard=stage.heard, tick=tick, stop=stage.stop, listen=ledger.heard
+                driver, stage.opened.pool, commit_buffer, meter, signs=signs, heard=stage.heard, tick=tick, stop=stage.stop, listen=heard
             )
     finally:
         embedding_s = (commit_buffer.last_commit_s or 0.0) - (meter.began_s or 0.0)
         report.seconds_embedding, report.stage_shares, report.bound = max(embedding_s, 0.0), meter.stage_shares, meter.bound
         report.workers = stage.starting
         heartbeat.beat(time.monotonic(), state="ended")
-        _look(ledger, driver, meter.snapshot(time.monotonic()), commit_buffer)
+        last = meter.snapshot(time.monotonic())
+        _look(ledger, driver, last, commit_buffer)
         ledger.publish()
+        if record is not None:
+            record.end(last, time.monotonic(), report.seconds_embedding)
     if failures:
         raise failures_as_error(failures)
 

@@ -273,6 +273,7 @@ class Stages:
             self._display() if kind in (EMBED, COPY) else Silent(), self._stop, lease=self._lease, kind=kind, heard=heard, nodes=nodes, noun=noun,
             refuse=(lambda ready: why_not(self._plan, ready)) if kind == EMBED else (lambda ready: None),
             ledger=self._ledger if kind in (EMBED, COPY) else Ledger(""),
+            version=self._claim.number if kind in (EMBED, COPY) else 1,
         )  # fmt: skip
         carry_out(stage, StageReport())
 

@@ -20,7 +20,7 @@ from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import Damaged, open_parquet, row_groups
 from embermill.jobs.storage import Folder
 
-STAYS = ("_embermill/plan/", "_embermill/format.json", "_embermill/versions/", "_embermill/lease/", COMMITS, MANIFESTS, "README.md")
+STAYS = ("_embermill/plan/", "_embermill/format.json", "_embermill/versions/", "_embermill/lease/", "_embermill/runs/", COMMITS, MANIFESTS, "README.md")
 QUARANTINE = "quarantine/"
 OURS = ("data/", "bases/", "changes/", QUARANTINE, "_embermill/")
 

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from tests.jobs import command_line, worked_on
 
-LEFT_OUT = ("README.md", "_embermill/heartbeat.json", "_embermill/lease/", "_embermill/tmp/")
+LEFT_OUT = ("README.md", "_embermill/heartbeat.json", "_embermill/lease/", "_embermill/runs/", "_embermill/tmp/")
 
 
 def make_dataset(folder: Path) -> Path:

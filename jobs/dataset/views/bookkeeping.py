@@ -17,7 +17,7 @@ from embermill.jobs.shard.footer import QUARANTINE
 from embermill.jobs.storage import Folder
 
 BOOKKEEPING = "_embermill"
-OF_NO_AUTHORITY = tuple(f"{BOOKKEEPING}/{name}" for name in ("heartbeat.json", "lease/", "tmp/", "set_aside/"))
+OF_NO_AUTHORITY = tuple(f"{BOOKKEEPING}/{name}" for name in ("heartbeat.json", "lease/", "runs/", "tmp/", "set_aside/"))
 OF_A_MAKER = re.compile(rf"{BOOKKEEPING}/(?:sync/(\d{{6,}})/.*|claims/(\d{{6,}})\.json)")  # of a version, while it is made
 OF_LATER_QUARANTINE = re.compile(rf"{QUARANTINE}/(\d{{6,}})/.*\.pq")
 DECISIONS = (f"{BOOKKEEPING}/versions/", f"{BOOKKEEPING}/sync/inputs-")

@@ -63,6 +63,7 @@ FILES = (
     ("quarantine file", r"quarantine/.*"),
     ("shard", r"data/.*"),
     ("commit", r"_embermill/commits/.*"),
+    ("record of a run", r"_embermill/runs/.*"),
     ("heartbeat", r"_embermill/heartbeat\.json"),
     ("manifest table", r"_embermill/manifests/\d+\.(?:parquet|pq)"),
     ("manifest root", r"_embermill/manifests/\d+\.json"),

@@ -23,7 +23,7 @@ from tests.jobs.word_engines import WordEngine
 Embed = Callable[..., Answer]
 Command = Callable[..., Answer]
 FLIPS = int(os.environ.get("EMBERMILL_TEST_FLIPS", "2"))  # of each file
-WITHOUT_AUTHORITY = ("_embermill/heartbeat.json", "_embermill/lease/", "_embermill/tmp/", "_embermill/set_aside/")
+WITHOUT_AUTHORITY = ("_embermill/heartbeat.json", "_embermill/lease/", "_embermill/runs/", "_embermill/tmp/", "_embermill/set_aside/")
 
 
 class OtherEngine(WordEngine):
