@@ -101,7 +101,7 @@ def _lengths(answer: Answer) -> Spec:
         "data": {"values": bars},
         "mark": {"type": "bar", "binSpacing": 1},
         "encoding": {
-            "x": {"field": "from", "type": "quantitative", "bin": {"binned": True}, "title": "tokens of a row, special ones included", "axis": {"tickMinStep": 1}},
+            "x": {"field": "from", "type": "quantitative", "bin": {"binned": True}, "title": "tokens of a row", "axis": {"tickMinStep": 1}},
             "x2": {"field": "to"},
             "y": {"field": "rows", "type": "quantitative", "title": "rows", "axis": {"format": "~s", "tickMinStep": 1}},
             "tooltip": [{"field": "from", "title": "more than"}, {"field": "to", "title": "up to"}, {"field": "rows", "format": ","}],
