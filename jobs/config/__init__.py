@@ -1,6 +1,7 @@
 """The configuration of a job.
 
 job_config.py   JobConfig: every key with its type and default, and what goes with what; section.py, workers_config.py
+explanations.py what each key means, from configs/reference.yaml
 yaml.py         the file, read strictly and within limits        errors.py   what pydantic finds wrong, in our words
 paths.py        relative paths made absolute                     quarantine_limit.py   what corpus.max_quarantined allows
 """

@@ -38,7 +38,8 @@ def stage_shares(seconds: dict[str, float]) -> dict[str, float]:
 def worker_hours(record: Record) -> float:
     """Workers that were ready, over time: each interval counts as it ended."""
     samples = [dict(zip(SAMPLE, sample, strict=True)) for sample in record["samples"]]
-    return sum((after["seconds"] - before["seconds"]) * max(before["workers"], after["workers"]) for before, after in pairwise(samples)) / 3600
+    seconds = sum((after["seconds"] - before["seconds"]) * max(before["workers"], after["workers"]) for before, after in pairwise(samples))
+    return float(seconds) / 3600
 
 
 def speed_over_time(records: list[Record]) -> list[Record]:

@@ -36,6 +36,12 @@ TABLE: dict[str, Way] = {
     "run the same job again to embed what they held": f"{DAMAGE}::test_a_plan_made_again_for_another_corpus_takes_no_shard_for_its_own",
     "missing or of the wrong size": "test_findings.py::test_status_looks_whether_the_shards_are_there",
     "see quarantine/ for the reasons": "test_outcomes.py",
+    "is there already, and is not overwritten": "commands/test_configuring.py::test_a_file_that_is_there_is_kept",
+    "config: say what": "commands/test_configuring.py::test_what_is_no_key_is_refused",
+    "write an HTML page about a dataset": Beyond(NO_FAULT),
+    "free disk space there, or name another file": Beyond("A disk that becomes full between the check of --out and the writing of the page"),
+    "Written by `embermill init`": Beyond(NO_FAULT),
+    "Keys that are left out have their defaults": "commands/test_configuring.py::test_every_key_is_explained_with_its_default",
     "replace it with --overwrite": "commands/test_weights.py::test_what_stands_there_is_overwritten_only_when_that_is_said",
     # the configuration
     "credentials do not belong in a URL": Beyond("Every test on a store has them there; the refusal is in config/test_job_config.py"),
