@@ -145,7 +145,7 @@ def _sections(proposal: Proposal) -> Iterator[str]:
         "corpus.keep_columns": f"Not used so far: {', '.join(proposal.others)}" if proposal.others else "",
         "workers.device": f"Found here: {found['device']}",
     }
-    held = {
+    held: dict[str, dict[str, Any]] = {
         "model": {"source": config.model.source, "prompt": None, "max_tokens": None, "on_long_text": config.model.on_long_text},
         "corpus": {
             "files": [*corpus.files], "id_column": corpus.id_column, "text_columns": [*corpus.text_columns], "keep_columns": [],
