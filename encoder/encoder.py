@@ -134,14 +134,19 @@ class Encoder:
         """Which library makes the token ids, and its version, for the record: all of them make the same."""
         return self._tokenizer(self.description.prompt).name
 
-    def tokenize_exactly(self) -> None:
-        """From the next text on by `tokenizers` alone, whose ids always count, although a faster library was seen to give the same."""
+    @property
+    def fast_tokenizer_name(self) -> str:
+        """The library, faster than `tokenizers`, that was found to give the same ids, and its version; "" where there is none. It need not be in use."""
+        return self._tokenizer(self.description.prompt).fast_name
+
+    def tokenize_exactly(self, exactly: bool = True) -> None:
+        """From the next text on by `tokenizers` alone, whose ids always count; exactly=False: by the faster library again, where there is one."""
         with self._loading_tokenizer:
-            self._exactly = True
-            self._tokenizers = {prompt: tokenizer.exactly() for prompt, tokenizer in self._tokenizers.items()}
+            self._exactly = exactly
+            self._tokenizers = {prompt: tokenizer.exactly(exactly) for prompt, tokenizer in self._tokenizers.items()}
 
     def differing_texts(self, texts: Sequence[str]) -> list[int]:
-        """Places of the texts to which `tokenizers` gives other token ids than this encoder's tokenizer does; none are expected."""
+        """Places of the texts to which `tokenizers` gives other token ids than the faster library, whichever is in use; none are expected."""
         return self._tokenizer(self.description.prompt).differing(texts)
 
     @property

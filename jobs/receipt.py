@@ -19,7 +19,8 @@ COPY = "copy"  # of a sync: read, take the vectors from other shards, write shar
 SPLIT_KEYS = "split_keys"  # of the first sync: the keys of some shards, bucket by bucket; the partition has no segments
 COLLECT_KEYS = "collect_keys"  # of the first sync: a run of buckets, from all of those; the partition has no segments
 IMPORT = "import"  # of a sync: vectors that are given, one file of them
-KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS, IMPORT)
+TOKENIZE = "tokenize"  # read, and compare the token ids of every row with those that count; publishes nothing
+KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS, IMPORT, TOKENIZE)
 STAGES = ("read", "tokenize", "encode", "write")
 
 

@@ -47,6 +47,7 @@ from embermill.jobs.receipt import Ready
 from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.shard.adoption import remove_superseded
 from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.token_review import review_tokens
 from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,10 @@ def run_prepared(
             config, folder, commits, lease, begin_s, events, limited=limited, listed_s=found.listed_s, without_rows=without_rows, ledger=ledger
         )
         files = () if found.prospect is None else found.prospect.files
-        return replace(job.conclude(job.embed_rest(files, progress or open_display(), amend)), prompts=found.prompts)
+        plan = job.embed_rest(files, progress or open_display(), amend)
+        if read_manifest(folder) is None:
+            review_tokens(config, folder, plan, job.commits, lease)
+        return replace(job.conclude(plan), prompts=found.prompts)
 
 
 class _Job:
@@ -111,6 +115,10 @@ class _Job:
         self._ledger = ledger or Ledger(folder.root)
         self._config, self._folder, self._commits, self._lease, self._begin_s, self._events = config, folder, commits, lease, begin_s, events
         self._effort = _effort_before(commits)
+
+    @property
+    def commits(self) -> CommitLog:
+        return self._commits
 
     def embed_rest(self, files: tuple[SurveyedFile, ...], display: Display, amend: Amend | None = None) -> Plan:
         """All that is left to do; the plan, which is written first where there is none. files: of the corpus, for that plan."""

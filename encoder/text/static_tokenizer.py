@@ -38,7 +38,11 @@ class StaticTokenizer:
 
         return f"tokenizers {tokenizers.__version__}"
 
-    def exactly(self) -> StaticTokenizer:
+    @property
+    def fast_name(self) -> str:
+        return ""
+
+    def exactly(self, exact: bool = True) -> StaticTokenizer:
         return self
 
     def differing(self, texts: Sequence[str]) -> list[int]:

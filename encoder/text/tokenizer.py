@@ -61,7 +61,7 @@ class Tokenizer:
         self._folder, self._max_tokens = folder, max_tokens
         with library_errors(folder):
             probe = self._find_probe(folder)
-            self._rows_of = self._exact if exact else choose_row_tokenizer(self._tokenizer)
+            self._rows_of = self._chosen = self._exact if exact else choose_row_tokenizer(self._tokenizer)
         special = probe.special_tokens_mask
         self._prefix, self._suffix = special.index(0), special[::-1].index(0)
         if any(probe.type_ids):
@@ -88,18 +88,26 @@ class Tokenizer:
         """Which library makes the ids, and its version: for the record, since all of them make the same."""
         return self._rows_of.name
 
-    def exactly(self) -> Tokenizer:
-        """The same tokenizer by `tokenizers` alone."""
+    @property
+    def fast_name(self) -> str:
+        """The faster library that was found to give the same ids, and its version; "" where there is none. It need not be in use: see exactly()."""
+        return "" if self._chosen is self._exact else self._chosen.name
+
+    def exactly(self, exact: bool = True) -> Tokenizer:
+        """The same tokenizer by `tokenizers` alone; exact=False: by the faster library again, where there is one."""
         other = copy.copy(self)
-        other._rows_of = self._exact
+        other._rows_of = self._exact if exact else self._chosen
         return other
 
     def differing(self, texts: Sequence[str]) -> list[int]:
-        """Places of the texts to which `tokenizers` gives other ids than this tokenizer does."""
-        if self._rows_of is self._exact:
+        """Places of the texts to which `tokenizers` gives other ids than the faster library, whichever of them is in use."""
+        if self._chosen is self._exact:
             return []
         given = self._prompted(texts)
-        found: list[int] = differing_rows(self._exact(given), self._rows_of(given)).tolist()
+        try:
+            found: list[int] = differing_rows(self._exact(given), self._chosen(given)).tolist()
+        except ValueError:  # not as many rows
+            return [*range(len(texts))]
         return found
 
     @property

@@ -8,8 +8,8 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.receipt import Receipt
 
 
-def step_receipt(partition: Partition, name: str, *, rows_in: int = 0, rows_refused: int = 0) -> Receipt:
-    """Of a task whose one file is `name`."""
+def step_receipt(partition: Partition, name: str, *, rows_in: int = 0, rows_refused: int = 0, provenance: dict[str, str] | None = None) -> Receipt:
+    """Of a task whose one file is `name`. provenance: what else it tells."""
     return Receipt(
         partition=partition.number,
         ordinal=0,
@@ -32,7 +32,7 @@ def step_receipt(partition: Partition, name: str, *, rows_in: int = 0, rows_refu
         rows_truncated=0,
         token_lengths=(),
         adopted=False,
-        provenance={},
+        provenance=provenance or {},
     )
 
 

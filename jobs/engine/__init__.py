@@ -72,6 +72,9 @@ class Engine(Protocol):
     stage_seconds: {"tokenize": …, "encode": …}, busy seconds since it was made; may overlap.
     answers_promptly: true where no answer is held back for texts that are still to come, nor an exception or close() until they have come; its stream
     then stays open while there is nothing to do.
+    tokenizer_name: library and version that make the token ids, for the record.
+    fast_tokenizer_name, tokenize_exactly(bool), differing_texts(texts) -> places: of an engine that has a tokenizer faster than the one whose ids count. It
+    begins with the latter; a worker that compares rows of each shard before it is published asks for the fast one (worker/token_check.py).
     precision, device_name, device_uuid, kernel_set: strings, for the record (and precision for the plan).
     prompts(model) -> Prompts, a class method too: shown by `plan` and `run`, and what `search` puts before a query.
     describe(model) -> fingerprint, a class method that loads no weights: a finished dataset is then checked before anything else.

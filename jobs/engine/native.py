@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class NativeEngine:
 
         with model_errors():
             self._encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
-        self._encoder.tokenize_exactly()  # until rows of each partition are compared before it is published (infra/decisions/0009)
+        self._encoder.tokenize_exactly()  # until somebody who compares rows of what he publishes says otherwise (infra/decisions/0009)
         self.precision: str = self._encoder.precision
         self.kernel_set: str = self._encoder.kernel_set
         self.device_name: str = self._encoder.device.name
@@ -69,6 +69,20 @@ class NativeEngine:
     @property
     def stage_seconds(self) -> dict[str, float]:
         return self._encoder.busy_seconds
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self._encoder.tokenizer_name
+
+    @property
+    def fast_tokenizer_name(self) -> str:
+        return self._encoder.fast_tokenizer_name
+
+    def tokenize_exactly(self, exactly: bool) -> None:
+        self._encoder.tokenize_exactly(exactly)
+
+    def differing_texts(self, texts: Sequence[str]) -> list[int]:
+        return self._encoder.differing_texts(texts)
 
     def fingerprint(self) -> dict[str, str]:
         return _by_configuration_key(self._encoder.fingerprint())

@@ -7,6 +7,7 @@ the one at fault is named and the others lose nothing.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -14,8 +15,10 @@ from embermill.jobs.engine import Engine
 from embermill.jobs.receipt import Event, Task
 from embermill.jobs.worker.failures import engine_failure
 from embermill.jobs.worker.stage_clock import StageClock
-from embermill.jobs.worker.stream import EngineFailed, Stream, Work
+from embermill.jobs.worker.stream import EngineFailed, Retokenize, Stream, Work
 from embermill.jobs.worker.task_queue import TaskQueue
+
+log = logging.getLogger(__name__)
 
 IDLE_S = 0.02  # a stream that finds no task for this long ends, so that an engine that waits for more gives out what it holds
 
@@ -47,6 +50,10 @@ class Pipeline:
     def _run_for(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
         try:
             self._stream(tasks, patience_s)
+        except Retokenize as found:
+            log.warning("%s", found)
+            self._clock.taken_back([task.partition.number for task in found.rest])
+            tasks.put_back(found.rest)
         except EngineFailed as failed:
             tasks.put_back(failed.waiting)
             if len(failed.suspects) == 1:
@@ -59,10 +66,14 @@ class Pipeline:
         alone = TaskQueue[Task]()
         alone.put(task)
         alone.finish()
-        try:
-            self._stream(alone, None)
-        except EngineFailed as failed:
-            self._emit(engine_failure(task, failed.cause))
+        while True:
+            try:
+                return self._stream(alone, None)
+            except Retokenize as found:
+                log.warning("%s", found)
+                alone.put_back(found.rest)
+            except EngineFailed as failed:
+                return self._emit(engine_failure(task, failed.cause))
 
     def _stream(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
         Stream(self._engine, self._work, self._emit, self._clock).run(tasks, patience_s)

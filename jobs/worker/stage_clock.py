@@ -47,6 +47,12 @@ class StageClock:
         if due:
             self._report(partition, "encode")
 
+    def taken_back(self, partitions: list[int]) -> None:
+        """They are begun anew: what was embedded of them counts for nothing."""
+        with self._lock:
+            for partition in partitions:
+                self._counts.pop(partition, None)
+
     def published(self, partition: int) -> None:
         """One of its shards stands."""
         self._report(partition, "write")

@@ -23,10 +23,11 @@ import pyarrow as pa
 
 from embermill.channel import Channel
 from embermill.jobs.corpus.rows import RowBatch
+from embermill.jobs.dataset.metadata.differing_tokens import TOKENIZER
 from embermill.jobs.engine import Embedded, Engine
 from embermill.jobs.errors import EngineError
 from embermill.jobs.partition import Partition
-from embermill.jobs.receipt import Done, Event, Failed, Receipt, Task
+from embermill.jobs.receipt import TOKENIZE, Done, Event, Failed, Receipt, Task
 from embermill.jobs.worker.cutting import BatchLimits, ShardRows, cut
 from embermill.jobs.worker.failures import engine_failure, failure
 from embermill.jobs.worker.isolation import Isolated, embed_or_isolate, finite_rows
@@ -35,6 +36,8 @@ from embermill.jobs.worker.refused_rows import refuse_rows
 from embermill.jobs.worker.stage_clock import StageClock
 from embermill.jobs.worker.stream_items import Attempt, Broken, End, Item, Rows, Through, has_texts
 from embermill.jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.token_check import TokenCheck, TokensDiffer
+from embermill.jobs.worker.token_sample import TokenSample
 
 MAX_FRUITLESS = 3
 ROWS_AHEAD = 3  # batches between reader and engine, and between engine and writer: enough to overlap, little to hold
@@ -50,13 +53,15 @@ class ShardSink(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """What a pipeline needs to know of the job. provenance: what is to be remembered of this worker with every shard."""
+    """What a pipeline needs to know of the job. provenance: what is to be remembered of this worker with every shard.
+    tokens: for an engine with a fast tokenizer, what rows of each shard are compared by."""
 
     read: Callable[[Partition], Iterator[RowBatch]]
     open_shard: Callable[[Partition, int], ShardSink]
     rows_per_shard: int
     limits: BatchLimits
     refuse_long_texts: bool = False
+    tokens: TokenCheck | None = None
     provenance: dict[str, str] = field(default_factory=dict)
 
 
@@ -72,6 +77,14 @@ class EngineFailed(Exception):
         self.cause, self.suspects, self.waiting = cause, suspects, waiting
 
 
+class Retokenize(Exception):
+    """The engine's fast tokenizer was found out, and is used no more. rest: the partitions that were under way, to be done again."""
+
+    def __init__(self, words: str, rest: list[Task]) -> None:
+        super().__init__(words)
+        self.rest = rest
+
+
 class Stream:
     """One run of the three threads, from the first task to the moment when none came for `patience_s` (None: when none will)."""
 
@@ -84,6 +97,8 @@ class Stream:
         self._attempts: list[Attempt] = []
         self._defects: list[BaseException] = []
         self._sink: ShardSink | None = None
+        self._sample = TokenSample()
+        self._differing: TokensDiffer | None = None
         self._opened_s = time.monotonic()
         self._engine_turn = 0  # which of the engine's streams it is
         self._fruitless = 0  # streams of the engine's that failed one after another, with no batch answered in between
@@ -109,6 +124,8 @@ class Stream:
         if self._defects:
             raise self._defects[0]
         unfinished = [attempt for attempt in self._attempts if not attempt.over]
+        if self._differing is not None:
+            raise Retokenize(str(self._differing), [attempt.rest() for attempt in unfinished])
         if engine_error is None and unfinished:
             engine_error = EngineError("the engine ended its stream before its texts were at an end")
         if engine_error is not None:
@@ -127,15 +144,31 @@ class Stream:
 
     def _reader(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
         while (task := tasks.take(patience_s, lambda: self._over)) is not None:
+            if task.kind == TOKENIZE:
+                self._review(task)
+                continue
             attempt = Attempt(task)
             self._attempts = [*(each for each in self._attempts if not each.over), attempt]
             self._clock.began(attempt.number)
             try:
+                if self._work.tokens is not None:
+                    attempt.tokenizer = self._work.tokens.begin()
                 self._read_partition(attempt)
                 self._read.offer(Through(attempt))
             except Exception as error:
                 self._read.offer(Broken(attempt, failure(task, error)))
         self._read.finish()
+
+    def _review(self, task: Task) -> None:
+        """A task of which nothing goes to the engine's stream or to the writer."""
+        try:
+            assert self._work.tokens is not None, "an engine was given a task that it has no tokenizer for"
+            receipt = self._work.tokens.review(task.partition, self._work.read(task.partition), self._work.rows_per_shard)
+        except Exception as error:
+            self._emit(failure(task, error))
+            return
+        self._emit(receipt)
+        self._emit(Done(task.partition.number, task.attempt))
 
     def _read_partition(self, attempt: Attempt) -> None:
         batches = self._clock.timed("read", self._work.read(attempt.task.partition))
@@ -266,6 +299,10 @@ class Stream:
                 try:
                     with self._clock.busy("write"):
                         self._write(item)
+                except TokensDiffer as error:
+                    self._differing = error
+                    self._read.close()
+                    self._done.close()
                 except Exception as error:
                     self._fail(item.attempt, failure(item.attempt.task, error))
         finally:
@@ -278,13 +315,18 @@ class Stream:
                 self._fail(attempt, item.failed)
             case Rows():
                 self._open(attempt, item.rows.ordinal).write(item.rows.batch, item.embedded)
+                if self._work.tokens is not None and self._work.tokens.is_fast(attempt.tokenizer):
+                    self._sample.add(item.rows.batch.texts)
             case Through():
                 attempt.over = True
                 self._emit(Done(attempt.number, attempt.task.attempt))
             case End():
-                seconds = f"{time.monotonic() - self._opened_s:.3f}"
+                told = {"seconds": f"{time.monotonic() - self._opened_s:.3f}"}
+                if self._work.tokens is not None and attempt.tokenizer:
+                    self._work.tokens.require_equal(attempt.tokenizer, self._sample, attempt.task.partition)
+                    told[TOKENIZER] = attempt.tokenizer
                 sink = self._open(attempt, item.end.ordinal)
-                receipt = sink.finish(item.end.last, self._work.provenance | {"seconds": seconds}, item.end.input_digest)
+                receipt = sink.finish(item.end.last, self._work.provenance | told, item.end.input_digest)
                 self._sink = None
                 attempt.published.add(item.end.ordinal)
                 self._clock.published(attempt.number)
@@ -293,6 +335,7 @@ class Stream:
     def _open(self, attempt: Attempt, ordinal: int) -> ShardSink:
         if self._sink is None:
             self._sink, self._opened_s = self._work.open_shard(attempt.task.partition, ordinal), time.monotonic()
+            self._sample = TokenSample()
         return self._sink
 
     def _fail(self, attempt: Attempt, failed: Failed) -> None:

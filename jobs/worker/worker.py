@@ -32,6 +32,7 @@ from embermill.jobs.worker.reuse import KnownVectors, ReusingEngine
 from embermill.jobs.worker.steps import SelectedRows, Steps
 from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.token_check import TokenCheck
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,7 @@ class Worker:
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error",
+            tokens=TokenCheck(self._engine, self._dataset) if self._job.making is None else None,  # what a sync embeds is tokenized exactly
             provenance=self._provenance(),
         )
 

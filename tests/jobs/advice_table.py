@@ -31,6 +31,10 @@ TABLE: dict[str, Way] = {
     "--shape picks a random model": "commands/test_bench.py::test_an_option_of_bench_without_effect_is_refused",
     "--documents counts made-up texts": "commands/test_bench.py::test_an_option_of_bench_without_effect_is_refused",
     "give --tokens-per-s": "sync/test_commands.py::test_plan_tells_what_a_sync_would_do_and_writes_nothing",
+    "which embeds them again by {}; then run the same job again":
+        "test_planted_tokens.py::test_a_committed_shard_that_differs_is_named_and_the_advice_leads_to_an_equal_dataset",
+    "Install it and run again": "test_planted_tokens.py::test_another_tokenizer_than_the_one_that_was_found_out_cannot_judge",
+    "if you trust the token ids of all that is committed": "test_planted_tokens.py::test_a_damaged_note_says_what_to_do",
     "run the same job again to resume": "test_run.py::test_an_interrupted_run_goes_on_from_what_is_committed",
     "or run the same job again with a higher corpus.max_quarantined": f"{ADVICE}::test_status_names_what_finishes_a_dataset_with_too_many_refused_rows",
     "run the same job again to embed what they held": f"{DAMAGE}::test_a_plan_made_again_for_another_corpus_takes_no_shard_for_its_own",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,3 +67,27 @@ class BrokenEngine(WordEngine):
 
     def encode(self, text: str) -> np.ndarray:
         raise RuntimeError("the device is on fire")
+
+
+class FastWordEngine(WordEngine):
+    """Has a fast tokenizer, which gives other tokens (and so another vector) to the texts in `planted`."""
+
+    planted: frozenset[str] = frozenset()
+    fast_tokenizer_name = "fast 1.0"
+
+    def __init__(self, model: Any, *, device: str, threads: int) -> None:
+        super().__init__(model, device=device, threads=threads)
+        self._exactly = True
+
+    @property
+    def tokenizer_name(self) -> str:
+        return "exact 2.0" if self._exactly else self.fast_tokenizer_name
+
+    def tokenize_exactly(self, exactly: bool) -> None:
+        self._exactly = exactly
+
+    def differing_texts(self, texts: Sequence[str]) -> list[int]:
+        return [place for place, text in enumerate(texts) if text in self.planted]
+
+    def encode(self, text: str) -> np.ndarray:
+        return vector(text if self._exactly or text not in self.planted else f"{text} otherwise")

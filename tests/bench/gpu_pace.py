@@ -1,0 +1,325 @@
+"""Text in, vectors stored, at the pace of the GPU (issue 20): streams, whole jobs without Ray, short rows and the start, each beside its baseline.
+
+    python -m tests.bench.gpu_pace --tokenizer FOLDER --parts start,peer,stream,job,short [--rows 3000000] [--seconds 20] [--folder /dev/shm/pace]
+
+FOLDER holds all-MiniLM-L6-v2's tokenizer files; models have random weights. One JSON line for each figure, as soon as it is there. "exact" is by `tokenizers`,
+as before; "fast" by nanotoken; "ids" is encode_token_ids on the same documents. A job is a worker in a process of its own, the driver in this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embermill.encoder.measure.random_model import SHAPES, write_random_model
+from tests.bench.process_pool import ProcessPool
+
+NAMES = {"minilm": "minilm-l6", "base": "bert-base"}
+BATCH_ROWS = 8192
+DEVICE = os.environ.get("PACE_DEVICE", "gpu")  # "cpu" to try the script
+PRECISION = "float16" if DEVICE == "gpu" else "float32"
+BEGIN = time.monotonic()
+FIRST_VECTOR = """
+import sys, time
+begin = float(sys.argv[2])
+import cupy
+cupy.zeros(1); cupy.cuda.Device().synchronize()
+context = time.time() - begin
+from embermill.encoder import Encoder
+encoder = Encoder.from_pretrained(sys.argv[1], device="gpu", precision="float16")
+loaded = time.time() - begin
+encoder.encode(["how do I open a zip file"])
+print(round(context, 2), round(loaded, 2), round(time.time() - begin, 2))
+"""
+
+
+def say(**facts: Any) -> None:
+    print(json.dumps(facts | {"at_s": round(time.monotonic() - BEGIN, 1)}), flush=True)
+
+
+def model_folder(name: str, tokenizer: Path, place: Path) -> Path:
+    """Random weights and the tokenizer; sentence-transformers reads it as well."""
+    folder = place / name
+    if not folder.exists():
+        write_random_model(SHAPES[NAMES[name]], folder)
+        for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+            if (tokenizer / file).exists():
+                shutil.copy(tokenizer / file, folder)
+    return folder
+
+
+def short_corpus(folder: Path, rows: int, source: Path) -> None:
+    """Rows of about 15 tokens: pieces of the mixed corpus' texts, each with a number."""
+    folder.mkdir(parents=True)
+    texts = pq.read_table(sorted(source.glob("*.parquet"))[0], columns=["text"])["text"].to_pylist()
+    words = " ".join(texts[:20_000]).split()
+    each = rows // 16
+    rng = np.random.default_rng(1)
+    for file in range(16):
+        first = rng.integers(0, len(words) - 8, each).tolist()
+        made = [" ".join(words[at : at + 5]) for at in first]
+        ids = pa.array(np.arange(file * each, (file + 1) * each)).cast(pa.string())
+        pq.write_table(pa.table({"id": ids, "text": made}), folder / f"part-{file:02d}.parquet", row_group_size=65_536, compression="zstd")
+
+
+# -- streams
+
+
+def batches_of(corpus: Path) -> Iterator[pa.Array]:
+    for file in sorted(corpus.glob("*.parquet")):
+        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, columns=["text"]):
+            yield batch.column(0)
+
+
+def docstring_batches(rows: int) -> list[pa.Array]:
+    from tests.bench.gpu_promises import documents
+
+    texts = [f"{text} {number}" for number, text in enumerate(documents("stdlib", rows))]
+    return [pa.array(texts[at : at + BATCH_ROWS]) for at in range(0, len(texts), BATCH_ROWS)]
+
+
+def timed_stream(encoder: Any, batches: Iterator[pa.Array] | list[pa.Array], seconds: float) -> dict[str, Any]:
+    """Tokens/s between the first answer and the last. No batch is taken after `seconds`."""
+    begin = time.perf_counter()
+
+    def feed() -> Iterator[pa.Array]:
+        for batch in batches:
+            if time.perf_counter() - begin > seconds:
+                return
+            yield batch
+
+    tokens = rows = 0
+    first: float | None = None
+    for answer in encoder.encode_stream(feed()):
+        if first is None:
+            first = time.perf_counter()
+            continue
+        tokens, rows = tokens + int(answer.num_tokens.sum()), rows + len(answer.num_tokens)
+    took = time.perf_counter() - (first or begin)
+    rates = dict(mtok_s=round(tokens / took / 1e6, 3), rows_s=round(rows / took), rows=rows, seconds=round(took, 1))
+    return rates | dict(first_answer_s=round((first or 0) - begin, 2))
+
+
+def stream(name: str, folder: Path, corpora: dict[str, Any], seconds: float, ways: list[str]) -> None:
+    from embermill.encoder import Encoder
+
+    for way in ways:
+        with Encoder.from_pretrained(folder, device=DEVICE, precision=PRECISION) as encoder:
+            if way == "exact":
+                encoder.tokenize_exactly()
+            encoder.encode(["warm"] * 64)
+            for corpus, batches in corpora.items():
+                if way == "ids":
+                    ids_in(name, encoder, corpus, batches(), seconds)
+                    continue
+                before = encoder.busy_seconds
+                figures = timed_stream(encoder, batches(), seconds if way == "fast" else seconds / 2)
+                busy = {stage: round(now - before[stage], 1) for stage, now in encoder.busy_seconds.items()}
+                say(row="stream", model=name, corpus=corpus, way=way, tokenizer=encoder.tokenizer_name, **figures, busy=busy)
+
+
+def ids_in(name: str, encoder: Any, corpus: str, batches: Any, seconds: float) -> None:
+    tokenizer = encoder.description.open_tokenizer()
+    parts, tokens = [], 0
+    for batch in batches:
+        parts.append(tokenizer.tokenize(batch.to_pylist()))
+        tokens += len(parts[-1].input_ids)
+        if tokens > (15e6 if name == "minilm" else 2.8e6) * seconds / 2:
+            break
+    ids, lengths = np.concatenate([part.input_ids for part in parts]), np.concatenate([np.diff(part.offsets) for part in parts])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    begin = time.perf_counter()
+    encoder.encode_token_ids(ids, offsets)
+    took = time.perf_counter() - begin
+    say(row="stream", model=name, corpus=corpus, way="ids", mtok_s=round(tokens / took / 1e6, 3), seconds=round(took, 1))
+
+
+def peer(folder: Path, rows: int, scripts: Path) -> None:
+    """sentence-transformers at batch 256 in a process of its own."""
+    from tests.bench.gpu_promises import documents
+
+    file = folder.parent / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": f"{text} {number}"}) + "\n" for number, text in enumerate(documents("stdlib", rows))), encoding="utf-8")
+    command = [sys.executable, str(scripts / "peers_st_gpu.py"), "--model", str(folder), "--texts", str(file), "--batches", "256", "--limit", str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    say(row="peer", model=folder.name, said=done.stdout.strip().splitlines()[-1:] or done.stderr[-300:])
+
+
+# -- whole jobs
+
+
+class _Pool(ProcessPool):
+    """Takes down when each shard came."""
+
+    def __init__(self, job: Any) -> None:
+        super().__init__(job)
+        self.came: list[tuple[float, int, int]] = []
+        self.begin = time.monotonic()
+
+    def events(self, timeout_s: float) -> list[Any]:
+        from embermill.jobs.receipt import Progress, Ready, Receipt
+
+        found = super().events(timeout_s)
+        for _, event in found:
+            if isinstance(event, Receipt):
+                self.came.append((time.monotonic(), event.tokens, event.documents))
+            elif isinstance(event, Ready):
+                say(row="worker ready", seconds=round(time.monotonic() - self.begin, 2), loading=round(event.seconds_to_load, 2))
+            elif isinstance(event, Progress) and event.tokens and not hasattr(self, "first"):
+                self.first = time.monotonic()
+                say(row="first vector", seconds=round(self.first - self.begin, 2))
+        return found
+
+
+
+class Spy:
+    """py-spy beside the worker for ten seconds: the share of the time in which a thread of it holds the interpreter, and the lines that do."""
+
+    def __init__(self, pool: _Pool) -> None:
+        self._pool, self._file = pool, Path("/tmp/gil.raw")
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._file.unlink(missing_ok=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while len(self._pool.came) < 2:
+            time.sleep(0.2)
+        pid = next(iter(self._pool._workers.values()))[0].pid
+        program = next((str(path) for folder in ["/usr/bin", *sys.path] if (path := Path(folder) / "bin" / "py-spy").exists()), "py-spy")
+        command = [program, "record", "--gil", "-r", "100", "-d", "10", "-f", "raw", "-o", str(self._file), "--pid", str(pid)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        self._said = (done.stdout + done.stderr)[-300:]
+
+    def tell(self) -> None:
+        self._thread.join(30)
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        held = [(int(line.rpartition(" ")[2]), line.rpartition(" ")[0].split(";")) for line in lines]
+        by_line: Counter[str] = Counter()
+        for count, frames in held:
+            by_line[frames[-1]] += count
+        share = sum(count for count, _ in held) / 1000
+        say(row="interpreter", held=round(share, 3), lines=by_line.most_common(14), said="" if held else getattr(self, "_said", ""))
+
+
+def python_path(way: str, place: Path) -> str:
+    """For "exact" a nanotoken that is not installed."""
+    hidden = place / "without_nanotoken"
+    hidden.mkdir(exist_ok=True)
+    (hidden / "nanotoken.py").write_text("raise ImportError('hidden')\n", encoding="utf-8")
+    given = os.environ.get("PYTHONPATH", "")
+    return f"{hidden}:{given}" if way == "exact" else given
+
+
+def job(name: str, model: Path, corpus: Path, files: str, way: str, place: Path, spy: bool, settings: dict[str, Any] | None = None) -> None:
+    from embermill.jobs import run as run_module
+    from embermill.jobs.config import load_config
+    from embermill.jobs.pool.opening import OpenPool, worker_job
+    from embermill.jobs.pool.placement import Node
+    from embermill.jobs.pool.placement import place as placed
+    from embermill.jobs.process.allocators import worker_settings
+
+    output, pools = place / "out", list[_Pool]()
+    shutil.rmtree(output, ignore_errors=True)
+    file = place / "job.yaml"
+    told = {"model": {"source": str(model), "precision": PRECISION}, "corpus": {"files": [str(corpus / files)]} | (settings or {})}
+    file.write_text(json.dumps(told | {"output": {"uri": str(output)}, "workers": {"device": DEVICE, "count": 1}}), encoding="utf-8")
+
+    @contextlib.contextmanager
+    def open_pool(config: Any, folder: Any, plan: Any, making: Any = None) -> Iterator[OpenPool]:
+        placement = placed(config.workers, [Node(cpus=os.cpu_count() or 1, gpus=int(DEVICE == "gpu"))], joined=False)
+        environment = worker_settings(DEVICE, placement.cpus) | {"CUDA_VISIBLE_DEVICES": "0", "PYTHONPATH": python_path(way, place)}
+        with mock.patch.dict(os.environ, environment):
+            pool = _Pool(worker_job(config, placement, plan, making=making))
+            pools.append(pool)
+            if spy:
+                spies.append(Spy(pool))
+            try:
+                yield OpenPool(pool, placement)
+            finally:
+                pool.close()
+
+    spies = list[Spy]()
+    begin = time.monotonic()
+    with mock.patch.object(run_module, "open_pool", open_pool):
+        summary = run_module.run(load_config(file))
+    wall = time.monotonic() - begin
+    for each in spies:
+        each.tell()
+    came = pools[0].came
+    tokens, rows = sum(one[1] for one in came[1:]), sum(one[2] for one in came[1:])
+    between = max(came[-1][0] - came[0][0], 1e-9)
+    size = sum(path.stat().st_size for path in output.rglob("*.parquet"))
+    say(
+        row="job", model=name, corpus=corpus.name, way=way, mtok_s=round(tokens / between / 1e6, 3), rows_s=round(rows / between), seconds=round(between, 1),
+        wall_s=round(wall, 1), first_commit_s=round(came[0][0] - begin, 2), rows=sum(one[2] for one in came), shards=len(came), gigabytes=round(size / 1e9, 2),
+        bound=summary.bound, shares=summary.stage_shares,
+    )  # fmt: skip
+
+
+def start(name: str, model: Path) -> None:
+    """Seconds from the start of Python: import of CuPy and context, model loaded, first vector."""
+    for cache in ("first", "warm", "warm again"):
+        done = subprocess.run([sys.executable, "-c", FIRST_VECTOR, str(model), str(time.time())], capture_output=True, text=True, check=False)
+        say(row="start", model=name, cache=cache, context_loaded_vector=done.stdout.split() or done.stderr[-300:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--parts", default="start,peer,stream,job,short")
+    parser.add_argument("--models", default="minilm,base")
+    parser.add_argument("--ways", default="fast,exact,ids")
+    parser.add_argument("--rows", type=int, default=3_000_000)
+    parser.add_argument("--short-rows", type=int, default=5_000_000)
+    parser.add_argument("--docstrings", type=int, default=400_000)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--folder", type=Path, default=Path("/dev/shm/pace"))
+    parser.add_argument("--peers", type=Path, default=Path(".carry/peers"))
+    parser.add_argument("--spy", action="store_true")
+    args = parser.parse_args()
+    parts, ways, place = args.parts.split(","), args.ways.split(","), args.folder
+    place.mkdir(parents=True, exist_ok=True)
+    models = {name: model_folder(name, args.tokenizer, place) for name in args.models.split(",")}
+    corpus = place / "mixed"
+    if {"stream", "job", "short"} & {*parts} and not corpus.exists():
+        from tests.bench.corpus import write_corpus
+
+        say(row="corpus", rows=args.rows, tokens=write_corpus(corpus, args.tokenizer, args.rows))
+    if "start" in parts:
+        for name, model in models.items():
+            start(name, model)
+    if "peer" in parts:
+        peer(models["minilm"], 60_000, args.peers)
+    if "stream" in parts:
+        made = docstring_batches(args.docstrings)
+        for name, model in models.items():
+            stream(name, model, {"docstrings": lambda: made, "mixed": lambda: batches_of(corpus)}, args.seconds, ways)
+    if "job" in parts:
+        for way in ways:
+            if way != "ids":
+                for name, model in models.items():
+                    files = "*.parquet" if name == "minilm" and way == "fast" else "part-0[0-3].parquet" if name == "minilm" else "part-0[0-1].parquet"
+                    job(name, model, corpus, files, way, place, args.spy and way == "fast" and name == "minilm")
+    if "short" in parts:
+        short_corpus(place / "short", args.short_rows, corpus)
+        job("minilm", models["minilm"], place / "short", "*.parquet", "fast", place, args.spy)
+
+
+if __name__ == "__main__":
+    main()
