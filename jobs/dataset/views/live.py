@@ -23,6 +23,8 @@ from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.storage import Folder
 
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
+
 BATCH_ROWS = 16_384
 LOOKUP_ROWS = 1 << 22  # ids that are looked up at once: the table of changed ids is hashed anew for each lookup
 
@@ -86,7 +88,7 @@ class LiveRows:
                 batch = batch.filter(pa.array(mask))
             if batch.num_rows:
                 batch = batch.select(schema.names)
-                yield batch if batch.schema.equals(schema, check_metadata=True) else batch.cast(schema)
+                yield batch if batch.schema.equals(schema, check_metadata=True) else self._cast(batch, schema, live.file)
 
     def deleted(self, since: int = 0) -> pa.Table:
         """id and version of the ids whose newest change after `since` is a delete, in the order of the versions."""
@@ -108,7 +110,13 @@ class LiveRows:
         table = pa.Table.from_batches([batch.select(names) for batch in batches]) if batches else self._key_schema.empty_table()
         if table.num_rows != file.rows:
             raise DataError(f"{self.folder.root}/{file.name}: it holds {table.num_rows} rows, its version says {file.rows}; `embermill verify` says more")
-        return table.rename_columns(self._key_schema.names).cast(self._key_schema)
+        return self._cast(table.rename_columns(self._key_schema.names), self._key_schema, file)
+
+    def _cast(self, rows: Rows, schema: pa.Schema, file: VersionFile) -> Rows:
+        try:
+            return rows.cast(schema)
+        except pa.ArrowException as error:
+            raise DataError(f"{self.folder.root}/{file.name}: its columns are of other types: {error}; `embermill verify` says more") from None
 
     def _schema(self, columns: Sequence[str] | None) -> pa.Schema:
         whole = row_schema(self.plan)
@@ -174,10 +182,12 @@ class _Changes:
 
 
 def read_batches(folder: Folder, name: str, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(first row, batch) of a file, of those of the columns that it has. DataError where it is gone or damaged."""
+    """(first row, batch) of a file, with these columns; VERSION only where it has one. DataError where it is gone or damaged."""
     first_row = 0
     with open_rows(folder, name) as parquet:
         found = [column for column in columns if column in parquet.schema_arrow.names]
+        if missing := [column for column in columns if column not in found and column != VERSION]:
+            raise Damaged(f"it has no column {missing[0]!r}")
         for batch in parquet.iter_batches(rows, columns=found, use_threads=False):
             yield first_row, batch
             first_row += batch.num_rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.dataset.metadata.versions import KEYS, read_version
@@ -42,6 +44,25 @@ def test_a_damaged_file_is_named_with_what_helps(dataset: Path, command: Command
     if kind in ("keys", "versions"):
         assert command("repair", str(dataset)).code == 0
         assert command("verify", str(dataset)).code == 0
+
+
+def without(table: pa.Table) -> pa.Table:
+    return table.drop_columns(["num_tokens"])
+
+
+def retyped(table: pa.Table) -> pa.Table:
+    place = table.schema.get_field_index("num_tokens")
+    return table.set_column(place, "num_tokens", pa.array(["many"] * table.num_rows))
+
+
+@pytest.mark.parametrize("change", [without, retyped])
+def test_a_column_that_is_gone_or_of_another_type_is_damage(dataset: Path, command: Command, tmp_path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    shard = min((dataset / "data").rglob("*.parquet"))
+    pq.write_table(change(pq.read_table(shard)), shard)
+    commands = {"rollback": ["--to", "1"], "compact": [], "changes": ["--since", "0", "--net", "--out", str(tmp_path / "out")], "verify": []}
+    for name, options in commands.items():
+        answer = command(name, str(dataset), *options)
+        assert answer.code == 3 and shard.name in answer.errors, f"{name}: {answer.code}: {answer.errors}"
 
 
 def test_lost_keys_are_repaired_as_a_version_and_stay_right(dataset: Path, command: Command) -> None:
