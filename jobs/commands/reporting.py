@@ -101,10 +101,17 @@ def report_at_end(arguments: argparse.Namespace, output: str) -> Iterator[AtEnd]
         yield about
     finally:
         try:
-            made = _write(about.output, file, Options(arguments.price_per_hour))
-            log.info("report: %s (%s)", made["file"], show_bytes(made["file_bytes"]))
+            if _has_begun(about.output):  # else the error that ended the job says all there is
+                made = _write(about.output, file, Options(arguments.price_per_hour))
+                log.info("report: %s (%s)", made["file"], show_bytes(made["file_bytes"]))
         except Exception as error:
             log.warning("no report was written: %s", error)
+
+
+def _has_begun(output: str) -> bool:
+    from embermill.jobs.storage import open_folder
+
+    return next(iter(open_folder(output).list("_embermill/plan")), None) is not None
 
 
 def show_report(answer: Answer) -> str:

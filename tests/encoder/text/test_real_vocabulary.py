@@ -101,7 +101,7 @@ def test_the_table_of_the_readme(converted: Path, tmp_path: Path, model_name: st
         folder = folder_of(tmp_path, converted, {**ROBERTA, "mask_token": MASK}, "roberta")
     else:
         folder = folder_of(tmp_path, converted, {**ENDS, "do_lower_case": True}, "bert")
-    rows = [row for row in readme_table() if row[0].startswith(model_name)]
+    rows = [row for row in guide_table() if row[0].startswith(model_name)]
     texts = [row[1] for row in rows]
     assert len(texts) == 3
     for row, theirs, ours in zip(rows, transformers_ids(folder, texts), our_ids(folder, texts), strict=True):
@@ -111,10 +111,10 @@ def test_the_table_of_the_readme(converted: Path, tmp_path: Path, model_name: st
         assert row[3] == " ".join(map(str, ours))
 
 
-def readme_table() -> Iterator[list[str]]:
-    """Rows of four columns of the README's table of ids, the model's name in each."""
+def guide_table() -> Iterator[list[str]]:
+    """Rows of four columns of the guide's table of ids, the model's name in each."""
     model = ""
-    for line in (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8").split("\n## Tokenizers\n")[1].split("\n## ")[0].splitlines():
+    for line in (Path(__file__).parents[3] / "infra/guides/tokenizers.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("| "):
             row = [cell.strip() for cell in line.strip("|").split("|")]
             model = row[0] or model

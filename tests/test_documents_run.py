@@ -1,0 +1,54 @@
+"""The blocks of the README, one after another as somebody would type them, in an empty folder; each as it stands, but for those of NOT_RUN."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.documents import DOCUMENTS, README, Block, blocks
+
+RUNNABLE = ("sh", "python", "sql")
+NOT_RUN = {
+    "README.md: make demo    # embeds the documentation of Python's standard library, asks it three questions, edits the corpus and syncs": (
+        "five minutes of two cores: run by hand, and its steps are infra/demo/demo.sh"
+    ),
+    "README.md: pip install '.[report]'      # CPUs; for GPUs add an extra: '.[cuda12,report]', '.[cuda13,report]' or '.[rocm,report]'": (
+        "installs into this environment; tests/test_install.py installs into one of its own"
+    ),
+    "README.md: pip install '.[submit]'                                        # here, where you submit from": (
+        "needs a cluster; tests/jobs/submit/test_on_a_cluster.py runs these commands on one"
+    ),
+}
+"""Blocks that are parsed alone (test_documents.py), and why."""
+BLOCKS = [block for block in blocks(README) if block.language in RUNNABLE]
+
+
+def test_the_list_names_blocks_that_are_there() -> None:
+    assert NOT_RUN.keys() <= {block.name for file in DOCUMENTS for block in blocks(file)}
+
+
+@pytest.mark.timeout(900)
+def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
+    run = [block for block in BLOCKS if block.name not in NOT_RUN]
+    assert [block.language for block in run] == ["sh", "sh", "sql", "python", "python"]
+    printed = {block.line: _run(block, tmp_path) for block in run}
+    first, second, query, read, library = printed.values()
+    assert "notes is complete" in first and "1. 0." in first and (tmp_path / "report.html").stat().st_size < 2_000_000
+    assert "version" in second and "4 rows" in second, second
+    assert len(query.splitlines()) == 3 and query.startswith("(1,") and "1.0" in query.splitlines()[0]
+    assert read.split()[0] == "3" and "upsert" in read
+    assert "(1, 384)" in library and len(library.splitlines()) == 3
+
+
+def _run(block: Block, folder: Path) -> str:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "EMBERMILL_CACHE": str(folder / "cache"), "COLUMNS": "100"}
+    call = {"sh": ["bash", "-euo", "pipefail", "-c", block.text], "python": [sys.executable, "-c", block.text]}.get(block.language)
+    if call is None:
+        call = [sys.executable, "-c", f"import duckdb\nfor row in duckdb.sql({block.text!r}).fetchall():\n    print(row)"]
+    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"line {block.line}: {done.stderr}"
+    return done.stdout
