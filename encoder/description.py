@@ -16,6 +16,7 @@ from typing import NamedTuple, TypedDict, Unpack
 
 from embermill.encoder.config import SENTENCE_BERT_CONFIG, DenseConfig, ModelConfig, Normalize, read_model_config
 from embermill.encoder.errors import ModelConfigError, SourceError, refused_files
+from embermill.encoder.matryoshka import trained_dimensions
 from embermill.encoder.models import truncation_norm_eps
 from embermill.encoder.prompts import named_or_text, named_prompt, names_of
 from embermill.encoder.sources import LocalModel, fetch_model, files_digest
@@ -55,6 +56,16 @@ class ModelDescription:
     def truncation_norm_eps(self) -> float | None:
         """eps of the LayerNorm before truncation, where the family has one and the embedding is cut."""
         return None if self.truncated_to is None else truncation_norm_eps(self.config.transformer.model_type)
+
+    @property
+    def shortening_norm_eps(self) -> float | None:
+        """The same for who cuts an embedding that is whole yet."""
+        return truncation_norm_eps(self.config.transformer.model_type)
+
+    @property
+    def trained_dimensions(self) -> tuple[int, ...] | None:
+        """What the first columns of an embedding may be cut to, by the model's files: (): any number; None: they do not say that it was trained for it."""
+        return trained_dimensions(self.model.folder)
 
     @property
     def pools_without_prompt(self) -> bool:

@@ -25,7 +25,7 @@ from embermill.encoder.errors import SourceError
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-_TEXT_FILES = ("*.json", "vocab.txt", "*/vocab.txt", "merges.txt", "*/merges.txt")
+_TEXT_FILES = ("*.json", "vocab.txt", "*/vocab.txt", "merges.txt", "*/merges.txt", "README.md")  # the model card: see matryoshka.py
 _WEIGHT_FILES = ("*.safetensors", "*.mpk", "*.mpk.gz", "*.bpk")
 _OTHER_RUNTIMES = ("onnx/*", "openvino/*", "coreml/*", "gguf/*", "*/onnx/*", "*/openvino/*")
 _HUB_ID = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"

@@ -17,6 +17,8 @@ from embermill.jobs.plan.listing import changes_since, compare_listings, survey_
 from embermill.jobs.plan.planning import check_columns
 from embermill.jobs.shard.footer import shard_name
 from embermill.jobs.storage import Folder, would_list
+from embermill.jobs.vectors.choosing import choose_vectors
+from embermill.jobs.vectors.form import stored_vectors
 from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ def look_ahead(config: JobConfig, limit: int | None = None) -> Prospect:
     if device == "gpu" and config.ray.address is None and config.model.engine == "native":
         _require_gpu_library()
     files = survey_files(config.corpus, limit)
-    return Prospect(device, engine, files, check_columns(config, files, engine.outputs))
+    vectors = choose_vectors(config, engine.outputs, engine.shortening)
+    return Prospect(device, engine, files, check_columns(config, files, stored_vectors(engine.outputs, vectors)), vectors)
 
 
 def resolve_device(config: JobConfig, planned_device: str | None = None) -> str:

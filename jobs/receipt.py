@@ -1,7 +1,7 @@
 """What crosses the pool: plain data, always picklable, nothing of Ray and nothing of the engine.
 
     driver -> worker   Task, of one of KINDS
-    worker -> driver   Ready, then of each partition Progress and Receipt, any number, and at the end Done or Failed
+    worker -> driver   Ready, then of each partition Progress and Receipt, any number, and at the end Done or Failed; Measured, of a sample
 """
 
 from __future__ import annotations
@@ -20,8 +20,18 @@ SPLIT_KEYS = "split_keys"  # of the first sync: the keys of some shards, bucket 
 COLLECT_KEYS = "collect_keys"  # of the first sync: a run of buckets, from all of those; the partition has no segments
 IMPORT = "import"  # of a sync: vectors that are given, one file of them
 TOKENIZE = "tokenize"  # read, and compare the token ids of every row with those that count; publishes nothing
-KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS, IMPORT, TOKENIZE)
+MEASURE = "measure"  # before there is a plan: embed a sample, write nothing, answer with Measured
+KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS, IMPORT, TOKENIZE, MEASURE)
 STAGES = ("read", "tokenize", "encode", "write")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a task of kind MEASURE is to embed. rows: how the corpus is read. texts: how many, of those in the partition. forms: what is to be measured."""
+
+    rows: Any  # corpus.rows.RowSchema
+    forms: tuple[Any, ...]  # vectors.form.StoredVector
+    texts: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class Task:
     attempt: int = 0
     isolate: bool = False
     kind: str = EMBED
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ class Ready:
     threads: int
     kernel_set: str = ""
     seconds_to_load: float = 0.0
+    shortening: Any = None  # engine.Shortening, where the engine says it
     node: str = ""  # what the pool calls the machine it is on; "" where there is one alone
 
 
@@ -105,6 +117,7 @@ class Receipt:
     adopted: bool
     provenance: dict[str, str]
     input_digest: str = added("")  # of all that was read for it (corpus.input_digest); "" where the plan is from before there was one
+    values_clipped: int = added(0)  # numbers of its vectors that were too large for their codes, in all columns together
 
 
 class Shard(NamedTuple):
@@ -143,4 +156,12 @@ class Alive:
     """A worker's process runs, whether it has work or not; every few seconds."""
 
 
-Event = Ready | Progress | Receipt | Done | Failed | Alive
+@dataclass(frozen=True)
+class Measured:
+    """The answer to a task of kind MEASURE. forms: with scale and ranges. texts: that were embedded for it."""
+
+    forms: tuple[Any, ...]  # vectors.form.StoredVector
+    texts: int
+
+
+Event = Ready | Progress | Receipt | Done | Failed | Alive | Measured

@@ -32,6 +32,7 @@ from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.stage import Stage, StageReport, carry_out
 from embermill.jobs.driver.summary import Effort, Summary, summarise
+from embermill.jobs.measuring import measure_forms, sample_of, unmeasured
 from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
@@ -48,11 +49,14 @@ from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.shard.adoption import remove_superseded
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.token_review import review_tokens
+from embermill.jobs.vectors.choosing import choose_vectors
+from embermill.jobs.vectors.form import StoredVector
 from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 
 
+CLIPPED_SHARE = 0.001  # of numbers, above which it is told: ten times as many as a scale leaves outside on its sample
 Amend = Callable[[Folder, Plan, CommitLog], Plan]
 """The plan as it is from now on: the same one, or one that was written in its place. Called under the lease, once the commits are what is true."""
 
@@ -156,13 +160,26 @@ class _Job:
             nodes = Nodes()
             heard, ready = await_first(opened.pool, workers, stop, nodes)
             if plan is None:
+                forms = self._forms(files, ready, opened, heard, display, stop)
                 display.phase("writing the plan")
-                plan = self._write_plan(files, ready)
+                plan = self._write_plan(files, ready, forms)
                 self._reconcile(plan)  # shards stand there already where the plan was lost and is made again
             if len(plan.current):
                 self._drive(plan, opened, workers, heard, nodes, display, stop)
         require_same_inputs(plan, self._commits, limited=self._limited)
         return plan
+
+    def _forms(
+        self, files: tuple[SurveyedFile, ...], ready: Ready, opened: OpenPool, heard: Heard, display: Display, stop: threading.Event
+    ) -> tuple[StoredVector, ...]:
+        """The columns that vectors are stored in, with their scales."""
+        forms = choose_vectors(self._config, ready.outputs, ready.shortening, ready.fingerprint)
+        if not unmeasured(forms):
+            return forms
+        task = sample_of(self._config, files, forms)
+        assert task.sample is not None
+        display.phase(f"measuring scales on a sample of at most {several(task.sample.texts, 'text')}")
+        return measure_forms(opened.pool, heard, task, stall_s=self._config.workers.partition_stall_s, stop=stop)
 
     def _unfinished(self, plan: Plan) -> int:
         """How many partitions are."""
@@ -203,7 +220,15 @@ class _Job:
         if self._lease is not None and plan.tells_versions:
             write_card(self._folder)
         effort = replace(self._effort, seconds=time.monotonic() - self._begin_s)
-        return summarise(self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision)
+        summary = summarise(
+            self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision, vectors=plan.vectors
+        )
+        if summary.share_clipped > CLIPPED_SHARE:
+            log.warning(
+                "%.2g of the numbers in compact columns were too large for their codes and clipped: the corpus differs from the sample that the scales were "
+                "measured on; `embermill verify %s --recall 1000` tells what that costs", summary.share_clipped, self._folder.root,
+            )  # fmt: skip
+        return summary
 
     def _find(self, plan: Plan, receipts: pa.Table) -> dict[str, Any]:
         """What is said in the manifest beside the account."""
@@ -211,11 +236,12 @@ class _Job:
         gone, changed = (0, 0) if self._limited else lost_and_changed(planned.listing, self._config.corpus)
         return {FINDINGS: replace(look_at_rows(self._folder, plan, receipts), files_gone=gone, files_changed=changed).to_json()}
 
-    def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready) -> Plan:
+    def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready, forms: tuple[StoredVector, ...]) -> Plan:
         versions = read_format(self._folder) != 1  # a plan that is made anew in an older dataset must be like the one that was lost
         plan = make_plan(
-            self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files, tells_versions=versions, listed_s=self._listed_s
-        )
+            self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files, tells_versions=versions,
+            listed_s=self._listed_s, vectors=forms,
+        )  # fmt: skip
         if self._without_rows:
             plan = replace(plan, partitions=(), listing=())
         try:

@@ -23,9 +23,9 @@ class IfAbsent:
     value: object
 
 
-def added(value: Any) -> Any:
-    """The default of a dataclass's field that came later: what records stored without it mean."""
-    return field(default=value, metadata={MARK: value})
+def added(value: Any, *, compare: bool = True) -> Any:
+    """The default of a dataclass's field that came later: what records stored without it mean. compare: whether records that differ in it are unequal."""
+    return field(default=value, metadata={MARK: value}, compare=compare)
 
 
 @cache

@@ -141,12 +141,21 @@ def status(arguments: argparse.Namespace) -> Answer:
     return look(open_folder(arguments.output)).to_json()
 
 
+def _add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_output_argument(parser)
+    recall = "then search for N of the rows in each column of vectors, and say how many of the ten nearest it finds, beside the widest column"
+    parser.add_argument("--recall", type=positive, metavar="N", help=recall)
+
+
 def verify(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.dataset.views.recall import measure_recall
     from embermill.jobs.dataset.views.verify import verify as read_again
     from embermill.jobs.storage import open_folder
 
+    folder = open_folder(arguments.output)
     with progress_bar("reading every shard again") as advance:
-        return read_again(open_folder(arguments.output), advance).to_json()
+        found = read_again(folder, advance).to_json()
+    return found if arguments.recall is None else found | {"recall": measure_recall(folder, arguments.recall).to_json()}
 
 
 def _add_repair_arguments(parser: argparse.ArgumentParser) -> None:
@@ -188,5 +197,5 @@ COMMANDS = (
     Command("status", "show how much of a dataset is done", _add_output_argument, status, report.show_status),
     Command("repair", "rebuild what `verify` finds damaged or missing", _add_repair_arguments, repair, report.show_repair),
     Command("gc", "remove what killed runs left behind and versions that are no longer kept, if more than a day old", _add_gc_arguments, gc, report.show_gc),
-    Command("verify", "read a whole dataset again and check it", _add_output_argument, verify, report.show_verify),
+    Command("verify", "read a whole dataset again and check it", _add_verify_arguments, verify, report.show_verify),
 )

@@ -9,6 +9,7 @@ from typing import Any
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
 from embermill.jobs.commands.report_sync import show_sync_plan
+from embermill.jobs.commands.report_vectors import show_recall, show_vectors
 from embermill.jobs.wording import describe_refusal, several
 
 MAX_NAMED = 20
@@ -26,6 +27,7 @@ def show_run(answer: Answer) -> str:
         ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')} too long for the model"),
         ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
+        *show_vectors(answer),
         *_show_findings(answer["findings"]),
         *_show_prompts(answer["prompts"]),
         *show_corpus(answer.get("corpus")),
@@ -231,7 +233,7 @@ def show_verify(answer: Answer) -> str:
         lines = [f"{answer['root']}: nothing is committed yet, so there are no shards to verify"]
     if answer["unnamed_files"]:
         lines.append(f"{several(answer['unnamed_files'], 'file')} in data/ or quarantine/ that the dataset does not list: {', '.join(answer['unnamed'][:5])}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *show_recall(answer.get("recall"))])
 
 
 def _show_rows(answer: Answer) -> str:

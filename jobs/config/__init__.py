@@ -3,6 +3,7 @@
 job_config.py   JobConfig: every key with its type and default, and what goes with what; section.py, workers_config.py
 explanations.py what each key means, from configs/reference.yaml
 yaml.py         the file, read strictly and within limits        errors.py   what pydantic finds wrong, in our words
+vectors.py      an entry of output.vectors
 paths.py        relative paths made absolute                     quarantine_limit.py   what corpus.max_quarantined allows
 """
 
@@ -20,6 +21,7 @@ from embermill.jobs.config.job_config import (
     made_absolute,
     read_config,
 )
+from embermill.jobs.config.vectors import VectorConfig
 from embermill.jobs.config.workers_config import WorkersConfig
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "JobConfig",
     "ModelConfig",
     "OutputConfig",
+    "VectorConfig",
     "WorkersConfig",
     "config_from_keys",
     "flatten",

@@ -16,14 +16,16 @@ _EXPECTED = {
     "missing": "a value: this key has no default",
     "model_type": "a section with keys",
     "string_too_short": "a text that is not empty",
+    "extra_forbidden": "no such key",
 }
+DEEPER = ("output", "vectors")  # a key whose entries have keys: four parts say which
 
 
 def describe_invalid(error: ValidationError) -> Iterator[str]:
     """One sentence for each key that is wrong; the branches of a union count as one."""
     found: dict[str, tuple[list[str], object]] = {}
     for problem in error.errors(include_url=False, include_context=True):
-        key = ".".join(str(part) for part in problem["loc"][:2]) or "the configuration"
+        key = ".".join(str(part) for part in problem["loc"][: 4 if problem["loc"][:2] == DEEPER else 2]) or "the configuration"
         expected, _ = found.setdefault(key, ([], problem["input"]))
         expected.append(_expectation(problem))
     for key, (expected, got) in found.items():

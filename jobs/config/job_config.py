@@ -20,6 +20,7 @@ from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.config.paths import absolute, anchored_source, require_lasting
 from embermill.jobs.config.section import AutoInt, PositiveInt, Section
+from embermill.jobs.config.vectors import Vectors
 from embermill.jobs.config.workers_config import WorkersConfig
 from embermill.jobs.config.yaml import parse_yaml
 from embermill.jobs.corpus.formats import FORMATS
@@ -127,6 +128,7 @@ class ModelConfig(Section):
     query_prompt: str | None = None
     max_tokens: PositiveInt | None = None
     dimensions: PositiveInt | None = None
+    allow_truncation: Annotated[bool, IfAbsent(False)] = False
     on_long_text: Literal["truncate", "error"] = "truncate"
 
     @model_validator(mode="after")
@@ -192,6 +194,7 @@ class OutputConfig(Section):
     encoding: Annotated[Literal["compact", "portable"], IfAbsent("compact")] = "compact"
     id: Annotated[Literal["kept", "uuid5"], IfAbsent("kept")] = "kept"
     text: Annotated[bool, IfAbsent(False)] = False
+    vectors: Annotated[Vectors, IfAbsent([])] = ()
     compact_at: Annotated[float | None, Field(gt=0, allow_inf_nan=False), IfAbsent(None)] = None
 
 

@@ -22,9 +22,9 @@ from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowBatch, RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.dataset.metadata.keys import digest_text_hashes
-from embermill.jobs.difference.copying import COUNTS, read_vectors
+from embermill.jobs.difference.held_vectors import COUNTS, HeldVectors, Reading, read_vectors, reading_of
 from embermill.jobs.difference.known_texts import Wanted, as_digests, look_in_shard
-from embermill.jobs.difference.making import sync_folder
+from embermill.jobs.difference.making import imports_of
 from embermill.jobs.difference.receipts import step_receipt
 from embermill.jobs.difference.scan import open_step_writer
 from embermill.jobs.engine import Output
@@ -36,6 +36,8 @@ from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import all_finite, first_not_finite, open_parquet, row_groups
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.storage import AlreadyExists, FileInfo, Folder, open_input
+from embermill.jobs.vectors.codec import decode, shorten
+from embermill.jobs.vectors.form import BITS, SENTENCE_TRANSFORMERS, UBINARY, StoredVector, stored_vectors
 
 OPTION = "--import-vectors"
 IMPORTED = "imported"  # key of Version.details
@@ -100,7 +102,7 @@ def _named(outputs: Sequence[Output]) -> str:
 
 
 def import_name(version: int, partition: Partition) -> str:
-    return f"{sync_folder(version)}/imports/part-{partition.number:09d}-{partition.id[:8]}.pq"
+    return f"{imports_of(version)}/part-{partition.number:09d}-{partition.id[:8]}.pq"
 
 
 def import_vectors(folder: Folder, version: int, partition: Partition, plan: Plan) -> Receipt:
@@ -166,7 +168,21 @@ def take_sample(wanted: Wanted, first_source: int) -> int:
     return len(given)
 
 
-def compare_sample(folder: Folder, made: Sequence[str], imports: Sequence[str], outputs: tuple[Output, ...], bound: float) -> Agreement | None:
+def comparable_forms(plan: Plan) -> tuple[StoredVector, ...]:
+    """Of each output the column that is nearest to what the engine makes. UsageError where one is stored in bits alone, which tell too little."""
+    chosen: list[StoredVector] = []
+    for output in plan.outputs:
+        forms = [form for form in plan.stored if form.source == output.column and form.dtype != UBINARY]
+        if not forms:
+            raise UsageError(
+                f"{OPTION}: the dataset keeps no column of float32, float16 or int8 by which vectors that are given could be compared with the engine's: "
+                "import into a dataset that has one in output.vectors"
+            )
+        chosen.append(max(forms, key=lambda form: (form.dim, BITS[form.dtype], form.packing != SENTENCE_TRANSFORMERS)))
+    return tuple(chosen)
+
+
+def compare_sample(folder: Folder, made: Sequence[str], imports: Sequence[str], plan: Plan, bound: float) -> Agreement | None:
     """Of the texts that the engine embedded for this version and whose vectors are given. made: names of its shards. None where there are no such texts."""
     embedded = Wanted.of(np.concatenate([np.empty((0, 2), np.uint64), *(_digests(folder, name) for name in made)]))
     for number, name in enumerate(imports):
@@ -178,9 +194,13 @@ def compare_sample(folder: Folder, made: Sequence[str], imports: Sequence[str], 
     for number, name in enumerate(made):
         look_in_shard(own, folder, name, number, whole=False)
     cosines, lengths = list[np.ndarray](), list[np.ndarray]()
-    theirs, ours = _gather(folder, imports, embedded.source[at], embedded.row[at], outputs), _gather(folder, made, own.source, own.row, outputs)
-    for output in outputs:
-        left, right = theirs[output.column].astype(np.float64), ours[output.column].astype(np.float64)
+    given, stored = reading_of(plan, stored_vectors(plan.outputs, ())), reading_of(plan, plan.stored)
+    assert given is not None and stored is not None  # each is read as what it is
+    theirs = _gather(folder, imports, embedded.source[at], embedded.row[at], plan, given).floats
+    ours = _gather(folder, made, own.source, own.row, plan, stored)
+    for form in comparable_forms(plan):
+        left = shorten(form, theirs[form.source]).astype(np.float64)
+        right = (decode(form, ours.codes[form.column]) if plan.vectors else ours.floats[form.column]).astype(np.float64)
         left_norms, right_norms = np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)
         cosines.append((left * right).sum(axis=1) / np.maximum(left_norms * right_norms, 1e-30))
         lengths.append(left_norms / np.maximum(right_norms, 1e-30))
@@ -207,12 +227,10 @@ def _digests(folder: Folder, name: str) -> np.ndarray:
     return np.concatenate([np.empty((0, 2), np.uint64), *found])
 
 
-def _gather(folder: Folder, names: Sequence[str], source: np.ndarray, row: np.ndarray, outputs: tuple[Output, ...]) -> dict[str, np.ndarray]:
-    """Vectors of so many places: source is a place in names. [N, dim] of each output."""
-    found = {output.column: np.zeros((len(row), output.dim), np.float32) for output in outputs}
+def _gather(folder: Folder, names: Sequence[str], source: np.ndarray, row: np.ndarray, plan: Plan, reading: Reading) -> HeldVectors:
+    """Vectors of so many places: source is a place in names."""
+    found = HeldVectors(len(row), plan)
     for number in np.unique(source).tolist():
         at = np.flatnonzero(source == number)
-        values, _ = read_vectors(folder, names[number], row[at], outputs)
-        for column, vectors in found.items():
-            vectors[at] = values[column]
+        found.put(at, read_vectors(folder, names[number], row[at], plan, reading)[0])
     return found

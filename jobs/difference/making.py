@@ -29,6 +29,16 @@ def sync_folder(version: int) -> str:
     return f"{SYNC}/{version:06d}"
 
 
+def imports_of(version: int) -> str:
+    """Vectors that were made elsewhere, as they were read for that version."""
+    return f"{sync_folder(version)}/imports"
+
+
+def is_import(name: str) -> bool:
+    """Whether a file holds such vectors, of float32."""
+    return name.startswith(f"{SYNC}/") and "/imports/" in name
+
+
 class VersionFolder:
     """A Folder within the dataset's. Names are those of a run; `place` says what they are in the dataset."""
 

@@ -26,7 +26,7 @@ from embermill.jobs.partition import Partition, describe_partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import NODES_FAULT, SAME_DEATHS, Nodes
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
-from embermill.jobs.receipt import EMBED, Alive, Done, Event, Failed, Progress, Ready, Receipt, Shard
+from embermill.jobs.receipt import EMBED, Alive, Done, Event, Failed, Measured, Progress, Ready, Receipt, Shard
 from embermill.jobs.wording import several
 
 
@@ -103,7 +103,7 @@ class Scheduler:
                 if (seat := self._staff.seats.get(worker)) is not None and event.partition in seat.queue:
                     seat.moved_s = self._now_s
                 return []
-            case Alive():
+            case Alive() | Measured():
                 return []
 
     def tick(self, now_s: float) -> list[Action]:

@@ -8,6 +8,7 @@ from typing import Any
 from embermill.jobs.dataset.metadata.manifest import Manifest
 from embermill.jobs.dataset.views.findings import FINDINGS
 from embermill.jobs.engine import Prompts
+from embermill.jobs.vectors.form import FLOAT16, INT8, StoredVector, words
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Summary:
     seconds_embedding (first document read to last commit), rows_per_s and tokens_per_s over seconds_embedding, stage_shares of the workers' busy time,
     bound, device, workers. findings: as dataset.findings has them, None in a dataset finished before there were any.
     prompts: what is put before documents and queries, None where the engine does not say.
+    vectors: the columns of output.vectors, (column, form); none where each of the engine's is stored as it is. values_clipped: numbers of them that were
+    too large for their codes; share_clipped: of all numbers in such columns.
     corpus: of a dataset that was finished before, how its corpus differs from the newest version now, by the listing alone (sync/seen.py).
     """
 
@@ -53,6 +56,9 @@ class Summary:
     findings: dict[str, Any] | None = None
     prompts: Prompts | None = None
     corpus: dict[str, Any] | None = None
+    vectors: tuple[dict[str, str], ...] = ()
+    values_clipped: int = 0
+    share_clipped: float = 0.0
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -73,9 +79,12 @@ class Effort:
 
 
 def summarise(
-    output: str, manifest: Manifest, effort: Effort, *, first_quarantined: dict[str, Any] | None, device: str, precision: str
-) -> Summary:
+    output: str, manifest: Manifest, effort: Effort, *, first_quarantined: dict[str, Any] | None, device: str, precision: str,
+    vectors: tuple[StoredVector, ...] = (),
+) -> Summary:  # fmt: skip
+    """vectors: of the plan."""
     totals = manifest.totals
+    codes = totals.rows_out * sum(form.dim for form in vectors if form.dtype in (INT8, FLOAT16))
     rows, tokens = totals.rows_in - effort.rows_before, totals.tokens - effort.tokens_before
     embedding_s = effort.seconds_embedding
     return Summary(
@@ -106,4 +115,7 @@ def summarise(
         precision=precision,
         workers=effort.workers,
         findings=manifest.root.get(FINDINGS),
+        vectors=tuple({"column": form.column, "form": words(form)} for form in vectors),
+        values_clipped=totals.values_clipped,
+        share_clipped=totals.values_clipped / codes if codes else 0.0,
     )

@@ -37,12 +37,26 @@ CountTokens = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
+class Shortening:
+    """Whether vectors may be cut to their first dimensions. full: dimensions of the model's own vectors, before `model.dimensions`.
+
+    trained: what its files say: () for any number, the numbers that they list, None where they do not say that it was trained for it (Matryoshka).
+    layer_norm_eps: of a LayerNorm that a whole vector goes through before it is cut; None: there is none.
+    """
+
+    full: int
+    trained: tuple[int, ...] | None = None
+    layer_norm_eps: float | None = None
+
+
+@dataclass(frozen=True)
 class Preview:
-    """What an engine would be, as far as it can say so unmade. max_tokens: of one text at most."""
+    """What an engine would be, as far as it can say so unmade. max_tokens: of one text at most. shortening: as Engine has it."""
 
     outputs: tuple[Output, ...] = ()
     count_tokens: CountTokens | None = None
     max_tokens: int | None = None
+    shortening: Shortening | None = None
 
 
 @dataclass(frozen=True)
@@ -55,15 +69,33 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class StoredRows:
+    """Rows of a batch that are stored already, and are copied as they are. rows: [B] bool, which. columns: stored column -> [B, width], meaningful there."""
+
+    rows: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Embedded:
     """What an engine made of one batch of texts, in the same order.
 
     columns: output column -> [B, dim]. num_tokens, num_tokens_dropped: [B] int32 (ids fed to the model; text tokens cut off).
+    stored: of who copies vectors, never of an engine.
     """
 
     columns: dict[str, np.ndarray]
     num_tokens: np.ndarray
     num_tokens_dropped: np.ndarray
+    stored: StoredRows | None = None
+
+    def take(self, rows: np.ndarray) -> Embedded:
+        """Some rows of the batch. rows: their places, [B'] int64."""
+        columns = {name: np.asarray(vectors)[rows] for name, vectors in self.columns.items()}
+        stored = self.stored
+        if stored is not None:
+            stored = StoredRows(stored.rows[rows], {name: codes[rows] for name, codes in stored.columns.items()})
+        return Embedded(columns, self.num_tokens[rows], self.num_tokens_dropped[rows], stored)
 
 
 class Engine(Protocol):
@@ -76,6 +108,7 @@ class Engine(Protocol):
     fast_tokenizer_name, tokenize_exactly(bool), differing_texts(texts) -> places: of an engine that has a tokenizer faster than the one whose ids count. It
     begins with the latter; a worker that compares rows of each shard before it is published asks for the fast one (worker/token_check.py).
     precision, device_name, device_uuid, kernel_set: strings, for the record (and precision for the plan).
+    shortening: a Shortening; without it vectors are cut to fewer dimensions only where the configuration says model.allow_truncation.
     prompts(model) -> Prompts, a class method too: shown by `plan` and `run`, and what `search` puts before a query.
     describe(model) -> fingerprint, a class method that loads no weights: a finished dataset is then checked before anything else.
     preview(model, device) -> Preview, another: what it could not be on such a device ("cpu" or "gpu") or could not be stored beside the kept columns is

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.engine import Embedded, Output, Preview, Prompts
+from embermill.jobs.engine import Embedded, Output, Preview, Prompts, Shortening
 from embermill.jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class NativeEngine:
         self.kernel_set: str = self._encoder.kernel_set
         self.device_name: str = self._encoder.device.name
         self.device_uuid: str = self._encoder.device.uuid
+        self.shortening = _shortening(_described(model))
 
     @classmethod
     def describe(cls, model: ModelConfig) -> dict[str, str]:
@@ -55,7 +56,8 @@ class NativeEngine:
             resolve_precision(model.precision, device)
             require_parameters(description)
             tokenizer = description.open_tokenizer()
-        return Preview(_outputs(description.dimension), lambda texts: tokenizer.tokenize(texts).num_tokens, description.max_tokens)
+        outputs = _outputs(description.dimension)
+        return Preview(outputs, lambda texts: tokenizer.tokenize(texts).num_tokens, description.max_tokens, _shortening(description))
 
     @classmethod
     def prompts(cls, model: ModelConfig) -> Prompts:
@@ -109,6 +111,10 @@ def _described(model: ModelConfig) -> ModelDescription:
 
 def _outputs(dimension: int) -> tuple[Output, ...]:
     return (Output(COLUMN, "dense", "float32", dimension),)
+
+
+def _shortening(description: ModelDescription) -> Shortening:
+    return Shortening(description.config.dimension, description.trained_dimensions, description.shortening_norm_eps)
 
 
 def _source(model: ModelConfig) -> str:

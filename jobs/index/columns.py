@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.schema import VERSION, row_schema
-from embermill.jobs.engine import Output
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.vectors.form import StoredVector
 
 BOOKKEEPING = ("num_tokens", "num_tokens_dropped", "text_hash", VERSION)
 """Columns of a dataset that say how a row was made: no index needs them."""
@@ -23,7 +23,7 @@ class IndexColumns:
 
     id: str
     id_type: pa.DataType
-    vector: Output
+    vector: StoredVector
     metadata: tuple[tuple[str, str], ...]
     schema: pa.Schema
 
@@ -45,7 +45,7 @@ def index_columns(plan: Plan, vector: str | None = None, names: Mapping[str, str
 
     UsageError for a column that is not there, and where two columns would have one name.
     """
-    schema, outputs, names = row_schema(plan), {output.column: output for output in plan.outputs}, dict(names or {})
+    schema, outputs, names = row_schema(plan), {form.column: form for form in plan.stored}, dict(names or {})
     if vector is not None and vector not in outputs:
         raise UsageError(f"there is no vector column {vector!r}: expected one of {', '.join(outputs)}")
     left_out = {plan.rows.id_name, *outputs, *(name for name in BOOKKEEPING if not (version_column and name == VERSION))}

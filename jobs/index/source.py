@@ -61,7 +61,9 @@ class Source:
     def form(self) -> dict[str, Any]:
         vector = self.layout.vector
         column = next(source for source, name in self.names.items() if name == vector.name)
-        return {"column": column, "dtype": vector.dtype, "dimensions": vector.dimensions, "metric": self.layout.metric, "names": dict(self.names)}
+        described = {"column": column, "dtype": vector.dtype, "dimensions": vector.dimensions, "metric": self.layout.metric, "names": dict(self.names)}
+        scale = next(form.scale for form in self.plan.stored if form.column == column)
+        return described if scale is None else described | {"scale": scale}
 
     def units(self, live: LiveRows, since: int, loading: Loading | None) -> Iterator[Unit]:
         """Of the rows that changed after `since`, but for files that are loaded; small files together."""
@@ -92,7 +94,7 @@ class Source:
 def describe_source(folder: Folder, plan: Plan, metric: str, vector: str | None, renamed: Mapping[str, str], uuids: frozenset[str] = frozenset()) -> Source:
     """vector: the column of vectors; None: the first. renamed: column of the dataset -> what the target calls it. UsageError for columns that are none."""
     schema = row_schema(plan)
-    outputs = [output.column for output in plan.outputs]
+    outputs = [form.column for form in plan.stored]
     column = outputs[0] if vector is None else vector
     if column not in outputs:
         raise UsageError(f"--vector {column}: there is no such column of vectors in {folder.root}: expected one of {', '.join(outputs)}")

@@ -118,7 +118,7 @@ def _run(folder: Folder, making: VersionFolder, plan: Plan, rows: SelectedRows, 
     else:
         made = [name for name, _ in folder.list(upserts_of(making.version)) if is_before(name, rows.writes.embedded)]
         engine = CopyingEngine(
-            plan.fingerprint, plan.outputs, rows.of(task.partition), rows.writes.sources,
+            plan, rows.of(task.partition), rows.writes.sources,
             open_dataset=lambda address: open_folder(address) if address else folder, made=made, sound=SOUND,
         )  # fmt: skip
     tasks, events = TaskQueue[Task](), list[Event]()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from embermill.jobs.bookkeeping.stored_keys import describe_change, describe_changes
 from embermill.jobs.config import JobConfig, flatten
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.vectors.choosing import choose_vectors
+from embermill.jobs.vectors.form import StoredVector, form_changes, stored_vectors
 
 MAY_CHANGE = (
     *("workers.", "ray.", "output.uri", "output.lease_s", "output.compact_at", "output.on_unconditional_puts"),
     *("corpus.complete", "corpus.max_deleted_share", "corpus.on_duplicate_id", "corpus.on_refused_update"),
-    *("corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt"),
+    *("corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt", "model.allow_truncation"),
 )
+FORMS = "output.vectors"  # compared by what they became, apart from the fingerprint
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")
 
 
@@ -31,8 +35,9 @@ def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | No
 
     Without the engine's fingerprint (it costs loading a model) only what the configuration alone decides; with it, every key and digest of the model too.
     """
-    new = flatten(config)
-    changes = [change for key, value in new.items() if not key.startswith(MAY_CHANGE) and (change := _changed(plan, key, value, fingerprint is not None))]
+    new = {key: value for key, value in flatten(config).items() if not key.startswith((*MAY_CHANGE, FORMS))}
+    changes = [change for key, value in new.items() if (change := _changed(plan, key, value, fingerprint is not None))]
+    changes += [f"{FORMS}: {change}" for change in form_changes(plan.stored, _forms_now(plan, config))]
     if fingerprint is not None:
         named = {change.partition(":")[0] for change in changes}
         changes += [change for change in fingerprint_changes(plan.fingerprint, fingerprint) if change.partition(":")[0] not in named]
@@ -43,6 +48,14 @@ def fingerprint_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[
     """ "key: old -> new" for everything of an engine that would make other vectors."""
     added = {key: f"{key}: {why}" for key, why in WHY_ADDED.items() if key in new and key not in old}
     return [added.get(change.partition(":")[0], change) for change in describe_changes(old, new, FINGERPRINT_IF_ABSENT)]
+
+
+def _forms_now(plan: Plan, config: JobConfig) -> tuple[StoredVector, ...]:
+    """The columns of vectors that the configuration asks for, made of what the plan's engine makes; how a vector is cut is settled there."""
+    allowed = config.model_copy(update={"model": config.model.model_copy(update={"allow_truncation": True})})
+    chosen = choose_vectors(allowed, plan.outputs, None, plan.fingerprint)
+    norms = {form.column: form.layer_norm_eps for form in plan.vectors}
+    return stored_vectors(plan.outputs, [replace(form, layer_norm_eps=norms.get(form.column)) for form in chosen])
 
 
 def _changed(plan: Plan, key: str, value: object, engine_decides: bool) -> str | None:

@@ -33,6 +33,7 @@ from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES, ensure_format, re
 from embermill.jobs.plan.partitions import SEGMENT_SCHEMA, ChosenPartitions, StoredPartitions, numbers_of, segment_table, text_bytes_of
 from embermill.jobs.plan.root_form import require_columns, require_partitions, require_root
 from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.vectors.form import StoredVector, from_json, stored_vectors
 from embermill.jobs.wording import describe_damage
 
 ROOT = f"{PLANS}/000001/root.json"
@@ -63,6 +64,7 @@ class Plan:
 
     fingerprint: the engine's, semantic; config: the configuration keys it was made from (resolved), for the message when they differ.
     schema: of every shard. rows_per_shard: input rows, refused ones included. device_kind, precision: what `auto` became.
+    vectors: the columns that vectors are stored in; (), as in older plans: each output is one, of float32. `stored` says them either way.
     tells_versions: shards have a column `version`, footers say which files the rows are of, and bookkeeping and quarantine are not named *.parquet.
     """
 
@@ -83,11 +85,17 @@ class Plan:
     listed_s: float = 0.0  # when the corpus was listed, in seconds since 1970; 0 in plans that do not say
     version: int = 1  # of the dataset that its rows are of; above 1 for what `sync` adds
     names_model: bool = False  # whether footers name the model; older plans' do not
+    vectors: tuple[StoredVector, ...] = ()
 
     @property
     def table_suffix(self) -> str:
         """How names of bookkeeping tables and of quarantine files end."""
         return TABLE_SUFFIXES[2 if self.tells_versions else 1]
+
+    @cached_property
+    def stored(self) -> tuple[StoredVector, ...]:
+        """The columns of vectors that rows have."""
+        return stored_vectors(self.outputs, self.vectors)
 
     @property
     def is_portable(self) -> bool:
@@ -204,7 +212,8 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
     require_partitions(segments)
     partitions, listing = StoredPartitions(segments), tuple(inputs.to_pylist())
     rows, schema, outputs = _row_schema(root["rows"]), schema_from_text(root["schema_arrow"]), tuple(Output(**output) for output in root["outputs"])
-    require_columns(schema, rows.id_name, (name for _, name, _ in rows.kept), {output.column: output.dim for output in outputs})
+    vectors = tuple(map(from_json, root.get("vectors", ())))
+    require_columns(schema, rows.id_name, (name for _, name, _ in rows.kept), {each.column: each.arrow_type for each in stored_vectors(outputs, vectors)})
     return Plan(
         fingerprint=root["fingerprint"],
         config=IF_ABSENT | root["config"],
@@ -223,6 +232,7 @@ def _parse(folder: Folder, base: str, root: dict[str, Any]) -> Plan:
         listed_s=float(root.get("listed_s", 0.0)),
         version=int(root.get("version", 1)),
         names_model=bool(root.get("names_model", False)),
+        vectors=vectors,
     )
 
 
@@ -294,7 +304,9 @@ def _root(plan: Plan, segments: int) -> dict[str, Any]:
         "names_model": plan.names_model,
         COPIES_KEY: True,
         "listed_s": plan.listed_s,
-    } | ({"superseded": plan.superseded} if plan.superseded else {}) | ({"version": plan.version} if plan.version > 1 else {})
+    } | ({"superseded": plan.superseded} if plan.superseded else {}) | ({"version": plan.version} if plan.version > 1 else {}) | (
+        {"vectors": [vector.to_json() for vector in plan.vectors]} if plan.vectors else {}
+    )
 
 
 def schema_text(schema: pa.Schema) -> str:

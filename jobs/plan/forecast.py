@@ -15,6 +15,7 @@ from embermill.jobs.engine import CountTokens, Preview
 from embermill.jobs.partition import Partition, Segment
 from embermill.jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes
 from embermill.jobs.token_lengths import count_lengths, percentile
+from embermill.jobs.vectors.form import StoredVector, stored_vectors
 
 SAMPLED_PARTITIONS = 32
 SAMPLED_ROWS = 64  # of each, from its beginning
@@ -24,12 +25,16 @@ TEXT_BYTES_PER_TOKEN = 4.0  # guessed, where no tokenizer is at hand
 
 @dataclass(frozen=True)
 class Prospect:
-    """What is known of a new dataset before a worker starts. device: "cpu" or "gpu". files, rows: the corpus, and how it is read."""
+    """What is known of a new dataset before a worker starts. device: "cpu" or "gpu". files, rows: the corpus, and how it is read.
+
+    vectors: the columns that they are stored in, not measured; () where each output is one.
+    """
 
     device: str
     engine: Preview
     files: tuple[SurveyedFile, ...]
     rows: RowSchema
+    vectors: tuple[StoredVector, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None =
     """Cut the corpus as a run would, and sample its texts. Raises what reading them raises."""
     files, count_tokens = prospect.files, prospect.engine.count_tokens
     dimensions = sum(output.dim for output in prospect.engine.outputs) or None
+    vector_bytes = sum(vector.row_bytes for vector in stored_vectors(prospect.engine.outputs, prospect.vectors))
     target = partition_text_bytes(config, prospect.device)
     partitions = cut_corpus(files, target)
     samples = list(_sample(partitions, {file.info.path: file for file in files}, prospect.rows, count_tokens))
@@ -89,7 +95,7 @@ def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None =
         percentiles={name: percentile(histogram, share) for name, share in PERCENTILES.items()} if histogram else {},
         tokens=tokens,
         dimensions=dimensions,
-        output_bytes=None if dimensions is None else expected_rows * dataset_row_bytes(dimensions, files, config.output.text),
+        output_bytes=None if dimensions is None else expected_rows * dataset_row_bytes(vector_bytes, files, config.output.text),
         seconds=None if not tokens_per_s else tokens / tokens_per_s,
     )
 

@@ -20,6 +20,7 @@ from embermill.jobs.plan.files import VERSION_COLUMN, Plan
 from embermill.jobs.plan.listing import cut_file, survey_files
 from embermill.jobs.plan.packing import SMALLEST_SHARE, pack
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
+from embermill.jobs.vectors.form import StoredVector, stored_vectors
 
 HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped; version compresses to nothing
 ID_BYTES = 24
@@ -36,23 +37,26 @@ def make_plan(
     files: tuple[SurveyedFile, ...] | None = None,
     tells_versions: bool = True,
     listed_s: float = 0.0,
+    vectors: tuple[StoredVector, ...] = (),
 ) -> Plan:
     """Look at the corpus (or take the survey that was made of it) and plan the job; writes nothing.
 
     device_kind, precision: the first worker's report, which resolves what is `auto`. listed_s: when that survey was begun.
+    vectors: the columns that vectors are stored in, measured; (): each output is one, of float32.
     UsageError and DataError as in the table of outcomes.
     """
     files = survey_files(config.corpus) if files is None else files
     rows = row_schema(config, files)
     target = partition_text_bytes(config, device_kind)
-    schema = shard_schema(rows, outputs, tells_versions=tells_versions)
+    stored = stored_vectors(outputs, vectors)
+    schema = shard_schema(rows, stored, tells_versions=tells_versions)
     return Plan(
         fingerprint=dict(fingerprint),
         config=flatten(config) | {"corpus.partition_text_bytes": target, "model.precision": precision},
         rows=rows,
         outputs=outputs,
         schema=schema,
-        rows_per_shard=rows_per_shard(config.output.shard_bytes, outputs, files, rows.holds_text),
+        rows_per_shard=rows_per_shard(config.output.shard_bytes, stored, files, rows.holds_text),
         partitions=cut_corpus(files, target),
         device_kind=device_kind,
         precision=precision,
@@ -62,6 +66,7 @@ def make_plan(
         tells_versions=tells_versions,
         listed_s=listed_s,
         names_model=tells_versions,
+        vectors=vectors,
     )
 
 
@@ -91,13 +96,13 @@ def listed(file: SurveyedFile) -> dict[str, object]:
     }
 
 
-def check_columns(config: JobConfig, files: tuple[SurveyedFile, ...], outputs: tuple[Output, ...]) -> RowSchema:
+def check_columns(config: JobConfig, files: tuple[SurveyedFile, ...], vectors: tuple[StoredVector, ...]) -> RowSchema:
     """The row schema, once it is sure that a plan can be made of it: before workers start, and for `embermill plan`. UsageError and DataError as then.
 
-    outputs: what the engine will make, as far as that is known by now.
+    vectors: columns of what the engine will make, as far as that is known by now.
     """
     rows = row_schema(config, files)
-    shard_schema(rows, outputs)
+    shard_schema(rows, vectors)
     return rows
 
 
@@ -229,11 +234,10 @@ def _refuse_equal_names(files: tuple[SurveyedFile, ...]) -> None:
         seen[file.name] = file.info.path
 
 
-def shard_schema(rows: RowSchema, outputs: tuple[Output, ...], *, tells_versions: bool = True) -> pa.Schema:
-    """The schema of every shard. UsageError where a kept column collides, with the renaming to write."""
+def shard_schema(rows: RowSchema, vectors: tuple[StoredVector, ...], *, tells_versions: bool = True) -> pa.Schema:
+    """The schema of every shard. UsageError where a column of vectors or a kept column collides, with the renaming to write."""
     fields = [pa.field(rows.id_name, rows.id_type, nullable=False)]
-    element = pa.field("element", pa.float32(), nullable=False)  # required: no level is kept for values that are never null
-    fields += [pa.field(output.column, pa.list_(element, output.dim), nullable=False) for output in outputs]
+    fields += [pa.field(vector.column, vector.arrow_type, nullable=False) for vector in vectors]
     fields += [pa.field("num_tokens", pa.int32(), nullable=False), pa.field("num_tokens_dropped", pa.int32(), nullable=False)]
     fields += [pa.field("text_hash", pa.string(), nullable=False)]
     fields += [pa.field(VERSION_COLUMN, pa.int64(), nullable=False)] if tells_versions else []
@@ -241,6 +245,9 @@ def shard_schema(rows: RowSchema, outputs: tuple[Output, ...], *, tells_versions
     taken = [field.name for field in fields]
     if taken.count(rows.id_name) > 1:
         raise UsageError(f"corpus.id_column: {rows.id_name!r} is the name of a column that the dataset makes itself: rename it in the corpus")
+    for vector in vectors:
+        if taken.count(vector.column) > 1:
+            raise UsageError(f"output.vectors: {vector.column!r} is the name of a column that the dataset makes itself: choose another name for the vectors")
     for source, name, kind in rows.kept:
         if name in taken:
             raise UsageError(
@@ -252,14 +259,14 @@ def shard_schema(rows: RowSchema, outputs: tuple[Output, ...], *, tells_versions
     return pa.schema(fields)
 
 
-def rows_per_shard(shard_bytes: int, outputs: tuple[Output, ...], files: tuple[SurveyedFile, ...], holds_text: bool = False) -> int:
+def rows_per_shard(shard_bytes: int, vectors: tuple[StoredVector, ...], files: tuple[SurveyedFile, ...], holds_text: bool = False) -> int:
     """Input rows per shard, so that a shard stays below shard_bytes even if nothing compresses."""
-    return max(1, shard_bytes // dataset_row_bytes(sum(output.dim for output in outputs), files, holds_text))
+    return max(1, shard_bytes // dataset_row_bytes(sum(vector.row_bytes for vector in vectors), files, holds_text))
 
 
-def dataset_row_bytes(dimensions: int, files: tuple[SurveyedFile, ...], holds_text: bool = False) -> int:
+def dataset_row_bytes(vector_bytes: int, files: tuple[SurveyedFile, ...], holds_text: bool = False) -> int:
     """Bytes of a row in the dataset, before compression."""
     rows = max(1, sum(file.expected_rows for file in files))
     kept = sum(file.kept_row_bytes * file.expected_rows for file in files) // rows
     kept += sum(file.text_bytes for file in files) // rows if holds_text else 0
-    return 4 * dimensions + HASH_AND_COUNT_BYTES + ID_BYTES + kept
+    return vector_bytes + HASH_AND_COUNT_BYTES + ID_BYTES + kept

@@ -21,6 +21,7 @@ ROOT = {
     "segments": TABLE, "inputs": TABLE, "fingerprint": {"": text}, "config": {"": anything}, "rows": ROWS, "schema_arrow": text, "rows_per_shard": positive,
     "outputs": [{"column": text, "kind": text, "dtype": text, "dim": positive}], "device_kind": one_of("cpu", "gpu"), "precision": text,
     "id_stability": text, "superseded?": [pair(number, number)],
+    "vectors?": [{"column": text, "source": text, "dtype": text, "dim": positive, "packing": text}],
 }  # fmt: skip
 COUNTED = ("num_tokens", "num_tokens_dropped", "text_hash")  # what shards tell of every row
 
@@ -30,15 +31,15 @@ def require_root(root: Any) -> None:
     require_form(root, ROOT)
 
 
-def require_columns(schema: pa.Schema, id_name: str, kept: Iterable[str], dimensions: dict[str, int]) -> None:
-    """ValueError unless the schema of shards has what the rest of the root speaks of, each once. dimensions: of each column of vectors."""
-    for name in (id_name, *kept, *dimensions, *COUNTED):
+def require_columns(schema: pa.Schema, id_name: str, kept: Iterable[str], vectors: dict[str, pa.DataType]) -> None:
+    """ValueError unless the schema of shards has what the rest of the root speaks of, each once. vectors: the type of each column of them."""
+    for name in (id_name, *kept, *vectors, *COUNTED):
         if (found := schema.names.count(name)) != 1:
             raise ValueError(f"schema_arrow: expected one column {name[:80]!r}, got {found}")
-    for name, dim in dimensions.items():
+    for name, expected in vectors.items():
         kind = schema.field(name).type
-        if not pa.types.is_fixed_size_list(kind) or kind.list_size != dim:
-            raise ValueError(f"schema_arrow: column {name}: expected vectors of {dim} numbers, got {kind}")
+        if not pa.types.is_fixed_size_list(kind) or (kind.list_size, kind.value_type) != (expected.list_size, expected.value_type):
+            raise ValueError(f"schema_arrow: column {name}: expected vectors of {expected.list_size} numbers ({expected.value_type}), got {kind}")
 
 
 def require_partitions(segments: pa.Table) -> None:

@@ -7,27 +7,49 @@ from dataclasses import dataclass
 import numpy as np
 
 from embermill.jobs.corpus.rows import RowBatch
-from embermill.jobs.engine import Embedded
+from embermill.jobs.engine import Embedded, StoredRows
 from embermill.jobs.errors import EngineError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import all_finite, first_not_finite
+from embermill.jobs.vectors.codec import encode
 
 
 @dataclass(frozen=True)
 class CheckedAnswer:
-    """vectors: output column -> [B, dim] float32, finite. num_tokens, num_tokens_dropped: [B] int32, not negative."""
+    """vectors: column of the plan -> [B, width], as it is stored. num_tokens, num_tokens_dropped: [B] int32, not negative.
+
+    values_clipped: numbers of the engine's vectors that were too large for their codes.
+    """
 
     vectors: dict[str, np.ndarray]
     num_tokens: np.ndarray
     num_tokens_dropped: np.ndarray
+    values_clipped: int = 0
 
 
 def check_answer(embedded: Embedded, batch: RowBatch, plan: Plan, partition: Partition) -> CheckedAnswer:
-    """Raises EngineError naming the row, or what was expected and what came."""
-    vectors = {output.column: _check_vectors(embedded, output.column, (len(batch.ids), output.dim), batch, partition) for output in plan.outputs}
+    """What is to be stored of it. Raises EngineError naming the row, or what was expected and what came."""
     num_tokens = _check_counts("num_tokens", embedded.num_tokens, batch, partition)
-    return CheckedAnswer(vectors, num_tokens, _check_counts("num_tokens_dropped", embedded.num_tokens_dropped, batch, partition))
+    num_tokens_dropped = _check_counts("num_tokens_dropped", embedded.num_tokens_dropped, batch, partition)
+    if embedded.stored is not None and embedded.stored.rows.all():
+        return CheckedAnswer(embedded.stored.columns, num_tokens, num_tokens_dropped)
+    made = {output.column: _check_vectors(embedded, output.column, (len(batch.ids), output.dim), batch, partition) for output in plan.outputs}
+    vectors, clipped = _encoded(plan, made) if plan.vectors else (made, 0)
+    if embedded.stored is not None:
+        vectors = _with_stored(vectors, embedded.stored)
+    return CheckedAnswer(vectors, num_tokens, num_tokens_dropped, clipped)
+
+
+def _encoded(plan: Plan, made: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
+    """made: output column -> [B, dim] float32."""
+    stored = {form.column: encode(form, made[form.source]) for form in plan.vectors}
+    return {column: codes for column, (codes, _) in stored.items()}, sum(clipped for _, clipped in stored.values())
+
+
+def _with_stored(vectors: dict[str, np.ndarray], stored: StoredRows) -> dict[str, np.ndarray]:
+    """Rows that are copied keep their codes, byte for byte."""
+    return {column: np.where(stored.rows[:, None], stored.columns[column], codes) for column, codes in vectors.items()}
 
 
 def _check_vectors(embedded: Embedded, column: str, shape: tuple[int, int], batch: RowBatch, partition: Partition) -> np.ndarray:

@@ -211,10 +211,10 @@ def check_values(table: pa.Table, plan: Plan, first_row: int) -> None:
     for field in plan.schema:
         if not field.nullable and table.column(field.name).null_count:
             raise Damaged(f"column {field.name} holds nulls")
-    for output in plan.outputs:
-        vectors = to_matrix(table.column(output.column))
-        if not all_finite(vectors):
-            raise Damaged(f"column {output.column} holds a vector that is not finite, in row {first_row + first_not_finite(vectors)}")
+    for stored in plan.stored:
+        vectors = to_matrix(table.column(stored.column))
+        if vectors.dtype.kind == "f" and not all_finite(vectors):
+            raise Damaged(f"column {stored.column} holds a vector that is not finite, in row {first_row + first_not_finite(vectors)}")
     for chunk in table.column("text_hash").chunks:
         if not _are_text_hashes(chunk):
             raise Damaged("text_hash holds something other than 32 hex digits")

@@ -67,6 +67,7 @@ class Footer:
     rows_quarantined: int
     last: bool
     input_digest: str = added("")  # of all that was read for the pair
+    values_clipped: int = added(0, compare=False)  # numbers of vectors that were too large for their codes; another GPU may count one more
     files: str = added("")  # JSON: [place of the file among the partition's files, rows], in row order; "" in datasets of format 1
 
     def to_metadata(self) -> dict[str, str]:
@@ -83,6 +84,7 @@ class Footer:
         try:
             strings = {key: text[PREFIX + key] for key in ("fingerprint", "plan", "partition_id", "segments")}
             numbers = {key: int(text[PREFIX + key]) for key in ("partition", "ordinal", "first_row", "rows_in", "rows_out", "rows_quarantined")}
+            numbers["values_clipped"] = int(text.get(PREFIX + "values_clipped", "0"))
             added_later = {key: text.get(PREFIX + key, "") for key in ("input_digest", "files")}
             return Footer(**strings, **numbers, **added_later, last=text[PREFIX + "last"] == "true")  # type: ignore[arg-type]
         except (KeyError, ValueError):
@@ -90,8 +92,9 @@ class Footer:
 
 
 def make_footer(
-    plan: Plan, partition: Partition, ordinal: int, *, rows_out: int, rows_quarantined: int, last: bool, input_digest: str = "", files: str = ""
-) -> Footer:
+    plan: Plan, partition: Partition, ordinal: int, *, rows_out: int, rows_quarantined: int, last: bool, input_digest: str = "", files: str = "",
+    values_clipped: int = 0,
+) -> Footer:  # fmt: skip
     return Footer(
         fingerprint=json.dumps(plan.fingerprint, sort_keys=True),
         plan=plan_digest(plan),
@@ -105,6 +108,7 @@ def make_footer(
         rows_quarantined=rows_quarantined,
         last=last,
         input_digest=input_digest,
+        values_clipped=values_clipped,
         files=files,
     )
 
@@ -112,6 +116,7 @@ def make_footer(
 def told_by_files(plan: Plan) -> dict[str, str]:
     """What every file of rows says for whoever finds it alone, as Parquet metadata. Nothing of it is compared: the fingerprint is."""
     said = {PREFIX + "model": plan.model_name} if plan.names_model else {}
+    said |= {PREFIX + "vectors": json.dumps([vector.to_json() for vector in plan.vectors])} if plan.vectors else {}
     said |= {PREFIX + "uuid": json.dumps(plan.rows.uuid_columns)} if plan.rows.uuid_columns else {}
     return said | ({SCHEMA_KEY: schema_text(plan.schema)} if plan.is_portable else {})
 
@@ -124,7 +129,7 @@ def explain_mismatch(found: Footer, plan: Plan, partition: Partition, ordinal: i
         if key == "fingerprint":
             if changes := _fingerprint_changes(found.fingerprint, plan.fingerprint):
                 return f"it was made with other settings: {changes}"
-        elif getattr(found, key) != value:
+        elif key != "values_clipped" and getattr(found, key) != value:
             return f"its footer says {key} = {_shorten(getattr(found, key))}, this plan says {_shorten(value)}"
     return None
 
@@ -136,7 +141,8 @@ def plan_digest(plan: Plan) -> str:
     """
     rows = stored_form(plan.rows) | {"id_type": str(plan.rows.id_type), "kept": [[source, name, str(kind)] for source, name, kind in plan.rows.kept]}
     columns = [[field.name, str(field.type), field.nullable] for field in plan.schema]
-    described = json.dumps([rows, columns, plan.rows_per_shard], sort_keys=True)
+    forms = [[vector.to_json() for vector in plan.vectors]] if plan.vectors else []  # a scale shows in no column
+    described = json.dumps([rows, columns, plan.rows_per_shard, *forms], sort_keys=True)
     return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
 

@@ -129,6 +129,7 @@ def make_receipt(
         adopted=adopted,
         provenance=provenance,
         input_digest=footer.input_digest,
+        values_clipped=footer.values_clipped,
     )
 
 

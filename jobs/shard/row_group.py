@@ -22,15 +22,14 @@ class RowGroupBuffer:
 
     def __init__(self, plan: Plan) -> None:
         self._schema = plan.schema
-        self._dims = {output.column: output.dim for output in plan.outputs}
         self._fixed_bytes = sum(_fixed_bytes(field.type) for field in plan.schema)
         capacity = min(plan.rows_per_shard, max(1, ROW_GROUP_BYTES // self._fixed_bytes))
-        self._vectors = {column: np.empty((capacity, dim), np.float32) for column, dim in self._dims.items()}
-        self._parts: dict[str, list[pa.Array]] = {name: [] for name in plan.schema.names if name not in self._dims}
+        self._vectors: dict[str, np.ndarray] = {each.column: np.empty((capacity, each.width), each.numpy_type) for each in plan.stored}
+        self._parts: dict[str, list[pa.Array]] = {name: [] for name in plan.schema.names if name not in self._vectors}
         self._rows = self._bytes = 0
 
     def add(self, columns: Mapping[str, pa.Array], vectors: Mapping[str, np.ndarray]) -> Iterator[pa.Table]:
-        """columns: [N] each, every column but the vectors. vectors: [N, dim] float32 each. Yields the groups that became full.
+        """columns: [N] each, every column but the vectors. vectors: [N, width] each, as they are stored. Yields the groups that became full.
 
         A table is valid until the next one is asked for: its vectors lie in the buffer that the next group reuses.
         """
@@ -64,7 +63,7 @@ class RowGroupBuffer:
     def _take(self) -> pa.Table:
         arrays = []
         for field in self._schema:
-            if field.name in self._dims:
+            if field.name in self._vectors:
                 flat = pa.array(self._vectors[field.name][: self._rows].reshape(-1))
                 arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=field.type))
             else:

@@ -43,6 +43,7 @@ class ShardWriter:
         self._parquet: pq.ParquetWriter | None = None
         self._groups = RowGroupBuffer(plan)
         self._tally = RowTally(plan.rows.id_name)
+        self._values_clipped = 0
         self._files = FileRuns(partition)
         self._quarantine = QuarantineWriter(folder.temporary(published_name(plan, QUARANTINE, partition, ordinal)))
 
@@ -81,6 +82,7 @@ class ShardWriter:
             last=last,
             input_digest=input_digest if self.plan.holds_input_digests else "",
             files=self._files.to_json() if self.plan.tells_versions else "",
+            values_clipped=self._values_clipped,
         )
         written = self._tally.contents(footer)
         quarantine, refused_before = self._publish_quarantine(footer) if self._quarantine.entries else (None, False)
@@ -108,6 +110,7 @@ class ShardWriter:
         if embedded is None:
             raise ValueError(f"a batch of {len(batch.ids)} texts came without what the engine made of them")
         answer = check_answer(embedded, batch, self.plan, self.partition)
+        self._values_clipped += answer.values_clipped
         columns = {
             self.plan.rows.id_name: batch.ids,
             "num_tokens": pa.array(answer.num_tokens),
@@ -147,14 +150,15 @@ class ShardWriter:
 
 
 def open_writer(path: Path, plan: Plan) -> pq.ParquetWriter:
-    """The dataset's writer settings: vectors byte-stream split, without dictionary or statistics; checksums on every page.
+    """The dataset's writer settings: vectors byte-stream split, codes of them in dictionaries, both without statistics; checksums on every page.
 
     Portable ones are plain: no Arrow schema, so that vectors are lists to every reader, PLAIN and dictionary pages, Snappy.
     """
-    vectors = {output.column for output in plan.outputs}
+    vectors = {vector.column for vector in plan.stored}
+    codes = {vector.column for vector in plan.stored if vector.numpy_type in (np.int8, np.uint8)}  # Parquet stores them in 32 bits, but for a dictionary
     unique = {plan.rows.id_name, "text_hash", *([UUID] if plan.rows.derives_uuid else []), *([TEXT] if plan.rows.holds_text else [])}
     names = plan.schema.names
-    split = [] if plan.is_portable else [f"{name}.list.element" for name in names if name in vectors]
+    split = [] if plan.is_portable else [f"{name}.list.element" for name in names if name in vectors - codes]
     writer = pq.ParquetWriter(
         path,
         plan.schema,
@@ -162,7 +166,7 @@ def open_writer(path: Path, plan: Plan) -> pq.ParquetWriter:
         data_page_version="1.0",
         compression="snappy" if plan.is_portable else "zstd",
         compression_level=None if plan.is_portable else 1,
-        use_dictionary=[name for name in names if name not in vectors | unique],
+        use_dictionary=[f"{name}.list.element" if name in codes else name for name in names if name in codes or name not in vectors | unique],
         use_byte_stream_split=split or False,
         write_statistics=[name for name in names if name not in vectors and not (name == TEXT and plan.rows.holds_text)],
         write_page_checksum=True,

@@ -52,7 +52,7 @@ def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool,
         "vectors_to_copy": writes.rows_copied,
         "tokens": tokens,
         "seconds": tokens / tokens_per_s if tokens_per_s else None,
-        "output_bytes": written * (4 * sum(output.dim for output in plan.outputs) + HASH_AND_COUNT_BYTES + ID_BYTES),
+        "output_bytes": written * (sum(vector.row_bytes for vector in plan.stored) + HASH_AND_COUNT_BYTES + ID_BYTES),
     }
 
 

@@ -10,7 +10,16 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from embermill.jobs.config import CorpusConfig, JobConfig
-from embermill.jobs.difference.importing import BOUND, LOWEST_BOUND, Agreement, compare_sample, list_imports, require_agreement, survey_imports
+from embermill.jobs.difference.importing import (
+    BOUND,
+    LOWEST_BOUND,
+    Agreement,
+    comparable_forms,
+    compare_sample,
+    list_imports,
+    require_agreement,
+    survey_imports,
+)
 from embermill.jobs.difference.writing import Writes
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
@@ -43,7 +52,7 @@ class Imports:
         names: of what was read of the files. made: of the shards that the engine has embedded for this version.
         """
         count = _rows_from(folder, writes, names)
-        agreement = compare_sample(folder, made, names, plan.outputs, self.bound)
+        agreement = compare_sample(folder, made, names, plan, self.bound)
         if agreement is not None:
             require_agreement(agreement)
         elif count:
@@ -58,6 +67,7 @@ def look_at_imports(config: JobConfig, plan: Plan, files: Sequence[str], bound: 
     """None where none are given."""
     if not files:
         return None
+    comparable_forms(plan)
     reading, listed = list_imports(config.corpus, files, plan.outputs)
     return Imports(reading, listed, bound)
 

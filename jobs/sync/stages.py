@@ -209,7 +209,8 @@ class Stages:
         take_sample(wanted, first_given)
         rows = settle(found, wanted, place_of, tuple(sources))
         embed_bytes = partition_text_bytes(self._config, self._plan.device_kind)
-        vector_bytes = 4 * sum(output.dim for output in self._plan.outputs)
+        plan = self._plan
+        vector_bytes = sum(vector.row_bytes for vector in plan.stored) + (4 * sum(output.dim for output in plan.outputs) if plan.vectors else 0)
         cut = cut_rows(rows, [(scan.rows, scan.text_bytes) for scan in scans], embed_bytes=embed_bytes, vector_bytes=vector_bytes)
         return create_writes(self._folder, number, rows, cut)
 
@@ -238,7 +239,7 @@ class Stages:
         plan = replace(
             self._plan,
             partitions=partitions_of(writes, parts),
-            schema=shard_schema(self._plan.rows, self._plan.outputs),
+            schema=shard_schema(self._plan.rows, self._plan.stored),
             listing=(),
             superseded=(),
             holds_input_digests=True,

@@ -38,7 +38,7 @@ def write_rows(folder: Folder, plan: Plan, file: VersionFile, batches: Iterable[
     rows = 0
     try:
         groups = RowGroupBuffer(replace(plan, schema=schema, rows_per_shard=MOST_ROWS))
-        vectors = [output.column for output in plan.outputs]
+        vectors = [form.column for form in plan.stored]
         with open_writer(temporary, replace(plan, schema=schema)) as writer:
             for batch in batches:
                 rows += batch.num_rows

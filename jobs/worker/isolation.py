@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.engine import Embedded, Engine
+from embermill.jobs.engine import Embedded, Engine, StoredRows
 from embermill.jobs.errors import EngineError
 
 SOUND = "The quick brown fox jumps over the lazy dog."
@@ -66,17 +66,24 @@ def finite_rows(embedded: Embedded, first: int = 0) -> Isolated:
     if not failed:
         return Isolated(embedded, {})
     stay = np.setdiff1d(np.arange(len(embedded.num_tokens)), np.array([place - first for place in failed]))
-    columns = {name: np.asarray(vectors)[stay] for name, vectors in embedded.columns.items()}
-    return Isolated(Embedded(columns, embedded.num_tokens[stay], embedded.num_tokens_dropped[stay]) if len(stay) else None, failed)
+    return Isolated(embedded.take(stay) if len(stay) else None, failed)
 
 
 def join(parts: list[Embedded]) -> Embedded:
     """Answers to texts that follow one another, as one."""
+    stored = [part.stored for part in parts if part.stored is not None]
     return Embedded(
         {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
         np.concatenate([part.num_tokens for part in parts]),
         np.concatenate([part.num_tokens_dropped for part in parts]),
+        _join_stored(stored) if stored else None,
     )
+
+
+def _join_stored(parts: list[StoredRows]) -> StoredRows:
+    """Of one engine: all of its answers have them, or none."""
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    return StoredRows(np.concatenate([part.rows for part in parts]), columns)
 
 
 def _taken_apart(engine: Engine, texts: pa.Array, first: int) -> Iterator[Isolated]:

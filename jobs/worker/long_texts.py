@@ -14,8 +14,7 @@ def without_long_texts(batch: RowBatch, embedded: Embedded) -> tuple[RowBatch, E
     if not embedded.num_tokens_dropped.any():
         return batch, embedded
     shorter, stay = refuse_rows(batch, "text_over_limit", {int(at): _describe(embedded, int(at)) for at in np.flatnonzero(embedded.num_tokens_dropped)})
-    columns = {name: vectors[stay] for name, vectors in embedded.columns.items()}
-    return shorter, Embedded(columns, embedded.num_tokens[stay], embedded.num_tokens_dropped[stay])
+    return shorter, embedded.take(stay)
 
 
 def _describe(embedded: Embedded, at: int) -> str:

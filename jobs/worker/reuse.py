@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.engine import Embedded, Engine, Output
+from embermill.jobs.engine import Embedded, Engine, Output, StoredRows
 from embermill.jobs.errors import EngineError
 from embermill.jobs.plan.files import Plan, numbers_in
 from embermill.jobs.shard.contents import Damaged, open_parquet, to_matrix
@@ -40,7 +40,7 @@ class KnownVectors:
     """What superseded shards hold, by the hash of each text. Memory: 28 bytes a row, and KEPT_GROUPS row groups."""
 
     def __init__(self, folder: Folder, plan: Plan) -> None:
-        self._folder, self._outputs = folder, plan.outputs
+        self._folder, self._plan = folder, plan
         superseded = numbers_in(plan.superseded)
         self._shards = [name for name, _ in folder.list(DATA) if (parsed := parse_name(name)) is not None and parsed[1] in superseded]
         parts = [keys for number, name in enumerate(self._shards) for keys in self._read_keys(number, name)]
@@ -61,7 +61,8 @@ class KnownVectors:
 
     def fill(self, found: Found, embedded: Embedded | None) -> Embedded:
         """The whole batch: what the engine made of the unknown texts, and what the shards have of the others."""
-        vectors = {output.column: np.empty((len(found.known), output.dim), np.float32) for output in self._outputs}
+        vectors = {output.column: np.zeros((len(found.known), output.dim), np.float32) for output in self._plan.outputs}
+        stored = {form.column: np.zeros((len(found.known), form.width), form.numpy_type) for form in self._plan.vectors}
         counts = {name: np.empty(len(found.known), np.int32) for name in ("num_tokens", "num_tokens_dropped")}
         if embedded is not None:
             self._put_in(found, embedded, vectors, counts)
@@ -70,11 +71,11 @@ class KnownVectors:
         for shard, group in sorted(set(zip(places["shard"].tolist(), places["group"].tolist(), strict=True))):
             here = (places["shard"] == shard) & (places["group"] == group)
             held = self._group(shard, group)
-            for column, matrix in vectors.items():
+            for column, matrix in (stored or vectors).items():
                 matrix[known[here]] = held[column][places["row"][here]]
             for column, numbers in counts.items():
                 numbers[known[here]] = held[column][places["row"][here]]
-        return Embedded(vectors, counts["num_tokens"], counts["num_tokens_dropped"])
+        return Embedded(vectors, counts["num_tokens"], counts["num_tokens_dropped"], StoredRows(found.known, stored) if stored else None)
 
     def _put_in(self, found: Found, embedded: Embedded, vectors: dict[str, np.ndarray], counts: dict[str, np.ndarray]) -> None:
         """EngineError where the engine did not answer with a row for each text. What is in the rows is checked with all others'."""
@@ -105,9 +106,9 @@ class KnownVectors:
             self._groups.move_to_end((shard, group))
             return self._groups[shard, group]
         with self._folder.open(self._shards[shard]) as file, open_parquet(file) as parquet:
-            names = [*(output.column for output in self._outputs), "num_tokens", "num_tokens_dropped"]
-            table = parquet.read_row_group(group, names, use_threads=False)
-        held = {output.column: to_matrix(table.column(output.column)) for output in self._outputs}
+            columns = [form.column for form in self._plan.stored]
+            table = parquet.read_row_group(group, [*columns, "num_tokens", "num_tokens_dropped"], use_threads=False)
+        held = {column: to_matrix(table.column(column)) for column in columns}
         held |= {name: table.column(name).to_numpy() for name in ("num_tokens", "num_tokens_dropped")}
         self._groups[shard, group] = held
         if len(self._groups) > KEPT_GROUPS:

@@ -117,7 +117,7 @@ class Steps:
         plan, selected = self._version_plan, self._selected
         made = [name for name, _ in self._dataset.list(upserts_of(self._version)) if is_before(name, selected.writes.embedded)]
         engine = CopyingEngine(
-            plan.fingerprint, plan.outputs, selected.of(task.partition), selected.writes.sources, open_dataset=self._open, made=made, sound=SOUND
+            plan, selected.of(task.partition), selected.writes.sources, open_dataset=self._open, made=made, sound=SOUND
         )
         folder = VersionFolder(self._dataset, self._version)
         work = Work(selected.read, partial(ShardWriter, folder, plan), plan.rows_per_shard, LIMITS["cpu"], provenance=self._provenance)

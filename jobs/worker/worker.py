@@ -23,10 +23,12 @@ from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, read_plan
-from embermill.jobs.receipt import Event, Ready, Task
+from embermill.jobs.receipt import MEASURE, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.cutting import LIMITS
+from embermill.jobs.worker.failures import failure
+from embermill.jobs.worker.measuring import measure
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.reuse import KnownVectors, ReusingEngine
 from embermill.jobs.worker.steps import SelectedRows, Steps
@@ -96,13 +98,17 @@ class Worker:
             threads=job.threads,
             kernel_set=getattr(engine, "kernel_set", ""),
             seconds_to_load=time.monotonic() - begin,
+            shortening=getattr(engine, "shortening", None),
         )
 
     def run(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
         """Do what is queued, until the queue is finished."""
         if self._steps is not None:
             self._steps.run(tasks, emit)
-        elif tasks.wait():
+            return
+        while tasks.wait() and self._measure_next(tasks, emit):
+            pass
+        if tasks.wait():
             Pipeline(self._working_engine, self._work, emit).run(tasks)
 
     def run_queued(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
@@ -110,7 +116,22 @@ class Worker:
         if self._steps is not None:
             self._steps.run_queued(tasks, emit)
             return
-        Pipeline(self._working_engine, self._work, emit).run_queued(tasks)
+        while self._measure_next(tasks, emit):
+            pass
+        if not tasks.empty:
+            Pipeline(self._working_engine, self._work, emit).run_queued(tasks)
+
+    def _measure_next(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> bool:
+        """Answer the next task, if it is to measure a sample; there is no plan by then."""
+        task = tasks.take(0)
+        if task is None or task.kind != MEASURE:
+            tasks.put_back([] if task is None else [task])
+            return False
+        try:
+            emit(measure(self._engine, task, emit))
+        except Exception as error:
+            emit(failure(task, error))
+        return True
 
     @cached_property
     def _steps(self) -> Steps | None:

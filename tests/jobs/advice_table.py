@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 ADVICE, DAMAGE, TYPES = "test_advice.py", "test_damage.py", "test_column_types.py"
+COMPACT = "test_compact_columns.py"
 FOLLOWED_HERE = "test_advice_followed.py"
 
 
@@ -151,6 +152,18 @@ TABLE: dict[str, Way] = {
     "expected the output.uri of an `embermill run`": Beyond("The output of a run is what every other test gives"),
     "`embermill repair` restores it": f"{DAMAGE}::test_a_damaged_plan",
     "`embermill repair` writes it anew": f"{DAMAGE}::test_a_damaged_format",
+    # compact columns
+    "two columns would be called {}: give them different names": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
+    "has a range for each dimension instead: leave one of them out": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
+    "choose another name for the vectors": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
+    "and its files do not say that it was trained for fewer": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
+    "ubinary packs eight dimensions a byte, and this model makes": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
+    "config.json lists matryoshka_dimensions": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
+    "were too large for their codes and clipped": f"{COMPACT}::test_a_scale_that_does_not_fit_is_told_of",
+    "--recall is measured on a finished dataset": f"{COMPACT}::test_recall_is_measured_on_a_finished_dataset",
+    "the scale of int8 columns could not be measured: {}": "test_measuring.py",
+    "or with the same output.vectors": "sync/test_compact_columns.py::test_reuse_refuses_another_form_and_names_it",
+    "leave it out of --reuse": Beyond("Another dataset takes the place of the one that a version was planned with, before it is copied from"),
     # a machine, a store, a cluster
     "name a file in a folder that is there": f"{FOLLOWED_HERE}::test_events_go_to_a_folder_that_is_there",
     "free disk space there or name another file": "test_storage_trouble.py::test_a_disk_that_is_full_or_read_only_in_mid_run",

@@ -40,7 +40,7 @@ class WordEngine:
             kept = np.array([min(len(each), self.limit) for each in words], np.int32)
             dropped = np.array([len(each) for each in words], np.int32) - kept
             vectors = [self.encode(" ".join(each[: self.limit])) for each in words]
-            yield Embedded({"embedding": np.array(vectors, np.float32).reshape(-1, DIM)}, kept, dropped)
+            yield Embedded({"embedding": np.array(vectors, np.float32).reshape(len(vectors), -1)}, kept, dropped)
 
     def encode(self, text: str) -> np.ndarray:
         return vector(text)

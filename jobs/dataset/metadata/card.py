@@ -14,6 +14,7 @@ from embermill.jobs.dataset.metadata.versions import BASE, DELETES, FIRST, UPSER
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.shard.footer import DATA
 from embermill.jobs.storage import Folder
+from embermill.jobs.vectors.form import UBINARY, StoredVector
 
 CARD = "README.md"
 DERIVED = "<!-- made by embermill after each version; edits are lost, remove this line to keep them -->"
@@ -84,8 +85,13 @@ def _facts(plan: Plan, version: Version) -> Iterator[str]:
     yield f"{version.totals['rows']:,} rows in version {version.number}, made by embermill from {len(plan.listing):,} files."
     model = plan.config.get("model.source")
     made = f"Model: `{model}`. " if model else ""
-    dims = ", ".join(f"`{output.column}` ({output.dim} numbers, {output.dtype})" for output in plan.outputs)
+    dims = ", ".join(f"`{form.column}` ({_form(form)})" for form in plan.stored)
     yield f"{made}Vectors: {dims}, computed in {plan.precision}."
+
+
+def _form(form: StoredVector) -> str:
+    scale = "" if form.scale is None else f", number = code * {form.scale:.6g}"
+    return f"{form.dim} {'bits' if form.dtype == UBINARY else 'numbers'}, {form.dtype}{scale}"
 
 
 def _type(kind: pa.DataType) -> str:
@@ -95,7 +101,7 @@ def _type(kind: pa.DataType) -> str:
 def _explained(plan: Plan, column: str) -> str:
     if column == plan.rows.id_name:
         return "names the row"
-    if column in {output.column for output in plan.outputs}:
+    if column in {form.column for form in plan.stored}:
         return "the vector"
     if column in {name for _, name, _ in plan.rows.kept}:
         return "from the corpus"

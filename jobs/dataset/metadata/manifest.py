@@ -85,7 +85,7 @@ class Manifest:
 
     @property
     def totals(self) -> Totals:
-        return Totals(**{field.name: self.root["totals"][field.name] for field in fields(Totals)})
+        return Totals(**{field.name: self.root["totals"].get(field.name, 0) for field in fields(Totals)})
 
 
 def publish_manifest(folder: Folder, plan: Plan, log: CommitLog, find: Callable[[pa.Table], dict[str, Any]] | None = None) -> Manifest:
@@ -256,7 +256,7 @@ def _describe(plan: Plan, account: _Account) -> dict[str, Any]:
         "precision": plan.precision,
         "id": {"column": plan.rows.id_name, "type": str(plan.rows.id_type)},
         "id_stability": plan.id_stability,
-        "outputs": [vars(output) for output in plan.outputs],
+        "outputs": [{"column": form.column, "kind": "dense"} | form.to_json() for form in plan.vectors] or [vars(output) for output in plan.outputs],
         "totals": account.totals | {"rows_unchanged": 0},
         "token_lengths": length_percentiles(account.lengths),
         "provenance": summarise(account.provenance),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embermill.jobs.bookkeeping.stored_keys import added_fields, differing_keys
+from embermill.jobs.bookkeeping.stored_keys import added, added_fields, differing_keys, stored_form
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import Damaged, check_schema, row_groups
 from embermill.jobs.shard.footer import DATA, FILE_PATTERN, QUARANTINE
@@ -49,6 +49,7 @@ SCHEMA = pa.schema(
         _field("adopted", pa.bool_()),
         _field("provenance", pa.map_(pa.string(), pa.string())),
         _field("input_digest", pa.string()),
+        _field("values_clipped", pa.int64()),
     ]
 )
 assert SCHEMA.names == [field.name for field in fields(Receipt)], "the table has one column for each field of a receipt"
@@ -213,9 +214,10 @@ class Totals:
     shard_bytes: int
     quarantine_files: int
     quarantine_bytes: int
+    values_clipped: int = added(0)
 
     def to_json(self) -> dict[str, int]:
-        return asdict(self)
+        return stored_form(self)
 
 
 _COUNTED = {"shards": "shard", "quarantine_files": "quarantine"}
@@ -230,7 +232,7 @@ def sum_receipts(table: pa.Table) -> Totals:
 
 def add_totals(parts: Iterable[Totals]) -> Totals:
     """Of all receipts, from those of parts of them."""
-    told = [part.to_json() for part in parts]
+    told = [vars(part) for part in parts]
     return Totals(**{field.name: sum(part[field.name] for part in told) for field in fields(Totals)})
 
 

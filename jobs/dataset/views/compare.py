@@ -84,7 +84,7 @@ def _differing_rows(left: pa.ChunkedArray, right: pa.ChunkedArray, tolerance: fl
     if left.equals(right):
         return []
     if pa.types.is_fixed_size_list(left.type) and left.type == right.type:
-        distance: np.ndarray = np.abs(to_matrix(left) - to_matrix(right)).max(axis=1)
+        distance: np.ndarray = np.abs(to_matrix(left).astype(np.float64) - to_matrix(right)).max(axis=1)  # codes would wrap around
         return [int(row) for row in np.flatnonzero(distance > tolerance)]
     return [row for row, (one, other) in enumerate(zip_longest(left.to_pylist(), right.to_pylist())) if one != other]
 

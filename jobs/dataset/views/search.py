@@ -26,6 +26,8 @@ from embermill.jobs.engine.loading import describe_engine, load_engine
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.vectors.codec import decode, encode, shorten
+from embermill.jobs.vectors.form import FLOAT32, SENTENCE_TRANSFORMERS, StoredVector
 
 BATCH_ROWS = 2048
 SMALLEST_NORM = 1e-12  # a vector of zeros is similar to nothing
@@ -69,14 +71,28 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
     return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.manifest is not None)
 
 
-def search_dataset(dataset: Dataset, query: str, *, k: int, prompt: str | None = None, device: str = "auto") -> list[Hit]:
-    """The k rows of the dataset most similar to a text. prompt: put before it, in place of the one for documents."""
-    vector = embed_query(dataset, query, prompt, device)
-    return search(dataset.folder, dataset.shards, vector, k, dataset.plan.outputs[0].column)
+def search_dataset(
+    dataset: Dataset, query: str, *, k: int, prompt: str | None = None, device: str = "auto", column: str | None = None
+) -> list[Hit]:
+    """The k rows of the dataset most similar to a text. prompt: put before it, in place of the one for documents. column: of vectors; None: the first."""
+    form = form_of(dataset.plan, column)
+    vector = embed_query(dataset, query, prompt, device, form.source)
+    return search(dataset.folder, dataset.shards, vector, k, form=form)
 
 
-def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -> np.ndarray:
-    """[E] float32. Raises UsageError where the model is not the one that made the dataset, DataError for a query that is not Unicode."""
+def form_of(plan: Plan, column: str | None) -> StoredVector:
+    """UsageError where there is no such column of vectors."""
+    found = {form.column: form for form in plan.stored}
+    if column is not None and column not in found:
+        raise UsageError(f"--vector {column}: there is no such column of vectors: expected one of {', '.join(found)}")
+    return next(iter(found.values())) if column is None else found[column]
+
+
+def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str, source: str | None = None) -> np.ndarray:
+    """[E] float32. source: the engine's column; None: the first.
+
+    Raises UsageError where the model is not the one that made the dataset, DataError for a query that is not Unicode.
+    """
     try:
         query.encode()
     except UnicodeEncodeError as error:
@@ -89,7 +105,7 @@ def embed_query(dataset: Dataset, query: str, prompt: str | None, device: str) -
     asking = model.model_copy(update={"prompt": prompt, "prompt_name": None, "precision": "auto"})
     device = plan.device_kind if device == "auto" and model.engine != "native" else device
     engine = load_engine(asking, device=device, threads=1, search_path=here)  # for one short text more would only take longer to start
-    vector: np.ndarray = next(iter(engine.embed([pa.array([query])]))).columns[plan.outputs[0].column][0]
+    vector: np.ndarray = next(iter(engine.embed([pa.array([query])]))).columns[source or plan.outputs[0].column][0]
     return vector
 
 
@@ -104,22 +120,34 @@ def _another_model(source: str, plan: Plan, changed: list[str]) -> str:
     return f"{said}; a converted copy has another digest, even of equal numbers: expected the very weights whose SHA-256 is {digest}"
 
 
-def search(folder: Folder, shards: Sequence[str | LiveFile], query: np.ndarray, k: int, column: str = "embedding") -> list[Hit]:
-    """The k rows most similar to `query` [E], best first; equal scores in row order.
+def search(
+    folder: Folder, shards: Sequence[str | LiveFile], query: np.ndarray, k: int, column: str = "embedding", *, form: StoredVector | None = None
+) -> list[Hit]:
+    """The k rows most similar to `query` [E] float32, best first; equal scores in row order.
 
-    shards: Parquet files in the folder, in row order: names, or files of which some rows are live. `column` holds a vector of E numbers per row.
+    shards: Parquet files in the folder, in row order: names, or files of which some rows are live. `column` holds a vector of E numbers per row, unless a
+    form says otherwise: the query is then brought into the same form, as int8 codes or bits, and similarity is that of what is stored.
     """
     files = [(shard, None) if isinstance(shard, str) else (shard.file.name, shard.live) for shard in shards]
-    best = _best(folder, files, query.astype(np.float32, copy=False), k, column)
-    return [Hit(float(score), files[shard][0], row, _read_row(folder, files[shard][0], row, column)) for score, shard, row in best]
+    form = form or StoredVector(column, column, FLOAT32, len(query))
+    best = _best(folder, files, _as_stored(form, query), k, form)
+    return [Hit(float(score), files[shard][0], row, _read_row(folder, files[shard][0], row)) for score, shard, row in best]
 
 
-def _best(folder: Folder, shards: Sequence[tuple[str, np.ndarray | None]], query: np.ndarray, k: int, column: str) -> list[tuple[float, int, int]]:
+def _as_stored(form: StoredVector, query: np.ndarray) -> np.ndarray:
+    """[form.dim] float32. A form with ranges is compared with the query as it is: codes of such a query are of no use to an inner product."""
+    whole = query.astype(np.float32, copy=False)[None]
+    if form.packing == SENTENCE_TRANSFORMERS:
+        return np.asarray(shorten(form, whole)[0])
+    return np.asarray(decode(form, encode(form, whole)[0])[0])
+
+
+def _best(folder: Folder, shards: Sequence[tuple[str, np.ndarray | None]], query: np.ndarray, k: int, form: StoredVector) -> list[tuple[float, int, int]]:
     """(score, shard's index, row within it) of the k best. Batches come in row order and the sort is stable, so the first of equals stays first."""
     query = query / max(float(np.linalg.norm(query)), SMALLEST_NORM)
     scores, places = np.empty(0, np.float32), np.empty((0, 2), np.int64)
     for shard, (name, live) in enumerate(shards):
-        for first_row, vectors in _vectors(folder, name, column):
+        for first_row, vectors in _vectors(folder, name, form):
             rows = np.arange(first_row, first_row + len(vectors))
             if live is not None:
                 rows, vectors = rows[live[rows]], vectors[live[rows]]
@@ -132,17 +160,17 @@ def _best(folder: Folder, shards: Sequence[tuple[str, np.ndarray | None]], query
     return [(float(score), int(shard), int(row)) for score, (shard, row) in zip(scores, places, strict=True)]
 
 
-def _vectors(folder: Folder, name: str, column: str) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, [B, E] float32) of a shard, batch by batch."""
-    for first_row, batch in read_batches(folder, name, [column], BATCH_ROWS):
+def _vectors(folder: Folder, name: str, form: StoredVector) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, [B, dim] float32) of a shard, batch by batch."""
+    for first_row, batch in read_batches(folder, name, [form.column], BATCH_ROWS):
         vectors = batch.column(0)
-        yield first_row, vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(vectors), -1)
+        yield first_row, decode(form, vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), -1))
 
 
-def _read_row(folder: Folder, name: str, row: int, column: str) -> dict[str, Any]:
-    """One row without its vector: only the row group that holds it is read."""
+def _read_row(folder: Folder, name: str, row: int) -> dict[str, Any]:
+    """One row without its vectors: only the row group that holds it is read."""
     with open_rows(folder, name) as parquet:
-        columns = [field.name for field in parquet.schema_arrow if field.name != column and not pa.types.is_nested(field.type)]
+        columns = [field.name for field in parquet.schema_arrow if not pa.types.is_nested(field.type)]
         ends = np.cumsum([parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups)])
         group = int(np.searchsorted(ends, row, side="right"))
         within = row - (int(ends[group - 1]) if group else 0)

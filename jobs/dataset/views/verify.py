@@ -35,6 +35,7 @@ from embermill.jobs.shard.contents import ShardContents, open_parquet, row_group
 from embermill.jobs.shard.footer import DATA, QUARANTINE, is_of_later_version, published_name
 from embermill.jobs.shard.publishing import PublishedFile, describe_published, inspect_quarantine, inspect_shard
 from embermill.jobs.storage import Folder
+from embermill.jobs.vectors.form import FLOAT16, FLOAT32
 from embermill.jobs.wording import describe_damage
 
 T = TypeVar("T")
@@ -187,7 +188,9 @@ class _NormCheck:
     """Vectors of length 1, where the plan says so."""
 
     def __init__(self, plan: Plan) -> None:
-        self._columns = [output.column for output in plan.outputs] if plan.fingerprint.get("model.normalize") == "true" else []
+        """Of columns that are numbers: codes of vectors are near such a length, and bits have none."""
+        is_said = plan.fingerprint.get("model.normalize") == "true"
+        self._columns = [form.column for form in plan.stored if form.dtype in (FLOAT32, FLOAT16)] if is_said else []
         self.problems: list[str] = []
 
     def add(self, table: pa.Table, first_row: int) -> None:

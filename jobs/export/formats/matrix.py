@@ -26,14 +26,19 @@ class _Matrix(Format):
     @abstractmethod
     def header(self) -> bytes: ...
 
+    @property
+    def descr(self) -> str:
+        """The type of one value, as NumPy writes it."""
+        return np.dtype(self.source.columns.vector.numpy_type).newbyteorder("<").str
+
     def write(self, number: int, first_row: int, parts: Iterator[Part]) -> tuple[str, int]:
-        width, rows = 4 * self.source.columns.vector.dim, 0
+        width, rows = self.source.columns.vector.row_bytes, 0
         header, path = self.header(), self.out / f"{self.name}.tmp"
         with path.open("r+b" if path.exists() else "w+b") as file:
             file.write(header)
             file.seek(len(header) + first_row * width)
             for part in parts:
-                file.write(np.ascontiguousarray(part.vectors, "<f4").tobytes())
+                file.write(np.ascontiguousarray(part.vectors, self.descr).tobytes())
                 rows += part.rows
                 if rows >= PIECE_ROWS:
                     break
@@ -62,12 +67,13 @@ class _Matrix(Format):
 
 
 class Npy(_Matrix):
-    """embeddings.npy, [rows, dim] float32."""
+    """embeddings.npy, [rows, dim] in the column's own type; of bits [rows, dim / 8] uint8."""
 
     name = "embeddings.npy"
+    dtypes = ()
 
     def header(self) -> bytes:
-        described = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({self.source.rows}, {self.source.columns.vector.dim}), }}"
+        described = f"{{'descr': '{self.descr}', 'fortran_order': False, 'shape': ({self.source.rows}, {self.source.columns.vector.width}), }}"
         padded = described + " " * (-(len(described) + 11) % 64) + "\n"
         return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(padded)) + padded.encode()
 

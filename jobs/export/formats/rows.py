@@ -42,7 +42,7 @@ class HuggingFace(ParquetFormat):
         return "data"
 
     def open_writer(self, path: Path) -> pq.ParquetWriter:
-        schema, vectors = self.source.schema, {output.column for output in self.source.plan.outputs}
+        schema, vectors = self.source.schema, {form.column for form in self.source.plan.stored}
         dictionaries = [field.name for field in schema if field.name not in vectors and field.name != self.source.columns.id]
         options = {"use_content_defined_chunking": True, "write_page_index": True, "write_page_checksum": True}
         return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries, **options)

@@ -16,6 +16,7 @@ from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.forecast import Prospect
 from embermill.jobs.plan.listing import survey_files
 from embermill.jobs.plan.planning import check_columns, make_plan
+from embermill.jobs.vectors.form import stored_vectors
 
 FINGERPRINT = {
     "model.engine": "native",
@@ -38,7 +39,7 @@ def job(folder: Path, **sections: dict[str, Any]) -> JobConfig:
 def prospect(config: JobConfig, engine: Preview | None = None, device: str = "cpu") -> Prospect:
     """As embermill.jobs.preflight.look_ahead finds it, with no engine to ask."""
     engine, files = engine or Preview(), survey_files(config.corpus)
-    return Prospect(device, engine, files, check_columns(config, files, engine.outputs))
+    return Prospect(device, engine, files, check_columns(config, files, stored_vectors(engine.outputs, ())))
 
 
 def planned(config: JobConfig, device: str = "cpu", limit: int | None = None) -> Plan:
