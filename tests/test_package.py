@@ -75,8 +75,17 @@ def test_every_package_is_shipped() -> None:
 def test_every_kernel_source_is_shipped() -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["embermill.encoder"]
     shipped = {path for pattern in patterns for path in (ROOT / "encoder").glob(pattern)}
-    sources = {path for path in (ROOT / "encoder").rglob("*") if path.suffix in {".cu", ".cuh", ".h", ".hip"}}
+    sources = {path for path in (ROOT / "encoder").rglob("*") if path.suffix in {".cu", ".cuh", ".c", ".h", ".hip"}}
     assert sources <= shipped
+
+
+def test_every_compiled_source_is_built_and_waited_for() -> None:
+    """A wheel is made of the sources, and made anew where a header changes."""
+    (module,) = PROJECT["tool"]["setuptools"]["ext-modules"]
+    folder = Path(*module["name"].split(".")[:-1], "kernels")
+    for key, pattern in (("sources", "*.c"), ("depends", "*.h")):
+        assert sorted(module[key]) == sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob(pattern))
+    assert module["optional"]
 
 
 def test_the_demo_corpus_is_every_public_docstring_once(tmp_path: Path) -> None:

@@ -106,9 +106,9 @@ def poisoned(batch: PackedBatch) -> PackedBatch:
     return PackedBatch(ids, positions, batch.cu_seqlens, batch.lengths, batch.order)
 
 
-def check(num_heads: int, head_dim: int, intermediate_size: int, count: int, family: str) -> None:
-    """Raises AssertionError where a vector's bits depend on anything but its document."""
-    ops = NumpyOps(threads=1)
+def check(num_heads: int, head_dim: int, intermediate_size: int, count: int, family: str, make_ops: Callable[[int], NumpyOps] = NumpyOps) -> None:
+    """Raises AssertionError where a vector's bits depend on anything but its document. make_ops: from a number of threads."""
+    ops = make_ops(1)
     model = Model(ops, num_heads, head_dim, intermediate_size, family)
     random = np.random.default_rng()
     lengths = np.append(random.integers(1, 150, count - 3), [1, 1, 300])
@@ -126,7 +126,7 @@ def check(num_heads: int, head_dim: int, intermediate_size: int, count: int, fam
         assert vectors(program, batches(random.permutation(count).tolist(), budget), count) == alone, f"budget {budget}"
     assert vectors(program, map(poisoned, batches(range(count), ops.max_batch_tokens)), count) == alone, "filler"
     for threads in (2, 3):
-        threaded = NumpyOps(threads)
+        threaded = make_ops(threads)
         pool = threaded.program(Model(threaded, num_heads, head_dim, intermediate_size, family).forward)
         assert vectors(pool, batches(random.permutation(count).tolist(), 480), count) == alone, f"{threads} threads"
         pool.close()

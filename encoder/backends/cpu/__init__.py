@@ -1,4 +1,4 @@
-"""The CPU backend: NumPy, on any processor."""
+"""The CPU backend: NumPy in float32, on any processor; bfloat16 and int8 by compiled functions where there are some for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def _find_device() -> Device:
 
 
 def _make_ops(device: Device, precision: str, threads: int) -> Ops:
-    from embermill.encoder.backends.cpu.ops import make_ops
+    from embermill.encoder.backends.cpu.opening import make_ops
 
     return make_ops(precision, threads)
 
 
 BACKEND = Backend(
     kind="cpu",
-    precisions=("float32",),
+    precisions=("float32", "bfloat16", "int8"),
     tuning=Tuning(batches_per_window=16, tokenize_threads=1, short_switch_interval=False),
     find_device=_find_device,
     runs=lambda device: True,

@@ -21,7 +21,6 @@ from embermill.encoder.backends.cpu.pooling import pooling_named
 from embermill.encoder.backends.cpu.row_block import Shape, invariant_block
 from embermill.encoder.backends.cpu.threads import InlineProgram, ThreadedProgram, blas_name, single_threaded_blas
 from embermill.encoder.backends.cpu.workspace import Workspace
-from embermill.encoder.errors import DeviceError
 from embermill.encoder.ops.base import Linear, Ops, Program
 from embermill.encoder.ops.blocks import NormWeights, PostNormBlock
 from embermill.encoder.ops.rotary import Rotary
@@ -32,15 +31,6 @@ log = logging.getLogger(__name__)
 BATCH_TOKENS = 1536
 """Rows of one packed batch: enough to spread the packing of the weights over, few enough that the activations stay in the L3 cache."""
 SMALLEST_NORM = np.float32(1e-12)
-
-
-def make_ops(precision: str, threads: int) -> NumpyOps:
-    """The CPU backend. Raises DeviceError for a precision other than float32 (or auto) and for fewer than one thread."""
-    if precision not in ("auto", "float32"):
-        raise DeviceError(f'precision on the CPU: expected "auto" or "float32", got "{precision}"; the other precisions need a GPU')
-    if threads < 1:
-        raise DeviceError(f"threads: expected at least 1, got {threads}")
-    return NumpyOps(threads)
 
 
 class NumpyOps(Ops):

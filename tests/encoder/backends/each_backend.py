@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from embermill.encoder.backends.cpu.ops import NumpyOps
 from embermill.encoder.errors import DeviceError
 from embermill.encoder.ops.base import Ops
 from embermill.encoder.pipeline.batching import PackedBatch, pack
@@ -18,7 +20,7 @@ from embermill.encoder.pipeline.batching import PackedBatch, pack
 class Backend:
     """A module with make_ops and a precision; `unit` is the relative rounding of what it stores between two operations.
 
-    architecture: "compute_80" for what GPUs before Hopper run, compiled from PTX for the GPU that is here.
+    architecture: "compute_80" for what GPUs before Hopper run, compiled from PTX for the GPU that is here. Of a CPU one of PATHS, or "NumPy".
     """
 
     module: str
@@ -27,13 +29,11 @@ class Backend:
     architecture: str = ""
 
     def __str__(self) -> str:
-        return f"{self.module}-{self.precision}"
+        return "-".join(filter(None, (self.module, self.precision, self.architecture)))
 
     def open(self) -> Ops:
         if self.module == "cpu":
-            from embermill.encoder.backends.cpu.ops import make_ops
-
-            return make_ops("float32", 1)
+            return open_cpu(self.precision, self.architecture)
         if find_spec("cupy") is None or find_spec(f"embermill.encoder.backends.{self.module}.ops") is None:
             pytest.skip(f"{self.module} or cupy is not here")
         from embermill.encoder.device import choose_device
@@ -47,8 +47,41 @@ class Backend:
         return ops
 
 
+def open_cpu(precision: str, path: str, threads: int = 1) -> NumpyOps:
+    """The CPU backend on this path; skips where the processor cannot run it, or nothing was compiled."""
+    from embermill.encoder.backends.cpu.compiled.library import load_library, processor_features
+    from embermill.encoder.backends.cpu.compiled.paths import PATHS
+    from embermill.encoder.backends.cpu.reduced import ReducedOps
+
+    if not path:
+        return NumpyOps(threads)
+    if path == "NumPy":
+        return ReducedOps(precision, threads, frozenset())
+    wanted = next(each for each in PATHS if each.name == path)
+    if platform.machine() == "x86_64" and load_library() is None:
+        pytest.skip("the compiled functions are not built: install a C compiler, then `pip install --no-build-isolation --no-deps -e .`")
+    if not wanted.needs <= processor_features():
+        pytest.skip(f"this processor cannot run {path}: it needs {', '.join(sorted(wanted.needs))}")
+    ops = ReducedOps(precision, threads, wanted.needs)
+    assert ops.path.name == path
+    return ops
+
+
+CPU_PATHS = [
+    ("bfloat16", "NumPy"),
+    ("bfloat16", "avx512_bf16"),
+    ("bfloat16", "amx_bf16"),
+    ("int8", "NumPy"),
+    ("int8", "avx2_int8"),
+    ("int8", "vnni_int8"),
+    ("int8", "amx_int8"),
+]
+# There a product rounds what it is given as well as its weights: to a half of 255 steps over a row's range, to 120 at most of a weight.
+CPU_UNITS = {"bfloat16": 2 * 3.9e-3, "int8": 0.06}
+
 BACKENDS = [
     Backend("cpu", "float32", 6e-8),
+    *(pytest.param(Backend("cpu", precision, CPU_UNITS[precision], path), marks=pytest.mark.long, id=f"{precision}-{path}") for precision, path in CPU_PATHS),
     pytest.param(Backend("cupy", "float32", 6e-8), marks=pytest.mark.gpu, id="cupy-float32"),
     pytest.param(Backend("cupy", "float16", 4.9e-4), marks=pytest.mark.gpu, id="cupy-float16"),
     pytest.param(Backend("cuda", "float16", 4.9e-4), marks=pytest.mark.gpu, id="cuda-float16"),

@@ -1,0 +1,68 @@
+"""Which functions a processor is given, with its features masked by hand."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from embermill.encoder.backends.cpu.compiled import library
+from embermill.encoder.backends.cpu.compiled.library import FEATURES, WITHOUT, load_library, processor_features
+from embermill.encoder.backends.cpu.compiled.paths import choose_path
+from embermill.encoder.backends.cpu.opening import make_ops
+from embermill.encoder.backends.cpu.reduced import ReducedOps
+from embermill.encoder.errors import DeviceError
+
+EVERYTHING = frozenset(FEATURES)
+AMX = {"amx_int8", "amx_bf16"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "without", "path"),
+    [
+        ("int8", set(), "amx_int8"),
+        ("int8", AMX, "vnni_int8"),
+        ("int8", AMX | {"avx512_vnni"}, "avx2_int8"),
+        ("int8", {"avx512"}, "avx2_int8"),
+        ("int8", EVERYTHING, ""),
+        ("bfloat16", set(), "amx_bf16"),
+        ("bfloat16", AMX, "avx512_bf16"),
+        ("bfloat16", AMX | {"avx512_bf16"}, ""),
+        ("bfloat16", {"avx512"}, ""),
+        ("bfloat16", EVERYTHING, ""),
+    ],
+)
+def test_the_first_path_whose_features_are_all_there(precision: str, without: set[str], path: str) -> None:
+    chosen = choose_path(precision, EVERYTHING - without, built=True)
+    assert (chosen.name, chosen.precision) == (path, precision)
+    assert chosen.why.startswith("this CPU has none of" if not path else "this CPU has ")
+
+
+def test_without_the_compiled_functions_numpy_computes_and_says_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(library, "load_library", lambda: None)
+    monkeypatch.setattr("embermill.encoder.backends.cpu.reduced.load_library", lambda: None)
+    for precision in ("int8", "bfloat16"):
+        ops = make_ops(precision, 1)
+        assert isinstance(ops, ReducedOps) and ops.path.name == "" and ops.kernel_set.startswith(f"{precision} by NumPy, numpy")
+    assert "int8 by NumPy on the CPU: its compiled functions are not installed (they are made for x86-64 when embermill is installed" in caplog.text
+
+
+def test_one_line_says_which_path_was_taken_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        ops = ReducedOps("int8", features=frozenset())
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and "int8 by NumPy on the CPU" in caplog.text
+    assert ops.kernel_set.startswith("int8 by NumPy, ")
+
+
+def test_features_can_be_kept_from_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = processor_features()
+    assert everything <= EVERYTHING and (load_library() is not None or not everything)
+    monkeypatch.setenv(WITHOUT, "amx_int8, avx2")
+    assert processor_features() == everything - {"amx_int8", "avx2"}
+
+
+def test_a_precision_that_no_cpu_has() -> None:
+    with pytest.raises(DeviceError, match='precision on the CPU: expected "auto", "float32", "bfloat16" or "int8", got "float16"'):
+        make_ops("float16", 1)
+    with pytest.raises(DeviceError, match="threads: expected at least 1, got 0"):
+        make_ops("int8", 0)
