@@ -154,6 +154,7 @@ class _Job:
         with display, contextlib.ExitStack() as stack:
             display.phase("starting Ray" if address is None else f"joining the cluster (ray.address: {address})")
             opened, stop = stack.enter_context(open_pool(self._config, self._folder, plan)), stack.enter_context(stopped_by_signals())
+            self._ledger.publish_if_due(time.monotonic())
             useful = self._unfinished(plan) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = max(1, min(opened.placement.count, useful))
             display.phase(f"starting {several(workers, 'worker')} and loading the model")

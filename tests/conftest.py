@@ -45,6 +45,7 @@ LONG = (
     "encoder/text/test_fast_word_piece.py",
     "jobs/submit/test_on_a_cluster.py",
     "jobs/report/test_browser.py",
+    "jobs/cluster/test_hosts.py",
     "infra/test_image.py",
     "infra/test_kubernetes.py",
     "infra/test_recipes.py",

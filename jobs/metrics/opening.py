@@ -1,4 +1,4 @@
-"""A ledger for one command: with the ways out that were asked for, and at its end what the newest version of the dataset is."""
+"""A ledger for one command: with the ways out that were asked for, and what the newest version of the dataset is, before it and at its end."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def open_ledger(config: JobConfig, file: str | None) -> Iterator[Ledger]:
     if config.ray.address is not None:
         from embermill.jobs.metrics.ray_metrics import RayMetrics
 
-        sinks.append(RayMetrics())
+        sinks.append(RayMetrics(config))
     ledger = Ledger(open_folder(config.output.uri).root, *sinks)
+    if sinks:
+        _note_version(ledger, config)
     try:
         yield ledger
     finally:

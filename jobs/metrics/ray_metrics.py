@@ -8,19 +8,35 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from embermill.jobs.config import JobConfig
 from embermill.jobs.metrics.measures import Measure, Sample
 
 
 class RayMetrics:
-    """Writes nothing while Ray is not connected."""
+    """Nothing is written before the job is connected to Ray. Once it no longer is, at its end, it connects once more: Ray sends what it was told when it
+    disconnects, and drops it 20 seconds later.
+    """
+
+    def __init__(self, config: JobConfig) -> None:
+        self._config, self._was_connected = config, False
 
     def write(self, dataset: str, samples: list[Sample]) -> None:
         import ray
 
         if ray.is_initialized():
-            for sample in samples:
-                tags = {"dataset": dataset, **dict(zip(sample.measure.labels, sample.labels, strict=True))}
-                _gauge(sample.measure).set(float(sample.value), tags=tags)
+            self._was_connected = True
+            _set(dataset, samples)
+        elif self._was_connected:
+            from embermill.jobs.pool.ray_session import RaySession
+
+            with RaySession(self._config):
+                _set(dataset, samples)
+
+
+def _set(dataset: str, samples: list[Sample]) -> None:
+    for sample in samples:
+        tags = {"dataset": dataset, **dict(zip(sample.measure.labels, sample.labels, strict=True))}
+        _gauge(sample.measure).set(float(sample.value), tags=tags)
 
 
 @functools.cache

@@ -118,7 +118,7 @@ class RayPool:
         }
         handle = _actor_class().options(**options).remote()
         job = pickle.dumps(replace(self._job, threads=share.threads))
-        events = handle.run.options(num_returns="streaming", name=name).remote(str(Path(embermill.__file__).parent.parent), job)
+        events = handle.run.options(num_returns="streaming").remote(str(Path(embermill.__file__).parent.parent), job)
         return _Actor(handle, events, asked_s, node)
 
     def submit(self, worker: int, task: Task) -> None:

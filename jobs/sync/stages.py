@@ -267,6 +267,7 @@ class Stages:
             return (receipt for receipt in receipts() if receipt.partition in mine)
 
         workers = max(1, min(opened.placement.count, len(partitions)))
+        self._ledger.publish_if_due(time.monotonic())
         nodes = Nodes()
         heard, _ = await_first(opened.pool, workers, self._stop, nodes)
         stage = Stage(

@@ -166,12 +166,15 @@ class RayHosts:
 
     def alive(self) -> set[str]:
         """Addresses of the nodes that the head takes for alive; none while it does not answer."""
-        url = f"{self.address}/api/v0/nodes?detail=1"
+        answer = self.get("/api/v0/nodes?detail=1")
+        return {node["node_ip"] for node in json.loads(answer)["data"]["result"]["result"] if node["state"] == "ALIVE"} if answer.strip() else set()
+
+    def get(self, path: str, port: int = DASHBOARD) -> str:
+        """What the head answers to somebody outside of the cluster; nothing while it does not."""
+        url = f"http://{self.head.address}:{port}{path}"
         ask = f"import urllib.request as u; print(u.urlopen(u.Request('{url}', headers={{'Authorization': 'Bearer {self.token}'}}), timeout=5).read().decode())"
         answer, _ = self.network.host("outside").command(sys.executable, "-Sc", ask, environment=self.environment).communicate()
-        if not answer.strip():
-            return set()
-        return {node["node_ip"] for node in json.loads(answer)["data"]["result"]["result"] if node["state"] == "ALIVE"}
+        return answer
 
     def embermill(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """A command of ours on a host outside of the cluster."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow.parquet as pq
 import yaml
 
 from embermill.jobs.config import load_config
@@ -118,9 +119,10 @@ class Job:
         return {each.host for each in self.embedded()}
 
     def repeated(self) -> int:
-        """Partitions of which rows were embedded more than once."""
-        times = Counter(row for each in self.embedded() for row in each.rows)
-        return len({int(row) // ROWS_OF_A_PARTITION for row, count in times.items() if count > 1})
+        """Partitions of which rows were embedded more than once; each has one shard."""
+        times = Counter(int(row) for each in self.embedded() for row in each.rows)
+        shards = [pq.read_table(file, columns=["id"]).column("id").to_pylist() for file in Path(self.right).glob("data/*.parquet")]
+        return sum(any(times[int(id[1:])] > 1 for id in ids) for ids in shards)
 
     def faults(self) -> list[str]:
         """Where the dataset is not as an undisturbed run leaves it."""
@@ -146,6 +148,7 @@ class Rounds:
     def __init__(self, hosts: RayHosts, folder: Path, names: list[str], *, gpus: bool = False) -> None:
         self.hosts, self.folder, self.names, self._gpus = hosts, folder, names, gpus
         self._added = self._jobs = 0
+        self._client: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         self.hosts.start_head()
@@ -160,26 +163,31 @@ class Rounds:
     def await_nodes(self, names: set[str]) -> None:
         """Until exactly these workers' hosts are in the cluster."""
         wanted = {self.hosts.network.host(name).address for name in names} | {self.hosts.head.address}
-        self._await(lambda: self.hosts.alive() == wanted, f"nodes {names}")
+        self.await_true(lambda: self.hosts.alive() == wanted, f"nodes {names}")
 
     def round(self, events: list[str], partitions: int = 400) -> dict[str, Any]:
         """One job, and what happens to it; what was seen. `faults` is empty where all is right."""
         self._jobs += 1
         job = Job(self.hosts, self.folder / f"job-{self._jobs}-{'-'.join(events)}"[:50], partitions, gpus=self._gpus)
         self._job, self._client, self._faults, self._lost = job, job.submit(), list[str](), 0
+        client: subprocess.Popen[str] | None = None
         found: dict[str, Any] = {"events": events, "hosts": len(self.names)}
         began_s = time.monotonic()
         try:
-            self._await(lambda: {each.host for each in job.embedded()} == set(self.names), "work on every host")
+            self.await_true(lambda: {each.host for each in job.embedded()} == set(self.names), "work on every host")
             found["seconds_to_first_work"] = round(job.embedded()[0].at - time.time() + time.monotonic() - began_s, 1)
             for event in events:
                 found |= getattr(self, event)()
             job.slow(False)
-            out, err = self._client.communicate(timeout=PATIENCE_S)
+            client, self._client = self._client, None
+            assert client is not None
+            out, err = client.communicate(timeout=PATIENCE_S)
         finally:
-            self._client.kill()
-        if self._client.returncode != 0:
-            self._faults.append(f"exit code {self._client.returncode}: {err[-1500:]}{out[-500:]}")
+            for each in (client, self._client):
+                if each is not None:
+                    each.kill()
+        if client.returncode != 0:
+            self._faults.append(f"exit code {client.returncode}: {err[-1500:]}{out[-500:]}")
         repeated = job.repeated()
         if repeated > self._lost * job.queued:
             self._faults.append(f"{repeated} partitions were repeated, and {self._lost} workers were lost that had {job.queued} each")
@@ -198,7 +206,7 @@ class Rounds:
         killed_s = time.time()
         self._job_moves_on(self.names[:-1], killed_s)
         self.names = self.names[:-1]
-        self._await(lambda: len(self.hosts.alive()) == 1 + len(self.names), "the dead node to be noticed")
+        self.await_true(lambda: len(self.hosts.alive()) == 1 + len(self.names), "the dead node to be noticed")
         return {"noticed_after_s": round(time.time() - killed_s, 1)}
 
     def added(self) -> dict[str, Any]:
@@ -210,7 +218,7 @@ class Rounds:
         self.names = [*self.names, name]
         self.await_nodes(set(self.names))
         joined_s = time.time()
-        self._await(lambda: self._job.by_host()[name] > 0, f"work on {name}")
+        self.await_true(lambda: self._job.by_host()[name] > 0, f"work on {name}")
         first_s = next(each.at for each in self._job.embedded() if each.host == name)
         if first_s - joined_s > NEW_CAPACITY_S:
             self._faults.append(f"{name} got work {first_s - joined_s:.0f} s after it had joined")
@@ -236,15 +244,15 @@ class Rounds:
         self._lost += 1
         host, begin_s = self.hosts.network.host(name), time.time()
         host.cut()
-        self._await(lambda: host.address not in self.hosts.alive(), f"{name} to be taken for lost")
+        self.await_true(lambda: host.address not in self.hosts.alive(), f"{name} to be taken for lost")
         lost_s = time.time()
         self._job_moves_on(self.names[:-1], lost_s)
         time.sleep(max(0, begin_s + 180 - time.time()))
         host.mend()
         mended_s = time.time()
-        self._await(lambda: host.address in self.hosts.alive(), f"{name} to join again")
+        self.await_true(lambda: host.address in self.hosts.alive(), f"{name} to join again")
         joined_s = time.time()
-        self._await(lambda: any(each.host == name and each.process not in before for each in self._job.embedded()), f"work on {name}")
+        self.await_true(lambda: any(each.host == name and each.process not in before for each in self._job.embedded()), f"work on {name}")
         first_s = next(each.at for each in self._job.embedded() if each.host == name and each.process not in before)
         if first_s - joined_s > NEW_CAPACITY_S:
             self._faults.append(f"{name} got work {first_s - joined_s:.0f} s after it had joined again")
@@ -256,6 +264,8 @@ class Rounds:
         self.hosts.head.kill()
         killed_s = time.time()
         self._client.kill()
+        self._client.wait()
+        self._client = None
         self.hosts.start_head()
         self.hosts.await_dashboard()
         self.await_nodes(set(self.names))
@@ -267,12 +277,12 @@ class Rounds:
     # -- waiting
 
     def _job_moves_on(self, names: list[str], since_s: float) -> None:
-        self._await(lambda: all(self._job.by_host(since_s)[name] for name in names), f"work on {names}")
+        self.await_true(lambda: all(self._job.by_host(since_s)[name] for name in names), f"work on {names}")
 
-    def _await(self, happened: Callable[[], bool], what: str) -> None:
+    def await_true(self, happened: Callable[[], bool], what: str) -> None:
         until_s = time.monotonic() + PATIENCE_S
         while not happened():
-            client = getattr(self, "_client", None)
+            client = self._client
             if client is not None and client.poll() is not None:
                 raise AssertionError(f"{what}: the job has ended: {client.communicate()}")
             if time.monotonic() > until_s:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import time
+import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -174,6 +177,33 @@ def test_secrets_of_this_machine_stay_here(head: Head, project: Path) -> None:
     assert job["runtime_env"]["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
     call(head, "logs", "secrets")
     assert SECRET not in head.ask(f"/api/jobs/{answer['id']}/logs")["logs"]
+
+
+def exported(head: Head) -> dict[str, float]:
+    """Our metrics without labels of their own, as Prometheus would scrape them now."""
+    with urllib.request.urlopen(head.metrics, timeout=10) as answer:
+        found = re.findall(r"^ray_embermill_(\w+)\{([^}]*)\} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return {name: float(value) for name, labels, value in found if "/measured" in labels and not re.search('(stage|state|queue|kind)="', labels)}
+
+
+def test_rays_exporter_has_the_jobs_metrics_while_it_runs_and_those_of_its_summary_at_the_end(head: Head, project: Path) -> None:
+    slow = project / "slow"
+    slow.touch()
+    following = begin(head, "submit", write(project, "measured"), "--working-dir", project / "code")
+    until_s = time.monotonic() + 120
+    while (during := exported(head)).get("workers") != 1 and time.monotonic() < until_s:
+        time.sleep(0.5)
+    assert (during["running"], during["workers"]) == (1, 1) and "dataset_version" not in during
+    slow.unlink()
+    code, answer, err = ended(following)
+    after = exported(head)
+    assert code == 0, err
+    summary = answer["summary"]
+    assert {key: after[f"{key}_total"] for key in ("documents", "tokens", "tokens_dropped", "rows_quarantined")} == {
+        key: summary[key] for key in ("documents", "tokens", "tokens_dropped", "rows_quarantined")
+    }
+    assert (after["running"], after["workers"], after["dataset_version"]) == (0, 0, 1)
+    assert abs(time.time() - after["dataset_version_timestamp_seconds"]) < 300
 
 
 def test_what_the_cluster_lacks_is_refused_before_anything_is_sent(head: Head, project: Path) -> None:
