@@ -54,12 +54,13 @@ class Silent:
 
 
 class Lines:
-    """A log line every ten seconds, and one for each phase."""
+    """A log line every ten seconds, one for each phase, and one for the first token, which a person waits for."""
 
     every_s = LINE_EVERY_S
 
     def __init__(self) -> None:
         self._last_s: float | None = None
+        self._has_tokens = False
         self._phase = ""
 
     def phase(self, words: str) -> None:
@@ -68,8 +69,9 @@ class Lines:
             log.info("%s", self._phase_line(words))
 
     def show(self, snapshot: Snapshot, now_s: float) -> None:
-        if self._last_s is None or now_s - self._last_s >= self.every_s:
-            self._last_s = now_s
+        is_first = snapshot.tokens > 0 and not self._has_tokens
+        if is_first or self._last_s is None or now_s - self._last_s >= self.every_s:
+            self._last_s, self._has_tokens = now_s, snapshot.tokens > 0
             log.info("%s", self._line(snapshot))
 
     def _phase_line(self, words: str) -> str:

@@ -60,6 +60,15 @@ def test_workers_that_are_ready_and_have_embedded_nothing_say_what_they_do() -> 
     assert describe(waiting).startswith("2 workers ready, computing the first batch")
 
 
+@pytest.mark.parametrize("kind", [Lines, Records])
+def test_the_first_token_is_told_at_once_and_what_follows_from_time_to_time(kind: type[Lines | Records], caplog: pytest.LogCaptureFixture) -> None:
+    waiting = Snapshot(0, 0, 0.0, 0.0, 0, 8, 0.0, 10**6, None, dict.fromkeys(STAGES, 0.0), "", 2)
+    with caplog.at_level(logging.INFO, "embermill.jobs.progress"), kind() as shown:
+        for now_s, snapshot in ((0.0, waiting), (0.5, waiting), (1.0, MIDWAY), (1.5, MIDWAY), (4.0, MIDWAY), (11.5, MIDWAY)):
+            shown.show(snapshot, now_s)
+    assert ["tokens/s" in line for line in caplog.messages] == [False, True, True]
+
+
 @given(snapshots | st.text(max_size=60))
 def test_a_record_is_read_back_as_it_was_written(what: Snapshot | str) -> None:
     line = record("words", what)
