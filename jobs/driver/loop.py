@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
@@ -45,19 +46,22 @@ def drive(
         loop.do(driver.start())
         for worker, event in heard:
             loop.hear(worker, event)
-        followed_s = time.monotonic()
+        looked_s, followed_s = -math.inf, time.monotonic()
         while loop.outcome is None:
             if stop is not None and stop.is_set():
                 raise Interrupted("interrupted: what was committed is kept; run the same command again to resume from there")
             for worker, event in pool.events(LOOK_EVERY_S):
                 loop.hear(worker, event)
             now = time.monotonic()
+            commit_buffer.flush_if_due(now)
+            if now - looked_s < LOOK_EVERY_S:  # many workers have something to say many times a second
+                continue
+            looked_s = now
             loop.do(driver.tick(now))
             if now - followed_s >= FOLLOW_EVERY_S:
                 followed_s = now
                 if (room := pool.room()) is not None:
                     loop.do(driver.follow(room, now))
-            commit_buffer.flush_if_due(now)
             tick(now)
         return loop.outcome
     finally:

@@ -60,6 +60,12 @@ class Host:
         before = ["ip", "netns", "exec", self._space]
         return subprocess.Popen([*before, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    def run(self, *arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """The same, to its end."""
+        with self.command(*arguments, environment=environment) as process:
+            out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
     def kill(self) -> None:
         """As when its power fails."""
         if self._booted is not None:
@@ -160,7 +166,7 @@ class RayHosts:
         until_s = time.monotonic() + timeout_s
         ask = f"import socket; socket.create_connection(('{self.head.address}', {self.DASHBOARD}), 2)"
         outside = self.network.host("outside")
-        while outside.command(sys.executable, "-c", ask, environment=self.environment).wait() != 0:
+        while outside.run(sys.executable, "-Sc", ask, environment=self.environment).returncode != 0:
             assert time.monotonic() < until_s, f"the head did not come up: {(self._folder / 'head.log').read_text()[-2000:]}"
             time.sleep(1)
 
@@ -172,9 +178,8 @@ class RayHosts:
     def get(self, path: str, port: int = DASHBOARD) -> str:
         """What the head answers to somebody outside of the cluster; nothing while it does not."""
         url = f"http://{self.head.address}:{port}{path}"
-        ask = f"import urllib.request as u; print(u.urlopen(u.Request('{url}', headers={{'Authorization': 'Bearer {self.token}'}}), timeout=5).read().decode())"
-        answer, _ = self.network.host("outside").command(sys.executable, "-Sc", ask, environment=self.environment).communicate()
-        return answer
+        ask = f"import urllib.request as u; print(u.urlopen(u.Request('{url}', headers={{'Authorization': 'Bearer {self.token}'}}), timeout=15).read().decode())"
+        return self.network.host("outside").run(sys.executable, "-Sc", ask, environment=self.environment).stdout
 
     def embermill(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """A command of ours on a host outside of the cluster."""

@@ -33,7 +33,7 @@ from tests.jobs.cluster.hosts import RayHosts, missing, network
 from tests.jobs.command_line import open_inline_pool
 
 ROWS_OF_A_PARTITION, SECONDS_OF_A_PARTITION = 20, 1.0
-PATIENCE_S = 240.0
+PATIENCE_S = 300.0  # on a machine that has other work
 NEW_CAPACITY_S = 30.0  # within so long a node that has joined has work
 ENGINE = textwrap.dedent(f"""
     import os, socket, time
@@ -185,7 +185,7 @@ class Rounds:
         finally:
             for each in (client, self._client):
                 if each is not None:
-                    each.kill()
+                    _end(each)
         if client.returncode != 0:
             self._faults.append(f"exit code {client.returncode}: {err[-1500:]}{out[-500:]}")
         repeated = job.repeated()
@@ -263,8 +263,8 @@ class Rounds:
         self._lost += len(self.names)
         self.hosts.head.kill()
         killed_s = time.time()
-        self._client.kill()
-        self._client.wait()
+        assert self._client is not None
+        _end(self._client)
         self._client = None
         self.hosts.start_head()
         self.hosts.await_dashboard()
@@ -288,6 +288,11 @@ class Rounds:
             if time.monotonic() > until_s:
                 raise AssertionError(f"{what} did not come within {PATIENCE_S:.0f} s")
             time.sleep(0.5)
+
+
+def _end(client: subprocess.Popen[str]) -> None:
+    client.kill()
+    client.communicate()
 
 
 EVENTS = ("undisturbed", "added", "killed", "cut_10", "cut_180", "head_killed")
