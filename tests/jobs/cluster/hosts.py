@@ -145,15 +145,19 @@ class RayHosts:
     def start_head(self) -> None:
         dashboard = f"--dashboard-host={self.head.address} --dashboard-port={self.DASHBOARD}"
         told = f"--head --port={self.PORT} {dashboard} --num-cpus=0 --num-gpus=0 --ray-client-server-port=10001"
-        self.head.boot(f"exec {self._start(self.head, told)} --temp-dir={RAY_FOLDER}/r", self._folder / "head.log", self.environment)
+        self._boot_ray(self.head, f"{told} --temp-dir={RAY_FOLDER}/r", "")
 
     def start(self, name: str, *, cpus: float = 1, gpus: float = 0, before: str = "", more: str = "") -> Host:
         """A worker's host that starts Ray again whenever it has ended, as a pod or a service does. before: shell, run once, for example a mount."""
         host = self.network.host(name)
         told = f"--address={self.head.address}:{self.PORT} --num-cpus={cpus:g} --num-gpus={gpus:g} {more}"
-        script = f"{before}{'; ' if before else ''}while :; do {self._start(host, told)}; sleep 1; done"
-        host.boot(script, self._folder / f"{name}.log", self.environment)
+        self._boot_ray(host, told, before)
         return host
+
+    def _boot_ray(self, host: Host, told: str, before: str) -> None:
+        """Ray gives up where the machine is too busy to start it within 30 s, and is started again."""
+        script = f"{before}{'; ' if before else ''}while :; do {self._start(host, told)}; sleep 1; done"
+        host.boot(script, self._folder / f"{host.name}.log", self.environment)
 
     def _start(self, host: Host, told: str) -> str:
         return (
@@ -178,7 +182,7 @@ class RayHosts:
     def get(self, path: str, port: int = DASHBOARD) -> str:
         """What the head answers to somebody outside of the cluster; nothing while it does not."""
         url = f"http://{self.head.address}:{port}{path}"
-        ask = f"import urllib.request as u; print(u.urlopen(u.Request('{url}', headers={{'Authorization': 'Bearer {self.token}'}}), timeout=15).read().decode())"
+        ask = f"import urllib.request as u; print(u.urlopen(u.Request('{url}', headers={{'Authorization': 'Bearer {self.token}'}}), timeout=9).read().decode())"
         return self.network.host("outside").run(sys.executable, "-Sc", ask, environment=self.environment).stdout
 
     def embermill(self, *arguments: str | Path) -> subprocess.Popen[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -308,6 +309,7 @@ def main() -> int:
     args = parser.parse_args()
     if why := missing():
         raise SystemExit(why)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the hosts end with it
     with _place(args.keep) as place, network() as made:
         rounds = Rounds(RayHosts(made, Path(place) / "logs"), Path(place), [f"host-{number}" for number in range(1, args.hosts + 1)], gpus=args.gpus)
         rounds.start()
