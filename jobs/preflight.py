@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import NoReturn
 
 from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.metadata.manifest import read_manifest_root
+from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, read_version
 from embermill.jobs.engine import Prompts
 from embermill.jobs.engine.loading import describe_engine, engine_prompts, preview_engine
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
-from embermill.jobs.plan.changes import require_unchanged
+from embermill.jobs.plan.changes import changed_keys, require_unchanged
 from embermill.jobs.plan.files import Plan, require_place
 from embermill.jobs.plan.forecast import Prospect
 from embermill.jobs.plan.listing import changes_since, compare_listings, survey_files
@@ -21,6 +24,7 @@ from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import stored_vectors
 from embermill.jobs.wording import several
 
+BESIDE_TEXT = ("corpus.keep_columns", "corpus.id_column", "corpus.types")  # what shapes rows and no text
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +33,7 @@ def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> No
     if plan is None:
         _require_free_place(config, folder)
     else:
-        _require_same(plan, config)
+        _require_same(plan, config, folder)
 
 
 def require_exclusive(folder: Folder, *, accepted: bool = False) -> None:
@@ -122,11 +126,25 @@ def _require_free_place(config: JobConfig, folder: Folder) -> None:
     require_apart(config, folder.root)
 
 
-def _require_same(plan: Plan, config: JobConfig) -> None:
+def _require_same(plan: Plan, config: JobConfig, folder: Folder) -> None:
+    changes = changed_keys(plan, config)
+    if changes and all(change.partition(":")[0] in BESIDE_TEXT for change in changes) and read_manifest_root(folder) is not None:
+        _raise_other_columns(folder, changes)
     require_unchanged(plan, config)
     fingerprint = describe_engine(config.as_planned(plan.precision, plan.fingerprint).model, search_path=(str(Path.cwd()),))
     if fingerprint is not None:
         require_unchanged(plan, config, fingerprint)
+
+
+def _raise_other_columns(folder: Folder, changes: list[str]) -> NoReturn:
+    """Every row of every shard would be written again, vectors included: that is another dataset, and it takes its vectors from this one."""
+    version = read_version(folder)
+    size = sum(file.bytes for file in version.of_kind(BASE, UPSERTS))
+    raise UsageError(
+        f"{folder.root}: this dataset was made with other settings: {'; '.join(changes)}. These columns stand in every row, so another choice of them is "
+        f"another dataset: all {version.totals['rows']:,} rows ({size:,} bytes) are written anew, and no text is embedded again. Set them back, or run "
+        f"`embermill sync` with another output.uri and --reuse {folder.root}, which takes the vectors from here"
+    )
 
 
 def _first_of(paths: list[str]) -> str:

@@ -130,6 +130,11 @@ def base_keys(folder: Folder, version: Version) -> BaseKeys:
     return BaseKeys(files, all(_knows_files(folder, file) for file in files))
 
 
+def knows_files(folder: Folder, version: Version) -> bool:
+    """Whether its keys tell of every row which corpus file it is of: those that were made from the rows (versions/rekey.py) do not, nor what came of them."""
+    return all(_knows_files(folder, file) for file in version.of_kind(KEYS))
+
+
 def _nothing(plan: Plan) -> pa.Table:
     return keys_schema(plan.rows.id_type).empty_table()
 

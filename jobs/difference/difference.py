@@ -79,7 +79,8 @@ class Files:
         return found
 
     def is_hidden(self, numbers: np.ndarray) -> np.ndarray:
-        return _of(self.hidden, numbers, False)
+        found: np.ndarray = _of(self.hidden, numbers, False)
+        return found | ((numbers == UNKNOWN_FILE) & bool(self.hidden.any()))  # it may be of any of those
 
 
 @dataclass(frozen=True)

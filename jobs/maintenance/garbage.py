@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completing import complete_version
 from embermill.jobs.dataset.metadata.inventory import list_inventory
 from embermill.jobs.dataset.metadata.lease import LEASE, Lease, hold_lease, newest_token
 from embermill.jobs.dataset.metadata.liveness import is_gone
@@ -67,6 +68,8 @@ def collect(uri: str, now_s: float | None = None, *, keep_versions: int | None =
     with hold_lease(folder, purpose="gc") as lease:
         versions = read_versions(folder, files=False)
         kept = kept_versions(versions, datetime.fromtimestamp(now_s, UTC), keep_versions, keep_days)
+        if kept:
+            complete_version(folder)
         found.retired = retire_others(folder, kept, "gc") if kept else []
         for name, info in dict(_orphans(folder, lease)).items():
             if 0 < info.modified_s <= now_s - MIN_AGE_S:

@@ -23,11 +23,12 @@ from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.dataset.metadata.claims import CLAIMS
 from embermill.jobs.dataset.metadata.commits import REPLACES, CommitLog, digest_of
 from embermill.jobs.dataset.metadata.completeness import SHARD_COLUMNS, unfinished
+from embermill.jobs.dataset.metadata.completing import complete_version
 from embermill.jobs.dataset.metadata.consistency import commit_damage, manifest_damage, missing
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, Manifest, publish_manifest, read_manifest
 from embermill.jobs.dataset.metadata.retirement import is_retired
-from embermill.jobs.dataset.metadata.version_copies import restore_decisions
+from embermill.jobs.dataset.metadata.version_copies import complete_copies, restore_decisions
 from embermill.jobs.dataset.metadata.versions import FIRST, KEYS, abandon_version, next_number, read_versions
 from embermill.jobs.dataset.views.bookkeeping import OF_A_MAKER, OF_LATER_QUARANTINE, bookkeeping_damage
 from embermill.jobs.dataset.views.verify_versions import older_key_damage
@@ -88,6 +89,7 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
         repairs = Repairs(folder.root)
         _repair_format(folder, repairs)
         repairs.repaired += [*restore_plan(folder), *restore_decisions(folder)]
+        complete_copies(folder)
         plan = read_plan(folder)
         if plan is None:
             raise UsageError(f"{folder.root}: there is no plan here to repair by: run the same job again")
@@ -106,6 +108,7 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
             if (version := repair_keys(folder, plan)) is not None:
                 repairs.repaired += [file.name for file in version.of_kind(KEYS)]
             _set_aside_older_keys(folder, repairs)
+            complete_version(folder)
         return repairs
 
 

@@ -5,14 +5,13 @@ Every file of a plan is known to be whole by itself: root.json by its checksum, 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import re
 from collections.abc import Iterator
 
+from embermill.jobs.bookkeeping.copies import complete_copy, restore_from
 from embermill.jobs.bookkeeping.expected_form import require_form, text
-from embermill.jobs.bookkeeping.seal import broken_seal, read_json
-from embermill.jobs.storage import AlreadyExists, Folder, restore_bytes
+from embermill.jobs.bookkeeping.seal import read_json
+from embermill.jobs.storage import Folder
 
 PLANS = "_embermill/plan"
 COPIES = "copies"
@@ -30,11 +29,6 @@ def copy_of(name: str) -> str:
     return f"{folder.removesuffix(f'/{COPIES}')}/{file}" if is_copy(name) else f"{folder}/{COPIES}/{file}"
 
 
-def write_copy(folder: Folder, name: str, data: bytes) -> None:
-    with contextlib.suppress(AlreadyExists):  # ours, or that of a run that planned the same at the same time
-        folder.create(copy_of(name), data)
-
-
 def missing_plan_files(folder: Folder) -> list[str]:
     """Of every plan's files and their copies, those of older generations too."""
     return [name for name in _expected(folder) if not folder.exists(name)]
@@ -47,8 +41,8 @@ def is_copy(name: str) -> bool:
 def complete_copies(folder: Folder) -> None:
     """Make the copies that a driver did not come to before it was killed. For the holder of the lease."""
     for copy in missing_plan_files(folder):
-        if is_copy(copy) and _is_whole(folder, copy_of(copy)):
-            write_copy(folder, copy_of(copy), folder.read(copy_of(copy)))
+        if is_copy(copy):
+            complete_copy(folder, copy_of(copy), copy)
 
 
 def named_by_roots(folder: Folder) -> dict[str, frozenset[str]]:
@@ -65,8 +59,7 @@ def named_by_roots(folder: Folder) -> dict[str, frozenset[str]]:
 def restore_plan(folder: Folder) -> Iterator[str]:
     """Put each damaged or missing file back from its whole twin; their names. For the holder of the lease."""
     for name in _expected(folder):
-        if not _is_whole(folder, name) and _is_whole(folder, copy_of(name)):
-            restore_bytes(folder, name, folder.read(copy_of(name)))
+        if restore_from(folder, name, copy_of(name)):
             yield name
 
 
@@ -90,13 +83,3 @@ def _root(folder: Folder, name: str) -> dict[str, dict[str, str]] | None:
         return root
     except (FileNotFoundError, ValueError, RecursionError):
         return None
-
-
-def _is_whole(folder: Folder, name: str) -> bool:
-    try:
-        data = folder.read(name)
-    except FileNotFoundError:
-        return False
-    match = _NAME.fullmatch(name)
-    assert match is not None
-    return not broken_seal(data) if match[4] is None else hashlib.sha256(data).hexdigest().startswith(match[4])

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.jobs import remedies
+from embermill.jobs.bookkeeping.copies import write_copy
 from embermill.jobs.bookkeeping.hashed_table import create_hashed, decode_table, encode_table, read_hashed
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.bookkeeping.stored_keys import stored_form
@@ -28,7 +29,7 @@ from embermill.jobs.engine import Output
 from embermill.jobs.errors import MetadataDamaged, UsageError
 from embermill.jobs.partition import PLAN_FORMAT, Partition
 from embermill.jobs.plan.copies import KEY as COPIES_KEY
-from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, write_copy
+from embermill.jobs.plan.copies import PLANS, ROOT_KEYS, copy_of
 from embermill.jobs.plan.dataset_format import TABLE_SUFFIXES, ensure_format, read_format
 from embermill.jobs.plan.partitions import SEGMENT_SCHEMA, ChosenPartitions, StoredPartitions, numbers_of, segment_table, text_bytes_of
 from embermill.jobs.plan.root_form import require_columns, require_partitions, require_root
@@ -155,7 +156,7 @@ def _write(folder: Folder, plan: Plan, generation: int) -> None:
     except AlreadyExists:
         if folder.read(f"{base}/root.json") != root:
             raise
-    write_copy(folder, f"{base}/root.json", root)
+    write_copy(folder, copy_of(f"{base}/root.json"), root)
 
 
 def _newest_generation(folder: Folder) -> int:
@@ -266,7 +267,7 @@ def _create_table(folder: Folder, kind: str, suffix: str, table: pa.Table) -> di
     """Put it there, where it is not yet, and describe it for the root, which names it without its folder. kind: how its name begins."""
     data = encode_table(table)
     described = create_hashed(folder, kind, data, remedy=remedies.PLAN, suffix=suffix)
-    write_copy(folder, described["file"], data)
+    write_copy(folder, copy_of(described["file"]), data)
     return described | {"file": described["file"].rpartition("/")[2]}
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from embermill.jobs.config import JobConfig
+from embermill.jobs.dataset.metadata.completing import complete_if_possible, complete_version
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
 from embermill.jobs.dataset.metadata.versions import Version, abandon_version, is_worth_compacting, read_version
 from embermill.jobs.difference.claim import inputs_of
 from embermill.jobs.difference.importing import BOUND, list_imports
 from embermill.jobs.difference.inputs import Comparison, compare
-from embermill.jobs.difference.reuse import shards_of
+from embermill.jobs.difference.reuse import require_reusable, shards_of
 from embermill.jobs.difference.seen import SEEN
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
@@ -90,7 +91,11 @@ def _sync(
         require_bound(chosen.import_bound)
         list_imports(config.corpus, chosen.imports)
     if plan is None or not ready.finished:
-        summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress, without_rows=bool(chosen.imports), ledger=ledger)
+        if plan is None:
+            for uri in chosen.reuse:
+                require_reusable(open_folder(uri), config.model)
+        without_rows = bool(chosen.imports or chosen.reuse)
+        summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress, without_rows=without_rows, ledger=ledger)
         plan = require_plan(folder)
         if not plan.listing:  # it was begun without rows: all of them are new
             return _sync(config, chosen, events_file, progress, ledger)
@@ -101,9 +106,11 @@ def _sync(
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     found = Look(config, folder, plan, chosen)
     if found.nothing_to_do:
+        complete_if_possible(folder, found.parent, lease_s=config.output.lease_s)
         return _told(found.report(time.monotonic() - begin_s), events)
     ready.require_exclusive()
     with hold_lease(folder, lease_s=config.output.lease_s, purpose="sync") as lease:
+        complete_version(folder)
         for attempt in range(ATTEMPTS):
             found = Look(config, folder, plan, chosen)  # another run may have been at work until now, or the corpus has changed
             if found.nothing_to_do:

@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from embermill.jobs.config import JobConfig
-from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.commits import CommitLog
+from embermill.jobs.dataset.metadata.completing import complete_version
 from embermill.jobs.dataset.metadata.keys import buckets_for, buckets_of
 from embermill.jobs.dataset.metadata.lease import Lease
 from embermill.jobs.dataset.metadata.reconcile import reconcile
 from embermill.jobs.dataset.metadata.versions import KEYS, Contents, Version, commit_version, read_versions
-from embermill.jobs.difference.base_keys import base_keys, key_tasks, numbered, split_name, with_keys
+from embermill.jobs.difference.base_keys import base_keys, key_tasks, knows_files, numbered, split_name, with_keys
+from embermill.jobs.difference.claim import CAUSE as SYNC_CAUSE
 from embermill.jobs.difference.claim import INPUTS, LISTED, NEXT_FILE, Claim, claim, note_listing, write_table
 from embermill.jobs.difference.committing import RECEIPT_COLUMNS, add_up, inputs_after, made_below, refused_by_file, tokens_below
 from embermill.jobs.difference.difference import Action
@@ -113,7 +114,7 @@ class Stages:
         """That the parent has keys; whether they tell of every row which corpus file it is of."""
         parent = self._parent
         if parent.of_kind(KEYS):
-            return True
+            return parent.cause == SYNC_CAUSE or knows_files(self._folder, parent)
         tasks = key_tasks(parent)
         names, splits = [place.name for place in tasks.ranges], [split_name(parent.number, number) for number in range(len(tasks.splits))]
         if not all(map(self._folder.exists, names)):
@@ -335,8 +336,8 @@ class Stages:
         assert self._lease is not None
         self._lease.require_held()
         version = commit_version(self._folder, Contents(made.number, parent.number, "sync", told, (*parent.files, *added.files), details))
-        write_card(self._folder)
         self._clear()
+        complete_version(self._folder, version)
         found = made.comparison.counts | {"scanned": len(made.comparison.scanned)}
         return replace(SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=rows, imported=self._imported), **counts)
 

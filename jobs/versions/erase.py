@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
-from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.claims import claim_number
+from embermill.jobs.dataset.metadata.completing import complete_version
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
 from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_version
@@ -63,7 +63,7 @@ def erase_rows(folder: Folder, plan: Plan, ids: pa.Array, lease: Lease) -> Erase
     lease.require_held()
     retire_others(folder, [version], ERASE)
     removed = remove_traces(folder, plan, version, ids, lease)
-    write_card(folder)
+    complete_version(folder, version)
     return Erased(folder.root, version.number, rows, removed)
 
 

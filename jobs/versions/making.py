@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from embermill.jobs.dataset.metadata.card import write_card
+from embermill.jobs.dataset.metadata.completing import complete_version
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
 from embermill.jobs.dataset.metadata.versions import Version
@@ -22,7 +22,8 @@ def make_version(uri: str, purpose: str, make: Make) -> Version | None:
     plan, _ = open_version(folder)
     require_own_version(plan, folder.root)
     with hold_lease(folder, purpose=purpose):
+        complete_version(folder)  # what a killed command decided, before this one makes the next
         version = make(folder, plan)
         if version is not None:
-            write_card(folder)
+            complete_version(folder, version)
         return version

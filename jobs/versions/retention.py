@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from embermill.jobs.dataset.metadata.claims import CLAIMS
+from embermill.jobs.dataset.metadata.completing import marked_number
 from embermill.jobs.dataset.metadata.keys import KEYS_FOLDER
 from embermill.jobs.dataset.metadata.retirement import retire, retired_numbers
 from embermill.jobs.dataset.metadata.versions import Version, read_versions
@@ -54,6 +55,8 @@ def unneeded_files(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
     for top in MADE:
         for name, info in folder.list(top):
             number = _number_of(name.removeprefix(f"{top}/"))
+            if marked_number(name) in _numbers(readable):
+                continue
             is_bookkeeping = top == "_embermill/sync" and number in _numbers(readable) and not _STEPS.search(name)
             if name not in needed and number is not None and number <= newest and not is_bookkeeping:
                 yield name, info

@@ -70,7 +70,7 @@ def unrepaired(dataset: Path, name: str, rng: random.Random) -> str:
 
 
 def files_of(dataset: Path) -> list[str]:
-    names = sorted(path.relative_to(dataset).as_posix() for path in dataset.rglob("*") if path.is_file())
+    names = sorted(path.relative_to(dataset).as_posix() for path in dataset.rglob("*") if path.is_file() and path.stat().st_size)  # _SUCCESS has no bits
     return [name for name in names if not name.startswith(LEFT_OUT)]
 
 

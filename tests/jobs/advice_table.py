@@ -128,6 +128,7 @@ TABLE: dict[str, Way] = {
     "or run again with --allow-deletes": "sync/test_outcomes.py::test_too_many_are_refused_before_any_engine_works",
     "set corpus.on_duplicate_id: quarantine": "sync/test_outcomes.py::test_or_all_is_refused",
     "Nothing was embedded: fix the corpus, or run again with": "sync/test_outcomes.py::test_too_many_are_refused_before_any_engine_works",
+    "which takes the vectors from here": "sync/test_another_dataset.py::test_are_refused_with_what_it_would_cost_and_the_advice_helps",
     "name a dataset that was made alike": "sync/test_sync.py::test_of_a_dataset_of_another_model_none",
     "is deleted for an empty listing": "sync/test_outcomes.py::test_an_empty_listing_is_always_refused",
     "name a column of ids in corpus.id_column": "sync/test_outcomes.py::test_positional_ids_are_refused_before_anything_is_embedded",

@@ -4,32 +4,38 @@
     _embermill/versions/copies/000041-HASH.pq         its files
     _embermill/versions/copies/inputs-HASH.pq         the listing that the next sync compares with
 
-Each of these files knows by itself whether it is whole. Versions that were made before there were copies get theirs with the next version.
+They are copied once the number is decided, by whoever decided it, else by the next holder of the lease (completing.py).
 """
 
 from __future__ import annotations
 
-import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from embermill.jobs.bookkeeping.copies import complete_copy, read_whole, restore_from
 from embermill.jobs.bookkeeping.seal import read_json
-from embermill.jobs.bookkeeping.self_check import problem_of
 from embermill.jobs.dataset.metadata.retirement import VERSIONS
-from embermill.jobs.storage import AlreadyExists, Folder, restore_bytes
+from embermill.jobs.storage import Folder
 
 COPIES = f"{VERSIONS}/copies"
 INPUTS = "_embermill/sync/inputs-"
+_DECISION = re.compile(rf"{VERSIONS}/\d{{6,}}\.json")
 
 
 def copy_decision(folder: Folder, root_name: str) -> None:
-    """Of a decided version, by the name of its root; what has a copy, or is damaged, is passed over. For the holder of the lease."""
-    if folder.exists(_copy_of(root_name)) or (root := _whole(folder, root_name)) is None:
-        return
-    for name in (*_named(read_json(root, frozenset())), root_name):  # the root last: where it stands, all copies do
-        if (data := _whole(folder, name)) is not None:
-            with contextlib.suppress(AlreadyExists):
-                folder.create(_copy_of(name), data)
+    """Of a decided version, by the name of its root. For the holder of the lease."""
+    if (root := read_whole(folder, root_name)) is not None:
+        for name in (*_named(read_json(root, frozenset())), root_name):  # the root last: where it stands, all copies do
+            complete_copy(folder, name, _copy_of(name))
+
+
+def complete_copies(folder: Folder) -> None:
+    """Make those that a maker did not come to before it was killed. For the holder of the lease."""
+    standing = [name for name, _ in folder.list(VERSIONS)]
+    for name in standing:
+        if _DECISION.fullmatch(name) and _copy_of(name) not in standing:
+            copy_decision(folder, name)
 
 
 def restore_decisions(folder: Folder) -> Iterator[str]:
@@ -39,13 +45,10 @@ def restore_decisions(folder: Folder) -> Iterator[str]:
     """
     copies = [name for name, _ in folder.list(COPIES)]
     for copy in sorted(copies, key=lambda name: name.startswith(f"{COPIES}/inputs-")):
-        name, held = _file_of(copy), _whole(folder, copy)
-        if held is None:
-            if (data := _whole(folder, name)) is not None:
-                restore_bytes(folder, copy, data)
-                yield copy
-        elif _whole(folder, name) is None and (folder.exists(name) or not name.startswith(INPUTS)):
-            restore_bytes(folder, name, held)
+        name = _file_of(copy)
+        if restore_from(folder, copy, name):
+            yield copy
+        if (folder.exists(name) or not name.startswith(INPUTS)) and restore_from(folder, name, copy):
             yield name
 
 
@@ -54,14 +57,6 @@ def _named(root: dict[str, Any]) -> Iterator[str]:
     for described in (root.get("files"), (root.get("details") or {}).get("inputs")):
         if isinstance(described, dict):
             yield str(described["file"])
-
-
-def _whole(folder: Folder, name: str) -> bytes | None:
-    try:
-        data = folder.read(name)
-    except FileNotFoundError:
-        return None
-    return None if problem_of(name, data) else data
 
 
 def _copy_of(name: str) -> str:

@@ -172,8 +172,7 @@ def commit_version(folder: Folder, contents: Contents, created: str | None = Non
         folder.create(_name_of(contents.number), sealed_json(root))
     except AlreadyExists:
         return _same_or_raise(folder, contents)
-    for decided in sorted({contents.parent, contents.number} - {FIRST}):
-        copy_decision(folder, _name_of(decided))  # that of the parent is missing where its maker was killed
+    copy_decision(folder, _name_of(contents.number))
     return _read(folder, contents.number)
 
 
@@ -184,6 +183,7 @@ def abandon_version(folder: Folder, number: int, reason: str) -> Version:
     tombstone = {"version_format": VERSION_FORMAT, "number": number, "state": ABANDONED, "cause": reason, "created": _now()}
     with contextlib.suppress(AlreadyExists):
         folder.create(_name_of(number), sealed_json(tombstone))
+    copy_decision(folder, _name_of(number))
     return _read(folder, number)
 
 

@@ -29,7 +29,6 @@ TWO_DAYS_S = 2 * 24 * 3600
 OF_ITS_OWN = (  # how many there are depends on the kills
     *("_embermill/lease/", "_embermill/commits/", "_embermill/sync/000002/commits/", "_embermill/heartbeat.json", "_embermill/manifests/"),
     "_embermill/runs/",
-    "_embermill/versions/copies/",  # of a version whose maker was killed they are made with the next
 )
 Put = Callable[[str, bytes], None]
 
