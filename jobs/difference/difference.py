@@ -79,8 +79,9 @@ class Files:
         return found
 
     def is_hidden(self, numbers: np.ndarray) -> np.ndarray:
-        found: np.ndarray = _of(self.hidden, numbers, False)
-        return found | ((numbers == UNKNOWN_FILE) & bool(self.hidden.any()))  # it may be of any of those
+        unknown = (numbers == UNKNOWN_FILE) & bool(self.hidden.any())  # it may be of any of those
+        found: np.ndarray = _of(self.hidden, numbers, False) | unknown
+        return found
 
 
 @dataclass(frozen=True)
