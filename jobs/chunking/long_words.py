@@ -1,0 +1,70 @@
+"""Words that a tokenizer takes for one unknown token because they are long: WordPiece makes one [UNK] of a word over 100 characters.
+
+Pieces of such a word that stand in one chunk become that word again, so a chunk may hold only so much of it, and may end inside it even if nearly empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from embermill.jobs.chunking.alphabet import BLANKS, character_class, safe_cut
+from embermill.jobs.chunking.measure import Measure
+
+MOST_POINTS = 64  # of such a word in one chunk
+FEWEST_POINTS = 16
+MOST_CHUNKS = 1000  # of one document that long words may make; above it the document is a blob
+_RUN = re.compile(f"[^{character_class(BLANKS)}]{{{MOST_POINTS + 1},}}")
+
+
+@dataclass(frozen=True)
+class LongWords:
+    """spans: (start, end) of the words, in code points. breaks: places at which a chunk must end, ascending."""
+
+    spans: Sequence[tuple[int, int]] = ()
+    breaks: Sequence[int] = ()
+
+    @property
+    def make_a_blob(self) -> bool:
+        return len(self.breaks) >= MOST_CHUNKS
+
+
+def find_long_words(text: str, measure: Measure) -> LongWords:
+    spans = [(run.start() + start, run.start() + end) for run in _RUN.finditer(text) for start, end in measure.unknown_words(run[0])]
+    spans = [(start, end) for start, end in spans if end - start > MOST_POINTS]
+    breaks = list[int]()
+    for span in spans:
+        breaks.extend(_breaks(text, *span, measure))
+        if len(breaks) >= MOST_CHUNKS:
+            break
+    return LongWords(spans, breaks)
+
+
+def unknown_in(words: LongWords, chunks: Sequence[tuple[int, int]]) -> int:
+    """Pieces of over MOST_POINTS of such words in those chunks, (start, end) ascending."""
+    count, place = 0, 0
+    for start, end in chunks:
+        while place < len(words.spans) and words.spans[place][1] <= start:
+            place += 1
+        at = place
+        while at < len(words.spans) and words.spans[at][0] < end:
+            count += min(end, words.spans[at][1]) - max(start, words.spans[at][0]) > MOST_POINTS
+            at += 1
+    return count
+
+
+def _breaks(text: str, start: int, end: int, measure: Measure) -> Iterator[int]:
+    step = _step(text[start:end], measure)
+    last = start
+    for at in range(start + step, end, step):
+        last = safe_cut(text, at, last)
+        yield last
+
+
+def _step(word: str, measure: Measure) -> int:
+    """As many code points as the tokenizer knows at once: it may count an accented or Hangul letter as several."""
+    step = MOST_POINTS
+    while step > FEWEST_POINTS and any(end - start > step // 2 for start, end in measure.unknown_words(word[:step])):
+        step //= 2
+    return step

@@ -1,0 +1,29 @@
+"""What the cutter asks of a model's tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CountTokens = Callable[[Sequence[str]], np.ndarray]
+FindUnknown = Callable[[str], Sequence[tuple[int, int]]]
+
+
+def none_unknown(text: str) -> Sequence[tuple[int, int]]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """count: texts -> [B] tokens of each, special ones and prompt included, of a text that is over the limit too.
+
+    unknown_words: a text -> (start, end) in code points of what the tokenizer takes for one unknown token.
+    """
+
+    count: CountTokens
+    unknown_words: FindUnknown = none_unknown
+
+    def count_one(self, text: str) -> int:
+        return int(self.count([text])[0])
