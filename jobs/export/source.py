@@ -48,7 +48,9 @@ class Part:
 
     @property
     def versions(self) -> np.ndarray:
-        """[N] int64: of the dataset, in which each row last changed."""
+        """[N] int64: of the dataset, in which each row last changed. One whose column `version` is the corpus's own has a first version alone."""
+        if VERSION in self.columns.names:
+            return np.ones(self.rows, np.int64)
         found: np.ndarray = self.batch.column(VERSION).to_numpy()
         return found
 

@@ -83,7 +83,7 @@ def check(
     limits, folder = limits_of(target), open_folder(uri)
     plan, found = open_version(folder, version)
     columns, rows = index_columns(plan, vector, names), found.totals["rows"]
-    form = Form(columns.id_type, columns.vector.column, columns.vector.dtype, columns.vector.dim, columns.schema, rows)
+    form = Form(columns.id_type, columns.vector_name, columns.vector.dtype, columns.vector.dim, columns.schema, rows)
     count, sampled, done = ViolationCount(limits, form.dim), list[int](), 0
     needs_vectors = limits.value("nonzero_vectors") is not None
     read = [*columns.stored, *([columns.vector.column] if needs_vectors else [])]

@@ -13,9 +13,8 @@ from embermill.jobs.dataset.metadata.schema import row_schema
 from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.dataset.views.feed import read_feed
 from embermill.jobs.dataset.views.live import LiveFile, LiveRows
-from embermill.jobs.errors import UsageError
 from embermill.jobs.index import FLOAT16, FLOAT32, INT8, UBINARY, Layout, VectorForm
-from embermill.jobs.index.columns import BOOKKEEPING
+from embermill.jobs.index.columns import index_columns
 from embermill.jobs.index.cursor import Loading
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
@@ -93,20 +92,11 @@ class Source:
 
 def describe_source(folder: Folder, plan: Plan, metric: str, vector: str | None, renamed: Mapping[str, str], uuids: frozenset[str] = frozenset()) -> Source:
     """vector: the column of vectors; None: the first. renamed: column of the dataset -> what the target calls it. UsageError for columns that are none."""
-    schema = row_schema(plan)
-    outputs = [form.column for form in plan.stored]
-    column = outputs[0] if vector is None else vector
-    if column not in outputs:
-        raise UsageError(f"--vector {column}: there is no such column of vectors in {folder.root}: expected one of {', '.join(outputs)}")
-    loaded = [plan.rows.id_name, column, *(name for name in schema.names if name not in (plan.rows.id_name, *outputs, *BOOKKEEPING))]
-    if unknown := [name for name in renamed if name not in loaded]:
-        raise UsageError(f"--map {unknown[0]}={renamed[unknown[0]]}: there is no column {unknown[0]!r} to load: expected one of {', '.join(loaded)}")
-    names = {name: renamed.get(name, name) for name in loaded}
-    _require_unique(names)
-    id_field = schema.field(plan.rows.id_name).with_name(names[plan.rows.id_name])
-    kept = tuple(schema.field(name).with_name(names[name]) for name in loaded[2:])
-    layout = Layout(id_field, _form(schema.field(column), names[column]), metric, kept, frozenset(names[name] for name in loaded if name in uuids))
-    return Source(folder, plan, layout, names)
+    schema, columns = row_schema(plan), index_columns(plan, vector, renamed)
+    id_field = schema.field(columns.id).with_name(columns.id_name)
+    form = _form(schema.field(columns.vector.column), columns.vector_name)
+    layout = Layout(id_field, form, metric, tuple(columns.schema), frozenset(name for source, name in columns.names.items() if source in uuids))
+    return Source(folder, plan, layout, columns.names)
 
 
 def start(source: Source, since: int, to: Version, partly: int | None) -> LiveRows:
@@ -119,13 +109,6 @@ def start(source: Source, since: int, to: Version, partly: int | None) -> LiveRo
 def _form(field: pa.Field, name: str) -> VectorForm:
     dtype = DTYPES[field.type.value_type]
     return VectorForm(name, dtype, field.type.list_size * (8 if dtype == UBINARY else 1))
-
-
-def _require_unique(names: Mapping[str, str]) -> None:
-    twice = [name for name in names.values() if [*names.values()].count(name) > 1]
-    if twice:
-        both = " and ".join(source for source, name in names.items() if name == twice[0])
-        raise UsageError(f"--map: {both} would both be called {twice[0]!r} in the target: map one of them to another name")
 
 
 def _unit(files: Sequence[LiveFile]) -> Unit:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from embermill.jobs.errors import UsageError
 from embermill.jobs.export.formats.files import LinesFormat
-from embermill.jobs.export.formats.format import is_flag
+from embermill.jobs.export.formats.format import KEPT, VECTOR, is_flag
 from embermill.jobs.export.formats.json_lines import base64_vectors, joined, metadata_of, number_lists, one_line
 from embermill.jobs.export.source import Part
 from embermill.jobs.export.state import replace_file
@@ -26,18 +26,16 @@ MAPPING = "_mapping.json"
 
 class _Bulk(LinesFormat):
     options: ClassVar[Mapping[str, str]] = {"index": "embeddings"}
+    renames = (VECTOR, KEPT)
     pattern = "part-{}.ndjson"
 
     def prepare(self) -> None:
         super().prepare()
-        field = self.source.columns.vector.column
-        if field in self.source.columns.schema.names:
-            raise UsageError(f"--map: a column would have the name of the vectors, {field!r}: map it to another name")
         if not self.chosen["index"]:
             raise UsageError("--option index=: expected the name of an index")
 
     def lines(self, part: Part) -> Iterator[str]:
-        field = self.source.columns.vector.column
+        field = self.source.columns.vector_name
         keys, versions = part.ids.cast(pa.string()).to_pylist(), part.versions.tolist()
         for key, version, vector, metadata in zip(keys, versions, self.vectors(part), metadata_of(part), strict=True):
             yield one_line({"index": {"_index": self.chosen["index"], "_id": key, "version": version, "version_type": "external"}})
@@ -50,7 +48,7 @@ class _Bulk(LinesFormat):
     def finish(self) -> tuple[str, ...]:
         """The mapping to create the index with; what the documents do not decide is its reader's."""
         columns = self.source.columns
-        fields = {columns.vector.column: self.vector_field(columns.vector.dim)} | {field.name: _field(field.type) for field in columns.schema}
+        fields = {columns.vector_name: self.vector_field(columns.vector.dim)} | {field.name: _field(field.type) for field in columns.schema}
         replace_file(self.out / MAPPING, (json.dumps({"mappings": {"properties": fields}, **self.settings()}, indent=1) + "\n").encode())
         return (MAPPING,)
 

@@ -11,6 +11,10 @@ from embermill.jobs.errors import UsageError
 from embermill.jobs.export.source import Part, Source
 
 
+ID, VECTOR, KEPT = "id", "vector column", "kept columns"
+EVERYTHING = (ID, VECTOR, KEPT)
+
+
 class Format(ABC):
     """Made once for an export; its methods are called in this order: prepare, written, then write until all rows are, then finish.
 
@@ -23,6 +27,8 @@ class Format(ABC):
     """Name -> default of what --option sets."""
     dtypes: ClassVar[tuple[str, ...]] = ("float32",)
     """Vectors that it can hold; empty for any."""
+    renames: ClassVar[tuple[str, ...]] = ()
+    """Of ID, VECTOR and KEPT, those that have a name in it which --map may choose; others have the dataset's, or the format's own."""
 
     def __init__(self, source: Source, out: Path, options: Mapping[str, str]) -> None:
         self.source, self.out, self.chosen = source, out, {**self.options, **options}
@@ -32,6 +38,15 @@ class Format(ABC):
         vector = self.source.columns.vector
         if self.dtypes and vector.dtype not in self.dtypes:
             raise UsageError(f"this format holds {' or '.join(self.dtypes)}, the column {vector.column!r} is {vector.dtype}: choose another with --vector")
+        self._require_renaming()
+
+    def _require_renaming(self) -> None:
+        columns = self.source.columns
+        kinds = {columns.id: ID, columns.vector.column: VECTOR}
+        for name, other in columns.names.items():
+            if name != other and kinds.get(name, KEPT) not in self.renames:
+                known = f"can rename {' and '.join(self.renames)}, nothing else" if self.renames else "keeps the names of the dataset's columns: leave out --map"
+                raise UsageError(f"--map {name}={other}: this format {known}")
 
     def written(self, noted: int) -> int:
         """How many rows are there for good; noted: those of the pieces that were noted. A format that commits by itself knows better."""

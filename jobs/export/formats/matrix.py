@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embermill.jobs.export.formats.format import Format
+from embermill.jobs.export.formats.format import ID, Format
 from embermill.jobs.export.source import Part
 
 IDS = "ids.parquet"
@@ -22,6 +22,7 @@ class _Matrix(Format):
     """Written in place, piece by piece, under a name that ends in .tmp until all rows are there."""
 
     name: str
+    renames = (ID,)
 
     @abstractmethod
     def header(self) -> bytes: ...
@@ -57,7 +58,7 @@ class _Matrix(Format):
 
     def _write_ids(self) -> None:
         columns = self.source.columns
-        schema = pa.schema([pa.field("row", pa.int64(), nullable=False), pa.field(columns.id, columns.id_type, nullable=False)])
+        schema = pa.schema([pa.field("row", pa.int64(), nullable=False), pa.field(columns.id_name, columns.id_type, nullable=False)])
         temporary, row = self.out / f".{IDS}.tmp", 0
         with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
             for ids in self.source.ids():

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embermill.jobs.errors import UsageError
 from embermill.jobs.export.formats.files import ParquetFormat, plain_writer, vector_lists
+from embermill.jobs.export.formats.format import EVERYTHING
 from embermill.jobs.export.formats.json_lines import one_line
 from embermill.jobs.export.source import Part
 from embermill.jobs.export.state import replace_file
@@ -26,20 +26,15 @@ class Milvus(ParquetFormat):
     """An id is an INT64 or a VARCHAR; what Milvus has no type for is a JSON field, times and bytes are VARCHAR. _schema.json names every field's type."""
 
     limits = "milvus-import"
+    renames = EVERYTHING
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         columns = self.source.columns
         self._types = {field.name: _stored(field.type) for field in columns.schema}
         self._id = pa.int64() if pa.types.is_integer(columns.id_type) else pa.string()
-        fields = [pa.field(columns.id, self._id, nullable=False), pa.field(columns.vector.column, pa.list_(pa.float32()), nullable=False)]
+        fields = [pa.field(columns.id_name, self._id, nullable=False), pa.field(columns.vector_name, pa.list_(pa.float32()), nullable=False)]
         self._schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in self._types.items())])
-
-    def prepare(self) -> None:
-        super().prepare()
-        names = self._schema.names
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise UsageError(f"--map: two columns would be called {twice[0]!r}: map one of them to another name")
 
     def open_writer(self, path: Path) -> pq.ParquetWriter:
         return plain_writer(path, self._schema)
@@ -51,8 +46,8 @@ class Milvus(ParquetFormat):
     def finish(self) -> tuple[str, ...]:
         columns = self.source.columns
         fields: list[dict[str, Any]] = [
-            {"name": columns.id, "type": "INT64" if pa.types.is_integer(self._id) else "VARCHAR", "primary": True},
-            {"name": columns.vector.column, "type": "FLOAT_VECTOR", "dim": columns.vector.dim},
+            {"name": columns.id_name, "type": "INT64" if pa.types.is_integer(self._id) else "VARCHAR", "primary": True},
+            {"name": columns.vector_name, "type": "FLOAT_VECTOR", "dim": columns.vector.dim},
             *({"name": field.name, "type": _name(field.type), "nullable": True} for field in columns.schema),
         ]
         replace_file(self.out / SCHEMA, (json.dumps({"fields": fields}, indent=1) + "\n").encode())

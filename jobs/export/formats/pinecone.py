@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from embermill.jobs.errors import UsageError
 from embermill.jobs.export.formats.files import LinesFormat, ParquetFormat, plain_writer, vector_lists
+from embermill.jobs.export.formats.format import KEPT
 from embermill.jobs.export.formats.json_lines import joined, metadata_of, number_lists, one_line
 from embermill.jobs.export.source import Part
 from embermill.jobs.index.metadata_json import json_text
@@ -22,6 +23,7 @@ class PineconeParquet(ParquetFormat):
     """OUT/NAMESPACE/*.parquet: the import is given OUT. `__default__` is the default namespace."""
 
     limits = "pinecone"
+    renames = (KEPT,)
     options: ClassVar[Mapping[str, str]] = {"namespace": "__default__"}
 
     @property
@@ -45,6 +47,7 @@ class PineconeJsonl(LinesFormat):
     """One object a line: id, values, metadata. Never tried against an index."""
 
     limits = "pinecone-jsonl"
+    renames = (KEPT,)
     pattern = "part-{}.jsonl"
 
     def lines(self, part: Part) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from embermill.jobs.errors import UsageError
 from embermill.jobs.export.formats.files import LinesFormat
+from embermill.jobs.export.formats.format import KEPT, VECTOR
 from embermill.jobs.export.formats.json_lines import hex_vectors, metadata_of, one_line
 from embermill.jobs.export.source import Part
 
@@ -19,6 +20,7 @@ class Vespa(LinesFormat):
 
     limits = "vespa"
     options: ClassVar[Mapping[str, str]] = {"namespace": "embermill", "type": "doc"}
+    renames = (VECTOR, KEPT)
     pattern = "part-{}.jsonl"
 
     def prepare(self) -> None:
@@ -26,10 +28,8 @@ class Vespa(LinesFormat):
         for name, value in self.chosen.items():
             if not re.fullmatch("[A-Za-z0-9_.-]+", value):
                 raise UsageError(f"--option {name}={value}: expected letters, digits, _ - and . alone: it becomes a part of document ids")
-        if self.source.columns.vector.column in self.source.columns.schema.names:
-            raise UsageError(f"--map: a column would have the name of the vectors, {self.source.columns.vector.column!r}: map it to another name")
 
     def lines(self, part: Part) -> Iterator[str]:
-        prefix, field = f"id:{self.chosen['namespace']}:{self.chosen['type']}::", self.source.columns.vector.column
+        prefix, field = f"id:{self.chosen['namespace']}:{self.chosen['type']}::", self.source.columns.vector_name
         for key, values, metadata in zip(part.ids.cast(pa.string()).to_pylist(), hex_vectors(part.vectors), metadata_of(part), strict=True):
             yield one_line({"put": prefix + key, "fields": {field: {"values": values}} | metadata})

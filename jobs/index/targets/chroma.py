@@ -96,6 +96,9 @@ class ChromaTarget(Target):
         return [self._from_text(ids).to_pylist() for ids in found["ids"]]
 
     def close(self) -> None:
+        """Chroma keeps one engine for each path in a process: left open, it would miss what other processes write to it from now on."""
+        if self._client is not None:
+            self._client.close()
         self._client = self._collection = None
         if self._lock is not None:
             self._lock.release()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,11 @@ from embermill.jobs.index.checking import vectors_of
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.metadata_json import json_rows
 
+if TYPE_CHECKING:
+    from embermill.jobs.index.targets.milvus_lite import LiteServer
+
 CURSOR = "embermill.cursor"
+SUFFIX = ".db"  # what pymilvus takes for a database of Milvus Lite
 METRICS = {COSINE: "COSINE", DOT: "IP", L2: "L2"}
 VECTORS = {FLOAT32: DataType.FLOAT_VECTOR, FLOAT16: DataType.FLOAT16_VECTOR, UBINARY: DataType.BINARY_VECTOR}
 LONGEST = 65_535  # bytes of a VARCHAR
@@ -41,15 +46,23 @@ class MilvusTarget(Target):
             raise UsageError(f"target {address.shown}: index={self._index}: expected auto or flat")
         self._is_server = address.text.startswith("milvus://")
         self._path = Path(address.place).expanduser()
-        self._uri = f"http://{address.place}" if self._is_server else str(self._path)
+        if not self._is_server and self._path.suffix != SUFFIX:
+            raise UsageError(f"target {address.shown}: expected a path that ends in {SUFFIX}, by which pymilvus tells Milvus Lite from a server")
+        if not self._is_server and find_spec("milvus_lite") is None:
+            raise UsageError(f"target {address.shown}: needs milvus-lite, which is not installed here: pip install 'embermill[milvus-lite]'")
+        self._uri = f"http://{address.place}"
         self._lock = None if self._is_server else LockFile(self._path.with_name(f"{self._path.name}.lock"))
+        self._lite: LiteServer | None = None
         self._open: MilvusClient | None = None
 
     @property
     def _client(self) -> MilvusClient:
         if self._open is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True) if not self._is_server else None
-            self._open = MilvusClient(self._uri, token=os.environ.get("MILVUS_TOKEN", "") if self._is_server else "")
+            if not self._is_server:
+                from embermill.jobs.index.targets.milvus_lite import LiteServer
+
+                self._lite = LiteServer(self._path)
+            self._open = MilvusClient(self._lite.address if self._lite else self._uri, token=os.environ.get("MILVUS_TOKEN", "") if self._is_server else "")
         return self._open
 
     def lock(self) -> None:
@@ -128,6 +141,9 @@ class MilvusTarget(Target):
         if self._open is not None:
             self._open.close()
             self._open = None
+        if self._lite is not None:
+            self._lite.stop()
+            self._lite = None
         if self._lock is not None:
             self._lock.release()
 

@@ -232,8 +232,11 @@ def test_words(dataset: Path, tmp_path: Path) -> None:
         (["--format", "elasticsearch", "--option", "base64=yes"], "--option base64=yes: expected true or false"),
         (["--format", "vespa", "--option", "type=a b"], "--option type=a b: expected letters, digits"),
         (["--format", "pinecone", "--option", "namespace=a/b"], "expected the name of a namespace"),
-        (["--format", "vespa", "--map", "lang=embedding"], "a column would have the name of the vectors, 'embedding'"),
-        (["--format", "milvus", "--map", "lang=id"], "two columns would be called 'id'"),
+        (["--format", "vespa", "--map", "lang=embedding"], "embedding and lang would both be called 'embedding' in the index"),
+        (["--format", "milvus", "--map", "lang=id"], "id and lang would both be called 'id' in the index"),
+        (["--format", "vespa", "--map", "id=key"], "--map id=key: this format can rename vector column and kept columns, nothing else"),
+        (["--format", "pinecone", "--map", "embedding=v"], "--map embedding=v: this format can rename kept columns, nothing else"),
+        (["--format", "hf", "--map", "lang=language"], "--map lang=language: this format keeps the names of the dataset's columns: leave out --map"),
         (["--format", "npy", "--version", "7"], "there is no version 7"),
     ],
 )

@@ -158,9 +158,9 @@ def test_estimates(demo: Path) -> None:
     ("arguments", "message"),
     [
         (["--for", "pinecon"], "unknown target 'pinecon': did you mean 'pinecone'?"),
-        (["--for", "vespa", "--vector", "other"], "there is no vector column 'other': expected one of embedding"),
-        (["--for", "vespa", "--map", "lang=language"], "--map lang=language: there is no such column to load: expected one of title, module"),
-        (["--for", "vespa", "--map", "title=module"], "two columns would be called 'module'"),
+        (["--for", "vespa", "--vector", "other"], "--vector other: there is no such column of vectors: expected one of embedding"),
+        (["--for", "vespa", "--map", "lang=language"], "--map lang=language: there is no column 'lang' to rename: expected one of id, embedding, title, module"),
+        (["--for", "vespa", "--map", "title=module"], "title and module would both be called 'module'"),
         (["--for", "vespa", "--map", "title"], "expected NAME=OTHER, got title"),
         (["--for", "vespa", "--version", "2"], "there is no version 2"),
         ([], "the following arguments are required: --for"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +71,25 @@ def read_qdrant_edge(folder: Path, postgres: str, columns: tuple[str, ...], id_n
     }
 
 
-def read_milvus(folder: Path, postgres: str, columns: tuple[str, ...], id_name: str) -> Rows:
+@contextlib.contextmanager
+def milvus_client(folder: Path) -> Iterator[Any]:
+    """pymilvus leaves its server running, with the database locked, until the process ends."""
+    from milvus_lite.server_manager import server_manager_instance
     from pymilvus import MilvusClient
 
-    client = MilvusClient(str(folder / "milvus.db"))
-    client.load_collection("docs")
-    rows: list[Any] = client.query("docs", filter="", limit=16_384, output_fields=[id_name, "embedding", *columns])
-    client.close()
+    path = str(folder / "milvus.db")
+    client = MilvusClient(path)
+    try:
+        yield client
+    finally:
+        client.close()
+        server_manager_instance.release_server(path)
+
+
+def read_milvus(folder: Path, postgres: str, columns: tuple[str, ...], id_name: str) -> Rows:
+    with milvus_client(folder) as client:
+        client.load_collection("docs")
+        rows: list[Any] = client.query("docs", filter="", limit=16_384, output_fields=[id_name, "embedding", *columns])
     return {row[id_name]: (np.array(row["embedding"], np.float32), {name: row.get(name) for name in columns}) for row in rows}
 
 
@@ -85,6 +99,7 @@ def read_chroma(folder: Path, postgres: str, columns: tuple[str, ...], id_name: 
 
     client = chromadb.PersistentClient(str(folder / "chroma"), settings=Settings(anonymized_telemetry=False))
     found: Any = client.get_collection("docs").get(include=["embeddings", "metadatas"])
+    client.close()  # else the process keeps this engine, and what it has in memory, for the next client
     rows = zip(found["ids"], found["embeddings"], found["metadatas"], strict=True)
     return {each: (np.asarray(vector, np.float32), {name: (kept or {}).get(name) for name in columns}) for each, vector, kept in rows}
 

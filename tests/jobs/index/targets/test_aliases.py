@@ -12,7 +12,7 @@ from embermill.jobs.errors import UsageError
 from embermill.jobs.index.running import Options, load
 from tests.jobs.histories.world import World
 from tests.jobs.index.loads import expected, save
-from tests.jobs.index.targets.reading import TARGETS, address_of
+from tests.jobs.index.targets.reading import TARGETS, address_of, milvus_client
 
 pytestmark = [pytest.mark.index, pytest.mark.timeout(600)]
 HAVE = ("postgresql", "duckdb", "milvus")
@@ -41,13 +41,9 @@ def count(name: str, folder: Path, postgres: str, alias: str) -> int:
         with duckdb.connect(str(folder / "duckdb"), read_only=True) as connection:
             found = connection.execute(f"SELECT count(*) FROM {alias}").fetchone()
             return int(found[0])
-    from pymilvus import MilvusClient
-
-    client = MilvusClient(str(folder / "milvus.db"))
-    client.load_collection(alias)
-    rows = len(client.query(alias, filter="", limit=100, output_fields=["id"]))
-    client.close()
-    return rows
+    with milvus_client(folder) as client:
+        client.load_collection(alias)
+        return len(client.query(alias, filter="", limit=100, output_fields=["id"]))
 
 
 @pytest.mark.parametrize("name", HAVE)
