@@ -10,7 +10,6 @@ from typing import ClassVar
 from embermill.jobs.errors import UsageError
 from embermill.jobs.export.source import Part, Source
 
-
 ID, VECTOR, KEPT = "id", "vector column", "kept columns"
 EVERYTHING = (ID, VECTOR, KEPT)
 
@@ -45,7 +44,7 @@ class Format(ABC):
         kinds = {columns.id: ID, columns.vector.column: VECTOR}
         for name, other in columns.names.items():
             if name != other and kinds.get(name, KEPT) not in self.renames:
-                known = f"can rename {' and '.join(self.renames)}, nothing else" if self.renames else "keeps the names of the dataset's columns: leave out --map"
+                known = f"can rename {' and '.join(self.renames)}, nothing else" if self.renames else "keeps the dataset's names: leave out --map"
                 raise UsageError(f"--map {name}={other}: this format {known}")
 
     def written(self, noted: int) -> int:

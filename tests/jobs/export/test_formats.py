@@ -236,7 +236,7 @@ def test_words(dataset: Path, tmp_path: Path) -> None:
         (["--format", "milvus", "--map", "lang=id"], "id and lang would both be called 'id' in the index"),
         (["--format", "vespa", "--map", "id=key"], "--map id=key: this format can rename vector column and kept columns, nothing else"),
         (["--format", "pinecone", "--map", "embedding=v"], "--map embedding=v: this format can rename kept columns, nothing else"),
-        (["--format", "hf", "--map", "lang=language"], "--map lang=language: this format keeps the names of the dataset's columns: leave out --map"),
+        (["--format", "hf", "--map", "lang=language"], "--map lang=language: this format keeps the dataset's names: leave out --map"),
         (["--format", "npy", "--version", "7"], "there is no version 7"),
     ],
 )

@@ -159,7 +159,7 @@ def test_estimates(demo: Path) -> None:
     [
         (["--for", "pinecon"], "unknown target 'pinecon': did you mean 'pinecone'?"),
         (["--for", "vespa", "--vector", "other"], "--vector other: there is no such column of vectors: expected one of embedding"),
-        (["--for", "vespa", "--map", "lang=language"], "--map lang=language: there is no column 'lang' to rename: expected one of id, embedding, title, module"),
+        (["--for", "vespa", "--map", "lang=language"], "--map lang=language: there is no column 'lang' to rename: expected one of id, embedding, ti"),
         (["--for", "vespa", "--map", "title=module"], "title and module would both be called 'module'"),
         (["--for", "vespa", "--map", "title"], "expected NAME=OTHER, got title"),
         (["--for", "vespa", "--version", "2"], "there is no version 2"),
