@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 
 from embermill.encoder.measure.random_model import SHAPES, write_random_model
 from tests.bench.process_pool import ProcessPool
+from tests.bench.without_ray import without_ray
 
 NAMES = {"minilm": "minilm-l6", "base": "bert-base"}
 BATCH_ROWS = 8192
@@ -226,7 +227,12 @@ def python_path(way: str, place: Path) -> str:
     return f"{hidden}:{given}" if way == "exact" else given
 
 
-def job(name: str, model: Path, corpus: Path, files: str, way: str, place: Path, spy: bool, settings: dict[str, Any] | None = None) -> None:
+def job(
+    name: str, model: Path, corpus: Path, files: str, way: str, place: Path, spy: bool,
+    settings: dict[str, Any] | None = None, more: dict[str, Any] | None = None,
+) -> float:  # fmt: skip
+    """Rows/s between the first shard and the last. settings, more: of the sections corpus and output."""
+    without_ray(os.cpu_count() or 1, int(DEVICE == "gpu"))
     from embermill.jobs import run as run_module
     from embermill.jobs.config import load_config
     from embermill.jobs.pool.opening import OpenPool, worker_job
@@ -238,7 +244,7 @@ def job(name: str, model: Path, corpus: Path, files: str, way: str, place: Path,
     shutil.rmtree(output, ignore_errors=True)
     file = place / "job.yaml"
     told = {"model": {"source": str(model), "precision": PRECISION}, "corpus": {"files": [str(corpus / files)]} | (settings or {})}
-    file.write_text(json.dumps(told | {"output": {"uri": str(output)}, "workers": {"device": DEVICE, "count": 1}}), encoding="utf-8")
+    file.write_text(json.dumps(told | {"output": {"uri": str(output)} | (more or {}), "workers": {"device": DEVICE, "count": 1}}), encoding="utf-8")
 
     @contextlib.contextmanager
     def open_pool(config: Any, folder: Any, plan: Any, making: Any = None) -> Iterator[OpenPool]:
@@ -270,6 +276,7 @@ def job(name: str, model: Path, corpus: Path, files: str, way: str, place: Path,
         wall_s=round(wall, 1), first_commit_s=round(came[0][0] - begin, 2), rows=sum(one[2] for one in came), shards=len(came), gigabytes=round(size / 1e9, 2),
         bound=summary.bound, shares=summary.stage_shares,
     )  # fmt: skip
+    return rows / between
 
 
 def start(name: str, model: Path) -> None:
