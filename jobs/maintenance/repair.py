@@ -54,8 +54,8 @@ from embermill.jobs.versions.rekey import repair_keys
 from embermill.jobs.versions.retention import readable_versions
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
-from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.writing import Work
 
 log = logging.getLogger(__name__)
 

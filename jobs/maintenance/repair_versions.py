@@ -30,8 +30,8 @@ from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.isolation import SOUND
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.steps import SelectedRows, is_before
-from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.writing import Work
 
 log = logging.getLogger(__name__)
 

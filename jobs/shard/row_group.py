@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -20,11 +21,14 @@ class RowGroupBuffer:
     however they were batched. Memory is bounded by one group; a vector is copied once, into the group's own array.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, buffers: int = 1) -> None:
+        """buffers: of a group's vectors each; a table is valid until so many more were asked for."""
         self._schema = plan.schema
         self._fixed_bytes = sum(_fixed_bytes(field.type) for field in plan.schema)
         capacity = min(plan.rows_per_shard, max(1, ROW_GROUP_BYTES // self._fixed_bytes))
-        self._vectors: dict[str, np.ndarray] = {each.column: np.empty((capacity, each.width), each.numpy_type) for each in plan.stored}
+        self._stored, self._capacity, self._buffers = plan.stored, capacity, buffers
+        self._vectors = self._room()
+        self._filled: deque[dict[str, np.ndarray]] = deque()
         self._parts: dict[str, list[pa.Array]] = {name: [] for name in plan.schema.names if name not in self._vectors}
         self._rows = self._bytes = 0
 
@@ -53,6 +57,9 @@ class RowGroupBuffer:
         if self._rows:
             yield self._take()
 
+    def _room(self) -> dict[str, np.ndarray]:
+        return {each.column: np.empty((self._capacity, each.width), each.numpy_type) for each in self._stored}
+
     def _append(self, columns: Mapping[str, pa.Array], vectors: Mapping[str, np.ndarray], start: int, end: int) -> None:
         for name, parts in self._parts.items():
             parts.append(columns[name].slice(start, end - start))
@@ -70,6 +77,9 @@ class RowGroupBuffer:
                 arrays.append(pa.concat_arrays(self._parts[field.name]))
                 self._parts[field.name] = []
         self._rows = self._bytes = 0
+        if self._buffers > 1:
+            self._filled.append(self._vectors)
+            self._vectors = self._filled.popleft() if len(self._filled) >= self._buffers else self._room()
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
 

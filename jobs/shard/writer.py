@@ -24,6 +24,7 @@ from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, make_footer, p
 from embermill.jobs.shard.publishing import PublishedFile, make_receipt, publish_quarantine, publish_shard
 from embermill.jobs.shard.quarantine import QuarantineWriter, read_quarantine
 from embermill.jobs.shard.row_group import RowGroupBuffer
+from embermill.jobs.shard.row_group_file import RowGroupFile
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.storage import Folder
 
@@ -34,14 +35,16 @@ class ShardWriter:
     Memory is bounded by one row group. Nothing appears in the dataset before `finish`. Leaving its `with` block without that removes what was written.
     """
 
-    def __init__(self, folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> None:
+    def __init__(self, folder: Folder, plan: Plan, partition: Partition, ordinal: int, *, encoders: int = 0) -> None:
+        """encoders: threads that encode row groups beside whoever writes; the file is the same."""
         self.folder, self.plan, self.partition, self.ordinal = folder, plan, partition, ordinal
         self.first_row = ordinal * plan.rows_per_shard
         self.end_row = self.first_row + plan.rows_per_shard
         self.next_row = self.first_row
         self._temporary = folder.temporary(published_name(plan, DATA, partition, ordinal))
-        self._parquet: pq.ParquetWriter | None = None
-        self._groups = RowGroupBuffer(plan)
+        self._encoders = encoders
+        self._parquet: pq.ParquetWriter | RowGroupFile | None = None
+        self._groups = RowGroupBuffer(plan, encoders + 1)
         self._tally = RowTally(plan.rows.id_name)
         self._values_clipped = 0
         self._files = FileRuns(partition)
@@ -129,9 +132,14 @@ class ShardWriter:
 
     def _write_group(self, table: pa.Table) -> None:
         if self._parquet is None:
-            self._parquet = open_writer(self._temporary, self.plan)
+            self._parquet = self._open_parquet()
         self._parquet.write_table(table, row_group_size=table.num_rows)
         self._tally.add(table)
+
+    def _open_parquet(self) -> pq.ParquetWriter | RowGroupFile:
+        if not self._encoders:
+            return open_writer(self._temporary, self.plan)
+        return RowGroupFile(self._temporary, lambda sink: open_writer(sink, self.plan), self._encoders)
 
     def _publish_quarantine(self, footer: Footer) -> tuple[PublishedFile, bool]:
         self._quarantine.close(footer.to_metadata())
@@ -149,7 +157,7 @@ class ShardWriter:
         return publish_shard(self.folder, self.plan, self.partition, self._temporary, written)
 
 
-def open_writer(path: Path, plan: Plan) -> pq.ParquetWriter:
+def open_writer(path: Path | pa.NativeFile, plan: Plan) -> pq.ParquetWriter:
     """The dataset's writer settings: vectors byte-stream split, codes of them in dictionaries, both without statistics; checksums on every page.
 
     Portable ones are plain: no Arrow schema, so that vectors are lists to every reader, PLAIN and dictionary pages, Snappy.

@@ -3,6 +3,7 @@
 worker.py        Worker: one engine on its one device
 pipeline.py      the tasks of a queue, one stream after another; who is at fault where an engine ends one
 stream.py        read -> embed -> write, three threads over a stream of partitions
+writing.py       the half of it that writes: rows into shards, and shards checked, published and reported
 stream_items.py  what travels between them
 cutting.py       rows of a partition -> rows of its shards, in batches
 task_queue.py    what there is still to do

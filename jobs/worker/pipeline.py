@@ -15,8 +15,9 @@ from embermill.jobs.engine import Engine
 from embermill.jobs.receipt import Event, Task
 from embermill.jobs.worker.failures import engine_failure
 from embermill.jobs.worker.stage_clock import StageClock
-from embermill.jobs.worker.stream import EngineFailed, Retokenize, Stream, Work
+from embermill.jobs.worker.stream import EngineFailed, Retokenize, Stream
 from embermill.jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.writing import Work
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
-"""One run of read -> embed -> write over partitions: three threads, two bounded channels, no Ray.
+"""One run of read -> embed -> write over partitions: four threads, three bounded channels, no Ray.
 
     reader thread   rows of the next partitions, cut into batches      --rows-->
     this thread     the engine's stream, fed with texts                --embedded-->
-    writer thread   shards, published and reported one by one
+    writer thread   rows into shards                                   --written-->
+    finisher thread shards, checked, published and reported one by one
 
 It is never drained between partitions: while one is being embedded the next is read and the last is written. What goes wrong in reading or writing
 costs its own partition only. Where the engine raises, each batch that it held is embedded alone: the one at fault costs its own partition, or, where the
@@ -12,23 +13,17 @@ task says so, its own rows. An engine that breaks its contract ends the stream f
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 import pyarrow as pa
 
 from embermill.channel import Channel
-from embermill.jobs.corpus.rows import RowBatch
-from embermill.jobs.dataset.metadata.differing_tokens import TOKENIZER
 from embermill.jobs.engine import Embedded, Engine
 from embermill.jobs.errors import EngineError
-from embermill.jobs.partition import Partition
-from embermill.jobs.receipt import TOKENIZE, Done, Event, Failed, Receipt, Task
-from embermill.jobs.worker.cutting import BatchLimits, ShardRows, cut
+from embermill.jobs.receipt import TOKENIZE, Done, Event, Task
+from embermill.jobs.worker.cutting import ShardRows, cut
 from embermill.jobs.worker.failures import engine_failure, failure
 from embermill.jobs.worker.isolation import Isolated, embed_or_isolate, finite_rows
 from embermill.jobs.worker.long_texts import without_long_texts
@@ -36,33 +31,11 @@ from embermill.jobs.worker.refused_rows import refuse_rows
 from embermill.jobs.worker.stage_clock import StageClock
 from embermill.jobs.worker.stream_items import Attempt, Broken, End, Item, Rows, Through, has_texts
 from embermill.jobs.worker.task_queue import TaskQueue
-from embermill.jobs.worker.token_check import TokenCheck, TokensDiffer
-from embermill.jobs.worker.token_sample import TokenSample
+from embermill.jobs.worker.token_check import TokensDiffer
+from embermill.jobs.worker.writing import Work, Writing
 
 MAX_FRUITLESS = 3
 ROWS_AHEAD = 3  # batches between reader and engine, and between engine and writer: enough to overlap, little to hold
-
-
-class ShardSink(Protocol):
-    """Where the rows of one shard go, and the quarantine beside it: a ShardWriter, or a small one in a test."""
-
-    def write(self, batch: RowBatch, embedded: Embedded | None) -> None: ...
-    def finish(self, last: bool, provenance: dict[str, str], input_digest: str = "", /) -> Receipt: ...
-    def abandon(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a pipeline needs to know of the job. provenance: what is to be remembered of this worker with every shard.
-    tokens: for an engine with a fast tokenizer, what rows of each shard are compared by."""
-
-    read: Callable[[Partition], Iterator[RowBatch]]
-    open_shard: Callable[[Partition, int], ShardSink]
-    rows_per_shard: int
-    limits: BatchLimits
-    refuse_long_texts: bool = False
-    tokens: TokenCheck | None = None
-    provenance: dict[str, str] = field(default_factory=dict)
 
 
 class _BrokenContract(EngineError):
@@ -86,7 +59,7 @@ class Retokenize(Exception):
 
 
 class Stream:
-    """One run of the three threads, from the first task to the moment when none came for `patience_s` (None: when none will)."""
+    """One run of the threads, from the first task to the moment when none came for `patience_s` (None: when none will)."""
 
     def __init__(self, engine: Engine, work: Work, emit: Callable[[Event], None], clock: StageClock) -> None:
         self._engine, self._work, self._emit, self._clock = engine, work, emit, clock
@@ -96,16 +69,14 @@ class Stream:
         self._turn = threading.Lock()  # an engine may pull its texts from a thread of its own
         self._attempts: list[Attempt] = []
         self._defects: list[BaseException] = []
-        self._sink: ShardSink | None = None
-        self._sample = TokenSample()
         self._differing: TokensDiffer | None = None
-        self._opened_s = time.monotonic()
+        self._writing = Writing(work, emit, clock, self._done)
         self._engine_turn = 0  # which of the engine's streams it is
         self._fruitless = 0  # streams of the engine's that failed one after another, with no batch answered in between
         self._over = False  # the engine has ended: no more tasks are taken
 
     def run(self, tasks: TaskQueue[Task], patience_s: float | None) -> None:
-        bodies = {"reader": partial(self._reader, tasks, patience_s), "writer": self._writer}
+        bodies = {"reader": partial(self._reader, tasks, patience_s), "writer": self._writing.write_all, "finisher": self._finish_all}
         threads = [threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True) for name, body in bodies.items()]
         for thread in threads:
             thread.start()
@@ -139,6 +110,16 @@ class Stream:
             self._defects.append(error)
             self._read.close()
             self._done.close()
+            self._writing.close()
+
+    def _finish_all(self) -> None:
+        try:
+            self._writing.finish_all()
+        except TokensDiffer as error:
+            self._differing = error
+            self._read.close()
+            self._done.close()
+            self._writing.abandon_all()
 
     # -- reader thread
 
@@ -288,63 +269,3 @@ class Stream:
         suspects = [attempt for attempt in unfinished if attempt in held] or unfinished
         waiting = [attempt.rest() for attempt in unfinished if attempt not in suspects]
         raise EngineFailed(cause, [attempt.rest() for attempt in suspects], waiting) from cause
-
-    # -- writer thread
-
-    def _writer(self) -> None:
-        try:
-            for item in self._done:
-                if item.attempt.over:
-                    continue
-                try:
-                    with self._clock.busy("write"):
-                        self._write(item)
-                except TokensDiffer as error:
-                    self._differing = error
-                    self._read.close()
-                    self._done.close()
-                except Exception as error:
-                    self._fail(item.attempt, failure(item.attempt.task, error))
-        finally:
-            self._abort()
-
-    def _write(self, item: Item) -> None:
-        attempt = item.attempt
-        match item:
-            case Broken():
-                self._fail(attempt, item.failed)
-            case Rows():
-                self._open(attempt, item.rows.ordinal).write(item.rows.batch, item.embedded)
-                if self._work.tokens is not None and self._work.tokens.is_fast(attempt.tokenizer):
-                    self._sample.add(item.rows.batch.texts)
-            case Through():
-                attempt.over = True
-                self._emit(Done(attempt.number, attempt.task.attempt))
-            case End():
-                told = {"seconds": f"{time.monotonic() - self._opened_s:.3f}"}
-                if self._work.tokens is not None and attempt.tokenizer:
-                    self._work.tokens.require_equal(attempt.tokenizer, self._sample, attempt.task.partition)
-                    told[TOKENIZER] = attempt.tokenizer
-                sink = self._open(attempt, item.end.ordinal)
-                receipt = sink.finish(item.end.last, self._work.provenance | told, item.end.input_digest)
-                self._sink = None
-                attempt.published.add(item.end.ordinal)
-                self._clock.published(attempt.number)
-                self._emit(receipt)
-
-    def _open(self, attempt: Attempt, ordinal: int) -> ShardSink:
-        if self._sink is None:
-            self._sink, self._opened_s = self._work.open_shard(attempt.task.partition, ordinal), time.monotonic()
-            self._sample = TokenSample()
-        return self._sink
-
-    def _fail(self, attempt: Attempt, failed: Failed) -> None:
-        attempt.over = True
-        self._abort()
-        self._emit(failed)
-
-    def _abort(self) -> None:
-        """The shard that is open, if any, is not to be."""
-        if self._sink is not None:
-            sink, self._sink = self._sink, None
-            sink.abandon()

@@ -16,6 +16,7 @@ class Attempt:
     task: Task
     published: set[int] = field(default_factory=set)
     over: bool = False  # finished or failed: nothing more of it is wanted
+    ended: bool = False  # the driver was told of its end
     tokenizer: str = ""  # that its texts go to
 
     @property

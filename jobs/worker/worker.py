@@ -32,13 +32,15 @@ from embermill.jobs.worker.measuring import measure
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.reuse import KnownVectors, ReusingEngine
 from embermill.jobs.worker.steps import SelectedRows, Steps
-from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.token_check import TokenCheck
+from embermill.jobs.worker.writing import Work
 
 log = logging.getLogger(__name__)
 
 VISIBLE_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # of ROCm the second alone: ROCR_VISIBLE_DEVICES below it hides devices twice
+
+MOST_ENCODERS, CORES_FOR_AN_ENCODER = 4, 4  # threads that encode row groups; a worker with few cores, as on a CPU, encodes in the thread that writes
 
 SHARED = "expected storage that all nodes share: an object store, or a file system mounted at the same path everywhere"
 
@@ -167,7 +169,7 @@ class Worker:
         plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
             read=read,
-            open_shard=partial(ShardWriter, self._folder, plan),
+            open_shard=partial(ShardWriter, self._folder, plan, encoders=min(MOST_ENCODERS, self._job.threads // CORES_FOR_AN_ENCODER)),
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error",

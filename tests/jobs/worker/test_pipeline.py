@@ -21,8 +21,8 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.receipt import Done, Event, Failed, Progress, Receipt, Task
 from embermill.jobs.worker.cutting import BatchLimits
 from embermill.jobs.worker.pipeline import IDLE_S, Pipeline
-from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.writing import Work
 from tests.jobs import engines
 from tests.jobs.fakes import Shelf, batch, partition, rows_of
 
