@@ -12,6 +12,10 @@ from embermill.jobs.errors import UsageError
 CURSOR_FORMAT = 1
 
 
+class CursorDamaged(UsageError):
+    """What stands where a cursor should is none. `--adopt` passes it over."""
+
+
 @dataclass(frozen=True)
 class Loading:
     """A version that is being loaded. to: which. done: the numbers of its files that are in the target, as ranges [first, end)."""
@@ -57,7 +61,7 @@ class Cursor:
 
 
 def read_cursor(text: str, where: str) -> Cursor:
-    """UsageError for one that another version of embermill wrote, or that is none. where: the target, in words."""
+    """UsageError for one that another version of embermill wrote, CursorDamaged for what is none. where: the target, in words."""
     try:
         stored = json.loads(text)
         if (found := stored.pop("cursor_format")) != CURSOR_FORMAT:
@@ -66,7 +70,7 @@ def read_cursor(text: str, where: str) -> Cursor:
         spans = None if loading is None else Loading(int(loading["to"]), tuple((int(first), int(end)) for first, end in loading["done"]))
         return Cursor(loading=spans, **stored)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{where}: its cursor is damaged ({error}): drop the collection and load it again, or load it with --adopt") from None
+        raise CursorDamaged(f"{where}: its cursor is damaged ({error}): drop the collection and load it again, or load it with --adopt") from None
 
 
 def _joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -11,7 +11,7 @@ from embermill.jobs.bookkeeping.stored_keys import describe_changes
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.index import Standing, Target
-from embermill.jobs.index.cursor import Cursor, read_cursor
+from embermill.jobs.index.cursor import Cursor, CursorDamaged, read_cursor
 from embermill.jobs.index.limits import limits_of
 from embermill.jobs.index.rules import RULES, Form
 from embermill.jobs.index.source import Source
@@ -32,7 +32,12 @@ def cursor_for(source: Source, standing: Standing | None, where: str, adopt: boo
                 "or take it over with --adopt, which writes every row of the dataset anew and leaves others as they are"
             )
         return empty
-    found = read_cursor(standing.cursor, where)
+    try:
+        found = read_cursor(standing.cursor, where)
+    except CursorDamaged:
+        if not adopt:
+            raise
+        return empty
     _require_same_vectors(found, empty, where)
     if found.dataset != empty.dataset:
         if not adopt:

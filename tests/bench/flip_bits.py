@@ -1,8 +1,8 @@
 """Flips bits of every file of a small dataset, one at a time, and asks `verify` each time: exit 3 and the file's name, or it is a failure.
 
-    python -m tests.bench.flip_bits [--every N] [--seed S] [--of run redriven versions]     N: of how many bits one is flipped, 1 for all
+    python -m tests.bench.flip_bits [--every N] [--seed S] [--of run redriven versions] [--processes P]     N: of how many bits one is flipped, 1 for all
 
-With --repair one bit of each file: `verify` names it, `repair` ends well, and `verify` then finds nothing.
+With --repair one bit of each file (--times N: several, one at a time): `verify` names it, `repair` ends well, and `verify` then finds nothing.
 
 tests/jobs/test_flipped_bits.py does a sample of it. heartbeat, lease and tmp have no authority and are left out.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import random
 import re
 import shutil
@@ -19,11 +20,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.bench.without_ray import without_ray
 from tests.jobs import command_line, worked_on
 
 LEFT_OUT = ("README.md", "_embermill/heartbeat.json", "_embermill/lease/", "_embermill/runs/", "_embermill/tmp/")
@@ -96,26 +100,40 @@ def failures(dataset: Path, name: str, every: int, rng: random.Random) -> Iterat
         path.write_bytes(whole)
 
 
+def look(kind: str, dataset: Path, name: str, arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """(what was looked at, each answer: "" for a right one), in a copy of the dataset."""
+    without_ray()
+    rng = random.Random(f"{arguments.seed} {kind} {name}")
+    if arguments.repair:
+        return f"{kind}: {name}", [unrepaired(dataset, name, rng) for _ in range(arguments.times)]
+    with tempfile.TemporaryDirectory(dir=dataset.parent) as place:
+        return f"{kind}: {name}", [*failures(shutil.copytree(dataset, Path(place) / "copy"), name, arguments.every, rng)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=97)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--of", nargs="+", choices=sorted(DATASETS), default=sorted(DATASETS))
     parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
-    rng, begin = random.Random(arguments.seed), time.monotonic()
-    told = dict[str, list[str]]()
-    for kind in arguments.of:
-        with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").exists() else None) as place:
-            dataset = DATASETS[kind](Path(place))
-            if arguments.repair:
-                told |= {f"{kind}: {name}": [unrepaired(dataset, name, rng)] for name in repairable(kind, dataset)}
-            else:
-                told |= {f"{kind}: {name}": [*failures(dataset, name, arguments.every, rng)] for name in files_of(dataset)}
-            assert command_line.command("verify", str(dataset)).code == 0
+    without_ray()
+    begin, told = time.monotonic(), dict[str, list[str]]()
+    with ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").exists() else None))
+        pool = stack.enter_context(ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")))
+        made = {kind: DATASETS[kind](Path(place) / kind) for kind in arguments.of}
+        wanted = [(kind, name) for kind, dataset in made.items() for name in (repairable(kind, dataset) if arguments.repair else files_of(dataset))]
+        for done in as_completed([pool.submit(look, kind, made[kind], name, arguments) for kind, name in wanted]):
+            name, answers = done.result()
+            told[name] = answers
+            print(json.dumps({"file": name, "flips": len(answers), "wrong": [each for each in answers if each]}), flush=True)
+        assert all(command_line.command("verify", str(dataset)).code == 0 for dataset in made.values())
     wrong = [each for answers in told.values() for each in answers if each]
     counts = {"files": len(told), "flips": sum(map(len, told.values())), "wrong": len(wrong), "seconds": round(time.monotonic() - begin)}
-    print(json.dumps(counts | {"first": wrong[:10]}, indent=1))
+    print(json.dumps(counts | {"first": wrong[:10]}))
     return bool(wrong)
 
 

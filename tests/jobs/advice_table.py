@@ -5,24 +5,16 @@ tests/jobs/test_advice_table.py collects the messages from the source: one that 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from tests.advice import Beyond, Way
+from tests.jobs.advice_of_indexes import TABLE as OF_INDEXES
 
 ADVICE, DAMAGE, TYPES = "test_advice.py", "test_damage.py", "test_column_types.py"
 COMPACT = "test_compact_columns.py"
 FOLLOWED_HERE = "test_advice_followed.py"
-
-
-class Beyond(NamedTuple):
-    """Why no test can do it: it is for another machine, for a person's judgement, or it is no advice at all."""
-
-    why: str
-
-
 RUN_AGAIN = "The same command again is what test_an_interrupted_run_goes_on_from_what_is_committed, the crash points and the simulation do all day"
 OTHER_VERSION = "Another version of embermill is not at hand; that its number is named is tested in test_refusals.py"
 CLUSTER = "A cluster, or a machine that lacks something, is not at hand; the words are tested in test_refusals.py, test_ray.py and pool/test_placement.py"
 NO_FAULT = "No fault: it explains, or describes an option"
-Way = str | Beyond
 
 TABLE: dict[str, Way] = {
     # what a person calls
@@ -190,4 +182,5 @@ TABLE: dict[str, Way] = {
     "expected a folder that files can be made in": "test_storage_trouble.py::test_a_disk_that_is_full_or_read_only_in_mid_run",
     "expected parts that are neither empty": "storage/test_object_stores.py::test_a_key_with_dots_is_refused_by_every_command",
     "the store answers `already exists` while nothing is there": Beyond(RUN_AGAIN),
+    **OF_INDEXES,
 }

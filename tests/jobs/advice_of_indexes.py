@@ -1,0 +1,57 @@
+"""The part of advice_table.py for `load`, `check`, `export` and the commands about a cluster."""
+
+from __future__ import annotations
+
+from tests.advice import Beyond, Way
+
+CLUSTER = "A cluster with that fault is not at hand; the words are tested in submit/test_refusals.py and submit/test_on_a_cluster.py"
+RECORDED = "A service with that limit is not at hand; that the limit is told is tested in index/test_check.py"
+SQL = "A statement of SQL, which advises nothing"
+HERE, LIMITED = "index/test_advice.py", "index/test_refusals.py"
+A_JOB = "submit/test_on_a_cluster.py::test_submit_follow_detach_come_back_stop_and_submit_again"
+
+TABLE: dict[str, Way] = {
+    # load
+    "something else writes to it, or it held rows before": f"{HERE}::test_rows_of_somebody_else",
+    "What is committed stays: run the same command again, it resumes": "index/test_loading.py::test_killed_at_every_operation_and_run_again",
+    "two columns would be called {} in the index": f"{LIMITED}::test_columns_get_other_names",
+    "use the version of embermill that loaded it": Beyond("Another version of embermill is not at hand; the refusal is tested in index/test_refusals.py"),
+    "its cursor is damaged": f"{HERE}::test_a_damaged_cursor",
+    "another `embermill load` is at work": f"{LIMITED}::test_the_second_of_two_loaders_exits_4_before_it_writes",
+    "declare the long ones as non-filterable keys": Beyond(RECORDED),
+    "the table takes them, an index does not": Beyond(RECORDED),
+    "name a new one, which is created as it must be": f"{HERE}::test_another_collection",
+    "give ?metric={} in its address": f"{HERE}::test_another_metric",
+    "holds vectors of another model": f"{HERE}::test_another_collection",
+    "takes {} vectors, the column {} holds": f"{HERE}::test_another_column_of_vectors",
+    "make them unique in the corpus and run `embermill sync`": f"{HERE}::test_ids_that_several_rows_have",
+    "holds {} and no cursor, so `embermill load` did not write them": f"{LIMITED}::test_rows_and_no_cursor",
+    "was loaded from another dataset": f"{HERE}::test_of_another_dataset",
+    "has no aliases: let your application name": "index/targets/test_aliases.py::test_targets_without_aliases_refuse_it",
+    "makes a new version with those rows": f"{HERE}::test_back_to_an_earlier_version",
+    "SET hnsw": Beyond(SQL),
+    "DROP VIEW IF EXISTS": Beyond(SQL),
+    "COPY {} ({}) FROM STDIN": Beyond(SQL),
+    "expected a view or nothing: choose another name": "index/targets/test_aliases.py::test_an_alias_moves_to_the_new_table",
+    "several rows have one id: {}: make ids unique": f"{HERE}::test_ids_that_several_rows_have",
+    # export
+    "this format holds {}, the column": f"{HERE}::test_another_column_of_vectors",
+    "holds an export of something else": "export/test_advice.py::test_a_folder_with_another_export",
+    "is damaged ({}): remove {} and export again": "export/test_advice.py::test_a_damaged_state",
+    "another export is writing there": "export/test_advice.py::test_while_another_one_writes",
+    # a cluster
+    "--address is missing": "submit/test_refusals.py::test_an_address_may_come_from_the_environment_and_lack_its_scheme",
+    "set RAY_AUTH_TOKEN to the cluster's token": "submit/test_on_a_cluster.py::test_what_the_cluster_lacks_is_refused_before_anything_is_sent",
+    "was submitted by somebody else at this moment": Beyond(CLUSTER),
+    "submit it again to resume from what is committed": A_JOB,
+    "a name that embermill's own files have: rename it": "submit/test_refusals.py::test_what_is_sent_runs_there_as_it_was_meant_here",
+    "is relative to a folder of this machine": "submit/test_refusals.py::test_urls_hub_ids_and_absolute_paths_are_taken",
+    "which the cluster does not see: add --working-dir": "submit/test_refusals.py::test_the_code_of_an_engine_is_sent_or_installed_there",
+    "no Python with Ray was found on the head": Beyond(CLUSTER),
+    "install embermill[cluster]": Beyond(CLUSTER),
+    "install one version everywhere": Beyond(CLUSTER),
+    "follows it from anywhere": A_JOB,
+    "is running ({}): `embermill logs": A_JOB,
+    "look at it in Ray's dashboard": Beyond(CLUSTER),
+    "interrupted while following": A_JOB,
+}

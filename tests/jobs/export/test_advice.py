@@ -1,0 +1,56 @@
+"""What a refused export advises, done: it helps."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from embermill.jobs.export.state import LOCK, NAME
+from tests.jobs.export.exported import export, make_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("advice"))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix == ".jsonl"}
+
+
+@pytest.mark.parametrize("how", ["another", "removed"])
+def test_a_folder_with_another_export(dataset: Path, tmp_path: Path, how: str) -> None:
+    out = tmp_path / "x"
+    export(dataset, "npy", out)
+    assert "name another folder, or remove that one" in export(dataset, "vespa", out, code=2).errors
+    place = tmp_path / "y" if how == "another" else out
+    if how == "removed":
+        for path in sorted(out.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+    export(dataset, "vespa", place)
+    assert files_of(place)
+
+
+def test_a_damaged_state(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    export(dataset, "vespa", out)
+    before = files_of(out)
+    (out / NAME).write_text("{")
+    refused = export(dataset, "vespa", out, code=3).errors
+    named = refused.partition("remove ")[2].partition(" and export again")[0]
+    for path in sorted(Path(named).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    export(dataset, "vespa", out)
+    assert files_of(out) == before
+
+
+def test_while_another_one_writes(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "held").mkdir()
+    with (tmp_path / "held" / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "wait for it, or name another folder" in export(dataset, "vespa", tmp_path / "held", code=4).errors
+        export(dataset, "vespa", tmp_path / "other")
+    export(dataset, "vespa", tmp_path / "held")
+    assert files_of(tmp_path / "held") == files_of(tmp_path / "other")

@@ -1,0 +1,133 @@
+"""What a refused load advises, done: it helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.index import Standing
+from tests.jobs.command_line import command, open_inline_pool, run
+from tests.jobs.histories.world import World
+from tests.jobs.index.loads import address, expected, load_into, require_equal, save
+from tests.jobs.index.sqlite_target import SqliteTarget, contents, opened
+from tests.jobs.index.test_refusals import patch_cursor
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return save(World(4), tmp_path / "ds")
+
+
+@pytest.fixture
+def loaded(dataset: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "index.db"
+    load_into(dataset, path)
+    return path
+
+
+def test_rows_of_somebody_else(loaded: Path, dataset: Path, tmp_path: Path) -> None:
+    with opened(loaded) as database:
+        database.execute("INSERT INTO rows SELECT 'theirs', vector, columns FROM rows LIMIT 1")
+    with pytest.raises(DataError, match="Load into a new collection, or remove what does not belong there"):
+        load_into(dataset, loaded)
+    load_into(dataset, tmp_path / "new.db")
+    require_equal(dataset, tmp_path / "new.db")
+    with opened(loaded) as database:
+        database.execute("DELETE FROM rows WHERE id = 'theirs'")
+    load_into(dataset, loaded)
+    require_equal(dataset, loaded)
+
+
+@pytest.mark.parametrize("how", ["drop", "adopt"])
+def test_a_damaged_cursor(loaded: Path, dataset: Path, how: str) -> None:
+    patch_cursor(loaded, '"fingerprint":', '"fingerprint"')
+    with pytest.raises(UsageError, match="drop the collection and load it again, or load it with --adopt"):
+        load_into(dataset, loaded)
+    if how == "drop":
+        loaded.unlink()
+    load_into(dataset, loaded, adopt=how == "adopt")
+    require_equal(dataset, loaded)
+
+
+def test_another_collection(loaded: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch_cursor(loaded, '"model.weights":"abc"', '"model.weights":"abd"')
+    with pytest.raises(UsageError, match="load into a new collection"):
+        load_into(dataset, loaded)
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteTarget, "describe", lambda target: Standing(0, 768))
+        with pytest.raises(UsageError, match="name a new one, which is created as it must be"):
+            load_into(dataset, tmp_path / "wide.db")
+    load_into(dataset, tmp_path / "new.db")
+    require_equal(dataset, tmp_path / "new.db")
+
+
+def test_another_metric(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new.db"
+    monkeypatch.setattr(SqliteTarget, "describe", lambda target: Standing(0, 4, "l2"))
+    with pytest.raises(UsageError, match=r"give \?metric=l2 in its address"):
+        load_into(dataset, path)
+    answer = command("load", str(dataset), f"{address(path)}&metric=l2")
+    assert answer.code == 0, answer.errors
+    assert contents(str(path)) == expected(dataset)
+
+
+@pytest.mark.parametrize("how", ["new", "adopt"])
+def test_of_another_dataset(loaded: Path, dataset: Path, tmp_path: Path, how: str) -> None:
+    patch_cursor(loaded, '"dataset":"', '"dataset":"0')
+    with pytest.raises(UsageError, match="name a new one, or take it over with --adopt"):
+        load_into(dataset, loaded)
+    path = tmp_path / "new.db" if how == "new" else loaded
+    load_into(dataset, path, adopt=how == "adopt")
+    require_equal(dataset, path)
+
+
+def test_back_to_an_earlier_version(tmp_path: Path) -> None:
+    world = World(4)
+    world.sync()
+    dataset, path = save(world, tmp_path / "ds"), tmp_path / "index.db"
+    load_into(dataset, path)
+    with pytest.raises(UsageError, match=r"`embermill rollback .* --to 1` makes a new version with those rows"):
+        load_into(dataset, path, to=1)
+    answer = command("rollback", str(dataset), "--to", "1")
+    assert answer.code == 0, answer.errors
+    load_into(dataset, path)
+    assert contents(str(path)) == expected(dataset) == expected(dataset, 1)
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for module in ("run", "sync.stages"):
+        monkeypatch.setattr(f"embermill.jobs.{module}.open_pool", open_inline_pool)
+    (tmp_path / "corpus").mkdir()
+    return tmp_path
+
+
+def test_ids_that_several_rows_have(job: Path) -> None:
+    file = job / "corpus/a.parquet"
+    pq.write_table(pa.table({"id": ["a", "b", "b"], "text": ["one", "two", "three"]}), file)
+    answer = run(job, corpus={"id_column": "id"})
+    assert answer.code == 0, answer.errors
+    refused = command("load", str(answer.output), address(job / "index.db"))
+    assert refused.code == 3 and "make them unique in the corpus and run `embermill sync`" in refused.errors
+    assert "'b'" in command("verify", str(answer.output)).errors
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "text": ["one", "two", "three"]}), file)
+    assert command("sync", str(job / "out.yaml")).code == 0
+    loaded = command("load", str(answer.output), address(job / "index.db"))
+    assert loaded.code == 0 and contents(str(job / "index.db")).keys() == {"a", "b", "c"}, loaded.errors
+
+
+def test_another_column_of_vectors(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["one", "two"]}), job / "corpus/a.parquet")
+    columns = [{"column": "codes", "dtype": "ubinary"}, {"column": "embedding", "dtype": "float32"}]
+    answer = run(job, corpus={"id_column": "id"}, output_section={"vectors": columns})
+    assert answer.code == 0, answer.errors
+    monkeypatch.setattr(SqliteTarget, "dtypes", ("float32",))
+    dataset = str(answer.output)
+    for words in (["load", dataset, address(job / "index.db")], ["export", dataset, "--format", "pinecone", "--out", str(job / "x")]):
+        refused = command(*words, "--vector", "codes")
+        assert refused.code == 2 and "choose another with --vector" in refused.errors, refused.errors
+        assert command(*words, "--vector", "embedding").code == 0
