@@ -22,8 +22,8 @@ from embermill.encoder.errors import DeviceError, EncoderError
 from embermill.encoder.weights import find_weights, open_weights
 from embermill.encoder.weights.convert.convert import convert
 from tests.encoder.families.static_folders import write_static_embedding
-from tests.encoder.text.test_refused_folders import BERT, FAST, REFUSED, ROBERTA, open_case
-from tests.encoder.text.tokenizer_folders import Case
+from tests.encoder.text.test_refused_folders import REFUSED, open_case
+from tests.encoder.text.tokenizer_folders import BERT, FAST, ROBERTA, Case
 from tests.encoder.tiny_bert import TinyBert, write_json, write_sentence_transformers
 
 TEXTS = ["open a zip file", "read it"]
@@ -73,7 +73,8 @@ def test_what_users_of_sentence_transformers_are_told_to_write(folder: Path) -> 
 
 def test_prompts(folder: Path) -> None:
     write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": "how "}, "default_prompt_name": None})
-    for options in ({"prompt_name": "title"}, {"prompt_name": "query", "prompt": "how "}):
+    refused: list[dict[str, Any]] = [{"prompt_name": "title"}, {"prompt_name": "query", "prompt": "how "}]
+    for options in refused:
         with pytest.raises(EncoderError, match="give the text"):
             describe(str(folder), **options)
     assert describe(str(folder), prompt="how ").prompt == describe(str(folder), prompt_name="query").prompt == "how "

@@ -14,7 +14,7 @@ TABLE: dict[str, Way] = {
     # load
     "something else writes to it, or it held rows before": f"{HERE}::test_rows_of_somebody_else",
     "What is committed stays: run the same command again, it resumes": "index/test_loading.py::test_killed_at_every_operation_and_run_again",
-    "two columns would be called {} in the index": f"{LIMITED}::test_columns_get_other_names",
+    "close it, then run the load again": "index/targets/test_kills.py::test_killed_again_and_again",
     "use the version of embermill that loaded it": Beyond("Another version of embermill is not at hand; the refusal is tested in index/test_refusals.py"),
     "its cursor is damaged": f"{HERE}::test_a_damaged_cursor",
     "another `embermill load` is at work": f"{LIMITED}::test_the_second_of_two_loaders_exits_4_before_it_writes",
@@ -36,6 +36,7 @@ TABLE: dict[str, Way] = {
     "several rows have one id: {}: make ids unique": f"{HERE}::test_ids_that_several_rows_have",
     # export
     "this format holds {}, the column": f"{HERE}::test_another_column_of_vectors",
+    "leave out --map": "export/test_tables.py::test_hugging_face",
     "holds an export of something else": "export/test_advice.py::test_a_folder_with_another_export",
     "is damaged ({}): remove {} and export again": "export/test_advice.py::test_a_damaged_state",
     "another export is writing there": "export/test_advice.py::test_while_another_one_writes",
