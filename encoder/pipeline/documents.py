@@ -48,6 +48,9 @@ def require_whole_number(name: str, value: object) -> None:
 def cut_texts(batch: Any, window_tokens: int) -> Iterator[Slice]:
     """Pieces of about `window_tokens` tokens, or TEXTS_OF_A_PIECE texts; one empty piece for an empty batch. Raises InputError for what is no text."""
     budget = window_tokens * CHARACTERS_PER_TOKEN
+    if (lengths := _lengths_in_arrow(batch)) is not None:
+        yield from _cut_array(batch, lengths, budget)
+        return
     piece: list[str] = []
     first, characters = 0, 0
     for text in _strings(batch):
@@ -57,6 +60,32 @@ def cut_texts(batch: Any, window_tokens: int) -> Iterator[Slice]:
         piece.append(text)
         characters += len(text)
     yield Slice(piece, first, len(batch), last=True)
+
+
+def _lengths_in_arrow(batch: Any) -> np.ndarray | None:
+    """[B] characters of each text of an Arrow string array without nulls; None for any other batch, whose texts are looked at one by one."""
+    if not hasattr(batch, "null_count") or not hasattr(batch, "to_pylist"):
+        return None
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not isinstance(batch, pa.Array) or batch.null_count or not (pa.types.is_string(batch.type) or pa.types.is_large_string(batch.type)):
+        return None
+    lengths: np.ndarray = pc.utf8_length(batch).to_numpy(zero_copy_only=False).astype(np.int64)
+    return lengths
+
+
+def _cut_array(batch: Any, lengths: np.ndarray, budget: int) -> Iterator[Slice]:
+    """The same pieces, with no step for each text."""
+    ends, first = np.cumsum(lengths), 0
+    while True:
+        before = int(ends[first - 1]) if first else 0
+        fit = int(np.searchsorted(ends, before + budget, side="right"))
+        end = min(max(fit, first + 1), first + TEXTS_OF_A_PIECE, len(lengths))
+        yield Slice(batch[first:end].to_pylist(), first, len(lengths), last=end >= len(lengths))
+        first = end
+        if first >= len(lengths):
+            return
 
 
 def _strings(batch: Any) -> Iterator[str]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embermill.jobs.commands import report
-from embermill.jobs.commands.command import Answer, Command, filled, positive
+from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate
 from embermill.jobs.commands.model import MODEL_HELP, add_model_arguments, open_encoder, read_lines
 from embermill.jobs.errors import UsageError, model_errors
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
 
+if TYPE_CHECKING:
+    from embermill.encoder import Encoder
+
 SHAPES = ("minilm-l6", "bert-base", "bert-large")
 LENGTHS = ("128", "512", "mixed")
 DOCUMENTS = 512
-NEED_MODEL = ("texts", "documents", "weights", "revision", "max_tokens")  # options of `bench`
+STORED_S, MOST_STORED_ROWS = 5.0, 2_000_000  # what --text takes at least, and holds in memory at most
+NEED_MODEL = ("texts", "documents", "weights", "revision", "max_tokens", "text")  # options of `bench`
 
 
 def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +35,10 @@ def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
     lengths = "or on made-up texts of N tokens, or of mixed lengths (median 90; the default for MODEL. Random models: 128, 512 and mixed)"
     given.add_argument("--lengths", type=_lengths, metavar="N|mixed", help=lengths)
     parser.add_argument("--documents", type=positive, metavar="N", help=f"how many made-up texts for MODEL (default {DOCUMENTS})")
+    stored = "with MODEL: also from texts to stored shards, and what the bottleneck is; short of texts, they are repeated until it takes some seconds"
+    parser.add_argument("--text", action="store_true", help=stored)
+    parser.add_argument("--at", type=filled, metavar="FOLDER", help="for --text: an existing folder for corpus and shards, removed afterwards (default: /tmp)")
+    parser.add_argument("--price-per-hour", type=positive_rate, metavar="PRICE", help="for --text: of this machine, for the cost of a million rows")
     parser.add_argument("--repeats", type=positive, default=3, metavar="N", help="medians of so many runs (default 3)")
     add_model_arguments(parser)
 
@@ -49,6 +59,7 @@ def bench(arguments: argparse.Namespace) -> Answer:
 
         texts = _made_up_texts(arguments, encoder.max_tokens) if given is None else given
         measured = measure_throughput(encoder, texts, arguments.repeats)
+        stored = _stored(arguments, encoder, texts, measured.text_tokens_per_s / max(measured.tokens, 1)) if arguments.text else {}
         return {
             "model": arguments.model,
             "device": encoder.device.name,
@@ -56,7 +67,23 @@ def bench(arguments: argparse.Namespace) -> Answer:
             "threads": encoder.threads,
             "kernel_set": encoder.kernel_set,
             **asdict(measured),
+            **stored,
         }
+
+
+def _stored(arguments: argparse.Namespace, encoder: Encoder, texts: list[str], passes_per_s: float) -> Answer:
+    """From texts to stored shards. passes_per_s: how often all texts become vectors in a second."""
+    from embermill.jobs.engine.native import NativeEngine
+    from embermill.jobs.stored_pace import measure_stored
+
+    if arguments.at is not None and not Path(arguments.at).is_dir():
+        raise UsageError(f"--at {arguments.at}: expected a folder that exists")
+    copies = max(1, min(math.ceil(STORED_S * passes_per_s), MOST_STORED_ROWS // len(texts)))
+    with tempfile.TemporaryDirectory(dir=arguments.at, prefix="embermill-bench-") as place:
+        engine = NativeEngine.around(encoder)
+        pace = measure_stored(engine, encoder.device.kind, encoder.threads, arguments.model, texts, copies, Path(place))
+    cost = None if arguments.price_per_hour is None else round(arguments.price_per_hour / 3600 / pace.rows_per_s * 1e6, 6)
+    return {"stored": asdict(pace), "price_per_million_rows": cost}
 
 
 def _require_effect(arguments: argparse.Namespace) -> None:
@@ -65,7 +92,9 @@ def _require_effect(arguments: argparse.Namespace) -> None:
         raise UsageError("bench: --shape picks a random model, and MODEL is given: leave one of them out")
     if arguments.texts is not None and arguments.documents is not None:
         raise UsageError("bench: --documents counts made-up texts, and --texts gives real ones: leave one of them out")
-    without_effect = [f"--{name.replace('_', '-')}" for name in NEED_MODEL if getattr(arguments, name) is not None]
+    if (arguments.at is not None or arguments.price_per_hour is not None) and not arguments.text:
+        raise UsageError("bench: --at and --price-per-hour are for --text, and it is not given")
+    without_effect = [f"--{name.replace('_', '-')}" for name in NEED_MODEL if getattr(arguments, name) not in (None, False)]
     if arguments.model is None and without_effect:
         raise UsageError(f"bench: {', '.join(without_effect)}: only for a MODEL, and none is given: random models are measured, from token ids")
 

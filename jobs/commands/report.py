@@ -249,8 +249,20 @@ def show_bench(answer: Answer) -> str:
         ("encoder", f"{answer['encode_tokens_per_s']:,.0f} tokens/s, from token ids to vectors"),
         ("tokenizer", f"{answer['tokenize_tokens_per_s']:,.0f} tokens/s, from texts to token ids"),
         ("together", f"{answer['text_tokens_per_s']:,.0f} tokens/s, from texts to vectors"),
+        *([] if "stored" not in answer else _show_stored(answer)),
         ("kernels", answer["kernel_set"]),
     ])
+
+
+def _show_stored(answer: Answer) -> list[tuple[str, str]]:
+    stored, cost = answer["stored"], answer["price_per_million_rows"]
+    busy = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stored["busy"].items())
+    return [
+        ("stored", f"{stored['rows_per_s']:,.0f} rows/s, {stored['tokens_per_s']:,.0f} tokens/s, from texts to published shards, by {stored['tokenizer']}"),
+        ("bottleneck", f"the {stored['bound']}: of {stored['seconds']:.1f} s for {several(stored['rows'], 'row')}, busy were {busy}"),
+        ("bytes", f"{stored['stored_bytes'] / max(stored['rows'], 1):,.0f} a row"),
+        *([] if cost is None else [("cost", f"{cost:,.4f} for a million rows, at that price an hour")]),
+    ]
 
 
 def _show_shapes(answer: Answer) -> str:

@@ -12,7 +12,7 @@ from embermill.jobs.engine import Embedded, Output, Preview, Prompts, Shortening
 from embermill.jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
-    from embermill.encoder import ModelDescription
+    from embermill.encoder import Encoder, ModelDescription
     from embermill.jobs.config import ModelConfig
 
 COLUMN = "embedding"
@@ -27,13 +27,24 @@ class NativeEngine:
         from embermill.encoder import Encoder
 
         with model_errors():
-            self._encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
+            encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
+        self._use(encoder)
+
+    @classmethod
+    def around(cls, encoder: Encoder) -> NativeEngine:
+        """An engine of one that is loaded already."""
+        engine = cls.__new__(cls)
+        engine._use(encoder)
+        return engine
+
+    def _use(self, encoder: Encoder) -> None:
+        self._encoder = encoder
         self._encoder.tokenize_exactly()  # until somebody who compares rows of what he publishes says otherwise (infra/decisions/0009)
         self.precision: str = self._encoder.precision
         self.kernel_set: str = self._encoder.kernel_set
         self.device_name: str = self._encoder.device.name
         self.device_uuid: str = self._encoder.device.uuid
-        self.shortening = _shortening(_described(model))
+        self.shortening = _shortening(encoder.description)
 
     @classmethod
     def describe(cls, model: ModelConfig) -> dict[str, str]:

@@ -27,6 +27,7 @@ from embermill.jobs.receipt import MEASURE, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.cutting import LIMITS
+from embermill.jobs.worker.encoders import encoders_for
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.measuring import measure
 from embermill.jobs.worker.pipeline import Pipeline
@@ -39,8 +40,6 @@ from embermill.jobs.worker.writing import Work
 log = logging.getLogger(__name__)
 
 VISIBLE_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # of ROCm the second alone: ROCR_VISIBLE_DEVICES below it hides devices twice
-
-MOST_ENCODERS, CORES_FOR_AN_ENCODER = 4, 4  # threads that encode row groups; a worker with few cores, as on a CPU, encodes in the thread that writes
 
 SHARED = "expected storage that all nodes share: an object store, or a file system mounted at the same path everywhere"
 
@@ -169,7 +168,7 @@ class Worker:
         plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
             read=read,
-            open_shard=partial(ShardWriter, self._folder, plan, encoders=min(MOST_ENCODERS, self._job.threads // CORES_FOR_AN_ENCODER)),
+            open_shard=partial(ShardWriter, self._folder, plan, encoders=encoders_for(self._job.threads)),
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error",

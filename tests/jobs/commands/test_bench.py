@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from embermill.jobs import cli
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
 from tests.jobs.commands.answers import MODEL, answer
 
@@ -18,6 +19,21 @@ def test_bench_counts_real_tokens(capsys: pytest.CaptureFixture[str], tmp_path: 
     given = answer(capsys, "bench", MODEL, "--device", "cpu", "--texts", str(texts), "--repeats", "1")
     assert (given["documents"], given["tokens"]) == (2, 4 + 3)
     assert min(float(str(given[rate])) for rate in ("encode_tokens_per_s", "tokenize_tokens_per_s", "text_tokens_per_s")) > 0
+
+
+def test_texts_to_stored_shards(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embermill.jobs.commands.bench.STORED_S", 0.01)
+    given = ["bench", MODEL, "--device", "cpu", "--lengths", "32", "--documents", "4", "--repeats", "1"]
+    given += ["--text", "--at", str(tmp_path), "--price-per-hour", "3.6"]
+    found = answer(capsys, *given)
+    stored = found["stored"]
+    assert isinstance(stored, dict) and stored["rows"] >= 4 and stored["tokens"] >= 32 * 4 and stored["stored_bytes"] > 4 * 384 * 4
+    assert stored["bound"] in ("reader", "tokenizer", "encoder", "writer") and set(stored["busy"]) == {"reader", "tokenizer", "encoder", "writer"}
+    assert float(str(found["price_per_million_rows"])) == pytest.approx(1000 / stored["rows_per_s"], rel=1e-3)
+    assert not [*tmp_path.iterdir()], "corpus and shards are removed"
+    assert cli.main(given) == 0
+    shown = capsys.readouterr().out
+    assert "bottleneck" in shown and "for a million rows" in shown
 
 
 @pytest.mark.long
@@ -41,6 +57,9 @@ def test_bench_without_a_model_measures_random_ones(capsys: pytest.CaptureFixtur
         (["--weights", "model.mpk"], ["--weights", "MODEL"]),
         (["--revision", "main"], ["--revision", "MODEL"]),
         (["--lengths", "513", "--device", "cpu"], ["--lengths 513", "512 tokens at most"]),
+        (["--text"], ["--text", "MODEL"]),
+        ([MODEL, "--price-per-hour", "3"], ["--price-per-hour", "--text"]),
+        ([MODEL, "--text", "--at", "/nowhere", "--device", "cpu", "--documents", "1", "--lengths", "8", "--repeats", "1"], ["--at /nowhere"]),
         ([MODEL, "--shape", "bert-base"], ["--shape", "MODEL"]),
         ([MODEL, "--texts", "a.txt", "--documents", "3"], ["--documents", "--texts"]),
         ([MODEL, "--lengths", "257", "--device", "cpu"], ["--lengths 257", "256 tokens at most"]),
