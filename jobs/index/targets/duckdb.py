@@ -21,6 +21,9 @@ from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.sql import CURSOR_TABLE, quoted
 
 DISTANCES = {COSINE: "array_cosine_distance", DOT: "array_negative_inner_product", L2: "array_distance"}
+COMMIT_ROWS = 1 << 20
+"""Of a first load, in one transaction. DuckDB writes whole row groups (122,880 rows) straight into the file; what is committed before one is full goes through
+its log and is written once more."""
 VSS_METRICS = {COSINE: "cosine", DOT: "ip", L2: "l2sq"}
 
 
@@ -86,8 +89,9 @@ class DuckDBTarget(Target):
         into = quoted(self._table) if new else "incoming_rows"
         if not new:
             self._sql.execute(f"CREATE OR REPLACE TEMP TABLE incoming_rows AS FROM {quoted(self._table)} LIMIT 0")
-        self._sql.execute(f"INSERT INTO {into} BY NAME SELECT {self._columns()} FROM incoming")
+        written = self._sql.execute(f"INSERT INTO {into} BY NAME SELECT {self._columns()} FROM incoming").fetchone()
         self._sql.unregister("incoming")
+        self._uncommitted = self._uncommitted + int(written[0]) if new and written else COMMIT_ROWS
         if not new:
             self._sql.execute(f"DELETE FROM {quoted(self._table)} WHERE {self._id} IN (SELECT {self._id} FROM incoming_rows)")
             self._sql.execute(f"INSERT INTO {quoted(self._table)} FROM incoming_rows")
@@ -95,18 +99,28 @@ class DuckDBTarget(Target):
 
     def delete(self, ids: pa.Array) -> None:
         self._begin()
+        self._uncommitted = COMMIT_ROWS
         self._sql.register("gone", pa.table({self._known.id.name: ids}))
         self._sql.execute(f"DELETE FROM {quoted(self._table)} WHERE {self._id} IN (SELECT {self._typed(self._known.id.name)} FROM gone)")
         self._sql.unregister("gone")
 
     def commit(self, cursor: str) -> None:
+        """Of a first load, held back until there are enough rows, or until `finish`: rows and cursor stay together either way."""
+        self._cursor_text = cursor
+        if not 0 < self._uncommitted < COMMIT_ROWS:
+            self._commit()
+
+    def _commit(self) -> None:
+        if self._cursor_text is None:
+            return
         self._begin()
         self._sql.execute(f"DELETE FROM {CURSOR_TABLE} WHERE table_name = ?", [self._table])
-        self._sql.execute(f"INSERT INTO {CURSOR_TABLE} VALUES (?, ?)", [self._table, cursor])
+        self._sql.execute(f"INSERT INTO {CURSOR_TABLE} VALUES (?, ?)", [self._table, self._cursor_text])
         self._sql.execute("COMMIT")
-        self._in_transaction = False
+        self._in_transaction, self._uncommitted, self._cursor_text = False, 0, None
 
     def finish(self, layout: Layout) -> None:
+        self._commit()
         if self._index == "hnsw":
             name = quoted(f"{self._table}_{layout.vector.name}_hnsw")
             self._sql.execute(
@@ -141,10 +155,12 @@ class DuckDBTarget(Target):
         if self._database is not None:
             self._database.close()
             self._database = None
-            self._in_transaction = False
+            self._in_transaction, self._uncommitted, self._cursor_text = False, 0, None
         self._lock.release()
 
     _in_transaction = False
+    _uncommitted = 0  # rows, of a first load alone
+    _cursor_text: str | None = None  # that was handed to `commit`, and is not in the file yet
 
     @property
     def _id(self) -> str:
