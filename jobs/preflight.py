@@ -82,7 +82,7 @@ def _require_gpu_library() -> None:
 
     if not gpu_library_here():
         extras = "embermill[cuda12], [cuda13] or [rocm]"
-        raise UsageError(f"workers.device: gpu: CuPy is not installed here: install the extra for your GPU ({extras}), or say workers.device: cpu")
+        raise UsageError(f"workers.device: gpu: CuPy is not installed here: install the extra for your GPU ({extras}), or set workers.device: cpu")
 
 
 def find_prompts(config: JobConfig, plan: Plan | None) -> Prompts | None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 REPAIR = "`embermill repair` restores it"
-FORMAT = "`embermill repair` writes it anew"
+FORMAT = "`embermill repair` writes it again"
 PLAN = (
     "`embermill repair` restores it where the plan has an intact copy. Otherwise restore it from a backup, or, if the corpus has not changed, "
     "move what is there of _embermill/plan, _embermill/commits and _embermill/manifests away and run the same job again: "
-    "the corpus is planned anew, and the shards that are there are checked and adopted"
+    "the corpus is planned again, and the shards that are there are checked and adopted"
 )
 COMMIT = "Move it away and run the same job again: what it should say is taken from the manifest, or from the shards themselves where there is none"
 COMMITS_APART = "Move both away and run the same job again: what they should say is taken from the manifest, or from the shards themselves where there is none"
-COMMITS_LOST = "Run the same job again: they are written anew from the manifest"
+COMMITS_LOST = "Run the same job again: they are rewritten from the manifest"
 SHARD = (
     "Run `embermill repair`, which makes the damaged files again from the corpus and leaves all others as they are. "
     "Or restore them from a backup. Or, if the corpus has not changed, move them, _embermill/commits and _embermill/manifests away and run the same job again: "
-    "intact shards are checked and adopted, the others are embedded anew"
+    "intact shards are checked and adopted, the others are embedded again"
 )
 VERSION = (
     "`embermill repair` restores it where there is an intact copy. Otherwise restore it from a backup: what a version holds is recorded nowhere else. "
@@ -23,7 +23,7 @@ VERSION = (
 )
 OF_A_MAKER = (
     "`embermill repair` moves it to _embermill/set_aside: no reader of a version needs it, "
-    "and one that was being made is begun anew by `embermill sync`"
+    "and one that was being made is started again by `embermill sync`"
 )
 OLDER_KEYS = "`embermill repair` moves it to _embermill/set_aside: only the keys of the newest version are needed"
 LATER_QUARANTINE = (
@@ -35,8 +35,8 @@ LATER_QUARANTINE = (
 def for_strangers(root: str) -> str:
     """Against files in data/ and quarantine/ that belong to no partition of the plan."""
     return (
-        f"If this plan was made anew for the same corpus, run `embermill repair {root}`, which moves them to _embermill/set_aside, "
-        "then run the same job again, which embeds anew what they hold. Otherwise choose another output.uri"
+        f"If this plan was made again for the same corpus, run `embermill repair {root}`, which moves them to _embermill/set_aside, "
+        "then run the same job again, which embeds what they hold again. Otherwise choose another output.uri"
     )
 
 
@@ -44,4 +44,4 @@ def for_manifest(number: int) -> str:
     """number: of the damaged one."""
     name = f"_embermill/manifests/{number:06d}"
     names = f"{name}.json and {name}.pq away (of older datasets {name}.parquet)"
-    return f"Restore it from a backup, or move what is there of {names} and run the same job again: the manifest is published anew from the commits"
+    return f"Restore it from a backup, or move what is there of {names} and run the same job again: the manifest is published again from the commits"

@@ -3,7 +3,7 @@
 #
 #   infra/demo/demo.sh VENV/bin      (what `make demo` calls)
 #
-# Stopped half-way it goes on where it was; finished, it only looks for changes, verifies and searches. `rm -rf demo` starts afresh.
+# Stopped half-way it resumes; once finished, it only looks for changes, verifies and searches. `rm -rf demo` starts over.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$1

@@ -23,7 +23,7 @@ def config(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config.explanations import explain
 
     if arguments.explain is None:
-        raise UsageError("config: say what: --explain for every key, --explain KEY for one; `embermill plan CONFIG` checks a file")
+        raise UsageError("config: --explain is missing: it explains every key, --explain KEY one; `embermill plan CONFIG` checks a file")
     return {"keys": [each.to_json() for each in explain(arguments.explain or None)]}
 
 

@@ -34,7 +34,7 @@ def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
     add("--vector", type=filled, metavar="COLUMN", help="the column of vectors; the first unless given")
     add("--workers", type=positive, default=1, metavar="N", help="write with so many connections at once, where the target takes that")
     add("--follow", action="store_true", help="wait for new versions and load each, until interrupted")
-    add("--adopt", action="store_true", help="take over a target that holds rows which `load` did not write: all rows are written anew")
+    add("--adopt", action="store_true", help="take over a target that holds rows which `load` did not write: all rows are written again")
     add("--dry-run", action="store_true", help="say what would be written, and refuse what a load would refuse; write nothing")
     add("--alias", type=filled, metavar="NAME", help="after the checks, let this name mean the target's collection (in PostgreSQL and DuckDB a view)")
     add("--probe", action="store_true", help="measure recall@10 of 100 rows against brute force, which reads the whole dataset")

@@ -1,4 +1,4 @@
-"""What each key means: the comments of configs/reference.yaml, which the installed package holds too. They have no other home."""
+"""What each key means: the comments of configs/reference.yaml, which the installed package holds too. They are kept nowhere else."""
 
 from __future__ import annotations
 

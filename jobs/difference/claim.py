@@ -30,7 +30,7 @@ from embermill.jobs.storage import AlreadyExists, Folder
 CAUSE = "sync"
 INPUTS, LISTED, NEXT_FILE = "inputs", "listed_s", "next_file"  # keys of Version.details
 log = logging.getLogger(__name__)
-REMEDY = "Restore it from a copy; while there is none, `embermill sync --rescan` reads every file anew and makes a version without it"
+REMEDY = "Restore it from a copy; while there is none, `embermill sync --rescan` reads every file again and makes a version without it"
 
 
 @dataclass(frozen=True)

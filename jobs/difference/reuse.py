@@ -49,4 +49,4 @@ def _plan_of(other: Folder) -> Plan:
 
 def _require_no_changes(other: Folder, changes: list[str]) -> None:
     if changes:
-        raise UsageError(f"--reuse {other.root}: its vectors are others than this dataset's: {'; '.join(changes)}: name a dataset that was made alike")
+        raise UsageError(f"--reuse {other.root}: its vectors differ from this dataset's: {'; '.join(changes)}: name one made with the same settings")

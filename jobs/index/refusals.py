@@ -29,7 +29,7 @@ def cursor_for(source: Source, standing: Standing | None, where: str, adopt: boo
         if standing.rows and not adopt:
             raise UsageError(
                 f"{where}: holds {several(standing.rows, 'row')} and no cursor, so `embermill load` did not write them: name a new one, "
-                "or take it over with --adopt, which writes every row of the dataset anew and leaves others as they are"
+                "or take it over with --adopt, which writes every row of the dataset again and leaves others as they are"
             )
         return empty
     try:

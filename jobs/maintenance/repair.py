@@ -162,7 +162,7 @@ def _repair_commits(folder: Folder, plan: Plan, lease: Lease, repairs: Repairs) 
     commits = CommitLog(folder, lease.token)
     lease.fence(commits)
     if manifest is not None and commits.append_table(missing(commits, manifest)):
-        log.info("commits: written anew from %s", manifest.name)
+        log.info("commits: rewritten from %s", manifest.name)
     for name in list_strangers(folder, plan, commits.committed):
         set_aside(folder, name)
         repairs.set_aside.append(name)

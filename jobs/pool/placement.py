@@ -130,7 +130,7 @@ def _device(wanted: str, gpus: float, joined: bool, planned: str | None, gpu_lib
     if wanted == "auto" and joined and gpus < 1:
         raise UsageError(
             "workers.device: auto: no node of this cluster has a GPU that Ray knows of; a cluster job is never turned into a CPU job in silence: "
-            "add GPU nodes (ray start --num-gpus), or say workers.device: cpu"
+            "add GPU nodes (ray start --num-gpus), or set workers.device: cpu"
         )
     if wanted == "gpu" and gpus < 1:
         raise UsageError("workers.device: gpu: Ray finds no GPU here: expected a GPU that nvidia-smi or rocm-smi shows, or workers.device: cpu")

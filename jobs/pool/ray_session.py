@@ -218,7 +218,7 @@ def require_listener(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         advice = "start a Ray there (ray start --head --port), name another address, or leave ray.address out"
-        raise UsageError(f"ray.address: {address}: nobody listens there ({error.strerror or error}): {advice}") from error
+        raise UsageError(f"ray.address: {address}: nothing is listening there ({error.strerror or error}): {advice}") from error
 
 
 def submitted_with_working_dir(environment: Mapping[str, str]) -> bool:

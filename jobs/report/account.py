@@ -73,6 +73,6 @@ def _describe_model(found: Inventory) -> dict[str, Any]:
         "device": plan.device_kind,
         "precision": plan.precision,
         "max_tokens": int(limit) if (limit := plan.fingerprint.get("model.max_tokens", "")).isdecimal() else None,
-        "vectors": [{"column": output.column, "dim": output.dim, "dtype": output.dtype} for output in plan.outputs],
+        "vectors": [{"column": stored.column, "dim": stored.dim, "dtype": stored.dtype} for stored in plan.stored],
         "files": len(plan.listing),
     }

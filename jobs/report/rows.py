@@ -15,6 +15,7 @@ from embermill.jobs.dataset.metadata.versions import FIRST, read_version
 from embermill.jobs.dataset.views.live import LiveRows, open_rows, read_batches
 from embermill.jobs.storage import Folder
 from embermill.jobs.token_lengths import Histogram, count_lengths, merge_lengths
+from embermill.jobs.vectors.codec import decode
 
 MOST_FILES = 64  # that a sample is taken from
 OURS = ("num_tokens", "num_tokens_dropped", "text_hash", "version", "uuid")
@@ -81,7 +82,7 @@ def measure_lengths(folder: Folder, found: Inventory, files: Sequence[RowFile]) 
 
 def sample_rows(folder: Folder, found: Inventory, files: Sequence[RowFile], number: int, seed: int) -> Sample:
     """At most so many rows, the same ones for the same dataset and seed; of many files, of MOST_FILES of them, chosen by their rows."""
-    output, random = found.plan.outputs[0].column, np.random.default_rng(seed)
+    form, random = found.plan.stored[0], np.random.default_rng(seed)
     sizes = np.array([len(file.places()) for file in files], np.int64)
     chosen = _choose_files(sizes, random)
     total = int(sizes[chosen].sum())
@@ -93,10 +94,10 @@ def sample_rows(folder: Folder, found: Inventory, files: Sequence[RowFile], numb
         first = int(ends[place] - sizes[index])
         mine = picks[(picks >= first) & (picks < ends[place])] - first
         if len(mine):
-            table = _read(folder, files[index].name, files[index].places()[mine], [*names, output])
-            vectors.append(_matrix(table.column(output)))
+            table = _read(folder, files[index].name, files[index].places()[mine], [*names, form.column])
+            vectors.append(decode(form, _matrix(table.column(form.column))))
             values += zip(*(table.column(name).to_pylist() for name in names), strict=True)
-    empty = np.empty((0, found.plan.outputs[0].dim), np.float32)
+    empty = np.empty((0, form.dim), np.float32)
     return Sample(names, values, np.concatenate([empty, *vectors]).astype(np.float32))
 
 
@@ -110,7 +111,7 @@ def _choose_files(sizes: np.ndarray, random: np.random.Generator) -> list[int]:
 def _shown_columns(found: Inventory) -> tuple[str, ...]:
     """The id, kept columns that can be shown in a line, and the text where it is kept."""
     schema, identity = found.plan.schema, found.plan.rows.id_name
-    hidden = {identity, *OURS, *(output.column for output in found.plan.outputs)}
+    hidden = {identity, *OURS}
     others = [field.name for field in schema if field.name not in hidden and not pa.types.is_nested(field.type)]
     return (identity, *sorted(others, key=lambda name: name != "text")[:3])
 
@@ -122,9 +123,9 @@ def _read(folder: Folder, name: str, places: np.ndarray, columns: Sequence[str])
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """[rows, E] float32, of lists of a fixed size or plain ones."""
+    """[rows, E] as it is stored, of lists of a fixed size or plain ones."""
     array = pa.concat_arrays(column.chunks)
-    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).astype(np.float32).reshape(len(array), -1)
+    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(len(array), -1)
 
 
 def _groups(parquet: pq.ParquetFile, places: np.ndarray, columns: Sequence[str]) -> Iterator[pa.Table]:

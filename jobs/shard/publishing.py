@@ -147,7 +147,7 @@ def _describe_temporary(temporary: Path, name: str) -> PublishedFile:
 
 
 def _torn(folder: Folder, name: str, error: Exception) -> str:
-    return f"{folder.root}/{name} stands there and is damaged: {error}. Run again: what no commit names is set aside then and done anew."
+    return f"{folder.root}/{name} already exists and is damaged: {error}. Run again: what no commit names is then set aside and done again."
 
 
 def same_rows(found: Footer | None, expected: Footer | None) -> bool:
@@ -164,10 +164,10 @@ def same_rows(found: Footer | None, expected: Footer | None) -> bool:
 def _other_rows(folder: Folder, name: str, found: Footer | None, expected: Footer | None) -> str:
     differing = [f"{key} = {value}, now {getattr(expected, key)}" for key, value in vars(found).items() if getattr(expected, key) != value]
     what = ", ".join(differing) or "other ids, texts or refused rows than were read now"
-    return f"{folder.root}/{name} stands there with the same fingerprint and other rows: {what}. The corpus or its reader changed. Choose another output.uri."
+    return f"{folder.root}/{name} already exists with the same fingerprint and other rows: {what}. The corpus or its reader changed. Choose another output.uri."
 
 
 def _require_ours(folder: Folder, name: str, footer: Footer | None, plan: Plan, partition: Partition, ordinal: int) -> None:
     reason = "its footer is not one of ours" if footer is None else explain_mismatch(footer, plan, partition, ordinal)
     if reason is not None:
-        raise DataError(f"{folder.root}/{name} stands where a file of this plan belongs, but {reason}: move it away, or choose another output.uri")
+        raise DataError(f"{folder.root}/{name} is where a file of this plan belongs, but {reason}: move it away, or choose another output.uri")

@@ -116,7 +116,7 @@ class Cluster:
             yield
         except AuthenticationError as error:
             advice = f"set RAY_AUTH_TOKEN to the cluster's token, or RAY_AUTH_TOKEN_PATH to a file that holds it (`ray get-auth-token` on the head): {error}"
-            raise UsageError(f"--address {self.address}: the cluster does not let you in: {advice.splitlines()[0]}") from error
+            raise UsageError(f"--address {self.address}: the cluster refuses access: {advice.splitlines()[0]}") from error
         except (ConnectionError, RequestException) as error:
             raise Interrupted(f"--address {self.address}: the cluster does not answer: {_first_line(error)}") from error
         except RuntimeError as error:
@@ -162,7 +162,7 @@ def _require_listener(address: str) -> None:
         socket.create_connection((str(parts.hostname), port), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         advice = "is the head running, with the dashboard (embermill[cluster]), and is its port reachable from here?"
-        raise UsageError(f"--address {address}: nobody listens there ({error.strerror or error}): {advice}") from error
+        raise UsageError(f"--address {address}: nothing is listening there ({error.strerror or error}): {advice}") from error
 
 
 def _use_the_token_there_is() -> None:

@@ -56,4 +56,4 @@ def find_submission(wanted: str, submissions: Sequence[Named]) -> Named:
         return by_id
     names = sorted({each.name for each in submissions})
     known = f"known there: {', '.join(names[:20])}" if names else "no job of embermill was submitted there"
-    raise UsageError(f"no job is called {wanted} on this cluster; {known} (a cluster that was started anew knows none of its former jobs)")
+    raise UsageError(f"no job is called {wanted} on this cluster; {known} (a cluster that has been restarted knows none of its former jobs)")

@@ -71,7 +71,7 @@ def _compact_if_due(config: JobConfig) -> int | None:
     share = config.output.compact_at
     if share is None or not is_worth_compacting(read_version(open_folder(config.output.uri)), share):
         return None
-    log.info("as much has changed as output.compact_at: %g says: a new base is written", share)
+    log.info("as many rows have changed as output.compact_at: %g allows: a new base is written", share)
     try:
         made = make_version(config.output.uri, "compact", compact)
     except AnotherRun as error:

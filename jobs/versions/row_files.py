@@ -76,5 +76,5 @@ def _publish(folder: Folder, temporary: Path, file: VersionFile) -> VersionFile:
         folder.publish(temporary, file.name)
     except AlreadyExists:
         if describe_published(folder, file.name).sha256 != file.sha256:
-            raise DataError(f"{folder.root}/{file.name}: other rows stand there than this version has: move it away and run the same command again") from None
+            raise DataError(f"{folder.root}/{file.name}: it holds other rows than this version has: move it away and run the same command again") from None
     return file

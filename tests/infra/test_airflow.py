@@ -31,7 +31,7 @@ class JobSubmissionClient:
     def __init__(self, address):
         self._tell(["address", address])
         if os.environ["ENDS"] == '"away"':
-            raise ConnectionError("nobody listens there")
+            raise ConnectionError("nothing is listening there")
 
     def _tell(self, what):
         with TOLD.open("a") as file:

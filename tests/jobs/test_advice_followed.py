@@ -130,7 +130,7 @@ def test_a_lost_listing_is_read_anew(versions: Path, command: Command, tmp_path:
     for copy in (versions / "_embermill/versions/copies").glob(Path(lost).name):
         copy.unlink()
     refused = command("sync", str(tmp_path / "job.yaml"))
-    assert refused.code == 3 and "`embermill sync --rescan` reads every file anew" in refused.errors, refused.errors
+    assert refused.code == 3 and "`embermill sync --rescan` reads every file again" in refused.errors, refused.errors
     answer = command("sync", str(tmp_path / "job.yaml"), "--rescan")
     assert answer.code == 0 and answer["rows_new"] == 2, answer.errors
     again = command("sync", str(tmp_path / "job.yaml"))

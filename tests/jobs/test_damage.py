@@ -183,7 +183,7 @@ def test_a_damaged_format(out: Path, ask: Callable[[str], Answer], edit: Edit) -
     edit(out / FORMAT)
     for which in (*READERS, "run", "plan"):
         answer = ask(which)
-        assert answer.code == 3 and f'{out}/{FORMAT}: is damaged' in answer.errors and "`embermill repair` writes it anew" in answer.errors
+        assert answer.code == 3 and f'{out}/{FORMAT}: is damaged' in answer.errors and "`embermill repair` writes it again" in answer.errors
     assert ask("repair").code == 0
     assert [ask(which).code for which in (*READERS, "run", "plan")] == [0] * 5
 
@@ -191,7 +191,7 @@ def test_a_damaged_format(out: Path, ask: Callable[[str], Answer], edit: Edit) -
 def test_a_lost_format(out: Path, ask: Callable[[str], Answer]) -> None:
     lose(out / FORMAT)
     answer = ask("verify")
-    assert answer.code == 3 and f"{FORMAT}: is gone. `embermill repair` writes it anew." in answer.errors and "embedded anew" not in answer.errors
+    assert answer.code == 3 and f"{FORMAT}: is gone. `embermill repair` writes it again." in answer.errors and "embedded again" not in answer.errors
     assert ask("run").code == 0 and ask("verify").code == 0
 
 
@@ -239,9 +239,9 @@ def test_a_damaged_or_edited_commit_of_a_finished_dataset(out: Path, whole: Path
     for which in ("verify", "run", "plan"):
         answer = ask(which)
         assert answer.code == 3 and COMMIT in answer.errors and "Move it away and run the same job again" in answer.errors, (which, answer.errors)
-        assert "embedded anew" not in answer.errors
+        assert "embedded again" not in answer.errors
     move_away(out, COMMIT)
-    assert "lack " in ask("verify").errors and "written anew from the manifest" in ask("verify").errors
+    assert "lack " in ask("verify").errors and "rewritten from the manifest" in ask("verify").errors
     answer = ask("run")
     assert (answer.code, answer["rows_embedded"]) == (0, 0) and ask("verify").code == 0
     assert [path.name for path in sorted((out / OURS / "manifests").iterdir())] == ["000001.json", "000001.pq"]
@@ -283,7 +283,7 @@ def test_a_damaged_shard(out: Path, whole: Path, ask: Callable[[str], Answer], f
     (path, *_) = sorted((out / folder).iterdir())
     edit(path)
     answer = ask("verify")
-    assert answer.code == 3 and f"{folder}/{path.name}: " in answer.errors and "the others are embedded anew" in answer.errors
+    assert answer.code == 3 and f"{folder}/{path.name}: " in answer.errors and "the others are embedded again" in answer.errors
     move_away(out, *([f"{folder}/{path.name}"] if path.exists() else []), f"{OURS}/commits", f"{OURS}/manifests")
     answer = ask("run")
     assert answer.code == 0 and 0 < answer["rows_embedded"] <= 5, answer.errors

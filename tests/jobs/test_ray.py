@@ -173,7 +173,7 @@ def test_the_command_works_in_a_folder_that_holds_folders_called_like_ours(corpu
 def test_an_address_at_which_nobody_listens_is_refused_at_once() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        with pytest.raises(UsageError, match=r"ray\.address: 127\.0\.0\.1:\d+: nobody listens there"):
+        with pytest.raises(UsageError, match=r"ray\.address: 127\.0\.0\.1:\d+: nothing is listening there"):
             require_listener(f"127.0.0.1:{unused.getsockname()[1]}")
         unused.listen()
         require_listener(f"127.0.0.1:{unused.getsockname()[1]}")

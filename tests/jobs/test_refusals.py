@@ -265,7 +265,7 @@ SEEN_BY_RUN_ALONE = [
         files={"model/model.safetensors": None, "model/model.mpk.gz": gzip.compress(b"no record")},
         because="unpacking a gzipped record is most of the work of loading it",
     ),
-    Case("ray.address: 127.0.0.1:1: nobody listens there", ray={"address": "127.0.0.1:1"}, because="a plan joins no cluster, and says so"),
+    Case("ray.address: 127.0.0.1:1: nothing is listening there", ray={"address": "127.0.0.1:1"}, because="a plan joins no cluster, and says so"),
 ]
 
 

@@ -15,7 +15,7 @@ from embermill.jobs.errors import UsageError
 from tests.jobs.command_line import Answer
 from tests.jobs.golden_datasets import STORED, OldDataset
 
-REASON = "made with token ids that differ from transformers': embed it anew"
+REASON = "made with token ids that differ from transformers': embed it again"
 Bring = Callable[[str], OldDataset]
 Run = Callable[..., Answer]
 

@@ -115,7 +115,7 @@ def _parse_header(header: bytes, refuse: Refuse) -> tuple[dict[str, str], dict[s
         result = dict(pairs)
         if len(result) != len(pairs):
             names = [name for name, _ in pairs]
-            raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+            raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
         return result
 
     if header[:1] != b"{":

@@ -47,7 +47,7 @@ def write_deletes(folder: Folder, plan: Plan, file: VersionFile, deletes: pa.Tab
 def _standing(folder: Folder, made: VersionFile, deletes: pa.Table) -> VersionFile:
     published = describe_published(folder, made.name)
     if published.sha256 != made.sha256 and not _holds(folder, made.name, deletes):
-        raise DataError(f"{folder.root}/{made.name}: other deletes stand there than this version has: move it away and run the same command again")
+        raise DataError(f"{folder.root}/{made.name}: it holds other deletes than this version has: move it away and run the same command again")
     return replace(made, bytes=published.size, sha256=published.sha256)
 
 

@@ -138,14 +138,14 @@ def split_by_bucket(table: pa.Table, buckets: int) -> dict[int, pa.Table]:
 def publish_keys(folder: Folder, place: KeyRange, by_bucket: Mapping[int, pa.Table], id_type: pa.DataType, number: int) -> VersionFile:
     """Write and publish one key file. by_bucket: bucket -> keys in any order, for buckets of the range alone. number: the file's, see Version.next_file.
 
-    The same keys give the same bytes. Whoever published the same before is believed; DataError where other keys stand there.
+    The same keys give the same bytes. Whoever published the same before is believed; DataError where it holds other keys.
     """
     data = to_bytes(place, (by_bucket.get(bucket) for bucket in range(place.first, place.end)), id_type)
     try:
         folder.create(place.name, data)
     except AlreadyExists:
         if folder.read(place.name) != data:
-            raise DataError(f"{folder.root}/{place.name}: other keys stand there than those of this version: `embermill repair` makes them anew") from None
+            raise DataError(f"{folder.root}/{place.name}: it holds other keys than this version has: `embermill repair` rebuilds them") from None
     rows = sum(table.num_rows for table in by_bucket.values())
     return VersionFile(number, KEYS, place.name, rows, len(data), hashlib.sha256(data).hexdigest(), place.version)
 
@@ -173,9 +173,9 @@ def read_bucket(folder: Folder, file: VersionFile, bucket: int) -> pa.Table | No
                 raise Damaged(f"it holds {parquet.num_row_groups} row groups for {place.end - place.first} buckets")
             return parquet.read_row_group(bucket - place.first)
     except FileNotFoundError:
-        raise DataError(f"{folder.root}/{file.name}: is gone; `embermill repair` makes it anew") from None
+        raise DataError(f"{folder.root}/{file.name}: is gone; `embermill repair` rebuilds it") from None
     except (Damaged, KeyError) as error:
-        raise DataError(f"{folder.root}/{file.name}: {error}; `embermill repair` makes it anew") from None
+        raise DataError(f"{folder.root}/{file.name}: {error}; `embermill repair` rebuilds it") from None
 
 
 def live_keys(folder: Folder, version: Version, bucket: int, id_type: pa.DataType) -> pa.Table:

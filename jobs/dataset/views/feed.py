@@ -68,7 +68,7 @@ def read_feed(folder: Folder, plan: Plan, since: int, to: int | None = None) -> 
     if erased and since:
         raise UsageError(
             f"{folder.root}: rows were erased in version {erased[-1]}, after the cursor {since}: nothing says any more which. "
-            f"Drop the copy and load version {last.number} anew (since 0)"
+            f"Drop the copy and load version {last.number} again (since 0)"
         )
     return Feed(since, last, LiveRows(folder, plan, last))
 

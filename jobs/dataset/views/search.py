@@ -113,7 +113,7 @@ def _another_model(source: str, plan: Plan, changed: list[str]) -> str:
     """Weights are known by the digest of their file alone: whether others hold equal numbers cannot be told without the file itself."""
     if all(key in WHY_ADDED and key not in plan.fingerprint for key in changed):
         return f"{source}: this dataset was {'; '.join(WHY_ADDED[key] for key in changed)}, or search it with the version of embermill that made it"
-    said = f"{source} is not the model that made this dataset ({', '.join(changed)} differ): say with --model where that one is, unchanged"
+    said = f"{source} is not the model that made this dataset ({', '.join(changed)} differ): pass the model that made it, unchanged, with --model"
     if changed != ["model.weights"]:
         return said
     digest = plan.fingerprint["model.weights"]

@@ -67,7 +67,7 @@ def test_search_says_what_a_converted_copy_lacks(capsys: pytest.CaptureFixture[s
     answer(capsys, "convert", str(model), str(tmp_path / "copy"), "--to", "bpk")
     error = str(answer(capsys, "search", str(made.output), "zip", "--model", str(tmp_path / "copy"), code=2)["error"])
     weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
-    assert "say with --model where that one is" in error and "a converted copy has another digest" in error and weights in error
+    assert "pass the model that made it, unchanged, with --model" in error and "a converted copy has another digest" in error and weights in error
     moved = model.rename(tmp_path / "moved")
     error = str(answer(capsys, "search", str(made.output), "zip \udcff", "--model", str(moved), "--device", "cpu", code=3)["error"])
     assert "not valid Unicode" in error and "at character 4" in error

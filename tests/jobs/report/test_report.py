@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.jobs.command_line import Answer, command
-from tests.jobs.report.datasets import HOSTILE, LIMIT, settings, write_corpus
+from tests.jobs.command_line import Answer, command, run
+from tests.jobs.report.datasets import HOSTILE, LIMIT, row, settings, write_corpus
 
 MOST_BYTES = 2_000_000
 
@@ -142,7 +142,6 @@ def test_nothing_of_the_corpus_becomes_markup(bad_rows: Answer, here: Path) -> N
 
 def test_the_largest_page_is_under_two_megabytes(inline: None, here: Path) -> None:
     write_corpus(here, [{"id": f"{number}" + "<\u2028" * 200, "text": "a", "title": "\U0001f600<&" * 200} for number in range(2000)])
-    from tests.jobs.command_line import run
 
     answer = run(here, **settings(here))
     assert answer.code == 0, answer.errors
@@ -151,7 +150,6 @@ def test_the_largest_page_is_under_two_megabytes(inline: None, here: Path) -> No
 
 def test_a_run_writes_one_at_its_end_also_when_it_fails(inline: None, here: Path) -> None:
     write_corpus(here, [{"id": str(number), "text": "a b"} if number % 2 else "{" for number in range(60)])
-    from tests.jobs.command_line import run
 
     sections = settings(here)
     sections["corpus"] |= {"max_quarantined": 0.01, "keep_columns": []}
@@ -195,3 +193,14 @@ def test_principal_components_are_those_of_the_covariance() -> None:
     assert cosines[0] == pytest.approx(np.sort(np.delete(unit @ unit[0], 0))[::-1][:3]) and 0 not in rows[0]
     for few in (0, 1, 2):
         assert principal_components(vectors[:few])[0].shape == (few, 2) and nearest_rows(vectors[:few], 5)[0].shape == (few, max(0, few - 1))
+
+
+@pytest.mark.parametrize(
+    "output", [{"encoding": "portable"}, {"vectors": [{"column": "codes", "dtype": "int8"}]}, {"vectors": [{"column": "bits", "dtype": "ubinary"}]}]
+)
+def test_vectors_of_every_form_are_mapped(inline: None, here: Path, output: dict[str, Any]) -> None:
+    write_corpus(here, [row(number) for number in range(30)])
+    done = run(here, output_section=output, **settings(here))
+    assert done.code == 0, done.errors
+    found = report(done)["map"]
+    assert len(found["points"]) == 30 and max(cosine for point in found["points"] for _, cosine in point["nearest"]) > 0.9

@@ -84,7 +84,7 @@ def test_a_damaged_shard_is_transient_and_left_for_the_next_run(tmp_path: Path, 
     else:
         data = (tmp_path / SHARD).read_bytes()
         (tmp_path / SHARD).write_bytes(data[: len(data) // 2] if damage is None else damage)
-    with pytest.raises(Interrupted, match=rf"{SHARD} stands there and is damaged.*Run again"):
+    with pytest.raises(Interrupted, match=rf"{SHARD} already exists and is damaged.*Run again"):
         write_shard(folder, plan)
 
 

@@ -99,7 +99,7 @@ def test_an_address_may_come_from_the_environment_and_lack_its_scheme(monkeypatc
 def test_nobody_listens(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(URLS))
     answer = command("submit", str(tmp_path / "job.yaml"), "--address", "http://127.0.0.1:9")
-    assert answer.code == 2 and "nobody listens there" in answer["error"]["message"]
+    assert answer.code == 2 and "nothing is listening there" in answer["error"]["message"]
 
 
 @given(st.text(max_size=80))

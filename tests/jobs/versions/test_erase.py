@@ -50,7 +50,7 @@ def test_no_byte_and_no_column_holds_what_was_erased(world: World, tmp_path: Pat
         again = command(*arguments, str(dataset))
         assert again.code == 0, again.errors
     assert rows_in(embermill.open_dataset(str(dataset)).read_all()) == rows
-    with pytest.raises(UsageError, match=r"rows were erased in version \d+, after the cursor 2.*load version \d+ anew"):
+    with pytest.raises(UsageError, match=r"rows were erased in version \d+, after the cursor 2.*load version \d+ again"):
         embermill.open_dataset(str(dataset), since=2)
     anew = embermill.open_dataset(str(dataset), since=0).read_all()
     assert anew.column("change").to_pylist().count("upsert") == len(rows) and not {*anew.column("id").to_pylist()} & {*GONE}

@@ -63,7 +63,7 @@ BAD = {
     "deeply nested": (file_of(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "not JSON"),
     "the same name twice": (
         file_of(b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"x"),
-        "stands there twice",
+        "occurs twice",
     ),
     "unknown type": (file_of({"a": entry("F99", [1], 0, 1)}, b"x"), "expected dtype"),
     "no offsets": (file_of({"a": {"dtype": "U8", "shape": [1]}}, b"x"), "expected dtype"),

@@ -54,5 +54,5 @@ def test_other_rows_under_that_name_are_refused(plan: Plan, damaged: bool) -> No
         data = folder.read(FILE.name)
         folder.remove(FILE.name)
         folder.create(FILE.name, data[:-9])
-    with pytest.raises(DataError, match="other deletes stand there than this version has: move it away"):
+    with pytest.raises(DataError, match="it holds other deletes than this version has: move it away"):
         write_deletes(folder, plan, FILE, deletes(plan, "a", "b"))

@@ -121,7 +121,7 @@ def test_the_same_keys_in_any_order_are_the_same_file() -> None:
     one, other = MemoryFolder(), MemoryFolder()
     assert publish(one, 2, table, 4, 0) == publish(other, 2, table.take(shuffled), 4, 0) and one.files == other.files
     assert publish(one, 2, table, 4, 0) == publish(other, 2, table, 4, 0), "published again"
-    with pytest.raises(DataError, match="other keys stand there"):
+    with pytest.raises(DataError, match="it holds other keys"):
         publish(one, 2, keys(["id-1"]), 4, 0)
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_key_file_is_named_with_what_helps(how: str) -> None:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({"id": ["a"], "x": [1]}), sink)
         folder.files[file.name] = sink.getvalue().to_pybytes()
-    with pytest.raises(DataError, match=r"(?s)keys-00000-00001-of-00001\.pq: .*`embermill repair` makes it anew"):
+    with pytest.raises(DataError, match=r"(?s)keys-00000-00001-of-00001\.pq: .*`embermill repair` rebuilds it"):
         read_bucket(folder, file, 0)
 
 
