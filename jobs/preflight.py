@@ -10,6 +10,7 @@ from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.manifest import read_manifest_root
 from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, read_version
 from embermill.jobs.engine import Prompts
+from embermill.jobs.engine.cutter import make_cutter
 from embermill.jobs.engine.loading import describe_engine, engine_prompts, preview_engine
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
@@ -59,6 +60,8 @@ def look_ahead(config: JobConfig, limit: int | None = None) -> Prospect:
     engine = preview_engine(config.model, device, search_path=(str(Path.cwd()),))
     if device == "gpu" and config.ray.address is None and config.model.engine == "native":
         _require_gpu_library()
+    if config.model.on_long_text == "split":
+        make_cutter(config, engine, search_path=(str(Path.cwd()),))
     files = survey_files(config.corpus, limit)
     vectors = choose_vectors(config, engine.outputs, engine.shortening)
     return Prospect(device, engine, files, check_columns(config, files, stored_vectors(engine.outputs, vectors)), vectors)

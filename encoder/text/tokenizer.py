@@ -171,6 +171,18 @@ class Tokenizer:
             self._require_rows(tokens, first)
         return tokens
 
+    def count(self, texts: Sequence[str]) -> np.ndarray:
+        """[B] int64: tokens of each text by `tokenizers` itself, special ones and prompt included, of what is over the limit too. InputError as tokenize."""
+        try:
+            with library_panics(self._folder):
+                return self._exact.count(self._prompted(texts))
+        except (TypeError, UnicodeEncodeError) as error:
+            raise input_error(texts, 0, error) from error
+
+    def unknown_words(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) in code points of each word that is the unknown token alone. Only WordPiece has such words: what is long is one."""
+        return self._exact.unknown_words(text)
+
     def _prompted(self, texts: Sequence[str]) -> Sequence[str]:
         return [self._prompt + text for text in texts] if self._prompt else texts
 

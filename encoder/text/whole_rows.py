@@ -43,6 +43,19 @@ class Exact:
         ids = (encoding.ids for encoding in encodings)
         return WholeRows(np.fromiter(chain.from_iterable(ids), np.int32, int(offsets[-1])), offsets)
 
+    def count(self, texts: Sequence[str]) -> np.ndarray:
+        """[B] int64: ids of each text, special tokens included."""
+        encodings = self._library.encode_batch_fast(texts if isinstance(texts, list) else list(texts))
+        return np.fromiter(map(len, encodings), np.int64, len(encodings))
+
+    def unknown_words(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) in code points of what WordPiece takes for one unknown token; no other model has such words."""
+        unknown = getattr(self._library.model, "unk_token", None) if type(self._library.model).__name__ == "WordPiece" else None
+        if unknown is None:
+            return []
+        encoding, wanted = self._library.encode(text, add_special_tokens=False), self._library.token_to_id(unknown)
+        return [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if token == wanted]
+
 
 def cut_rows(rows: WholeRows, max_tokens: int, *, prefix: int, suffix: int, left: bool) -> tuple[WholeRows, np.ndarray]:
     """The rows at `max_tokens` ids at most, and how many each lost: [B] int32.

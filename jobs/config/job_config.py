@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
+from embermill.jobs.config.chunk_config import ChunkConfig
 from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.config.paths import absolute, anchored_source, require_lasting
 from embermill.jobs.config.section import AutoInt, PositiveInt, Section
@@ -129,7 +130,7 @@ class ModelConfig(Section):
     max_tokens: PositiveInt | None = None
     dimensions: PositiveInt | None = None
     allow_truncation: Annotated[bool, IfAbsent(False)] = False
-    on_long_text: Literal["truncate", "error"] = "truncate"
+    on_long_text: Literal["truncate", "error", "split"] = "truncate"
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
@@ -212,6 +213,15 @@ class JobConfig(Section):
     output: OutputConfig
     workers: WorkersConfig = WorkersConfig()
     ray: RayConfig = RayConfig()
+    chunk: ChunkConfig = ChunkConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> JobConfig:
+        if self.model.on_long_text != "split" and self.chunk != ChunkConfig():
+            raise ValueError("chunk: says how documents are cut, which is done with model.on_long_text: split alone: set that, or take the section out")
+        if self.model.on_long_text == "split" and self.output.text:
+            raise ValueError("output.text: with model.on_long_text: split the text of a chunk is kept by chunk.keep_text: true")
+        return self
 
     def as_planned(self, precision: str, fingerprint: Mapping[str, str]) -> JobConfig:
         """The same job, where what was left to the model is what it became when the dataset was planned."""
@@ -225,7 +235,10 @@ class JobConfig(Section):
         return self.model_copy(update={"model": model, "corpus": corpus, "output": output})
 
 
-SECTIONS: dict[str, type[Section]] = {"model": ModelConfig, "corpus": CorpusConfig, "output": OutputConfig, "workers": WorkersConfig, "ray": RayConfig}
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelConfig, "corpus": CorpusConfig, "output": OutputConfig, "workers": WorkersConfig, "ray": RayConfig,
+    "chunk": ChunkConfig,
+}  # fmt: skip
 KEYS = tuple(f"{name}.{key}" for name, section in SECTIONS.items() for key in section.model_fields)
 
 

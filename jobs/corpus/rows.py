@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from embermill.jobs.bookkeeping.stored_keys import added
 from embermill.jobs.corpus.arrow_types import invalid_utf8_rows
+from embermill.jobs.corpus.chunk_columns import ChunkColumns
 
 TEXT, UUID = "text", "uuid"  # columns that a dataset may make of a row beside the vector
 MAX_ROW_BYTES = 256 << 20  # of a row's kept columns and its id: a shard of such rows could not be written
@@ -26,6 +27,8 @@ class RowSchema:
     declared: columns whose type corpus.types names: a file may have them in another type, each value is taken where it fits.
     uuids: columns (id and kept) of UUIDs, stored as text with dashes; older datasets have the ids as hexadecimal digits and kept ones as bytes.
     holds_text: the text is stored, as it was embedded, in a column TEXT. derives_uuid: a column UUID holds what follows from the id (uuids.py).
+    document_column, document_type: of a dataset of chunks the column with the document's id, and its type; "" where each row is a document.
+    prefix: columns that are put before each chunk. holds_chunk_text: columns with the text of a chunk and what stands before it.
     json_ids_as_text: of datasets begun before there were declared types: a JSON number, true or false becomes the text of an id that is a string.
     """
 
@@ -43,6 +46,23 @@ class RowSchema:
     uuids: tuple[str, ...] = added(())
     holds_text: bool = added(False)
     derives_uuid: bool = added(False)
+    document_column: str = added("")
+    document_type: str = added("")
+    prefix: tuple[str, ...] = added(())
+    holds_chunk_text: bool = added(False)
+
+    @property
+    def is_chunked(self) -> bool:
+        return bool(self.document_column)
+
+    @property
+    def of_documents(self) -> RowSchema:
+        """How documents are read before they are cut: the id is theirs, and the columns of a prefix come last among the kept ones."""
+        if not self.is_chunked:
+            return self
+        kept = (*self.kept, *((column, column, pa.string()) for column in self.prefix))
+        kind = pa.type_for_alias(self.document_type)
+        return replace(self, id_name=self.document_column, id_type=kind, kept=kept, document_column="", document_type="", prefix=(), holds_chunk_text=False)
 
     @property
     def uuid_columns(self) -> tuple[str, ...]:
@@ -97,7 +117,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Consecutive input rows of one partition.
+    """Consecutive input rows of one partition. Where documents are cut, a row is a chunk, or a document that is refused; a batch holds whole documents.
 
     first_row: ordinal within the partition of the first input row this batch stands for; num_rows: how many, refused ones included.
     rows: [N] int64 ordinals of the rows that are here. ids [N], texts [N] (string, joined, valid UTF-8), kept: [N] each, in the plan's order.
@@ -112,6 +132,7 @@ class RowBatch:
     kept: tuple[pa.Array, ...]
     refused: tuple[Refusal, ...] = ()
     origins: tuple[Origin, ...] = ()
+    chunks: ChunkColumns | None = None
 
     def locate(self, row: int) -> tuple[str, int | None, int | None]:
         """(file, first_row, first_byte) of the row with that ordinal."""

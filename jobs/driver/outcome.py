@@ -39,11 +39,11 @@ def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict
     root: of the dataset. first: an entry of the quarantine, for an example.
     published: whether a manifest stands there, of a run with a higher limit: what is published is never withdrawn.
     """
-    allowed = allowed_quarantined(limit, totals.rows_in)
+    allowed = allowed_quarantined(limit, totals.documents_in)
     if totals.rows_quarantined <= allowed:
         return
     were = "was" if totals.rows_quarantined == 1 else "were"
-    found = f"{totals.rows_quarantined:,} of {several(totals.rows_in, 'row')} {were} quarantined, and corpus.max_quarantined: {limit:g} allows {allowed:,}"
+    found = f"{totals.rows_quarantined:,} of {several(totals.documents_in, 'row')} {were} quarantined, and corpus.max_quarantined: {limit:g} allows {allowed:,}"
     reasons = "see quarantine/ for the reasons" + (f" (the first: {describe_refusal(first)})" if first else "")
     if published():
         raise DataError(

@@ -51,12 +51,18 @@ class Shortening:
 
 @dataclass(frozen=True)
 class Preview:
-    """What an engine would be, as far as it can say so unmade. max_tokens: of one text at most. shortening: as Engine has it."""
+    """What an engine would be, as far as it can say so unmade. max_tokens: of one text at most. shortening: as Engine has it.
+
+    For `model.on_long_text: split` count_tokens must not stop at max_tokens, or count_uncut does not. unknown_words: a text -> (start, end) in code points
+    of each word that is one unknown token; None where there are none, or it is not known.
+    """
 
     outputs: tuple[Output, ...] = ()
     count_tokens: CountTokens | None = None
     max_tokens: int | None = None
     shortening: Shortening | None = None
+    count_uncut: CountTokens | None = None
+    unknown_words: Callable[[str], Sequence[tuple[int, int]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,14 @@ class NativeEngine:
             resolve_precision(model.precision, device)
             require_parameters(description)
             tokenizer = description.open_tokenizer()
-        outputs = _outputs(description.dimension)
-        return Preview(outputs, lambda texts: tokenizer.tokenize(texts).num_tokens, description.max_tokens, _shortening(description))
+        return Preview(
+            outputs=_outputs(description.dimension),
+            count_tokens=lambda texts: tokenizer.tokenize(texts).num_tokens,
+            max_tokens=description.max_tokens,
+            shortening=_shortening(description),
+            count_uncut=tokenizer.count,
+            unknown_words=tokenizer.unknown_words,
+        )
 
     @classmethod
     def prompts(cls, model: ModelConfig) -> Prompts:

@@ -52,6 +52,7 @@ from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.rekey import repair_keys
 from embermill.jobs.versions.retention import readable_versions
+from embermill.jobs.worker.chunk_rows import reader_of_chunks
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.task_queue import TaskQueue
@@ -262,7 +263,7 @@ def _embed(
     there = point_at_what_is_there(plan, config.corpus)
     unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
     work = Work(
-        read=partial(read_rows, schema=plan.rows, unreadable=unreadable),
+        read=reader_of_chunks(config, device, plan.rows, partial(read_rows, schema=plan.rows.of_documents, unreadable=unreadable), (str(Path.cwd()),)),
         open_shard=partial(ShardWriter, staging, plan),
         rows_per_shard=plan.rows_per_shard,
         limits=LIMITS[device],

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from embermill.jobs.config import CorpusConfig, JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
+from embermill.jobs.corpus.chunk_columns import PREFIX, TYPES
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.corpus.rows import TEXT, UUID, RowSchema
@@ -62,7 +63,7 @@ def make_plan(
         precision=precision,
         id_stability="positional" if rows.id_column is None else "column",
         listing=tuple(listed(file) for file in files),
-        holds_input_digests=True,
+        holds_input_digests=not rows.is_chunked,  # they are of what is read; what a shard holds follows from how that is cut
         tells_versions=tells_versions,
         listed_s=listed_s,
         names_model=tells_versions,
@@ -115,10 +116,12 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         for column in (*([] if id_column is None else [id_column]), *(source for source, _ in corpus.keep_columns)):
             _require_one_type(column, readable, declared)
     uuids = _uuid_columns([*([] if id_column is None else [id_column]), *(source for source, _ in corpus.keep_columns)], readable, declared)
+    id_kind = pa.string() if id_column is None else _pinned_id_type(id_column, readable, declared)
+    chunked = config.model.on_long_text == "split"
     rows = RowSchema(
-        id_name=id_column or "id",
+        id_name="id" if chunked else id_column or "id",
         id_column=id_column,
-        id_type=pa.string() if id_column is None else _pinned_id_type(id_column, readable, declared),
+        id_type=pa.string() if chunked else id_kind,
         text_columns=corpus.text_columns,
         text_separator=corpus.text_separator,
         kept=tuple((source, name, pa.string() if source in uuids else _pinned_type(source, readable, declared)) for source, name in corpus.keep_columns),
@@ -130,10 +133,16 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         uuids=uuids,
         holds_text=config.output.text,
         derives_uuid=config.output.id == "uuid5",
+        document_column=config.chunk.document_column if chunked else "",
+        document_type=str(id_kind) if chunked else "",
+        prefix=config.chunk.prefix_columns if chunked else (),
+        holds_chunk_text=chunked and config.chunk.keep_text,
     )
+    for column in rows.prefix:
+        _first_type(column, readable, "chunk.prefix_columns")
     for column in rows.text_columns:
         _first_type(column, readable, "corpus.text_columns")
-    _check_types(rows, readable)
+    _check_types(rows.of_documents, readable)
     if id_column is None:
         _refuse_equal_names(files)
     return rows
@@ -141,7 +150,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
 
 def check_surveyed(corpus: CorpusConfig, rows: RowSchema, files: tuple[SurveyedFile, ...]) -> None:
     """Files that were looked at later than the others: DataError where they cannot be read, or are not of the schema that is pinned."""
-    _check_types(rows, _readable(corpus, files))
+    _check_types(rows.of_documents, _readable(corpus, files))
 
 
 def _readable(corpus: CorpusConfig, files: tuple[SurveyedFile, ...]) -> list[SurveyedFile]:
@@ -241,8 +250,12 @@ def shard_schema(rows: RowSchema, vectors: tuple[StoredVector, ...], *, tells_ve
     fields += [pa.field("num_tokens", pa.int32(), nullable=False), pa.field("num_tokens_dropped", pa.int32(), nullable=False)]
     fields += [pa.field("text_hash", pa.string(), nullable=False)]
     fields += [pa.field(VERSION_COLUMN, pa.int64(), nullable=False)] if tells_versions else []
-    fields += [pa.field(name, pa.string(), nullable=False) for name, made in ((UUID, rows.derives_uuid), (TEXT, rows.holds_text)) if made]
+    fields += chunk_fields(rows)
+    of_text = ((UUID, rows.derives_uuid), (TEXT, rows.holds_text or rows.holds_chunk_text), (PREFIX, rows.holds_chunk_text))
+    fields += [pa.field(name, pa.string(), nullable=False) for name, made in of_text if made]
     taken = [field.name for field in fields]
+    if rows.is_chunked and taken.count(rows.document_column) > 1:
+        raise UsageError(f"chunk.document_column: {rows.document_column!r} is the name of a column that the dataset makes itself: choose another")
     if taken.count(rows.id_name) > 1:
         raise UsageError(f"corpus.id_column: {rows.id_name!r} is the name of a column that the dataset makes itself: rename it in the corpus")
     for vector in vectors:
@@ -257,6 +270,13 @@ def shard_schema(rows: RowSchema, vectors: tuple[StoredVector, ...], *, tells_ve
         taken.append(name)
         fields.append(pa.field(name, kind))
     return pa.schema(fields)
+
+
+def chunk_fields(rows: RowSchema) -> list[pa.Field]:
+    """Of a dataset of chunks: the document's id, the chunk's place in it, and the document's hash."""
+    if not rows.is_chunked:
+        return []
+    return [pa.field(rows.document_column, rows.of_documents.id_type, nullable=False), *(pa.field(name, kind, nullable=False) for name, kind in TYPES.items())]
 
 
 def rows_per_shard(shard_bytes: int, vectors: tuple[StoredVector, ...], files: tuple[SurveyedFile, ...], holds_text: bool = False) -> int:

@@ -34,7 +34,7 @@ def adopt(folder: Folder, plan: Plan, partition: Partition, ordinal: int) -> Rec
     Raises Damaged for a torn file and DataError for one that is not of this plan.
     """
     shard = quarantine = None
-    contents = RowTally(plan.rows.id_name).contents(None)
+    contents = RowTally(plan.rows).contents(None)
     footer: Footer | None = None
     if folder.exists(published_name(plan, QUARANTINE, partition, ordinal)):
         quarantine, refused = inspect_quarantine(folder, plan, partition, ordinal)

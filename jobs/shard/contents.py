@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.jobs.corpus.chunk_columns import COUNT, INDEX
+from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.errors import DataError
 from embermill.jobs.plan.files import Plan, schema_from_text
 from embermill.jobs.shard.footer import SCHEMA_KEY, Footer
@@ -44,13 +46,15 @@ class ShardContents:
     tokens_dropped: int
     rows_truncated: int
     token_lengths: Histogram
+    documents: int
 
 
 class RowTally:
     """Sums over the rows of one shard, whatever pieces they come in: the writer's account and the reader's are the same code."""
 
-    def __init__(self, id_name: str) -> None:
-        self.id_name = id_name
+    def __init__(self, schema: RowSchema) -> None:
+        self.id_name = schema.id_name
+        self._documents = WholeDocuments() if schema.is_chunked else None
         self.rows = self.tokens = self.tokens_dropped = self.rows_truncated = 0
         self.first_id: str | None = None
         self.last_id: str | None = None
@@ -72,11 +76,47 @@ class RowTally:
         self.rows_truncated += int(np.count_nonzero(dropped))
         self._lengths = [merge_lengths([*self._lengths, count_lengths(num_tokens)])]
         self._keys.add(ids, table.column("text_hash"))
+        if self._documents is not None:
+            self._documents.add(table)
 
     def contents(self, footer: Footer | None) -> ShardContents:
         lengths = self._lengths[0] if self._lengths else ()
         digest = self._keys.hexdigest()
-        return ShardContents(footer, self.rows, self.first_id, self.last_id, digest, self.tokens, self.tokens_dropped, self.rows_truncated, lengths)
+        documents = self.rows if self._documents is None else self._documents.finished()
+        return ShardContents(
+            footer, self.rows, self.first_id, self.last_id, digest, self.tokens, self.tokens_dropped, self.rows_truncated, lengths, documents
+        )
+
+
+class WholeDocuments:
+    """Counts the documents of a shard of chunks. Damaged where one is not whole: its chunks stand together, numbered from 0 to chunk_count - 1."""
+
+    def __init__(self) -> None:
+        self._left = self._next = self._count = 0  # chunks that the last document lacks so far, their next index, documents
+
+    def add(self, table: pa.Table) -> None:
+        index, count = (table.column(name).to_numpy() for name in (INDEX, COUNT))
+        starts = np.flatnonzero(index == 0)
+        expected = np.arange(len(index)) + self._next
+        expected[starts[0] if len(starts) else len(index) :] = 0
+        if len(starts):
+            sizes = np.diff(np.append(starts, len(index)))
+            expected[starts[0] :] = np.arange(len(index) - starts[0]) - np.repeat(starts - starts[0], sizes)
+            whole = count[starts] == sizes
+            whole[-1] = count[starts[-1]] >= sizes[-1]
+            if not whole.all() or self._left != starts[0]:
+                raise Damaged(f"the document of row {int(starts[np.argmin(whole)])} of a piece is not whole: its chunks do not stand together")
+            self._left, self._next = int(count[starts[-1]] - sizes[-1]), int(sizes[-1])
+        else:
+            self._left, self._next = self._left - len(index), self._next + len(index)
+        if self._left < 0 or not np.array_equal(expected, index):
+            raise Damaged(f"{INDEX} does not number the chunks of a document from 0 on")
+        self._count += len(starts)
+
+    def finished(self) -> int:
+        if self._left:
+            raise Damaged(f"its last document lacks {self._left} chunks")
+        return self._count
 
 
 class KeyDigest:
@@ -113,7 +153,7 @@ def string_buffers(array: pa.Array) -> tuple[memoryview, np.ndarray]:
 
 def read_shard(source: Source, plan: Plan, each: Callable[[pa.Table], None] | None = None) -> ShardContents:
     """Read all of a shard: schema, checksums, valid and finite values. each: also gets every piece, in row order. Raises Damaged."""
-    tally = RowTally(plan.rows.id_name)
+    tally = RowTally(plan.rows)
     with open_parquet(source) as parquet:
         check_schema(parquet.schema_arrow, plan.schema)
         footer = Footer.from_metadata(parquet.metadata.metadata)

@@ -121,7 +121,7 @@ def make_receipt(
         quarantine_sha256=quarantine.sha256 if quarantine else "",
         first_id=contents.first_id,
         last_id=contents.last_id,
-        documents=contents.rows,
+        documents=contents.documents,
         tokens=contents.tokens,
         tokens_dropped=contents.tokens_dropped,
         rows_truncated=contents.rows_truncated,

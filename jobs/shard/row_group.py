@@ -25,7 +25,8 @@ class RowGroupBuffer:
         """buffers: of a group's vectors each; a table is valid until so many more were asked for."""
         self._schema = plan.schema
         self._fixed_bytes = sum(_fixed_bytes(field.type) for field in plan.schema)
-        capacity = min(plan.rows_per_shard, max(1, ROW_GROUP_BYTES // self._fixed_bytes))
+        most = max(1, ROW_GROUP_BYTES // self._fixed_bytes)
+        capacity = most if plan.rows.is_chunked else min(plan.rows_per_shard, most)  # a shard of chunks holds its last document whole
         self._stored, self._capacity, self._buffers = plan.stored, capacity, buffers
         self._vectors = self._room()
         self._filled: deque[dict[str, np.ndarray]] = deque()

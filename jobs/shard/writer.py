@@ -32,6 +32,7 @@ from embermill.jobs.storage import Folder
 class ShardWriter:
     """Writes shard `ordinal` of a partition: input rows [ordinal * rows_per_shard, (ordinal + 1) * rows_per_shard), refused ones included.
 
+    Of chunks it closes at the end of a document, so where it begins follows from the shards before it.
     Memory is bounded by one row group. Nothing appears in the dataset before `finish`. Leaving its `with` block without that removes what was written.
     """
 
@@ -45,7 +46,7 @@ class ShardWriter:
         self._encoders = encoders
         self._parquet: pq.ParquetWriter | RowGroupFile | None = None
         self._groups = RowGroupBuffer(plan, encoders + 1)
-        self._tally = RowTally(plan.rows.id_name)
+        self._tally = RowTally(plan.rows)
         self._values_clipped = 0
         self._files = FileRuns(partition)
         self._quarantine = QuarantineWriter(folder.temporary(published_name(plan, QUARANTINE, partition, ordinal)))
@@ -56,7 +57,7 @@ class ShardWriter:
         Rows that were refused after embedding are taken out of the batch by the caller and stand in batch.refused.
         Raises EngineError, naming the row, for an answer that cannot be stored.
         """
-        if batch.first_row != self.next_row or batch.first_row + batch.num_rows > self.end_row:
+        if not self.plan.rows.is_chunked and (batch.first_row != self.next_row or batch.first_row + batch.num_rows > self.end_row):
             raise ValueError(f"expected rows from {self.next_row}, up to {self.end_row} at most; came {batch.first_row} to {batch.first_row + batch.num_rows}")
         rows = len(batch.ids)
         if batch.num_rows != rows + sum(refusal.row_count for refusal in batch.refused):
@@ -126,6 +127,8 @@ class ShardWriter:
             columns[UUID] = derived_uuids(batch.ids)
         if self.plan.rows.holds_text:
             columns[TEXT] = batch.texts
+        if batch.chunks is not None:
+            columns |= batch.chunks.columns
         columns |= {name: values for (_, name, _), values in zip(self.plan.rows.kept, batch.kept, strict=True)}
         for table in self._groups.add(columns, answer.vectors):
             self._write_group(table)
@@ -164,7 +167,8 @@ def open_writer(path: Path | pa.NativeFile, plan: Plan) -> pq.ParquetWriter:
     """
     vectors = {vector.column for vector in plan.stored}
     codes = {vector.column for vector in plan.stored if vector.numpy_type in (np.int8, np.uint8)}  # Parquet stores them in 32 bits, but for a dictionary
-    unique = {plan.rows.id_name, "text_hash", *([UUID] if plan.rows.derives_uuid else []), *([TEXT] if plan.rows.holds_text else [])}
+    holds_text = plan.rows.holds_text or plan.rows.holds_chunk_text
+    unique = {plan.rows.id_name, "text_hash", *([UUID] if plan.rows.derives_uuid else []), *([TEXT] if holds_text else [])}
     names = plan.schema.names
     split = [] if plan.is_portable else [f"{name}.list.element" for name in names if name in vectors - codes]
     writer = pq.ParquetWriter(
@@ -176,7 +180,7 @@ def open_writer(path: Path | pa.NativeFile, plan: Plan) -> pq.ParquetWriter:
         compression_level=None if plan.is_portable else 1,
         use_dictionary=[f"{name}.list.element" if name in codes else name for name in names if name in codes or name not in vectors | unique],
         use_byte_stream_split=split or False,
-        write_statistics=[name for name in names if name not in vectors and not (name == TEXT and plan.rows.holds_text)],
+        write_statistics=[name for name in names if name not in vectors and not (name == TEXT and holds_text)],
         write_page_checksum=True,
         store_schema=not plan.is_portable,
     )

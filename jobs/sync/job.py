@@ -66,6 +66,14 @@ def sync(
     return replace(summary, compacted=_compact_if_due(config))
 
 
+def require_no_chunks(config: JobConfig) -> None:
+    """UsageError for a dataset of chunks that stands: its documents would be taken for rows."""
+    if config.model.on_long_text == "split":
+        raise UsageError(
+            f"{config.output.uri}: model.on_long_text: split: a dataset of chunks is not synced yet: embed the corpus as it is now into another output.uri"
+        )
+
+
 def _compact_if_due(config: JobConfig) -> int | None:
     """The number of the version that did it (output.compact_at), also for a sync that was killed before it could."""
     share = config.output.compact_at
@@ -87,6 +95,8 @@ def _sync(
     ready = prepare(config)
     _require_ids(ready)
     folder, plan = ready.folder, ready.plan
+    if ready.finished or chosen.imports or chosen.reuse:
+        require_no_chunks(config)
     if chosen.imports:
         require_bound(chosen.import_bound)
         list_imports(config.corpus, chosen.imports)

@@ -5,6 +5,7 @@ pipeline.py      the tasks of a queue, one stream after another; who is at fault
 stream.py        read -> embed -> write, three threads over a stream of partitions
 writing.py       the half of it that writes: rows into shards, and shards checked, published and reported
 stream_items.py  what travels between them
+chunk_rows.py    documents of a partition -> rows that are chunks
 cutting.py       rows of a partition -> rows of its shards, in batches
 task_queue.py    what there is still to do
 failures.py      what went wrong with a partition, as data

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.jobs.corpus.chunk_columns import ChunkColumns, join_chunks
 from embermill.jobs.corpus.input_digest import InputDigest
 from embermill.jobs.corpus.rows import Refusal, RowBatch
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
@@ -44,19 +45,31 @@ class ShardEnd:
 
 
 def cut(batches: Iterable[RowBatch], rows_per_shard: int, skip: Collection[int], limits: BatchLimits) -> Iterator[ShardRows | ShardEnd]:
-    """Shards of `rows_per_shard` input rows each, one after another; those in `skip` are left out. A partition without rows is one empty shard."""
+    """Shards of `rows_per_shard` input rows each, one after another; those in `skip` are left out. A partition without rows is one empty shard.
+
+    A shard of chunks closes at the end of the document with which it reaches its limit.
+    """
     ordinal, held, rows, digest = 0, _Held(limits), 0, InputDigest()
     for batch in batches:
         while batch.num_rows:
-            if rows == rows_per_shard:
+            if rows >= rows_per_shard:
                 yield from _end(held, ordinal, rows, False, skip, digest)
                 ordinal, held, rows, digest = ordinal + 1, _Held(limits), 0, InputDigest()
-            part, batch = split(batch, rows_per_shard - rows)
+            part, batch = split(batch, _whole_documents(batch, rows_per_shard - rows))
             rows += part.num_rows
             if ordinal not in skip:
                 digest.add(part)
                 yield from (ShardRows(ordinal, ready) for ready in held.add(part))
     yield from _end(held, ordinal, rows, True, skip, digest)
+
+
+def _whole_documents(batch: RowBatch, num_rows: int) -> int:
+    """So many input rows, or a few more: to the end of a document."""
+    if batch.chunks is None or num_rows >= batch.num_rows:
+        return num_rows
+    at = int(np.searchsorted(batch.rows, batch.first_row + num_rows))
+    border = batch.chunks.border(at, up=True)
+    return num_rows if border == at else int(batch.rows[border - 1]) + 1 - batch.first_row
 
 
 def split(batch: RowBatch, num_rows: int) -> tuple[RowBatch, RowBatch]:
@@ -65,9 +78,12 @@ def split(batch: RowBatch, num_rows: int) -> tuple[RowBatch, RowBatch]:
     at = int(np.searchsorted(batch.rows, border))
     before, after = _split_refused(batch.refused, border)
     head, tail = (
-        replace(batch, rows=batch.rows[part], ids=batch.ids[part], texts=batch.texts[part], kept=tuple(column[part] for column in batch.kept))
+        replace(
+            batch, rows=batch.rows[part], ids=batch.ids[part], texts=batch.texts[part], kept=tuple(column[part] for column in batch.kept),
+            chunks=None if batch.chunks is None else batch.chunks.take(part),
+        )
         for part in (slice(at), slice(at, None))
-    )
+    )  # fmt: skip
     rest = batch.first_row + batch.num_rows - border
     return replace(head, num_rows=border - batch.first_row, refused=before), replace(tail, first_row=border, num_rows=rest, refused=after)
 
@@ -101,8 +117,8 @@ class _Held:
     def add(self, batch: RowBatch) -> Iterator[RowBatch]:
         """Take a batch in; what is full by then comes out."""
         ends = np.cumsum(pc.binary_length(batch.texts).to_numpy(zero_copy_only=False), dtype=np.int64)
-        taken = 0
-        while (room := self._room(ends, taken)) < len(ends):
+        taken, chunks = 0, batch.chunks
+        while (room := self._room(ends, taken, chunks)) < len(ends):
             if room > taken:
                 part, batch = split(batch, int(batch.rows[room - taken]) - batch.first_row)
                 self._append(part, _bytes_between(ends, taken, room))
@@ -120,12 +136,15 @@ class _Held:
         self._texts += len(batch.texts)
         self._text_bytes += text_bytes
 
-    def _room(self, ends: np.ndarray, taken: int) -> int:
-        """How far into the incoming texts (whose bytes end at `ends`) the batch may reach; past `taken` at least once it is empty."""
+    def _room(self, ends: np.ndarray, taken: int, chunks: ChunkColumns | None) -> int:
+        """How far into the incoming texts (whose bytes end at `ends`) the batch may reach; past `taken` at least once it is empty. Documents stay whole."""
         before = int(ends[taken - 1]) if taken else 0
         by_bytes = int(np.searchsorted(ends, before + self._limits.text_bytes - self._text_bytes, side="right"))
-        room = min(by_bytes, taken + self._limits.rows - self._texts)
-        return max(room, taken if self._texts else taken + 1)
+        room = max(min(by_bytes, taken + self._limits.rows - self._texts), taken if self._texts else taken + 1)
+        if chunks is None:
+            return room
+        whole = chunks.border(room, up=False)
+        return whole if whole > taken else taken if self._texts else chunks.border(room, up=True)
 
 
 def _bytes_between(ends: np.ndarray, start: int, stop: int) -> int:
@@ -145,4 +164,5 @@ def join(batches: list[RowBatch]) -> RowBatch:
         kept=tuple(pa.concat_arrays(list(columns)) for columns in zip(*(batch.kept for batch in batches), strict=True)),
         refused=tuple(refusal for batch in batches for refusal in batch.refused),
         origins=tuple(dict.fromkeys(origin for batch in batches for origin in batch.origins)),
+        chunks=join_chunks([batch.chunks for batch in batches if batch.chunks is not None]) if batches[0].chunks is not None else None,
     )

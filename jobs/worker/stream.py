@@ -26,8 +26,8 @@ from embermill.jobs.receipt import TOKENIZE, Done, Event, Task
 from embermill.jobs.worker.cutting import ShardRows, cut
 from embermill.jobs.worker.failures import engine_failure, failure
 from embermill.jobs.worker.isolation import Isolated, embed_or_isolate, finite_rows
-from embermill.jobs.worker.long_texts import without_long_texts
-from embermill.jobs.worker.refused_rows import refuse_rows
+from embermill.jobs.worker.long_texts import judge_lengths
+from embermill.jobs.worker.refused_rows import refuse_failed
 from embermill.jobs.worker.stage_clock import StageClock
 from embermill.jobs.worker.stream_items import Attempt, Broken, End, Item, Rows, Through, has_texts
 from embermill.jobs.worker.task_queue import TaskQueue
@@ -248,11 +248,10 @@ class Stream:
         self._fruitless = 0
         batch, embedded = item.rows.batch, found.embedded
         if found.failed:
-            batch, _ = refuse_rows(batch, "encoder_failed", found.failed)
+            batch, embedded = refuse_failed(batch, embedded, found.failed)
         if embedded is not None:
             self._clock.embedded(item.attempt.number, embedded)
-            if self._work.refuse_long_texts:
-                batch, embedded = without_long_texts(batch, embedded)
+            batch, embedded = judge_lengths(batch, embedded, self._work.refuse_long_texts)
         return Rows(item.attempt, ShardRows(item.rows.ordinal, batch), embedded)
 
     def _pass_on(self) -> None:

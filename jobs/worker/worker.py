@@ -26,6 +26,7 @@ from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.receipt import MEASURE, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.worker.chunk_rows import reader_of_chunks
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.encoders import encoders_for
 from embermill.jobs.worker.failures import failure
@@ -162,7 +163,8 @@ class Worker:
     def _work(self) -> Work:
         plan = self._plan
         unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
-        read: Callable[[Partition], Iterator[RowBatch]] = partial(read_rows, schema=plan.rows, unreadable=unreadable)
+        read: Callable[[Partition], Iterator[RowBatch]] = partial(read_rows, schema=plan.rows.of_documents, unreadable=unreadable)
+        read = reader_of_chunks(self._job.config, self._job.device, plan.rows, read, self._job.search_path)
         if self._job.making is not None:
             read = SelectedRows(self._dataset, self._job.making.version, plan.rows).read
         plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory

@@ -1,4 +1,7 @@
-"""Whether receipts account for a whole plan: every partition to its last shard, every input row that is known of."""
+"""Whether receipts account for a whole plan: every partition to its last shard, every input row that is known of.
+
+A shard of chunks closes at the end of a document, so it may hold more rows than its limit; what the files are known to hold are documents there as elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,16 @@ from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.partitions import UNKNOWN_ROWS, known_rows, known_rows_of, numbers_of
 
 ROWS_AT_A_TIME = 1 << 14
-NO_MORE: tuple[int, list[tuple[int, bool, int]]] = (1 << 62, [])
+NO_MORE: tuple[int, list[tuple[int, bool, int, int]]] = (1 << 62, [])
 SHARD_COLUMNS = ("partition", "ordinal", "last")
-GAP_COLUMNS = (*SHARD_COLUMNS, "rows_in")
+GAP_COLUMNS = (*SHARD_COLUMNS, "rows_in", "documents", "rows_quarantined")
 
 
 def unfinished(plan: Plan, receipts: pa.Table) -> np.ndarray:
@@ -39,7 +43,7 @@ def gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
 
 def _accounts_for_all(plan: Plan, table: pa.Table) -> bool:
     """Whether there are no gaps: known without a Python object for each partition."""
-    numbers, ordinals, last, rows_in = (table.column(name).to_numpy() for name in GAP_COLUMNS)
+    numbers, ordinals, last, rows_in, documents, refused = (table.column(name).to_numpy() for name in GAP_COLUMNS)
     is_first = np.diff(numbers, prepend=numbers[:1] - 1) != 0
     starts = np.flatnonzero(is_first)
     current = np.asarray(numbers_of(plan.current), np.int64)
@@ -49,10 +53,10 @@ def _accounts_for_all(plan: Plan, table: pa.Table) -> bool:
     places = np.arange(len(numbers)) - np.repeat(starts, np.diff(starts, append=len(numbers)))
     if not np.array_equal(ordinals, places) or not np.array_equal(last.astype(bool), is_end):
         return False
-    if (rows_in > plan.rows_per_shard).any() or (rows_in[~is_end] < plan.rows_per_shard).any():
+    if (not plan.rows.is_chunked and (rows_in > plan.rows_per_shard).any()) or (rows_in[~is_end] < plan.rows_per_shard).any():
         return False
     expected = known_rows_of(plan.partitions)[current]
-    found = np.add.reduceat(rows_in, starts) if len(starts) else np.zeros(0, np.int64)
+    found = np.add.reduceat(documents + refused, starts) if len(starts) else np.zeros(0, np.int64)
     return bool(((expected == UNKNOWN_ROWS) | (expected == found)).all())
 
 
@@ -72,12 +76,12 @@ def _find_gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
         number, _ = next(found, NO_MORE)
 
 
-def _by_partition(table: pa.Table) -> Iterator[tuple[int, list[tuple[int, bool, int]]]]:
-    """(number, (ordinal, last, rows_in) of its shards) of each partition, a few at a time as Python objects."""
+def _by_partition(table: pa.Table) -> Iterator[tuple[int, list[tuple[int, bool, int, int]]]]:
+    """(number, (ordinal, last, rows_in, documents in) of its shards) of each partition, a few at a time as Python objects."""
     rows = (
         row
         for batch in table.select(GAP_COLUMNS).to_batches(max_chunksize=ROWS_AT_A_TIME)
-        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        for row in zip(*(column.to_pylist() for column in (*batch.columns[:4], pc.add(batch.column(4), batch.column(5)))), strict=True)
     )
     for number, shards in groupby(rows, itemgetter(0)):
         yield number, [shard[1:] for shard in shards]
@@ -87,14 +91,14 @@ def _stranger(plan: Plan, number: int) -> str:
     return f"partition {number} is not in the plan, which has {len(plan.partitions)}"
 
 
-def _partition_gaps(plan: Plan, partition: Partition, shards: list[tuple[int, bool, int]]) -> Iterator[str]:
+def _partition_gaps(plan: Plan, partition: Partition, shards: list[tuple[int, bool, int, int]]) -> Iterator[str]:
     where = f"partition {partition.number}"
-    if [ordinal for ordinal, _, _ in shards] != list(range(len(shards))) or [last for _, last, _ in shards] != [False] * (len(shards) - 1) + [True]:
-        yield f"{where}: shards {[ordinal for ordinal, _, _ in shards]} with the last one {[ordinal for ordinal, last, _ in shards if last]}"
+    if [ordinal for ordinal, *_ in shards] != list(range(len(shards))) or [last for _, last, *_ in shards] != [False] * (len(shards) - 1) + [True]:
+        yield f"{where}: shards {[ordinal for ordinal, *_ in shards]} with the last one {[ordinal for ordinal, last, *_ in shards if last]}"
         return
-    for ordinal, last, rows_in in shards:
-        if rows_in > plan.rows_per_shard or (rows_in < plan.rows_per_shard and not last):
+    for ordinal, last, rows_in, _ in shards:
+        if (rows_in > plan.rows_per_shard and not plan.rows.is_chunked) or (rows_in < plan.rows_per_shard and not last):
             yield f"{where} shard {ordinal}: {rows_in} rows in, where a shard has {plan.rows_per_shard} and only the last one fewer"
-    expected, found = known_rows(partition), sum(rows_in for _, _, rows_in in shards)
+    expected, found = known_rows(partition), sum(documents for *_, documents in shards)
     if expected is not None and expected != found:
         yield f"{where}: its files hold {expected} rows, {found} are accounted for"

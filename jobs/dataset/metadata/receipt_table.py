@@ -201,7 +201,7 @@ def contradictions(table: pa.Table) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over receipts. shards: data files; documents and rows are counted apart, since a document may one day be several rows."""
+    """Sums over receipts. shards: data files; documents and rows are counted apart, since a document may be several rows."""
 
     documents: int
     rows_in: int
@@ -215,6 +215,11 @@ class Totals:
     quarantine_files: int
     quarantine_bytes: int
     values_clipped: int = added(0)
+
+    @property
+    def documents_in(self) -> int:
+        """A document is written whole or refused whole."""
+        return self.documents + self.rows_quarantined
 
     def to_json(self) -> dict[str, int]:
         return stored_form(self)

@@ -124,7 +124,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
 def _too_many_quarantined(plan: Plan, totals: Totals) -> bool:
     """By the limit that the dataset was planned with; a run may set another one."""
     limit = plan.config.get("corpus.max_quarantined")
-    return isinstance(limit, int | float) and totals.rows_quarantined > allowed_quarantined(limit, totals.rows_in)
+    return isinstance(limit, int | float) and totals.rows_quarantined > allowed_quarantined(limit, totals.documents_in)
 
 
 def _missing(folder: Folder, named: dict[str, int]) -> Iterator[str]:

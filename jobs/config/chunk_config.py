@@ -1,0 +1,48 @@
+"""The section `chunk`: how `model.on_long_text: split` cuts documents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from embermill.jobs.bookkeeping.stored_keys import IfAbsent
+from embermill.jobs.config.section import PositiveInt, Section
+
+EDITION = 1  # of the cutting rules: other rules cut otherwise, and make another dataset
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _splitter(value: str | None) -> str | None:
+    if value is not None and not (value.startswith("python:") and value.count(":") == 2 and all(value.split(":"))):
+        raise ValueError(f"splitter: expected python:module:function, got {value!r:.80}")
+    return value
+
+
+class ChunkConfig(Section):
+    """Every key has a default that cuts; without `on_long_text: split` none may be set."""
+
+    max_tokens: Annotated[PositiveInt | None, IfAbsent(None)] = None
+    min_fill: Annotated[float, Field(ge=0.1, le=0.9), IfAbsent(0.25)] = 0.25
+    overlap_tokens: Annotated[int, Field(ge=0), IfAbsent(0)] = 0
+    rules: Annotated[Literal["auto", "text", "markdown"], IfAbsent("auto")] = "auto"
+    prefix_columns: Annotated[tuple[str, ...], BeforeValidator(_listed), IfAbsent([])] = ()
+    headings: Annotated[bool, IfAbsent(False)] = False
+    keep_text: Annotated[bool, IfAbsent(False)] = False
+    document_column: Annotated[str, Field(min_length=1), IfAbsent("document_id")] = "document_id"
+    on_blob: Annotated[Literal["keep", "refuse"], IfAbsent("keep")] = "keep"
+    splitter: Annotated[str | None, AfterValidator(_splitter), IfAbsent(None)] = None
+    edition: Annotated[Literal[1], IfAbsent(1)] = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> ChunkConfig:
+        if self.max_tokens is not None and self.overlap_tokens * 2 >= self.max_tokens:
+            raise ValueError(f"overlap_tokens: expected less than half of chunk.max_tokens: {self.max_tokens}, got {self.overlap_tokens}")
+        if self.headings and self.rules == "text":
+            raise ValueError("headings: true needs Markdown: set chunk.rules to auto or markdown")
+        if self.headings and self.splitter is not None:
+            raise ValueError("headings: true and a splitter exclude each other: put headings into what chunk.prefix_columns name")
+        return self

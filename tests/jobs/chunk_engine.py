@@ -1,0 +1,62 @@
+"""An engine that counts words, with a limit, and gives each text a vector of its own: what a chunked job is tested with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from embermill.jobs.engine import Embedded, Output, Preview
+
+MAX_WORDS, DIM = 32, 4
+
+
+def count(texts: Iterable[str]) -> np.ndarray:
+    """One of the beginning, and one a word."""
+    return np.array([1 + len(text.split()) for text in texts], np.int64)
+
+
+class ChunkEngine:
+    """A text with the word POISON fails."""
+
+    def __init__(self, model: Any, *, device: str, threads: int) -> None:
+        pass
+
+    @classmethod
+    def preview(cls, model: Any, device: str) -> Preview:
+        return Preview((Output("embedding", "dense", "float32", DIM),), count, MAX_WORDS)
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"model.engine": "ChunkEngine"}
+
+    def outputs(self) -> tuple[Output, ...]:
+        return (Output("embedding", "dense", "float32", DIM),)
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        for batch in texts:
+            found = batch.to_pylist()
+            if any("POISON" in text for text in found):
+                raise ValueError("poisoned")
+            digests = [np.frombuffer(hashlib.blake2b(text.encode(), digest_size=DIM).digest(), np.uint8) for text in found]
+            counts = count(found)
+            yield Embedded(
+                {"embedding": np.stack(digests).astype(np.float32)}, np.minimum(counts, MAX_WORDS).astype(np.int32),
+                np.maximum(counts - MAX_WORDS, 0).astype(np.int32),
+            )  # fmt: skip
+
+
+class CutCounter(ChunkEngine):
+    """Its count stops at the limit."""
+
+    @classmethod
+    def preview(cls, model: Any, device: str) -> Preview:
+        return Preview((), lambda texts: np.minimum(count(texts), MAX_WORDS), MAX_WORDS)
+
+
+class NoCounter(ChunkEngine):
+    @classmethod
+    def preview(cls, model: Any, device: str) -> Preview:
+        return Preview(max_tokens=MAX_WORDS)
