@@ -68,6 +68,15 @@ class StaticTokenizer:
         dropped = np.array([max(0, len(ids) - self._max_tokens) for ids in found], np.int32)
         return TokenizedTexts(np.fromiter((token for ids in kept for token in ids), np.int32, int(offsets[-1])), offsets, dropped)
 
+    def count(self, texts: Sequence[str]) -> np.ndarray:
+        """[B] int64: tokens of each text, of what is over the limit too."""
+        found = self.tokenize(texts)
+        return found.num_tokens.astype(np.int64) + found.num_tokens_dropped
+
+    def unknown_words(self, text: str) -> list[tuple[int, int]]:
+        """None: a vector is the mean of what is known."""
+        return []
+
     def _cut(self, ids: list[int]) -> list[int]:
         if len(ids) <= self._max_tokens:
             return ids

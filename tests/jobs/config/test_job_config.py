@@ -72,6 +72,8 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "workers.start_timeout_s": 300,
         "workers.partition_stall_s": 300,
         "ray.address": None,
+        "chunk.max_tokens": None, "chunk.min_fill": 0.25, "chunk.overlap_tokens": 0, "chunk.rules": "auto", "chunk.prefix_columns": [], "chunk.headings": False,
+        "chunk.keep_text": False, "chunk.document_column": "document_id", "chunk.on_blob": "keep", "chunk.splitter": None, "chunk.edition": 1,
     }
 
 
@@ -139,7 +141,7 @@ def test_errors_name_key_expected_and_got(load: object, override: str, message: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected the sections model, corpus, output, workers, ray, got nothing"),
+        ("", "expected the sections model, corpus, output, workers, ray, chunk, got nothing"),
         ("- a", "got list"),
         ("model: [", "not valid YAML"),
         (SMALLEST + "output: {uri: b}", "the key `output` stands here twice"),
