@@ -16,7 +16,17 @@ OTHER_VERSION = "Another version of embermill is not at hand; that its number is
 CLUSTER = "A cluster, or a machine that lacks something, is not at hand; the words are tested in test_refusals.py, test_ray.py and pool/test_placement.py"
 NO_FAULT = "No fault: it explains, or describes an option"
 
+CHUNKS = "test_chunked_job.py::test_what_is_advised_helps"
+
 TABLE: dict[str, Way] = {
+    # chunks
+    "headings: true needs Markdown: set chunk.rules": CHUNKS,
+    "headings: true and a splitter exclude each other": CHUNKS,
+    "set that, or take the section out": CHUNKS,
+    "is kept by chunk.keep_text: true": CHUNKS,
+    "names no limit: set chunk.max_tokens": CHUNKS,
+    "chunk.document_column: {} is the name of a column": CHUNKS,
+    "a dataset of chunks is not synced yet": CHUNKS,
     # what a person calls
     "write `from embermill.jobs.engine import": Beyond("A name to write in somebody's own code; the import is that of test_engine.py"),
     "exit codes:": Beyond(NO_FAULT),

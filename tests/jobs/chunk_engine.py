@@ -60,3 +60,9 @@ class NoCounter(ChunkEngine):
     @classmethod
     def preview(cls, model: Any, device: str) -> Preview:
         return Preview(max_tokens=MAX_WORDS)
+
+
+class NoLimit(ChunkEngine):
+    @classmethod
+    def preview(cls, model: Any, device: str) -> Preview:
+        return Preview(count_tokens=count)

@@ -132,6 +132,35 @@ def test_what_is_refused_before_a_worker_starts(tmp_path: Path, engine: str, sec
     assert not (tmp_path / "out/data").exists()
 
 
+def halves(text: str) -> list[tuple[int, int]]:
+    return [(0, len(text) // 2), (len(text) // 2, len(text))]
+
+
+@pytest.mark.parametrize(
+    ("engine", "sections", "said", "then"),
+    [
+        ("ChunkEngine", {"chunk": {"headings": True, "rules": "text"}}, "set chunk.rules", {"chunk": {"headings": True, "rules": "markdown"}}),
+        (
+            "ChunkEngine", {"chunk": {"headings": True, "splitter": "python:tests.jobs.test_chunked_job:halves"}}, "exclude each other",
+            {"chunk": {"prefix_columns": ["title"], "splitter": "python:tests.jobs.test_chunked_job:halves"}},
+        ),
+        ("ChunkEngine", {"model": {"on_long_text": "error"}, "chunk": {"max_tokens": 20}}, "set that, or take the section out", {"chunk": {"max_tokens": 20}}),
+        ("ChunkEngine", {"output_section": {"text": True}}, "chunk.keep_text: true", {"chunk": {"keep_text": True}}),
+        ("NoLimit", {}, "set chunk.max_tokens", {"chunk": {"max_tokens": 32}}),
+        ("ChunkEngine", {"chunk": {"document_column": "text_hash"}}, "choose another", {"chunk": {"document_column": "page"}}),
+        ("ChunkEngine", {"name": "sync"}, "into another output.uri", {"output": "other"}),
+    ],
+)  # fmt: skip
+def test_what_is_advised_helps(tmp_path: Path, engine: str, sections: dict[str, Any], said: str, then: dict[str, Any]) -> None:
+    named = f"python:tests.jobs.chunk_engine:{engine}"
+    corpus(tmp_path, ["# Title\n\n" + words(90, 1)], title=["a title"])
+    if sections.get("name") == "sync":
+        assert split(tmp_path, named).code == 0
+    refused = split(tmp_path, named, **sections)
+    assert refused.code == 2 and said in refused.errors
+    assert len(rows(split(tmp_path, named, **then))) > 2
+
+
 def test_other_rules_are_another_dataset(tmp_path: Path) -> None:
     assert split(corpus(tmp_path, [words(100, 1)])).code == 0
     again = split(tmp_path, chunk={"min_fill": 0.5})
