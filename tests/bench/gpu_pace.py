@@ -232,6 +232,7 @@ def job(
     settings: dict[str, Any] | None = None, more: dict[str, Any] | None = None,
 ) -> float:  # fmt: skip
     """Rows/s between the first shard and the last. settings, more: of the sections corpus and output."""
+    without_ray(os.cpu_count() or 1, int(DEVICE == "gpu"))
     from embermill.jobs import run as run_module
     from embermill.jobs.config import load_config
     from embermill.jobs.pool.opening import OpenPool, worker_job
@@ -299,7 +300,6 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=Path(".carry/peers"))
     parser.add_argument("--spy", action="store_true")
     args = parser.parse_args()
-    without_ray(os.cpu_count() or 1, int(DEVICE == "gpu"))
     parts, ways, place = args.parts.split(","), args.ways.split(","), args.folder
     place.mkdir(parents=True, exist_ok=True)
     models = {name: model_folder(name, args.tokenizer, place) for name in args.models.split(",")}
