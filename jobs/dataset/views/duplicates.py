@@ -59,7 +59,7 @@ class DuplicateFinder:
         if self._spill is None:
             self._spill = tempfile.TemporaryDirectory(prefix="embermill-ids-")
         keys = np.concatenate(self._held) if self._held else np.empty(0, _KEY)
-        buckets = (keys["high"] >> np.uint64(56)).astype(np.uint8)
+        buckets = (keys["high"] >> np.uint64(56)).astype(np.intp)  # not uint8, in which 255 + 1 is 0
         order = np.argsort(buckets, kind="stable")
         bounds = np.searchsorted(buckets[order], np.arange(BUCKETS + 1))
         for bucket in np.unique(buckets):

@@ -40,3 +40,13 @@ def test_what_was_written_out_is_removed(monkeypatch: pytest.MonkeyPatch) -> Non
         assert finder._spill is not None and any(True for _ in Path(finder._spill.name).iterdir())
         assert list(finder.groups()) == [[(0, 0), (0, 2)]]
     assert not Path(finder._spill.name).exists()
+
+
+def test_of_rows_that_were_written_out_those_of_every_bucket_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embermill.jobs.dataset.views.duplicates, "ROWS_IN_MEMORY", 1000)
+    rows = 20 * embermill.jobs.dataset.views.duplicates.BUCKETS
+    for kind in (pa.string(), pa.int64()):
+        with DuplicateFinder() as finder:
+            for shard in range(2):
+                finder.add(pa.chunked_array([pa.array(range(rows)).cast(kind)]), shard, 0)
+            assert sorted(finder.groups()) == [[(0, row), (1, row)] for row in range(rows)]
