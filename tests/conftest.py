@@ -37,6 +37,7 @@ LONG = (
     "jobs/test_hostile.py",
     "jobs/sync/test_crashes.py",
     "jobs/sync/test_memory.py",
+    "jobs/sync/test_repair_versions.py",
     "jobs/sync/test_two_commands.py",
     "jobs/sync/test_scale.py",
     "jobs/test_flipped_bits.py",

@@ -33,7 +33,7 @@ from embermill.jobs.dataset.metadata.versions import FIRST, KEYS, abandon_versio
 from embermill.jobs.dataset.views.bookkeeping import OF_A_MAKER, OF_LATER_QUARANTINE, bookkeeping_damage
 from embermill.jobs.dataset.views.verify_versions import older_key_damage
 from embermill.jobs.difference.claim import INPUTS
-from embermill.jobs.difference.making import SYNC
+from embermill.jobs.difference.making import SYNC, VersionFolder
 from embermill.jobs.driver.outcome import failures_as_error
 from embermill.jobs.engine import Engine
 from embermill.jobs.engine.loading import load_engine
@@ -90,6 +90,7 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
         repairs = Repairs(folder.root)
         _repair_format(folder, repairs)
         repairs.repaired += [*restore_plan(folder), *restore_decisions(folder)]
+        repairs.repaired += _restore_plans_of_versions(folder)
         complete_copies(folder)
         plan = read_plan(folder)
         if plan is None:
@@ -111,6 +112,13 @@ def repair(uri: str, overrides: Sequence[str] = (), on_shard: Callable[[int, int
             _set_aside_older_keys(folder, repairs)
             complete_version(folder)
         return repairs
+
+
+def _restore_plans_of_versions(folder: Folder) -> Iterator[str]:
+    """What syncs planned, from its copies: damaged files of their versions are made again by it."""
+    numbers = {int(name.split("/")[2]) for name, _ in folder.list(SYNC) if re.match(rf"{SYNC}/\d+/plan/", name)}
+    for making in (VersionFolder(folder, number) for number in sorted(numbers)):
+        yield from map(making.place, restore_plan(making))
 
 
 def _still_needed(folder: Folder) -> set[str] | None:

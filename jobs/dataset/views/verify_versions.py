@@ -25,9 +25,12 @@ from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.storage import Folder
 
 READABLE = "Versions that do not need it can still be read (`embermill files OUTPUT --version V` lists what one needs); `embermill rollback` goes back to one"
-LOST = f"Restore it from a backup. {READABLE}"
+DELETES_LOST = (
+    "`embermill repair` makes it again from the keys where those of this version and the one before it are as they were. "
+    f"Otherwise restore it from a backup. {READABLE}"
+)
 ROWS_LOST = (
-    "`embermill repair` makes it again where the corpus files that a sync read, or the version that was compacted, are as they were. "
+    "`embermill repair` makes it again where the corpus files that its rows came from, or the version that was compacted, are as they were. "
     f"Otherwise restore it from a backup. {READABLE}"
 )
 
@@ -59,7 +62,7 @@ def older_key_damage(folder: Folder, versions: list[Version]) -> Iterator[Damage
 
 def file_damage(folder: Folder, plan: Plan, file: VersionFile) -> Iterator[Damage]:
     """What is wrong with one file."""
-    remedy = remedies.REPAIR if file.kind == KEYS else LOST if file.kind == DELETES else ROWS_LOST
+    remedy = remedies.REPAIR if file.kind == KEYS else DELETES_LOST if file.kind == DELETES else ROWS_LOST
     try:
         found = describe_published(folder, file.name)
         if (found.size, found.sha256) != (file.bytes, file.sha256):

@@ -1,0 +1,129 @@
+"""Files of a base, or of a rollback's upserts, made again without the version that they were made from: its files may be collected, or erased.
+
+The keys of the version say which rows the file holds, in which order, and of which version each is; the corpus has the rows, where they are still there with
+the same text and kept columns; the engine makes the vectors once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.reading import read_rows
+from embermill.jobs.dataset.metadata.keys import buckets_of, digest_text_hashes, read_bucket
+from embermill.jobs.dataset.metadata.meta_hash import meta_hash
+from embermill.jobs.dataset.metadata.schema import VERSION, row_schema
+from embermill.jobs.dataset.metadata.versions import KEYS, Version, VersionFile
+from embermill.jobs.dataset.views.live import open_rows, with_version
+from embermill.jobs.difference.selecting import read_selected
+from embermill.jobs.engine import Engine
+from embermill.jobs.errors import DataError
+from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.listing import list_corpus, survey_listed
+from embermill.jobs.plan.planning import cut_corpus, partition_text_bytes
+from embermill.jobs.receipt import Event, Failed, Task
+from embermill.jobs.shard.text_hash import hash_texts
+from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.storage import Folder
+from embermill.jobs.versions.row_files import blank, write_rows
+from embermill.jobs.worker.cutting import LIMITS
+from embermill.jobs.worker.pipeline import Pipeline
+from embermill.jobs.worker.stream import Work
+from embermill.jobs.worker.task_queue import TaskQueue
+
+KEY = ["id", "text_hash", "meta_hash"]
+
+
+def remake_rows(
+    folder: Folder, plan: Plan, version: Version, file: VersionFile, staging: Folder, *, make: Callable[[], tuple[Engine, JobConfig]]
+) -> VersionFile:
+    """Write the file into `staging`; as it stands there. DataError where not all of its rows can be found.
+
+    version: one that has the file, and the keys of the version that added it. Reads the whole corpus; memory: the rows of the file.
+    """
+    keys = keys_of_file(folder, plan, version, file)
+    engine, config = make()
+    parts = cut_corpus(survey_listed(config.corpus, list_corpus(config.corpus)), partition_text_bytes(config, plan.device_kind))
+    found = {part.number: rows for part in parts if len(rows := _wanted(part, plan, keys))}
+    made = _embed(plan, [part for part in parts if part.number in found], found, staging, engine, config)
+    rows = _in_order(plan, keys, made)
+    return write_rows(staging, plan, blank(file.number, file.kind, file.name, file.version), rows.to_batches())
+
+
+def keys_of_file(folder: Folder, plan: Plan, version: Version, file: VersionFile) -> pa.Table:
+    """In row order. DataError where the version's own keys do not tell of every row."""
+    own = [each for each in version.of_kind(KEYS) if each.version == file.version]
+    buckets = range(buckets_of(version) or 0)
+    tables = [table for each in own for bucket in buckets if (table := read_bucket(folder, each, bucket)) is not None]
+    keys = pa.concat_tables(tables) if tables else None
+    if keys is not None:
+        keys = keys.filter(pc.equal(keys.column("shard"), file.number)).sort_by("row")
+    if keys is None or keys.num_rows != file.rows:
+        raise DataError(f"{folder.root}/{file.name}: the keys of version {version.number} do not tell which rows it held")
+    return keys.combine_chunks()
+
+
+def _wanted(part: Partition, plan: Plan, keys: pa.Table) -> np.ndarray:
+    """Ordinals within a partition of the corpus of the rows that are the file's: the same id, text and kept columns."""
+    found = [np.empty(0, np.int64)]
+    kept = [name for _, name, _ in plan.rows.kept]
+    for batch in read_rows(part, plan.rows):
+        at = pc.index_in(batch.ids, keys.column("id").combine_chunks())
+        here = np.flatnonzero(at.is_valid())
+        if len(here):
+            place = at.take(pa.array(here))
+            taken = pa.array(here)
+            values = pa.table([column.take(taken) for column in batch.kept], names=kept) if kept else pa.table({"": batch.ids.take(taken)})
+            told = keys.take(place)
+            same = _equal(digest_text_hashes(hash_texts(batch.texts.take(taken))), told.column("text_hash"))
+            same &= _equal(meta_hash(values, kept), told.column("meta_hash"))
+            found.append(batch.rows[here[same]].astype(np.int64))
+    return np.concatenate(found)
+
+
+def _equal(left: pa.Array, right: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(pc.equal(left, right.combine_chunks()))
+
+
+def _embed(
+    plan: Plan, parts: list[Partition], wanted: Mapping[int, np.ndarray], staging: Folder, engine: Engine, config: JobConfig
+) -> Iterator[pa.Table]:
+    """Tables of these rows, of the dataset's schema, each partition's through files in `staging`."""
+    device = config.workers.device if config.workers.device != "auto" else plan.device_kind
+    work = Work(
+        read=lambda part: read_selected(part, plan.rows, wanted[part.number]),
+        open_shard=partial(ShardWriter, staging, replace(plan, partitions=tuple(parts))),
+        rows_per_shard=plan.rows_per_shard,
+        limits=LIMITS[device],
+        refuse_long_texts=config.model.on_long_text == "error",
+    )
+    tasks, events = TaskQueue[Task](), list[Event]()
+    for part in parts:
+        tasks.put(Task(part, frozenset()))
+    tasks.finish()
+    Pipeline(engine, work, events.append).run(tasks)
+    for event in events:
+        if isinstance(event, Failed):
+            raise DataError(event.message)
+    for name, _ in sorted(staging.list("data")):
+        with open_rows(staging, name) as parquet:
+            yield pa.Table.from_batches([with_version(batch) for batch in parquet.read(use_threads=False).to_batches()])
+
+
+def _in_order(plan: Plan, keys: pa.Table, made: Iterator[pa.Table]) -> pa.Table:
+    """The file's rows in its order, each with the version in which it last changed. DataError where one is missing."""
+    schema = row_schema(plan)
+    tables = [table.select(schema.names).cast(schema) for table in made]
+    rows = pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
+    at = pc.index_in(keys.column("id"), rows.column(plan.rows.id_name).combine_chunks() if rows.num_rows else pa.array([], plan.rows.id_type))
+    if missing := at.null_count:
+        raise DataError(f"{missing:,} of its {keys.num_rows:,} rows are no longer in the corpus with the same text and kept columns")
+    place = schema.get_field_index(VERSION)
+    return rows.take(at).set_column(place, schema.field(VERSION), keys.column("version"))
