@@ -35,8 +35,8 @@ from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import blank, write_rows
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
-from embermill.jobs.worker.stream import Work
 from embermill.jobs.worker.task_queue import TaskQueue
+from embermill.jobs.worker.writing import Work
 
 KEY = ["id", "text_hash", "meta_hash"]
 
