@@ -161,7 +161,7 @@ class ShardWriter:
 
 
 def open_writer(path: Path | pa.NativeFile, plan: Plan) -> pq.ParquetWriter:
-    """The dataset's writer settings: vectors byte-stream split, codes of them in dictionaries, both without statistics; checksums on every page.
+    """The dataset's writer settings: float32 byte-stream split, codes in dictionaries, vectors without statistics; checksums on every page.
 
     Portable ones are plain: no Arrow schema, so that vectors are lists to every reader, PLAIN and dictionary pages, Snappy.
     """
@@ -170,7 +170,8 @@ def open_writer(path: Path | pa.NativeFile, plan: Plan) -> pq.ParquetWriter:
     holds_text = plan.rows.holds_text or plan.rows.holds_chunk_text
     unique = {plan.rows.id_name, "text_hash", *([UUID] if plan.rows.derives_uuid else []), *([TEXT] if holds_text else [])}
     names = plan.schema.names
-    split = [] if plan.is_portable else [f"{name}.list.element" for name in names if name in vectors - codes]
+    floats = {vector.column for vector in plan.stored if vector.numpy_type is np.float32}  # DuckDB reads no half-precision numbers that are split
+    split = [] if plan.is_portable else [f"{name}.list.element" for name in names if name in floats]
     writer = pq.ParquetWriter(
         path,
         plan.schema,

@@ -246,3 +246,36 @@ def test_recall_is_measured_on_a_finished_dataset(job: Path) -> None:
     corpus = {"files": [str(job / "corpus/*.jsonl")], "partition_text_bytes": 1000, "max_quarantined": 300}
     assert run(job, engine=None, model={"engine": ENGINE}, corpus=corpus, output_section=settings).code == 0
     assert command("verify", str(job / "out"), "--recall", "10").code == 0
+
+
+def test_each_column_is_exported_and_checked_in_its_own_form(job: Path) -> None:
+    output = make(job, vectors=COLUMNS).output
+    table = embermill.open_dataset(str(output)).read_all()
+    for column in ("embedding", "half", "codes", "bits"):
+        done = command("export", str(output), "--format", "npy", "--out", str(job / f"npy-{column}"), "--vector", column)
+        assert done.code == 0, done.errors
+        found, expected = np.load(job / f"npy-{column}/embeddings.npy"), to_matrix(table.column(column))
+        assert found.dtype == expected.dtype and np.array_equal(found, expected)
+    assert command("export", str(output), "--format", "parquet", "--out", str(job / "plain")).code == 0
+    plain = pq.read_table(next((job / "plain").rglob("*.parquet")))
+    assert all(plain.column(each["column"]).to_pylist() == table.column(each["column"]).to_pylist() for each in COLUMNS)
+    refused = command("export", str(output), "--format", "fbin", "--out", str(job / "fbin"), "--vector", "codes")
+    assert refused.code == 2 and "this format holds float32, the column 'codes' is int8: choose another with --vector" in refused.errors
+    answer = command("check", str(output), "--for", "milvus", "--vector", "bits")
+    assert answer.code == 0 and (answer["column"], answer["dtype"], answer["dimensions"]) == ("bits", "ubinary", 16)
+    assert command("check", str(output), "--for", "pinecone", "--vector", "codes").code == 3
+
+
+@pytest.mark.parametrize("encoding", ["compact", "portable"])
+def test_other_readers_read_every_form(job: Path, encoding: str) -> None:
+    import duckdb
+    import polars
+
+    output = make(job, vectors=COLUMNS, encoding=encoding).output
+    expected = {row["id"]: row for row in table_of(output).to_pylist()}
+    pattern = f"{output}/data/*.parquet"
+    rows = {"duckdb": duckdb.sql(f"SELECT * FROM '{pattern}'").to_arrow_table().to_pylist(), "polars": polars.read_parquet(pattern).to_dicts()}
+    for reader, found in rows.items():
+        assert len(found) == len(expected), reader
+        for row in found:
+            assert all([*row[each["column"]]] == expected[row["id"]][each["column"]] for each in COLUMNS), reader

@@ -29,6 +29,7 @@ CURSOR = "embermill.cursor"
 SUFFIX = ".db"  # what pymilvus takes for a database of Milvus Lite
 METRICS = {COSINE: "COSINE", DOT: "IP", L2: "L2"}
 VECTORS = {FLOAT32: DataType.FLOAT_VECTOR, FLOAT16: DataType.FLOAT16_VECTOR, UBINARY: DataType.BINARY_VECTOR}
+LITE_DTYPES = (FLOAT32,)  # Milvus Lite 3.2 has neither FLOAT16_VECTOR nor BINARY_VECTOR
 LONGEST = 65_535  # bytes of a VARCHAR
 ROWS = 2_048  # a request
 
@@ -38,13 +39,14 @@ class MilvusTarget(Target):
     dtypes = (FLOAT32, FLOAT16, UBINARY)
     options = ("collection", "index")
     has_alias = True
-    never_run = "Milvus Lite was"
+    never_run = "Milvus Lite was, which takes float32 alone"
 
     def __init__(self, address: Address) -> None:
         self._name, self._index = address.options.get("collection", "docs"), address.options.get("index", "auto")
         if self._index not in ("auto", "flat"):
             raise UsageError(f"target {address.shown}: index={self._index}: expected auto or flat")
         self._is_server = address.text.startswith("milvus://")
+        self.dtypes = type(self).dtypes if self._is_server else LITE_DTYPES
         self._path = Path(address.place).expanduser()
         if not self._is_server and self._path.suffix != SUFFIX:
             raise UsageError(f"target {address.shown}: expected a path that ends in {SUFFIX}, by which pymilvus tells Milvus Lite from a server")
