@@ -12,7 +12,7 @@ from embermill.jobs.receipt import Alive, Event, Task
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.worker import Worker, WorkerJob
 
-PULSE_S = 15.0  # a worker that has nothing to say says so
+PULSE_S = 30.0  # a worker that has nothing to say says so
 
 
 def run_worker(job: bytes, incoming: SimpleQueue[bytes]) -> Iterator[bytes]:

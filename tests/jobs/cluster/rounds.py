@@ -35,6 +35,7 @@ from tests.jobs.command_line import open_inline_pool
 
 ROWS_OF_A_PARTITION, SECONDS_OF_A_PARTITION = 20, 1.0
 PATIENCE_S = 300.0  # on a machine that has other work
+FAIR_SHARE = 0.8  # of what is left when a worker joins, at least
 NEW_CAPACITY_S = 30.0  # within so long a node that has joined has work
 ENGINE = textwrap.dedent(f"""
     import os, socket, time
@@ -81,7 +82,7 @@ class Job:
     """One dataset. folder: on the disk that all hosts share."""
 
     def __init__(self, hosts: RayHosts, folder: Path, partitions: int, *, gpus: bool = False, **workers: Any) -> None:
-        self.hosts, self.folder = hosts, folder
+        self.hosts, self.folder, self.partitions = hosts, folder, partitions
         self.queued = DEVICE_TUNING["gpu" if gpus else "cpu"].queued_per_worker
         for name in ("code", "log", "corpus"):
             (folder / name).mkdir(parents=True)
@@ -218,12 +219,28 @@ class Rounds:
         self.boot(name)
         self.names = [*self.names, name]
         self.await_nodes(set(self.names))
-        joined_s = time.time()
+        joined_s = self._joined_s = time.time()
         self.await_true(lambda: self._job.by_host()[name] > 0, f"work on {name}")
         first_s = next(each.at for each in self._job.embedded() if each.host == name)
         if first_s - joined_s > NEW_CAPACITY_S:
             self._faults.append(f"{name} got work {first_s - joined_s:.0f} s after it had joined")
         return {"joined_after_s": round(joined_s - begin_s, 1), "work_after_joining_s": round(first_s - joined_s, 1)}
+
+    def late(self) -> dict[str, Any]:
+        """One joins at half time, and does its share of the rest; the job is not hurried to its end."""
+        total = self._job.partitions * ROWS_OF_A_PARTITION
+        self.await_true(lambda: sum(self._job.by_host().values()) >= total / 2, "half of the rows")
+        found = self.added()
+        name, client = self.names[-1], self._client
+        assert client is not None
+        while client.poll() is None:
+            time.sleep(0.5)
+        for what, since_s in (("after_joining", self._joined_s), ("after_its_first_work", next(each.at for each in self._job.embedded() if each.host == name))):
+            rest = self._job.by_host(since_s)
+            found[f"share_{what}"] = round(rest[name] / (sum(rest.values()) / len(self.names)), 2)
+        if found["share_after_joining"] < FAIR_SHARE:
+            self._faults.append(f"{name} did {found['share_after_joining']:.0%} of its fair share")
+        return found
 
     def cut_10(self) -> dict[str, Any]:
         """A short partition: no worker is lost."""
@@ -301,7 +318,8 @@ EVENTS = ("undisturbed", "added", "killed", "cut_10", "cut_180", "head_killed")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("events", nargs="*", default=[*EVENTS], metavar="EVENT", help=", ".join(EVENTS))
+    parser.add_argument("events", nargs="*", default=[*EVENTS], metavar="EVENT", help=", ".join((*EVENTS, "late")))
+    parser.add_argument("--partitions", type=int, help="of a job; of one second each")
     parser.add_argument("--hosts", type=int, default=2)
     parser.add_argument("--gpus", action="store_true", help="each host declares a GPU that it does not have")
     parser.add_argument("--together", action="store_true", help="all events befall one job")
@@ -315,7 +333,7 @@ def main() -> int:
         rounds.start()
         faults = 0
         for events in [args.events] if args.together else [[event] for event in args.events]:
-            found = rounds.round(events, partitions=200 * (1 + 2 * len(events)))
+            found = rounds.round(events, partitions=args.partitions or 200 * (1 + 2 * len(events)))
             faults += len(found["faults"])
             print(json.dumps(found), flush=True)
         return 1 if faults else 0
