@@ -45,7 +45,7 @@ def drive(
     try:
         loop.do(driver.start())
         for worker, event in heard:
-            loop.hear(worker, event)
+            loop.hear(worker, event, told=True)
         looked_s, followed_s = -math.inf, time.monotonic()
         while loop.outcome is None:
             if stop is not None and stop.is_set():
@@ -78,7 +78,8 @@ class _Loop:
         self._warned: set[str] = set()
         self.outcome: tuple[Failed, ...] | None = None
 
-    def hear(self, worker: int, event: Event | Died) -> None:
+    def hear(self, worker: int, event: Event | Died, *, told: bool = False) -> None:
+        """told: who waited for the first worker has said so already, if it died."""
         now_s = time.monotonic()
         match event:
             case Progress():
@@ -90,7 +91,8 @@ class _Loop:
                 log.debug("worker %d is ready on %s (%s), after %.1f s", worker, event.host, device, event.seconds_to_load)
             case Died():
                 self._working.pop(worker, None)
-                log.warning("worker %d: %s", worker, event.error)
+                if not told:
+                    log.warning("worker %d: %s", worker, event.error)
             case Failed():
                 self._meter.given_back(event.partition)
                 self._warn(event.message)

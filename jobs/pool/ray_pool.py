@@ -31,6 +31,7 @@ from embermill.jobs.receipt import Event, Ready, Task
 from embermill.jobs.worker.worker import WorkerJob
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS", "ARROW_NUM_THREADS")
+ACCOUNT_LAGS_S = 2.0  # at most, what Ray says is free behind what it has given out
 LOOK_FOR_NODES_S = 2.0  # while a worker is on its way
 
 
@@ -48,6 +49,7 @@ class _Actor:
     events: Any  # generator of references to lists of events
     started_s: float  # when it was asked for
     node: str  # where it was sent
+    begun_s: float = 0.0  # when that was
     ready: bool = False
     where: Whereabouts | None = None  # known once its process runs
 
@@ -82,25 +84,29 @@ class RayPool:
         return number
 
     def room(self) -> dict[str, int]:
-        ours = self._ours()
-        return {node: min(share.workers, ours[node] + share.free) for node, share in self._shares().items()}
+        ours, unseen = self._ours(), self._unseen()
+        return {node: min(share.workers, ours[node] + max(0, share.free - unseen[node])) for node, share in self._shares().items()}
 
     def _place_waiting(self) -> Mapping[str, Share]:
         """Send those that wait to nodes with room for them, each to the one with the most; what nodes there are."""
         self._placed_s = time.monotonic()
-        shares, taken = self._shares(), Counter[str]()
+        shares = self._shares()
         for number, (asked_s, avoid) in list(self._waiting.items()):
-            ours = self._ours()
-            free = {node: min(share.workers - ours[node], share.free - taken[node]) for node, share in shares.items() if node not in avoid}
+            ours, unseen = self._ours(), self._unseen()
+            free = {node: min(share.workers - ours[node], share.free - unseen[node]) for node, share in shares.items() if node not in avoid}
             node = max(free, key=lambda node: (free[node], node), default="")
             if node and free[node] > 0:
-                taken[node] += 1
                 del self._waiting[number]
                 self._actors[number] = self._begin(number, node, shares[node], asked_s)
         return shares
 
     def _ours(self) -> Counter[str]:
         return Counter(actor.node for actor in self._actors.values())
+
+    def _unseen(self) -> Counter[str]:
+        """Those that Ray's account of what is free may not know of yet."""
+        since_s = time.monotonic() - ACCOUNT_LAGS_S
+        return Counter(actor.node for actor in self._actors.values() if actor.begun_s > since_s)
 
     def _begin(self, number: int, node: str, share: Share, asked_s: float) -> _Actor:
         settings = allocators.worker_settings(self._placement.device, share.threads)
@@ -119,7 +125,7 @@ class RayPool:
         handle = _actor_class().options(**options).remote()
         job = pickle.dumps(replace(self._job, threads=share.threads))
         events = handle.run.options(num_returns="streaming").remote(str(Path(embermill.__file__).parent.parent), job)
-        return _Actor(handle, events, asked_s, node)
+        return _Actor(handle, events, asked_s, node, time.monotonic())
 
     def submit(self, worker: int, task: Task) -> None:
         if actor := self._actors.get(worker):
@@ -272,6 +278,7 @@ def _actor_class() -> Any:
         def submit(self, task: bytes) -> None:  # a thread of its own: `run` never ends
             self._tasks.put(task)
 
+    EmbeddingWorker.__qualname__ = EmbeddingWorker.__name__  # what Ray's dashboard shows
     remote: Any = ray.remote  # its annotations do not know of concurrency groups
     return remote(concurrency_groups={"tasks": 1})(EmbeddingWorker)
 

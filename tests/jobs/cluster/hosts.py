@@ -155,8 +155,8 @@ class RayHosts:
         return host
 
     def _boot_ray(self, host: Host, told: str, before: str) -> None:
-        """Ray gives up where the machine is too busy to start it within 30 s, and is started again."""
-        script = f"{before}{'; ' if before else ''}while :; do {self._start(host, told)}; sleep 1; done"
+        """Ray gives up where the machine is too busy to start it within 30 s: what it leaves is ended, and it is started again."""
+        script = f"{before}{'; ' if before else ''}while :; do {self._start(host, told)}; kill -9 -1; sleep 1; done"
         host.boot(script, self._folder / f"{host.name}.log", self.environment)
 
     def _start(self, host: Host, told: str) -> str:

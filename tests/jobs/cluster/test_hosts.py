@@ -44,7 +44,7 @@ def test_only_hosts_with_what_a_worker_needs_work_and_each_proves_that_it_sees_t
     client = job.submit()
     rounds.await_true(lambda: job.by_host()["eu"] > 40, "work on the host with the label")
     actors = json.loads(hosts.get("/api/v0/actors?detail=1"))["data"]["result"]["result"]
-    named = {actor["name"] for actor in actors if actor["state"] == "ALIVE" and actor["class_name"] == "EmbeddingWorker"}
+    named = {actor["name"] for actor in actors if actor["state"] == "ALIVE" and actor["class_name"].endswith("EmbeddingWorker")}
     job.slow(False)
     out, err = client.communicate(timeout=120)
     for name in ("eu", "cpu", "own-disk"):
