@@ -1,4 +1,4 @@
-"""What a user would pick instead on a CPU: sentence-transformers (torch, fp32) or ONNX Runtime (fp32). Text in, vectors out, tokenising included.
+"""What a user would pick instead on a CPU: sentence-transformers (torch, float32 or bfloat16) or ONNX Runtime (float32 or dynamic int8). Text in, vectors out.
 
     python peers_cpu.py PEER MODEL_DIR TEXTS --threads 2        PEER: sentence-transformers | onnxruntime
 
@@ -40,23 +40,26 @@ def serve(encode: Encode, texts: Sequence[str], vectors: Path | None) -> None:
         print(json.dumps({"s": time.perf_counter() - started, "cpu_s": time.process_time() - processor}), flush=True)
 
 
-def sentence_transformers(model_dir: str, threads: int) -> Encode:
+def sentence_transformers(model_dir: str, threads: int, precision: str) -> Encode:
     import torch
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(threads)
     model = SentenceTransformer(model_dir, device="cpu")
-    return lambda texts: np.asarray(model.encode(list(texts), batch_size=BATCH, show_progress_bar=False))
+    if precision == "bfloat16":
+        model = model.bfloat16()
+    return lambda texts: model.encode(list(texts), batch_size=BATCH, show_progress_bar=False, convert_to_numpy=False, convert_to_tensor=True).float().numpy()
 
 
-def onnxruntime(model_dir: str, threads: int) -> Encode:
+def onnxruntime(model_dir: str, threads: int, precision: str) -> Encode:
     """The transformer exported as it is; texts sorted by length and padded per batch, mean pooling and L2 in NumPy: as fastembed does it."""
     import onnxruntime as ort
     from tokenizers import Tokenizer
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = ort.InferenceSession(exported(model_dir), options, providers=["CPUExecutionProvider"])
+    model = quantized(exported(model_dir)) if precision == "int8" else exported(model_dir)
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     limit = json.loads(Path(model_dir, "sentence_bert_config.json").read_text())["max_seq_length"]
     tokenizer = Tokenizer.from_file(f"{model_dir}/tokenizer.json")
     tokenizer.no_padding()
@@ -80,6 +83,15 @@ def onnxruntime(model_dir: str, threads: int) -> Encode:
         return np.stack(vectors).astype(np.float32)
 
     return encode
+
+
+def quantized(path: str) -> str:
+    """Dynamic int8, as ONNX Runtime's own tool makes it by default."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    smaller = path.replace(".onnx", ".int8.onnx")
+    quantize_dynamic(path, smaller, weight_type=QuantType.QInt8)
+    return smaller
 
 
 def exported(model_dir: str) -> str:
@@ -108,10 +120,12 @@ def main() -> None:
     parser.add_argument("model_dir")
     parser.add_argument("texts", type=Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["float32", "bfloat16", "int8"], default="float32")
+    parser.add_argument("--part", type=int, nargs=2, default=[0, 1], metavar=("I", "N"), help="every N-th text from the I-th on")
     parser.add_argument("--vectors", type=Path, help="save what was computed here (.npy)")
     args = parser.parse_args()
     load = sentence_transformers if args.peer == "sentence-transformers" else onnxruntime
-    serve(load(args.model_dir, args.threads), read_texts(args.texts), args.vectors)
+    serve(load(args.model_dir, args.threads, args.precision), read_texts(args.texts)[args.part[0] :: args.part[1]], args.vectors)
 
 
 if __name__ == "__main__":
