@@ -142,11 +142,9 @@ def main() -> None:
     wanted = [one for one in CONTESTANTS if one == CONTESTANTS[0] or not args.only or str(one).startswith(tuple(args.only))]
     with tempfile.TemporaryDirectory() as folder, Encoder.from_pretrained(args.model_dir, device="cpu", threads=1) as encoder:
         tokens = int(encoder.description.open_tokenizer().tokenize(texts).num_tokens.sum())
-        crews = []
-        for contestant in wanted:
-            crews.append(Crew(contestant, args, Path(folder)))
-            crews[-1].wait()
-            print(f"{contestant} is ready", file=sys.stderr, flush=True)
+        crews = [Crew(contestant, args, Path(folder)) for contestant in wanted]
+        for crew in crews:
+            crew.wait()
         for _ in range(args.rounds):
             for crew in crews:
                 crew.take_turn()
