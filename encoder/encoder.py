@@ -130,6 +130,11 @@ class Encoder:
         return self._ops.kernel_set
 
     @property
+    def computed_by(self) -> str:
+        """Which of several ways to compute was chosen for this device, and why, in words for a person."""
+        return self._ops.chosen or f"{self.precision} by {self._ops.name}"
+
+    @property
     def tokenizer_name(self) -> str:
         """Which library makes the token ids, and its version, for the record: all of them make the same."""
         return self._tokenizer(self.description.prompt).name

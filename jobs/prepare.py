@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from embermill.jobs.closeness import require_close
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.manifest import read_manifest
-from embermill.jobs.engine import Prompts
+from embermill.jobs.engine import Closeness, Prompts
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.plan.forecast import Prospect
 from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, require_exclusive, require_possible
@@ -19,7 +20,7 @@ class Prepared:
     """config: as given, but for output.uri of a job of the first `limit` rows. plan: of the dataset that stands in the folder, finished or not.
 
     prospect: of a new dataset, None where one stands. listed_s: when the corpus was listed for it, in seconds since the epoch.
-    prompts: None where the engine does not say.
+    prompts: None where the engine does not say. closeness: of a new dataset in bfloat16 or int8 on a CPU.
     """
 
     config: JobConfig
@@ -30,6 +31,7 @@ class Prepared:
     prospect: Prospect | None
     prompts: Prompts | None
     listed_s: float
+    closeness: Closeness | None = None
 
     @property
     def ids_are_positions(self) -> bool:
@@ -54,7 +56,8 @@ def prepare(config: JobConfig, *, limit: int | None = None) -> Prepared:
         report_changes(plan, config)
     listed_s = time.time()
     prospect = look_ahead(config, limit) if plan is None else None
-    return Prepared(config, limit, folder, plan, finished, prospect, find_prompts(config, plan), listed_s)
+    closeness = None if prospect is None else require_close(config, prospect.device, prospect.files, prospect.rows)
+    return Prepared(config, limit, folder, plan, finished, prospect, find_prompts(config, plan), listed_s, closeness)
 
 
 def _limited(config: JobConfig, limit: int | None) -> JobConfig:

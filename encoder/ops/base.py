@@ -62,6 +62,7 @@ class Ops(ABC):
     row_block: int  # what `pack` is given (1: packed tightly); final once every linear layer is planned, like max_batch_tokens
     max_batch_tokens: int  # the budget of one packed batch, in rows
     kernel_set: str  # what computed it, for the receipt: library versions and kernel names
+    chosen: str = ""  # which of several ways was chosen for this device, and why; empty where there is but one
 
     @abstractmethod
     def embed(

@@ -114,6 +114,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
     config, folder = found.config, found.folder
     holder = find_holder(folder)
     where = {"ray_address": config.ray.address, "output": folder.root, "prompts": None if found.prompts is None else asdict(found.prompts)}
+    where |= {"closeness": None if found.closeness is None else asdict(found.closeness)}
     where |= {"holder": None if holder is None else asdict(holder)}
     if found.plan is None:
         assert found.prospect is not None, "there is no dataset, so a new one was looked at"

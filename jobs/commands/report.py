@@ -98,6 +98,10 @@ def show_plan(answer: Answer) -> str:
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
+    if answer["closeness"] is not None:
+        found = answer["closeness"]
+        near = f"least cosine to float32 {found['least_cosine']:.4f}, mean {found['mean_cosine']:.4f}, on a sample of the corpus"
+        rows.append(("precision", f"{found['computed_by']}; {near}"))
     rows += [*_show_prompts(answer["prompts"]), *_show_cluster(answer), *_show_holder(answer)]
     rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])

@@ -122,6 +122,7 @@ class ModelConfig(Section):
     revision: str | None = None
     weights: str | None = None
     precision: Literal["auto", "float32", "float16", "bfloat16", "int8", "fp8"] = "auto"
+    min_cosine: Annotated[float, Field(ge=-1, le=1), IfAbsent(0.99)] = 0.99
     pooling: Literal["cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens"] | None = None
     normalize: bool | None = None
     prompt: str | None = None

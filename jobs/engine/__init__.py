@@ -104,6 +104,15 @@ class Embedded:
         return Embedded(columns, self.num_tokens[rows], self.num_tokens_dropped[rows], stored)
 
 
+@dataclass(frozen=True)
+class Closeness:
+    """How near vectors are to those of float32. computed_by: what computes them on this machine, and why that, in words for a person."""
+
+    computed_by: str
+    least_cosine: float
+    mean_cosine: float
+
+
 class Engine(Protocol):
     """What a worker drives, from one thread. An engine may have more, and the job uses it where it is there:
 
@@ -119,6 +128,7 @@ class Engine(Protocol):
     describe(model) -> fingerprint, a class method that loads no weights: a finished dataset is then checked before anything else.
     preview(model, device) -> Preview, another: what it could not be on such a device ("cpu" or "gpu") or could not be stored beside the kept columns is
     then refused before a worker starts, and `embermill plan` knows of tokens and bytes.
+    closeness(model, device, texts) -> Closeness, another, which loads the model: asked where model.precision is bfloat16 or int8 on a CPU.
     """
 
     @abstractmethod

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embermill.jobs.engine import Engine, Output, Preview, Prompts
+from embermill.jobs.engine import Closeness, Engine, Output, Preview, Prompts
 from embermill.jobs.errors import JobError, UsageError
 from embermill.jobs.named_class import find_class
 
@@ -52,7 +52,15 @@ def engine_prompts(model: ModelConfig, *, search_path: Sequence[str] = ()) -> Pr
     raise UsageError(f"model.engine: {model.engine}: prompts: expected an embermill.jobs.engine.Prompts, got {found!r}")
 
 
-def _ask(model: ModelConfig, search_path: Sequence[str], question: str, *arguments: str) -> Any:
+def engine_closeness(model: ModelConfig, device: str, texts: Sequence[str], *, search_path: Sequence[str] = ()) -> Closeness | None:
+    """How near its vectors of these texts are to those of float32; None where it cannot say."""
+    found = _ask(model, search_path, "closeness", device, texts)
+    if found is None or isinstance(found, Closeness):
+        return found
+    raise UsageError(f"model.engine: {model.engine}: closeness: expected an embermill.jobs.engine.Closeness, got {found!r}")
+
+
+def _ask(model: ModelConfig, search_path: Sequence[str], question: str, *arguments: Any) -> Any:
     """The answer of an engine's class, made of the model's configuration alone; None where it has no such method."""
     method = getattr(_engine_class(model.engine, search_path), question, None)
     if method is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.engine import Embedded, Output, Preview, Prompts, Shortening
+from embermill.jobs.engine import Closeness, Embedded, Output, Preview, Prompts, Shortening
 from embermill.jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
@@ -84,6 +84,21 @@ class NativeEngine:
             document = _described(model).prompt
         query = known.get("query", "") if model.query_prompt is None else model.query_prompt
         return Prompts(document, query, tuple(sorted(name for name, text in known.items() if text and text not in (document, query))))
+
+    @classmethod
+    def closeness(cls, model: ModelConfig, device: str, texts: Sequence[str]) -> Closeness:
+        """The least and the mean cosine between vectors in model.precision and in float32, each loaded in turn."""
+        from embermill.encoder import Encoder
+
+        vectors, words = [], ""
+        with model_errors():
+            for precision in ("float32", model.precision):
+                with Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=precision) as encoder:
+                    found = encoder.encode(list(texts), show_progress_bar=False).astype(np.float64)
+                    words = encoder.computed_by
+                vectors.append(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))
+        cosines = np.where(np.any(vectors[0], axis=1), (vectors[0] * vectors[1]).sum(axis=1), 1.0)
+        return Closeness(words, float(cosines.min()), float(cosines.mean()))
 
     @property
     def stage_seconds(self) -> dict[str, float]:

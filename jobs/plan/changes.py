@@ -16,7 +16,7 @@ from embermill.jobs.vectors.form import StoredVector, form_changes, stored_vecto
 MAY_CHANGE = (
     *("workers.", "ray.", "output.uri", "output.lease_s", "output.compact_at", "output.on_unconditional_puts"),
     *("corpus.complete", "corpus.max_deleted_share", "corpus.on_duplicate_id", "corpus.on_refused_update"),
-    *("corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt", "model.allow_truncation"),
+    *("corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt", "model.allow_truncation", "model.min_cosine"),
 )
 FORMS = "output.vectors"  # compared by what they became, apart from the fingerprint
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")

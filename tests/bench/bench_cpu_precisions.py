@@ -4,7 +4,7 @@
 
 Each contestant is some processes of some threads, which share the texts out among themselves; a process keeps to cores of its own. All are loaded first.
 In every round each contestant embeds all texts once while the others wait. A line for each: tokens a second (median over the rounds), how much faster than
-float32 of ours in the same rounds, and the minimum and mean cosine to our float32 vectors.
+float32 of ours in the same rounds, the same by processor time (which neighbours disturb less), and the minimum and mean cosine to our float32 vectors.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Crew:
     def __init__(self, contestant: Contestant, args: argparse.Namespace, folder: Path) -> None:
         threads = contestant.threads or args.cores
         count = args.cores // threads
-        self.contestant, self.seconds = contestant, list[float]()
+        self.contestant, self.seconds, self.processor = contestant, list[float](), list[float]()
         self.vectors = [folder / f"{contestant}-{part}.npy" for part in range(count)]
         self.processes = []
         for part in range(count):
@@ -92,8 +92,9 @@ class Crew:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
-        self.wait()
+        answers = self.wait()
         self.seconds.append(time.perf_counter() - started)
+        self.processor.append(sum(answer["cpu_s"] for answer in answers))
 
     def all_vectors(self, count: int) -> np.ndarray:
         parts = [np.load(path) for path in self.vectors]
@@ -113,6 +114,8 @@ def report(crews: list[Crew], texts: int, tokens: int) -> None:
             "processes": len(crew.processes),
             "tokens_per_s": round(tokens / statistics.median(crew.seconds)),
             "of_our_float32": round(statistics.median(a / b for a, b in zip(ours.seconds, crew.seconds, strict=True)), 3),
+            "cpu_us_per_token": round(statistics.median(crew.processor) / tokens * 1e6, 1),
+            "cpu_of_our_float32": round(statistics.median(a / b for a, b in zip(ours.processor, crew.processor, strict=True)), 3),
             "min_cosine": round(float(cosines.min()), 6),
             "mean_cosine": round(float(cosines.mean()), 6),
             "s": [round(seconds, 3) for seconds in crew.seconds],

@@ -55,6 +55,7 @@ TABLE: dict[str, Way] = {
     "ray:// (Ray Client) is refused": Beyond(CLUSTER),
     "prompt and prompt_name exclude each other": "test_document_prompt.py::test_the_configuration_has_the_last_word",
     "is a text column, and those are strings always": f"{TYPES}::test_what_cannot_be_declared",
+    "asks for {}: choose another": "test_closeness.py::test_under_the_least_cosine_nothing_is_written",
     "give the text itself as model.prompt": "test_document_prompt.py::test_a_model_with_a_prompt_of_another_name_says_so",
     # corpus
     "set corpus.on_schema_drift to cast or null": f"{ADVICE}::another type",

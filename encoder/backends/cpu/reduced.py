@@ -49,7 +49,8 @@ class ReducedOps(NumpyOps):
         super().__init__(threads, COMPILED_BATCH_TOKENS if self.path.name else BATCH_TOKENS)
         self.precision = precision
         words = f"{precision} by {self.path.words}"
-        log.log(logging.INFO if self.path.name else logging.WARNING, "%s on the CPU: %s", words, self.path.why)
+        self.chosen = f"{words} on the CPU: {self.path.why}"
+        log.log(logging.INFO if self.path.name else logging.WARNING, "%s", self.chosen)
         self.kernel_set = f"{words}, {self.kernel_set}"
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> IntoLinear:
