@@ -33,6 +33,7 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "model.revision": None,
         "model.weights": None,
         "model.precision": "auto",
+            "model.min_cosine": 0.99,
         "model.pooling": None,
         "model.normalize": None,
         "model.prompt": None,
