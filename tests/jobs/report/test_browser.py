@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from embermill.jobs.report.charts import histogram
 from tests.browser import open_page
 from tests.jobs.command_line import Answer, command
 
@@ -30,7 +31,8 @@ def _look(file: Path, answer: dict[str, Any]) -> None:
             [[point["x"], point["y"]] for point in answer["map"]["points"]], separators=(",", ":")
         )
         bars = page.evaluate("document.querySelectorAll('#chart-lengths path[aria-roledescription=bar]').length")
-        assert bars == len({bound - 1 for bound, _ in answer["lengths"]})
+        drawn = histogram(answer)
+        assert bars == len(drawn) and sum(bar["rows"] for bar in drawn) == answer["rows"]
         if reasons := answer["refused"]["reasons"]:
             labels = page.evaluate("[...document.querySelectorAll('#chart-refused text')].map((each) => each.textContent)")
             assert {each["reason"] for each in reasons} <= {*labels}
