@@ -17,6 +17,13 @@ from tests.jobs.report.datasets import HOSTILE, LIMIT, row, settings, write_corp
 MOST_BYTES = 2_000_000
 
 
+@pytest.fixture(autouse=True)
+def without_vega(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundling it takes three seconds; test_browser.py and the largest page have it."""
+    if "largest" not in request.node.name:
+        monkeypatch.setattr("embermill.jobs.report.page.vega_source", lambda: "window.vegaEmbed = null;")
+
+
 def report(answer: Answer, *more: str) -> dict[str, Any]:
     done = command("report", str(answer.output), *more)
     assert done.code == 0, done.errors
@@ -140,6 +147,7 @@ def test_nothing_of_the_corpus_becomes_markup(bad_rows: Answer, here: Path) -> N
     assert policy["default-src"] == "'none'" and "unsafe" not in policy["script-src"]
 
 
+@pytest.mark.long
 def test_the_largest_page_is_under_two_megabytes(inline: None, here: Path) -> None:
     write_corpus(here, [{"id": f"{number}" + "<\u2028" * 200, "text": "a", "title": "\U0001f600<&" * 200} for number in range(2000)])
 
@@ -148,6 +156,7 @@ def test_the_largest_page_is_under_two_megabytes(inline: None, here: Path) -> No
     assert report(answer)["file_bytes"] < MOST_BYTES
 
 
+@pytest.mark.long
 def test_a_run_writes_one_at_its_end_also_when_it_fails(inline: None, here: Path) -> None:
     write_corpus(here, [{"id": str(number), "text": "a b"} if number % 2 else "{" for number in range(60)])
 
@@ -173,6 +182,7 @@ def test_what_is_refused(bad_rows: Answer, here: Path, arguments: list[str], sai
     assert done.code == 2 and said in done.errors
 
 
+@pytest.mark.long
 def test_a_dataset_of_an_earlier_embermill_has_a_report(old_dataset: Any, here: Path) -> None:
     old = old_dataset("articles-finished")
     done = command("report", str(old.folder))
@@ -195,6 +205,7 @@ def test_principal_components_are_those_of_the_covariance() -> None:
         assert principal_components(vectors[:few])[0].shape == (few, 2) and nearest_rows(vectors[:few], 5)[0].shape == (few, max(0, few - 1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "output", [{"encoding": "portable"}, {"vectors": [{"column": "codes", "dtype": "int8"}]}, {"vectors": [{"column": "bits", "dtype": "ubinary"}]}]
 )
