@@ -82,7 +82,7 @@ OWN = {"encoder/__init__.py": "WHOSE = 'mine'", "jobs/__init__.py": "WHOSE = 'mi
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what is installed from, links as links, with PROBE beside it."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("embermill", "encoder", "jobs"):
+    for name in ("configs", "embermill", "encoder", "jobs"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
@@ -196,6 +196,17 @@ def test_a_module_under_two_names_would_be_seen(tmp_path: Path) -> None:
 def in_current_folder(script: str) -> tuple[str, ...]:
     """`python -c` has the working directory first on its path, as `python -m embermill` has."""
     return ("-c", script)
+
+
+@pytest.mark.parametrize("install", ["regular", "editable"])
+def test_files_that_are_no_code_are_installed(install: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """The explanations of keys, which lie in configs/ and are linked, and what a report is made of."""
+    program = (
+        "from embermill.jobs.config.explanations import explanations; from embermill.jobs.report import page;"
+        "assert len(explanations()) > 40 and (page.HERE / 'page.css').is_file() and (page.HERE / 'page.js').is_file()"
+    )
+    done = subprocess.run([request.getfixturevalue(install), "-c", program], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_regular_install_started_in_the_checkout(regular: Path, checkout: Path, tmp_path: Path) -> None:
