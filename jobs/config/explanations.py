@@ -17,7 +17,7 @@ from embermill.jobs.config.job_config import KEYS, SECTIONS
 from embermill.jobs.errors import UsageError
 
 REFERENCE = Path(__file__).parent / "reference.yaml"
-_SECTION, _KEY = re.compile(r"(\w+):\s*"), re.compile(r"  (\w+): (.*?)\s+# (.*)")
+_SECTION, _KEY = re.compile(r"(\w+):\s*(?:#.*)?"), re.compile(r"  (\w+): (.*?)\s+# (.*)")
 
 
 @dataclass(frozen=True)
