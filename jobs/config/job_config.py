@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.chunk_config import ChunkConfig
+from embermill.jobs.config.encoding import text_encoding
 from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.config.paths import absolute, anchored_source, require_lasting
 from embermill.jobs.config.section import AutoInt, PositiveInt, Section
@@ -161,6 +162,7 @@ class CorpusConfig(Section):
     text_separator: str = "\n"
     keep_columns: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_kept)] = ()
     types: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_types), IfAbsent([])] = ()
+    encoding: Annotated[str | None, AfterValidator(text_encoding), IfAbsent(None)] = None
     partition_text_bytes: AutoInt = "auto"
     max_text_bytes: Annotated[int, Field(gt=0, le=MOST_TEXT_BYTES)] = 16_777_216
     max_quarantined: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
@@ -14,6 +15,8 @@ from embermill.jobs.corpus.pieces import Piece
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.errors import DataError, InputChanged, JobError, UsageError
 from embermill.jobs.storage import FileInfo, is_url, list_inputs, open_input
+
+log = logging.getLogger(__name__)
 
 COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 SAMPLED_FILES = 16  # where types are inferred, columns are seen in the first MiB of so many files; of the others only that they can be read
@@ -109,6 +112,8 @@ def survey_files(config: CorpusConfig, limit: int | None = None) -> tuple[Survey
     """
     listed = list_corpus(config)
     formats = [file_format(info.path, config.format) for _, info in listed]
+    if config.format == "auto" and {"document", "text"} <= {form for form, _ in formats}:
+        log.warning("corpus.files: each .md file is a document, and each line of a .txt file is one: corpus.format: document makes one of every file")
     inferred = [number for number, (form, _) in enumerate(formats) if FORMATS[form].infers_types]
     passed_over = set(inferred[SAMPLED_FILES:])
     looks = [(listed[number], formats[number], number not in passed_over) for number in range(len(listed))]

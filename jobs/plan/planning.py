@@ -11,6 +11,7 @@ from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.chunk_columns import PREFIX, TYPES
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.formats import FORMATS
+from embermill.jobs.corpus.formats.document import NAME as DOCUMENT
 from embermill.jobs.corpus.rows import TEXT, UUID, RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.corpus.uuids import is_uuid
@@ -137,6 +138,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         document_type=str(id_kind) if chunked else "",
         prefix=config.chunk.prefix_columns if chunked else (),
         holds_chunk_text=chunked and config.chunk.keep_text,
+        encoding=corpus.encoding or "",
     )
     for column in rows.prefix:
         _first_type(column, readable, "chunk.prefix_columns")
@@ -145,6 +147,8 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     _check_types(rows.of_documents, readable)
     if id_column is None:
         _refuse_equal_names(files)
+    elif id_column in ("id", "path"):
+        _refuse_equal_names(tuple(file for file in files if file.format == DOCUMENT))
     return rows
 
 
@@ -236,8 +240,9 @@ def _refuse_equal_names(files: tuple[SurveyedFile, ...]) -> None:
     seen: dict[str, str] = {}
     for file in files:
         if file.name in seen:
+            same = file.name if file.format == DOCUMENT else f"{file.name}:POSITION"
             raise UsageError(
-                f"corpus.files: {seen[file.name]} and {file.info.path} would give rows the same ids ({file.name}:POSITION): "
+                f"corpus.files: {seen[file.name]} and {file.info.path} would give rows the same ids ({same}): "
                 "set corpus.id_column, or name one folder that holds both"
             )
         seen[file.name] = file.info.path

@@ -26,6 +26,7 @@ REASONS = (
     "invalid_utf8",
     "text_too_long",  # above corpus.max_text_bytes
     "row_too_large",  # id and kept columns
+    "binary_file",  # a file that is a document, and holds a NUL
     "unparsable_line",
     "column_type",  # a value that the column's type cannot hold without loss
     "uncastable",  # corpus.on_schema_drift: cast, and this value cannot be cast

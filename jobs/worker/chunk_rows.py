@@ -13,20 +13,19 @@ from embermill.jobs.chunking.cutter import Cut, Cutter, Document
 from embermill.jobs.chunking.ids import chunk_ids
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.chunk_columns import COUNT, DOCUMENT_HASH, END, INDEX, PREFIX, START, ChunkColumns
+from embermill.jobs.corpus.formats.document import is_markdown
 from embermill.jobs.corpus.rows import TEXT, Origin, Refusal, RowBatch, RowSchema
 from embermill.jobs.engine.cutter import make_cutter
 from embermill.jobs.engine.loading import preview_engine
 from embermill.jobs.partition import Partition
 from embermill.jobs.shard.text_hash import hash_texts
 
-MARKDOWN = (".md", ".markdown")
 
-
-def rows_of_chunks(batches: Iterable[RowBatch], schema: RowSchema, cutter: Cutter, is_markdown: Callable[[str], bool]) -> Iterator[RowBatch]:
+def rows_of_chunks(batches: Iterable[RowBatch], schema: RowSchema, cutter: Cutter, of_markdown: Callable[[str], bool]) -> Iterator[RowBatch]:
     """batches: of documents, as schema.of_documents reads them. Ordinals count chunks and refused documents; each batch holds whole documents."""
     first_row = document = 0
     for batch in batches:
-        made = _cut_batch(batch, schema, cutter, is_markdown, first_row, document)
+        made = _cut_batch(batch, schema, cutter, of_markdown, first_row, document)
         yield made
         first_row, document = first_row + made.num_rows, document + batch.num_rows
 
@@ -38,22 +37,22 @@ def reader_of_chunks(
     if not schema.is_chunked:
         return read
     cutter = make_cutter(config, preview_engine(config.model, device, search_path=search_path), search_path=search_path)
-    is_markdown = markdown_test(config.chunk.rules)
-    return lambda partition: rows_of_chunks(read(partition), schema, cutter, is_markdown)
+    of_markdown = markdown_test(config.chunk.rules)
+    return lambda partition: rows_of_chunks(read(partition), schema, cutter, of_markdown)
 
 
 def markdown_test(rules: str) -> Callable[[str], bool]:
     """Whether a file's documents are Markdown, by chunk.rules and its name."""
     if rules == "auto":
-        return lambda path: path.lower().removesuffix(".gz").removesuffix(".zst").endswith(MARKDOWN)
+        return is_markdown
     return lambda path: rules == "markdown"
 
 
-def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cutter, is_markdown: Callable[[str], bool], first_row: int, document: int) -> RowBatch:
+def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cutter, of_markdown: Callable[[str], bool], first_row: int, document: int) -> RowBatch:
     texts = batch.texts.to_pylist()
     prefixes = [column.to_pylist() for column in batch.kept[len(schema.kept) :]]
     columns = list(zip(*prefixes, strict=True)) if prefixes else [()] * len(texts)
-    markdown = [is_markdown(batch.locate(int(row))[0]) for row in batch.rows]
+    markdown = [of_markdown(batch.locate(int(row))[0]) for row in batch.rows]
     documents = [Document(text, tuple(filter(None, found)), is_md) for text, found, is_md in zip(texts, columns, markdown, strict=True)]
     cuts = cutter.cut(documents)
     refused = [*batch.refused, *(_refusal(batch, place, cut) for place, cut in enumerate(cuts) if cut.refused)]

@@ -20,6 +20,7 @@ CHUNKS = "test_chunked_job.py::test_what_is_advised_helps"
 
 TABLE: dict[str, Way] = {
     # chunks
+    "extract its text first": "test_documents.py::test_what_other_tools_make_text_of",
     "headings: true needs Markdown: set chunk.rules": CHUNKS,
     "headings: true and a splitter exclude each other": CHUNKS,
     "set that, or take the section out": CHUNKS,

@@ -1,10 +1,12 @@
 """The formats of corpus files. Each is one file, which knows its suffixes, and how a file is surveyed, cut and read; and one line in FORMATS.
 
+document.py     a file that is one document
 format.py       what a format is to the rest of the job
 line_format.py  what formats of lines share                      line_sample.py   a look at the beginning of such a file
 """
 
 from embermill.jobs.corpus.formats.csv import Csv
+from embermill.jobs.corpus.formats.document import Document
 from embermill.jobs.corpus.formats.format import Format
 from embermill.jobs.corpus.formats.jsonl import JsonLines
 from embermill.jobs.corpus.formats.parquet import Parquet
@@ -17,6 +19,7 @@ FORMATS: dict[str, Format] = {
         JsonLines(),
         Csv(),
         Text(),
+        Document(),
     )
 }
 """By the name that configurations and plans give it."""

@@ -50,6 +50,7 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "corpus.text_separator": "\n",
         "corpus.keep_columns": [],
         "corpus.types": [],
+        "corpus.encoding": None,
         "corpus.partition_text_bytes": "auto",
         "corpus.max_text_bytes": 16_777_216,
         "corpus.max_quarantined": 0.01,

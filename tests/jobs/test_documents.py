@@ -1,0 +1,127 @@
+"""Files that are documents, through the command line: what each becomes, and what is refused by what name."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.jobs.command_line import Answer, open_inline_pool, run
+
+NAMED = pytest.mark.parametrize
+
+
+@pytest.fixture(autouse=True)
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
+
+
+def written(folder: Path, files: dict[str, bytes | str]) -> Path:
+    for name, content in files.items():
+        path = folder / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder
+
+
+def embed(folder: Path, **sections: Any) -> Answer:
+    corpus = {"files": [str(folder / "docs")], "keep_columns": ["path", "size", "title"], "max_quarantined": 100} | sections.pop("corpus", {})
+    return run(folder, corpus=corpus, **({"output_section": {"text": True}} | sections))
+
+
+def rows(answer: Answer) -> dict[str, dict[str, Any]]:
+    assert answer.code == 0, answer.errors
+    tables = [pq.read_table(file).to_pylist() for file in sorted((answer.output / "data").glob("*.parquet"))]
+    return {row["id"]: row for table in tables for row in table}
+
+
+def refused(answer: Answer) -> dict[str, tuple[str, str]]:
+    tables = [pq.read_table(file).to_pylist() for file in sorted((answer.output / "quarantine").glob("*"))]
+    return {row["id"]: (row["reason"], row["error"]) for table in tables for row in table}
+
+
+def test_one_file_is_one_row(tmp_path: Path) -> None:
+    files = {
+        "a.md": "Setext\r\n======\r\n\r\ntext\r\n",
+        "sub/b.markdown": "no heading\n",
+        "sub/fence.md": "```\n# a comment\n```\n\n## Real #\n",
+        "mark.md": b"\xef\xbb\xbf# Mark\n",
+        "wide.md": "# Wide \u00e9 \U0001f600\n".encode("utf-16"),
+        "big-endian.md": b"\xfe\xff" + "# Other\n".encode("utf-16-be"),
+        "empty.md": b"",
+        "packed.md.gz": gzip.compress(b"# Packed\n"),
+    }
+    found = rows(embed(written(tmp_path, files)))
+    assert {name: (row["title"], row["text"]) for name, row in found.items()} == {
+        "a.md": ("Setext", "Setext\r\n======\r\n\r\ntext\r\n"),
+        "sub/b.markdown": (None, "no heading\n"),
+        "sub/fence.md": ("Real", "```\n# a comment\n```\n\n## Real #\n"),
+        "mark.md": ("Mark", "# Mark\n"),
+        "wide.md": ("Wide \u00e9 \U0001f600", "# Wide \u00e9 \U0001f600\n"),
+        "big-endian.md": ("Other", "# Other\n"),
+        "empty.md": (None, ""),
+        "packed.md.gz": ("Packed", "# Packed\n"),
+    }
+    assert all(row["path"] == name for name, row in found.items()) and found["mark.md"]["size"] == 10
+
+
+def test_what_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    files = {"latin.md": "caf\u00e9 au lait".encode("latin-1"), "nul.md": b"a\x00b", "torn.md": b"\xff\xfea", "large.md": "a" * 50, "good.md": "good"}
+    answer = embed(written(tmp_path, files), corpus={"max_text_bytes": 20})
+    assert [*rows(answer)] == ["good.md"]
+    assert {name: reason for name, (reason, _) in refused(answer).items()} == {
+        "latin.md": "invalid_utf8", "nul.md": "binary_file", "torn.md": "invalid_utf8", "large.md": "text_too_long",
+    }  # fmt: skip
+    assert "at byte 3: name the encoding of all files as corpus.encoding" in refused(answer)["latin.md"][1]
+
+
+def test_a_named_encoding(tmp_path: Path) -> None:
+    files = {"latin.md": "caf\u00e9".encode("latin-1"), "mark.md": "\ufeffcaf\u00e9"}
+    assert {row["text"] for row in rows(embed(written(tmp_path, files), corpus={"encoding": "latin-1"})).values()} == {"caf\u00e9"}
+    unknown = embed(tmp_path, corpus={"encoding": "rot13"}, output="other")
+    assert unknown.code == 2 and "expected an encoding of text that Python knows" in unknown.errors
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    written(tmp_path, {"one/a.md": "one", "two/a.md": "two"})
+    clash = embed(tmp_path, corpus={"files": [str(tmp_path / "docs/one"), str(tmp_path / "docs/two")]})
+    assert clash.code == 2 and "would give rows the same ids (a.md)" in clash.errors
+    assert [*rows(embed(tmp_path))] == ["one/a.md", "two/a.md"]  # one folder that holds both, as is advised
+
+
+@NAMED(("name", "what"), [("a.pdf", "is a PDF"), ("a.docx", "is an Office file"), ("a.html", "is HTML")])
+def test_what_other_tools_make_text_of(tmp_path: Path, name: str, what: str) -> None:
+    answer = embed(written(tmp_path, {name: b"%PDF", "made.md": "# made of it"}), corpus={"format": "document"})
+    assert answer.code == 2 and what in answer.errors and "extract its text first" in answer.errors
+    assert [*rows(embed(tmp_path, corpus={"files": [str(tmp_path / "docs/*.md")]}, output="other"))] == ["made.md"]
+
+
+def test_text_files_where_that_is_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    written(tmp_path, {"a.md": "# A", "b.txt": "one\ntwo\n", "c.rst": "Title\n====="})
+    assert rows(embed(tmp_path, corpus={"format": "document"}))["b.txt"]["text"] == "one\ntwo\n"
+    (tmp_path / "docs/c.rst").unlink()
+    mixed = embed(tmp_path, corpus={"id_column": None, "keep_columns": [], "on_schema_drift": "null"}, output="mixed")
+    assert "each line of a .txt file is one: corpus.format: document" in mixed.errors + caplog.text
+
+
+def test_columns_of_folders(tmp_path: Path) -> None:
+    files = {"section=games/lang=en/a.md": "a", "section=a%20b/lang=de/b.md": "b"}
+    found = rows(embed(written(tmp_path, files), corpus={"keep_columns": ["section", "lang"]}))
+    assert {(row["section"], row["lang"]) for row in found.values()} == {("games", "en"), ("a b", "de")}
+
+
+def test_many_small_files_are_packed(tmp_path: Path) -> None:
+    answer = embed(written(tmp_path, {f"{number % 10}/{number}.md": f"# Page {number}\n" for number in range(1000)}))
+    assert len(rows(answer)) == 1000 and len([*(answer.output / "data").glob("*")]) < 50
+
+
+def test_headings_before_chunks_of_files(tmp_path: Path) -> None:
+    text = "# Top\n\n" + "alpha beta. " * 30 + "\n\n## Below\n\n" + "gamma delta. " * 30
+    model = {"engine": "python:tests.jobs.chunk_engine:ChunkEngine", "on_long_text": "split"}
+    answer = embed(written(tmp_path, {"a.md": text}), engine=None, model=model, output_section={}, chunk={"headings": True, "keep_text": True})
+    prefixes = {row["prefix"] for row in rows(answer).values()}
+    assert prefixes == {"", "Top\n\n", "Top > Below\n\n"}
+    assert all(row["document_id"] == "a.md" and row["title"] == "Top" for row in rows(answer).values())
