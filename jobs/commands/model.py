@@ -119,6 +119,7 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="QUERY", help="what to look for, as text")
     parser.add_argument("-k", type=positive, default=5, metavar="K", help="how many answers (default 5)")
     parser.add_argument("--vector", type=filled, metavar="COLUMN", help="the column of vectors to search (output.vectors); the first unless named")
+    parser.add_argument("--chunks", action="store_true", help="of a dataset of chunks all that are found, not the best one of each document")
     parser.add_argument("--query-prompt", metavar="TEXT", help="put before the query; by default the dataset's query_prompt, else the model's prompt `query`")
     parser.add_argument("--model", type=filled, metavar="MODEL", help="where the dataset's model is now, if it has moved")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto (default): a GPU where there is one")
@@ -132,7 +133,7 @@ def search(arguments: argparse.Namespace) -> Answer:
     prompt = arguments.query_prompt if arguments.query_prompt is not None else dataset.model.query_prompt
     if prompt is None and (prompts := engine_prompts(dataset.model, search_path=(str(Path.cwd()),))) is not None:
         prompt = prompts.query
-    hits = search_dataset(dataset, arguments.query, k=arguments.k, prompt=prompt, device=arguments.device, column=arguments.vector)
+    hits = search_dataset(dataset, arguments.query, k=arguments.k, prompt=prompt, device=arguments.device, column=arguments.vector, all_chunks=arguments.chunks)
     return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
 
 

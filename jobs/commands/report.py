@@ -288,7 +288,7 @@ def show_search(answer: Answer) -> str:
 
 def _show_hit(rank: int, hit: Answer) -> str:
     """The score, the id and the kept columns, each on a line of its own where there are several."""
-    ours = ("num_tokens", "num_tokens_dropped", "text_hash", "version")
+    ours = ("num_tokens", "num_tokens_dropped", "text_hash", "version", "document_hash")
     (_, identity), *kept = [(name, value) for name, value in hit["columns"].items() if name not in ours]
     lines = [f"{rank}. {hit['score']:.3f}  {identity}"]
     lines += [f"          {name}: {_shorten(value)}" for name, value in kept if value is not None]

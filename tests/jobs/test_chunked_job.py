@@ -172,3 +172,14 @@ def test_ids_of_texts_that_begin_alike() -> None:
     assert chunk_ids([0, 0, 0, 1], ["d", "d", "d", "d"], [same + "0" * 16, same + "0" * 16, other + "0" * 16, other + "0" * 16]) == [
         "d#0123456789ab", "d#0123456789ab~2", f"d#{other}", "d#0123456789ab",
     ]  # fmt: skip
+
+
+def test_search_gives_each_document_once(tmp_path: Path) -> None:
+    answer = split(corpus(tmp_path, [words(300, seed) for seed in range(4)]), output_section={"shard_bytes": 2000}, chunk={"keep_text": True})
+    best = command("search", str(answer.output), "alpha", "-k", "3")["hits"]
+    chunks = command("search", str(answer.output), "alpha", "-k", "60", "--chunks")["hits"]
+    firsts = {hit["columns"]["document_id"]: hit for hit in reversed(chunks)}
+    assert len(chunks) > 40 and [hit["columns"]["id"] for hit in best] == [
+        hit["columns"]["id"] for hit in sorted(firsts.values(), key=lambda hit: chunks.index(hit))[:3]
+    ]
+    assert all(hit["columns"]["text"] for hit in chunks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,13 @@ import pytest
 
 from tests.jobs.command_line import Answer, open_inline_pool, run
 
-NAMED = pytest.mark.parametrize
-
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
 
 
-def written(folder: Path, files: dict[str, bytes | str]) -> Path:
+def written(folder: Path, files: Mapping[str, Any]) -> Path:
     for name, content in files.items():
         path = folder / "docs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +91,7 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     assert [*rows(embed(tmp_path))] == ["one/a.md", "two/a.md"]  # one folder that holds both, as is advised
 
 
-@NAMED(("name", "what"), [("a.pdf", "is a PDF"), ("a.docx", "is an Office file"), ("a.html", "is HTML")])
+@pytest.mark.parametrize(("name", "what"), [("a.pdf", "is a PDF"), ("a.docx", "is an Office file"), ("a.html", "is HTML")])
 def test_what_other_tools_make_text_of(tmp_path: Path, name: str, what: str) -> None:
     answer = embed(written(tmp_path, {name: b"%PDF", "made.md": "# made of it"}), corpus={"format": "document"})
     assert answer.code == 2 and what in answer.errors and "extract its text first" in answer.errors

@@ -72,12 +72,16 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
 
 
 def search_dataset(
-    dataset: Dataset, query: str, *, k: int, prompt: str | None = None, device: str = "auto", column: str | None = None
+    dataset: Dataset, query: str, *, k: int, prompt: str | None = None, device: str = "auto", column: str | None = None, all_chunks: bool = False
 ) -> list[Hit]:
-    """The k rows of the dataset most similar to a text. prompt: put before it, in place of the one for documents. column: of vectors; None: the first."""
+    """The k rows of the dataset most similar to a text. prompt: put before it, in place of the one for documents. column: of vectors; None: the first.
+
+    Of a dataset of chunks each document's best one, unless all_chunks.
+    """
     form = form_of(dataset.plan, column)
     vector = embed_query(dataset, query, prompt, device, form.source)
-    return search(dataset.folder, dataset.shards, vector, k, form=form)
+    document = "" if all_chunks else dataset.plan.rows.document_column
+    return search(dataset.folder, dataset.shards, vector, k, form=form, document=document)
 
 
 def form_of(plan: Plan, column: str | None) -> StoredVector:
@@ -121,16 +125,18 @@ def _another_model(source: str, plan: Plan, changed: list[str]) -> str:
 
 
 def search(
-    folder: Folder, shards: Sequence[str | LiveFile], query: np.ndarray, k: int, column: str = "embedding", *, form: StoredVector | None = None
-) -> list[Hit]:
+    folder: Folder, shards: Sequence[str | LiveFile], query: np.ndarray, k: int, column: str = "embedding", *, form: StoredVector | None = None,
+    document: str = "",
+) -> list[Hit]:  # fmt: skip
     """The k rows most similar to `query` [E] float32, best first; equal scores in row order.
 
     shards: Parquet files in the folder, in row order: names, or files of which some rows are live. `column` holds a vector of E numbers per row, unless a
     form says otherwise: the query is then brought into the same form, as int8 codes or bits, and similarity is that of what is stored.
+    document: a column of which each value is wanted once, with its best row.
     """
     files = [(shard, None) if isinstance(shard, str) else (shard.file.name, shard.live) for shard in shards]
     form = form or StoredVector(column, column, FLOAT32, len(query))
-    best = _best(folder, files, _as_stored(form, query), k, form)
+    best = _best(folder, files, _as_stored(form, query), k, form, document)
     return [Hit(float(score), files[shard][0], row, _read_row(folder, files[shard][0], row)) for score, shard, row in best]
 
 
@@ -142,29 +148,43 @@ def _as_stored(form: StoredVector, query: np.ndarray) -> np.ndarray:
     return np.asarray(decode(form, encode(form, whole)[0])[0])
 
 
-def _best(folder: Folder, shards: Sequence[tuple[str, np.ndarray | None]], query: np.ndarray, k: int, form: StoredVector) -> list[tuple[float, int, int]]:
+def _best(
+    folder: Folder, shards: Sequence[tuple[str, np.ndarray | None]], query: np.ndarray, k: int, form: StoredVector, document: str
+) -> list[tuple[float, int, int]]:
     """(score, shard's index, row within it) of the k best. Batches come in row order and the sort is stable, so the first of equals stays first."""
     query = query / max(float(np.linalg.norm(query)), SMALLEST_NORM)
-    scores, places = np.empty(0, np.float32), np.empty((0, 2), np.int64)
+    scores, places, names = np.empty(0, np.float32), np.empty((0, 2), np.int64), np.empty(0, object)
     for shard, (name, live) in enumerate(shards):
-        for first_row, vectors in _vectors(folder, name, form):
+        for first_row, vectors, documents in _vectors(folder, name, form, document):
             rows = np.arange(first_row, first_row + len(vectors))
             if live is not None:
-                rows, vectors = rows[live[rows]], vectors[live[rows]]
+                rows, vectors, documents = rows[live[rows]], vectors[live[rows]], documents[live[rows]]
             norms = np.sqrt(np.einsum("be,be->b", vectors, vectors))
             found = vectors @ query / np.maximum(norms, SMALLEST_NORM)
-            scores = np.concatenate([scores, found])
+            scores, names = np.concatenate([scores, found]), np.concatenate([names, documents])
             places = np.concatenate([places, np.stack([np.full_like(rows, shard), rows], axis=1)])
-            order = np.argsort(-scores, kind="stable")[:k]
-            scores, places = scores[order], places[order]
+            order = np.argsort(-scores, kind="stable")
+            order = _first_of_each(order, names, k) if document else order[:k]
+            scores, places, names = scores[order], places[order], names[order]
     return [(float(score), int(shard), int(row)) for score, (shard, row) in zip(scores, places, strict=True)]
 
 
-def _vectors(folder: Folder, name: str, form: StoredVector) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, [B, dim] float32) of a shard, batch by batch."""
-    for first_row, batch in read_batches(folder, name, [form.column], BATCH_ROWS):
+def _first_of_each(order: np.ndarray, names: np.ndarray, k: int) -> np.ndarray:
+    """The first places in `order` of k names."""
+    chosen = dict[object, int]()
+    for place in order.tolist():
+        if len(chosen) == k:
+            break
+        chosen.setdefault(names[place], place)
+    return np.fromiter(chosen.values(), np.int64, len(chosen))
+
+
+def _vectors(folder: Folder, name: str, form: StoredVector, document: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(first row, [B, dim] float32, [B] what the rows have in column `document`, None each where that is "") of a shard, batch by batch."""
+    for first_row, batch in read_batches(folder, name, [form.column, *([document] if document else [])], BATCH_ROWS):
         vectors = batch.column(0)
-        yield first_row, decode(form, vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), -1))
+        values = batch.column(1).to_numpy(zero_copy_only=False).astype(object) if document else np.full(len(vectors), None, object)
+        yield first_row, decode(form, vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), -1)), values
 
 
 def _read_row(folder: Folder, name: str, row: int) -> dict[str, Any]:
