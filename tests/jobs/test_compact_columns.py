@@ -41,8 +41,11 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def make(job: Path, output: str = "out", name: str = "run", model: dict[str, Any] | None = None, engine: str = ENGINE, **section: Any) -> Answer:
-    corpus = {"files": [str(job / "corpus/*.jsonl")], "partition_text_bytes": 1000}
+def make(
+    job: Path, output: str = "out", name: str = "run", model: dict[str, Any] | None = None, engine: str = ENGINE, partition_text_bytes: int = 100_000,
+    **section: Any,
+) -> Answer:  # fmt: skip
+    corpus = {"files": [str(job / "corpus/*.jsonl")], "partition_text_bytes": partition_text_bytes}
     return run(job, engine=None, output=output, name=name, model={"engine": engine} | (model or {}), corpus=corpus, output_section=section)
 
 
@@ -51,7 +54,7 @@ def table_of(output: Path) -> Any:
 
 
 def test_each_column_is_what_the_codec_makes_of_the_same_pass(job: Path) -> None:
-    plain, answer = make(job, "plain"), make(job, vectors=COLUMNS)
+    plain, answer = make(job, "plain", partition_text_bytes=1000), make(job, vectors=COLUMNS, partition_text_bytes=1000)
     assert plain.code == 0 and answer.code == 0, answer.errors
     table, expected = table_of(answer.output), to_matrix(table_of(plain.output).column("embedding"))
     plan, manifest = require_plan(open_folder(str(answer.output))), read_manifest(open_folder(str(answer.output)))
@@ -83,6 +86,7 @@ def test_without_output_vectors_nothing_is_said_of_forms(job: Path) -> None:
     assert not {b"embermill.vectors", b"embermill.values_clipped"} & {*pq.read_metadata(path).metadata}
 
 
+@pytest.mark.long
 def test_the_sample_and_so_every_byte_is_the_same_each_time(job: Path) -> None:
     one, other = make(job, "one", vectors=COLUMNS), make(job, "other", vectors=COLUMNS)
     assert differences(open_folder(str(one.output)), open_folder(str(other.output))) == []
@@ -101,9 +105,9 @@ def test_the_sample_and_so_every_byte_is_the_same_each_time(job: Path) -> None:
     [
         ([{"column": "codes", "dtype": "float16"}], "output.vectors: codes: dtype: int8 -> float16"),
         ([{"column": "codes", "dtype": "int8", "scale": 0.5}], "output.vectors: codes: scale: "),
-        ([{"column": "codes", "dtype": "int8", "dimensions": 8}], "output.vectors: codes: dimensions: 16 -> 8"),
-        ([{"column": "other", "dtype": "int8"}], "output.vectors: codes: int8[16], scale "),
-        ([], "output.vectors: codes: int8[16], scale "),
+        pytest.param([{"column": "codes", "dtype": "int8", "dimensions": 8}], "output.vectors: codes: dimensions: 16 -> 8", marks=pytest.mark.long),
+        pytest.param([{"column": "other", "dtype": "int8"}], "output.vectors: codes: int8[16], scale ", marks=pytest.mark.long),
+        pytest.param([], "output.vectors: codes: int8[16], scale ", marks=pytest.mark.long),
     ],
 )
 def test_another_form_is_another_dataset(job: Path, vectors: list[dict[str, Any]], change: str) -> None:
@@ -183,6 +187,7 @@ def by_hand(output: Path, queries: int) -> float:
     return float(np.mean([len({*one} & {*other}) / 10 for one, other in zip(exact.tolist(), codes.tolist(), strict=True)]))
 
 
+@pytest.mark.long
 def test_rows_that_the_engine_fails_on_are_left_out_of_the_sample(job: Path) -> None:
     with (job / "corpus/b.jsonl").open("a") as file:
         file.write(json.dumps({"id": "bad", "text": "poison"}) + "\n")
@@ -191,12 +196,14 @@ def test_rows_that_the_engine_fails_on_are_left_out_of_the_sample(job: Path) -> 
     assert answer["rows_quarantined"] == 1 and answer["rows_out"] == 300
 
 
+@pytest.mark.long
 def test_an_engine_that_fails_on_everything_ends_the_run_before_there_is_a_plan(job: Path) -> None:
     answer = make(job, engine="python:tests.jobs.vectors.engines:BrokenEngine", vectors=[{"column": "codes", "dtype": "int8"}])
     assert answer.code == 3 and "the scale of int8 columns could not be measured on a sample of the corpus" in answer.errors, answer.errors
     assert not (job / "out/_embermill/plan").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wrong", "advised", "right"),
     [
@@ -236,6 +243,7 @@ def test_a_scale_that_does_not_fit_is_told_of(job: Path, caplog: pytest.LogCaptu
     assert found.code == 0 and found["recall"]["columns"][1]["recall"] < 1
 
 
+@pytest.mark.long
 def test_recall_is_measured_on_a_finished_dataset(job: Path) -> None:
     with (job / "corpus/b.jsonl").open("a") as file:
         file.write("{\n" * 200)
@@ -243,11 +251,12 @@ def test_recall_is_measured_on_a_finished_dataset(job: Path) -> None:
     refused = command("verify", str(job / "out"), "--recall", "10")
     assert refused.code == 2 and "run it to its end first" in refused.errors, refused.errors
     settings = {"vectors": COLUMNS}
-    corpus = {"files": [str(job / "corpus/*.jsonl")], "partition_text_bytes": 1000, "max_quarantined": 300}
+    corpus = {"files": [str(job / "corpus/*.jsonl")], "partition_text_bytes": 100_000, "max_quarantined": 300}
     assert run(job, engine=None, model={"engine": ENGINE}, corpus=corpus, output_section=settings).code == 0
     assert command("verify", str(job / "out"), "--recall", "10").code == 0
 
 
+@pytest.mark.long
 def test_each_column_is_exported_and_checked_in_its_own_form(job: Path) -> None:
     output = make(job, vectors=COLUMNS).output
     table = embermill.open_dataset(str(output)).read_all()
@@ -266,6 +275,7 @@ def test_each_column_is_exported_and_checked_in_its_own_form(job: Path) -> None:
     assert command("check", str(output), "--for", "pinecone", "--vector", "codes").code == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["compact", "portable"])
 def test_other_readers_read_every_form(job: Path, encoding: str) -> None:
     import duckdb

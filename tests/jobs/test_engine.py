@@ -144,3 +144,10 @@ def test_the_native_engine_keeps_batches_and_order(native: Engine) -> None:
 def test_what_the_native_engine_cannot_honour_is_a_usage_error(options: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         load_engine(ModelConfig.model_validate(options), device="cpu", threads=1)
+
+
+@needs_minilm
+def test_the_native_engine_says_what_its_vectors_may_be_cut_to() -> None:
+    whole, cut = (preview_engine(ModelConfig(source=MINILM, dimensions=dimensions), "cpu") for dimensions in (None, 64))
+    assert whole.shortening is not None and (whole.shortening.full, whole.shortening.layer_norm_eps) == (384, None)
+    assert cut.shortening == whole.shortening and cut.outputs[0].dim == 64

@@ -177,6 +177,8 @@ OPTIONS = [
     native("special tokens take 2, but max_tokens is 2: nothing of a text would be left", max_tokens=2),
     native("the prompt takes 90 tokens and special tokens take 2, but max_tokens is 40", prompt="zip " * 90),
     native("dimensions=31: this model makes 30", dimensions=31),
+    native("model.dimensions: 8: this model makes 30, and its files do not say that it was trained for fewer", dimensions=8),
+    native("model.dimensions: 8: this model's config.json lists matryoshka_dimensions 16: ", dimensions=8, config={"matryoshka_dimensions": [16]}),
     native("other.mpk: no such file; the folder holds model.safetensors", weights="other.mpk"),
     native("several weight files: model.safetensors, other.safetensors", files={"model/other.safetensors": b""}),
     native("no weight file; expected one ending in .safetensors", files={"model/model.safetensors": None}),

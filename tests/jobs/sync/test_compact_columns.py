@@ -35,6 +35,7 @@ ROWS = [row(f"r{n}", f"a text of number {n}") for n in range(40)]
 def configure(root: Path, output: str = "out", vectors: list[dict[str, Any]] = COMPACT) -> JobConfig:
     settings = settings_of(root, output, model=ENGINE)
     settings["output"]["vectors"] = vectors
+    settings["corpus"]["partition_text_bytes"] = 100_000
     return JobConfig.model_validate(settings)
 
 
@@ -56,7 +57,7 @@ def texts_of(corpus: Corpus) -> dict[str, str]:
     return {identity: each["text"] for identity, each in corpus.rows.items()}
 
 
-@pytest.mark.parametrize("vectors", [COMPACT, ALL], ids=["compact", "all"])
+@pytest.mark.parametrize("vectors", [COMPACT, pytest.param(ALL, marks=pytest.mark.long)], ids=["compact", "all"])
 def test_a_sync_keeps_scales_copies_codes_and_encodes_what_is_new(tmp_path: Path, corpus: Corpus, vectors: list[dict[str, Any]]) -> None:
     corpus.write("a.jsonl", ROWS)
     run(configure(tmp_path, vectors=vectors))
@@ -79,6 +80,7 @@ def test_a_sync_keeps_scales_copies_codes_and_encodes_what_is_new(tmp_path: Path
     assert (tmp_path / "out" / name).read_bytes() == before
 
 
+@pytest.mark.long
 def test_codes_that_are_copied_are_not_encoded_again(tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus.write("a.jsonl", ROWS)
     run(configure(tmp_path))
@@ -119,11 +121,15 @@ REUSED: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
 }
 
 
-@pytest.mark.parametrize("case", REUSED)
+QUICK = ("float32 there, under another name", "the same form")
+
+
+@pytest.mark.parametrize("case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.long) for case in REUSED])
 def test_reuse_takes_float32_or_the_same_form(tmp_path: Path, case: str) -> None:
     assert reuse(tmp_path, *REUSED[case]) == ["only here"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("theirs", "mine", "named"),
     [
@@ -153,6 +159,7 @@ def test_vectors_that_are_imported_are_encoded(tmp_path: Path, corpus: Corpus, m
     require_forms(tmp_path, texts_of(corpus))
 
 
+@pytest.mark.long
 def test_bits_alone_cannot_be_compared_with_what_is_imported(tmp_path: Path, corpus: Corpus) -> None:
     corpus.write("a.jsonl", ROWS)
     with pytest.raises(UsageError, match="the dataset keeps no column of float32, float16 or int8"):

@@ -24,7 +24,7 @@ FORMS += [replace(each, dim=8, unit=True, ranges=None if each.ranges is None els
 
 
 @pytest.mark.parametrize("chosen", FORMS, ids=lambda each: f"{each.dtype}-{each.packing}-{each.dim}")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(vectors=matrices, cut=st.integers(0, 9))
 def test_what_is_stored_has_its_form_and_does_not_hang_on_how_rows_are_batched(chosen: Any, vectors: np.ndarray, cut: int) -> None:
     codes, clipped = encode(chosen, vectors)
@@ -35,7 +35,7 @@ def test_what_is_stored_has_its_form_and_does_not_hang_on_how_rows_are_batched(c
     assert back.dtype == np.float32 and back.shape == (len(vectors), chosen.dim) and np.isfinite(back).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(vectors=small, scale=st.floats(0.001, 1))
 def test_symmetric_codes_are_within_half_a_step_and_only_what_is_larger_is_clipped(vectors: np.ndarray, scale: float) -> None:
     chosen = form(INT8, DIM, scale=scale)
@@ -47,7 +47,7 @@ def test_symmetric_codes_are_within_half_a_step_and_only_what_is_larger_is_clipp
     assert clipped == np.count_nonzero(np.rint(np.abs(vectors) / np.float32(scale)) > 127)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(vectors=matrices)
 def test_bits_are_those_of_packbits(vectors: np.ndarray) -> None:
     codes, clipped = encode(form(UBINARY, DIM), vectors)
@@ -55,7 +55,7 @@ def test_bits_are_those_of_packbits(vectors: np.ndarray) -> None:
     assert ((decode(form(UBINARY, DIM), codes) > 0) == (vectors > 0)).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(vectors=small, sample=small)
 def test_ranges_clip_and_never_wrap(vectors: np.ndarray, sample: np.ndarray) -> None:
     chosen = replace(st_int8(DIM), ranges=measure_ranges(sample))
