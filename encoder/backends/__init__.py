@@ -5,6 +5,7 @@ To add one: a folder here, and its name in BACKENDS.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from embermill.encoder.ops.base import Ops
 
 __all__ = ["BACKENDS", "Backend", "Tuning", "backend_of", "device_kinds", "get_ops", "precisions_of"]
+
+log = logging.getLogger(__name__)
 
 BACKENDS = (
     "cuda",
@@ -60,7 +63,10 @@ def get_ops(device: Device, precision: str = "auto", threads: int | None = None)
     from embermill.encoder.device import resolve_precision, usable_threads
 
     backend = backend_of(device)
-    return backend.make_ops(device, resolve_precision(precision, device.kind), usable_threads() if threads is None else threads)
+    ops = backend.make_ops(device, resolve_precision(precision, device.kind), usable_threads() if threads is None else threads)
+    if ops.chosen:
+        log.info("%s", ops.chosen)
+    return ops
 
 
 def _backends() -> Iterator[Backend]:

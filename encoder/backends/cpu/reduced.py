@@ -50,7 +50,8 @@ class ReducedOps(NumpyOps):
         self.precision = precision
         words = f"{precision} by {self.path.words}"
         self.chosen = f"{words} on the CPU: {self.path.why}"
-        log.log(logging.INFO if self.path.name else logging.WARNING, "%s", self.chosen)
+        if not self.path.name:
+            log.warning("%s: it will be no faster than float32", self.chosen)
         self.kernel_set = f"{words}, {self.kernel_set}"
 
     def linear(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None = None) -> IntoLinear:

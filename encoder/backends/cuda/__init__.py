@@ -8,7 +8,7 @@ from embermill.encoder.ops.base import Ops
 
 
 def _runs(device: Device) -> bool:
-    from embermill.encoder.backends.cuda.architecture import FIRST, compute_capability
+    from embermill.encoder.backends.cupy.choice import FIRST, compute_capability
 
     return device.vendor == "nvidia" and compute_capability(device.architecture) >= FIRST
 

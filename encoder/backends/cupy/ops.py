@@ -16,6 +16,7 @@ import numpy as np
 from cupy_backends.cuda.libs import cublas
 
 from embermill.encoder.backends.cupy.batch import BatchRoom, DeviceArray, GpuBatch, Pooled, attention_tiles
+from embermill.encoder.backends.cupy.choice import describe_choice
 from embermill.encoder.backends.cupy.compiler import compiler_version
 from embermill.encoder.backends.cupy.kernel import Kernel, KernelModule
 from embermill.encoder.backends.cupy.memory import RESERVE_BYTES, does_not_fit, refusing, rows_that_fit
@@ -69,6 +70,7 @@ class CupyOps(PooledOps):
         self.architecture = "sm_90a" if device.architecture == "sm_90" else device.architecture
         self.stored = STORED[precision]
         self.compute_units, self.blocks = device.compute_units, 8 * device.compute_units
+        self.chosen = describe_choice(self.architecture, precision)
         self.kernel_set = f"{self.name}: CuPy {cp.__version__}, {compiler_version()}, {self.architecture}"
         self.modules: dict[tuple[str, tuple[tuple[str, int], ...]], KernelModule] = {}
         self.rotaries: dict[object, RotaryAngles] = {}

@@ -6,11 +6,13 @@ import logging
 
 import pytest
 
+from embermill.encoder.backends import get_ops
 from embermill.encoder.backends.cpu.compiled import library
 from embermill.encoder.backends.cpu.compiled.library import FEATURES, WITHOUT, load_library, processor_features
 from embermill.encoder.backends.cpu.compiled.paths import choose_path
 from embermill.encoder.backends.cpu.opening import make_ops
 from embermill.encoder.backends.cpu.reduced import ReducedOps
+from embermill.encoder.device import choose_device
 from embermill.encoder.errors import DeviceError
 
 EVERYTHING = frozenset(FEATURES)
@@ -49,9 +51,15 @@ def test_without_the_compiled_functions_numpy_computes_and_says_why(monkeypatch:
 
 def test_one_line_says_which_path_was_taken_and_why(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        ops = ReducedOps("int8", features=frozenset())
-    assert [record.levelname for record in caplog.records] == ["WARNING"] and "int8 by NumPy on the CPU" in caplog.text
-    assert ops.kernel_set.startswith("int8 by NumPy, ")
+        ops = get_ops(choose_device("cpu"), "int8", 1)
+    assert [record.message for record in caplog.records if record.levelname == "INFO"] == [ops.chosen]
+    assert ops.chosen.startswith("int8 by ") and " on the CPU: " in ops.chosen and ops.kernel_set.startswith(ops.chosen.partition(" on the CPU")[0])
+
+
+def test_numpy_in_their_place_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    ReducedOps("int8", features=frozenset())
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and record.message.startswith("int8 by NumPy on the CPU: ") and "no faster than float32" in record.message
 
 
 def test_features_can_be_kept_from_use(monkeypatch: pytest.MonkeyPatch) -> None:

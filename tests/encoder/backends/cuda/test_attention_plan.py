@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from embermill.encoder.backends.cuda.architecture import compute_capability, limits_of
+from embermill.encoder.backends.cuda.architecture import limits_of
 from embermill.encoder.backends.cuda.attention_plan import MMA, WGMMA, AttentionPlan, plan_of
+from embermill.encoder.backends.cupy.choice import compute_capability, describe_choice
 
 WHOLE, SPLIT = MMA[128]
 MPNET_RADIUS = 91
@@ -35,3 +36,24 @@ def test_limits(architecture: str, shared_kb: int, threads: int) -> None:
 
 def test_compute_capability() -> None:
     assert [compute_capability(name) for name in ("sm_90a", "sm_90", "compute_80", "9.0", "gfx", "sm_120")] == [90, 90, 80, 90, 0, 120]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "precision", "words"),
+    [
+        ("sm_75", "float16", "float16 by the portable kernels: sm_75 is older than compute capability 8.0"),
+        ("sm_80", "float16", "float16 by cuBLASLt and attention by mma.sync: sm_80 has compute capability 8.0 or later and is no Hopper"),
+        ("sm_86", "bfloat16", "bfloat16 by cuBLASLt and attention by mma.sync: sm_86 has"),
+        ("sm_89", "float16", "float16 by cuBLASLt and attention by mma.sync: sm_89 has"),
+        ("sm_90", "float16", "float16 by kernels for Hopper alone: this GPU is sm_90"),
+        ("sm_90a", "bfloat16", "bfloat16 by kernels for Hopper alone: this GPU is sm_90a"),
+        ("sm_100", "float16", "float16 by cuBLASLt and attention by mma.sync: sm_100 has"),
+        ("sm_120", "float16", "float16 by cuBLASLt and attention by mma.sync: sm_120 has"),
+        ("sm_90", "float32", "float32 by cuBLASLt and the portable kernels: tensor cores are for 16 bits"),
+        ("gfx942", "float16", "float16 by the portable kernels: gfx942 is no NVIDIA GPU"),
+    ],
+)
+def test_one_line_says_which_path_is_taken_and_why(architecture: str, precision: str, words: str) -> None:
+    line = describe_choice(architecture, precision)
+    assert line.startswith(words) and "\n" not in line
+    assert ("has not yet" in line) == ("mma.sync" in line), "what no GPU of its kind has run is said plainly"

@@ -17,9 +17,9 @@ def test_the_driver_compiles_what_is_for_compute_80(head_dim: int) -> None:
     device = a_gpu()
     from cupy_backends.cuda.api import driver
 
-    from embermill.encoder.backends.cuda.architecture import compute_capability
     from embermill.encoder.backends.cuda.attention_plan import MMA
     from embermill.encoder.backends.cuda.ops import CudaOps
+    from embermill.encoder.backends.cupy.choice import compute_capability
 
     ops = CudaOps(device._replace(architecture="compute_80"), "float16")
     assert not ops.hopper
