@@ -14,8 +14,11 @@ else. A load that was killed is resumed by the same command. Afterwards rows are
 TARGET is one of postgresql://host/db?table=docs (pgvector), duckdb:PATH?table=docs, lancedb:PATH?table=docs, faiss:PATH, usearch:PATH, qdrant-edge:PATH,
 qdrant://host:6333?collection=docs, milvus:PATH (Milvus Lite) or milvus://host:19530?collection=docs, chroma:PATH or chroma://host:8000?collection=docs,
 or a class of your own, python:module:Class (embermill.jobs.index documents it). Each needs its client library: pip install 'embermill[lancedb]'.
-?metric=cosine, dot or l2 chooses how vectors are compared. Servers of Qdrant, Milvus and Chroma: the code was run against their engines in process
-(qdrant-edge, Milvus Lite, Chroma's own) and never against a real server."""
+?metric=cosine, dot or l2 chooses how vectors are compared. The code for servers of Qdrant was run against its client's
+local mode and never against a real server, that for Milvus against the server of Milvus Lite and never against a cluster.
+
+A second load into the same target ends with exit code 4 before its first write: by a lock where the target has one, by a lease in the collection's
+metadata on servers of Qdrant, Milvus and Chroma. LanceDB in an object store has neither: keep two loads apart there yourself."""
 
 
 def _renamed(text: str) -> tuple[str, str]:

@@ -121,7 +121,7 @@ class Target(ABC):
     """How many may write at once, each through an instance of its own; None: any number."""
     has_alias: bool = False
     never_run: str = ""
-    """Why it was never tried on a real server, where it was not; the help says it."""
+    """What it ran against in place of a real server, where it never met one; help, guide and each load say it."""
     _layout: Layout | None = None
     """For a target that keeps what `prepare` was given, and reads it as `_known` from then on."""
 

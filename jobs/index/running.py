@@ -80,7 +80,8 @@ def load(uri: str, target: str, options: Options, progress: Progress = lambda do
     source = describe_source(folder, plan, metric_of(address, made), options.vector, options.renamed, uuid_columns(plan))
     if options.alias is not None and not made.has_alias:
         raise UsageError(f"--alias {options.alias}: {address.scheme} has no aliases: let your application name {address.shown} itself")
-    with open_targets(address, made, 1 if options.dry_run else _workers(options.workers, made)) as targets:
+    count = 1 if options.dry_run else _workers(options.workers, made)
+    with open_targets(address, made, count, lock=not options.dry_run) as targets:
         require_unique_ids(source, _duplicates(source))
         loaded = _Round(source, address, targets, options, progress).run()
         while options.follow and not options.dry_run:
@@ -94,12 +95,13 @@ def load(uri: str, target: str, options: Options, progress: Progress = lambda do
 
 
 @contextlib.contextmanager
-def open_targets(address: Address, made: type[Target], count: int) -> Iterator[list[Target]]:
-    """Connected, the first of them with the lock. What the client's library raises is told as an error of the target."""
+def open_targets(address: Address, made: type[Target], count: int, *, lock: bool = True) -> Iterator[list[Target]]:
+    """Connected, the first of them with the lock, unless nothing will be written. What the client's library raises is told as an error of the target."""
     with told(address, made), contextlib.ExitStack() as stack:
         first = made(address)
         stack.callback(first.close)
-        first.lock()
+        if lock:
+            first.lock()
         targets = [first]
         for _ in range(count - 1):
             targets.append(made(address))

@@ -6,6 +6,7 @@ and what is neither text, number nor boolean becomes JSON. The cursor lies in th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 from chromadb.config import Settings
 
-from embermill.jobs.index import COSINE, DOT, L2, Address, Layout, Standing, Target
+from embermill.jobs.index import COSINE, DOT, L2, Address, Layout, Standing
 from embermill.jobs.index.checking import vectors_of
+from embermill.jobs.index.lease import LeasedTarget
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.metadata_json import json_rows, json_text
 
@@ -24,15 +26,16 @@ CURSOR = "embermill_cursor"
 SPACES = {COSINE: "cosine", DOT: "ip", L2: "l2"}
 
 
-class ChromaTarget(Target):
+class ChromaTarget(LeasedTarget):
     limits = "chroma"
     options = ("collection",)
     normalizes = True
-    never_run = "Chroma's own code in process was"
 
     def __init__(self, address: Address) -> None:
         self._name, self._place = address.options.get("collection", "docs"), address.place
         self._path = None if address.text.startswith("chroma://") else Path(self._place).expanduser()
+        self.where, self.is_server = address.shown, self._path is None
+        self._writing = threading.Lock()
         self._lock = None if self._path is None else LockFile(self._path / "embermill.lock")
         self._client: Any = None
         self._collection: Any = None
@@ -40,15 +43,25 @@ class ChromaTarget(Target):
     def lock(self) -> None:
         if self._lock is not None:
             self._lock.acquire()
+        super().lock()
+
+    def has_collection(self) -> bool:
+        self._connect()
+        return self._name in [collection.name for collection in self._client.list_collections()]
+
+    def read_metadata(self, key: str) -> str | None:
+        return (self._client.get_collection(self._name, embedding_function=None).metadata or {}).get(key)
+
+    def write_metadata(self, key: str, text: str) -> None:
+        with self._writing:
+            collection = self._client.get_collection(self._name, embedding_function=None)
+            collection.modify(metadata={**(collection.metadata or {}), key: text})
 
     def describe(self) -> Standing | None:
         if self._path is not None and not (self._path / "chroma.sqlite3").exists():
             return None
-        self._connect()
-        if self._collection is None:
-            if self._name not in [collection.name for collection in self._client.list_collections()]:
-                return None
-            self._collection = self._client.get_collection(self._name, embedding_function=None)
+        if not self.has_collection():
+            return None
         self._collection = self._client.get_collection(self._name, embedding_function=None)
         space = (self._collection.configuration_json.get("hnsw") or {}).get("space")  # `configuration` warns of there being no embedding function
         first = self._collection.peek(1)["embeddings"]
@@ -60,7 +73,10 @@ class ChromaTarget(Target):
         self._layout = layout
         if self._collection is None:
             self._connect()
-            self._collection = self._client.create_collection(self._name, configuration={"hnsw": {"space": SPACES[layout.metric]}}, embedding_function=None)
+            space = {"hnsw": {"space": SPACES[layout.metric]}}
+            self.create(lambda: self._client.create_collection(self._name, configuration=space, embedding_function=None))
+            self._collection = self._client.get_collection(self._name, embedding_function=None)
+        self.hold_created()
 
     def upsert(self, rows: pa.RecordBatchReader, *, new: bool) -> None:
         write = self._collection.add if new else self._collection.upsert
@@ -77,7 +93,8 @@ class ChromaTarget(Target):
             self._collection.delete(ids=self._ids(ids.slice(first, self._most)))
 
     def commit(self, cursor: str) -> None:
-        self._collection.modify(metadata={**(self._collection.metadata or {}), CURSOR: cursor})
+        self.require_lease()
+        self.write_metadata(CURSOR, cursor)
 
     def finish(self, layout: Layout) -> None:
         """Chroma builds its index by itself."""
@@ -97,6 +114,7 @@ class ChromaTarget(Target):
 
     def close(self) -> None:
         """Chroma keeps one engine for each path in a process: left open, it would miss what other processes write to it from now on."""
+        self.release_lease()
         if self._client is not None:
             self._client.close()
         self._client = self._collection = None

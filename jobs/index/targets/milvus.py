@@ -17,8 +17,9 @@ import pyarrow as pa
 from pymilvus import DataType, MilvusClient
 
 from embermill.jobs.errors import UsageError
-from embermill.jobs.index import COSINE, DOT, FLOAT16, FLOAT32, L2, UBINARY, Address, Layout, Standing, Target
+from embermill.jobs.index import COSINE, DOT, FLOAT16, FLOAT32, L2, UBINARY, Address, Layout, Standing
 from embermill.jobs.index.checking import vectors_of
+from embermill.jobs.index.lease import LeasedTarget
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.metadata_json import json_rows
 
@@ -34,47 +35,58 @@ LONGEST = 65_535  # bytes of a VARCHAR
 ROWS = 2_048  # a request
 
 
-class MilvusTarget(Target):
+class MilvusTarget(LeasedTarget):
     limits = "milvus"
     dtypes = (FLOAT32, FLOAT16, UBINARY)
     options = ("collection", "index")
     has_alias = True
-    never_run = "Milvus Lite was, which takes float32 alone"
+    never_run = "it ran against the server of Milvus Lite, which takes float32 alone"
 
     def __init__(self, address: Address) -> None:
         self._name, self._index = address.options.get("collection", "docs"), address.options.get("index", "auto")
         if self._index not in ("auto", "flat"):
             raise UsageError(f"target {address.shown}: index={self._index}: expected auto or flat")
-        self._is_server = address.text.startswith("milvus://")
-        self.dtypes = type(self).dtypes if self._is_server else LITE_DTYPES
+        self.where, self.is_server = address.shown, address.text.startswith("milvus://")
+        self.dtypes = type(self).dtypes if self.is_server else LITE_DTYPES
         self._path = Path(address.place).expanduser()
-        if not self._is_server and self._path.suffix != SUFFIX:
+        if not self.is_server and self._path.suffix != SUFFIX:
             raise UsageError(f"target {address.shown}: expected a path that ends in {SUFFIX}, by which pymilvus tells Milvus Lite from a server")
-        if not self._is_server and find_spec("milvus_lite") is None:
+        if not self.is_server and find_spec("milvus_lite") is None:
             raise UsageError(f"target {address.shown}: needs milvus-lite, which is not installed here: pip install 'embermill[milvus-lite]'")
         self._uri = f"http://{address.place}"
-        self._lock = None if self._is_server else LockFile(self._path.with_name(f"{self._path.name}.lock"))
+        self._lock = None if self.is_server else LockFile(self._path.with_name(f"{self._path.name}.lock"))
         self._lite: LiteServer | None = None
         self._open: MilvusClient | None = None
 
     @property
     def _client(self) -> MilvusClient:
         if self._open is None:
-            if not self._is_server:
+            if not self.is_server:
                 from embermill.jobs.index.targets.milvus_lite import LiteServer
 
                 self._lite = LiteServer(self._path)
-            self._open = MilvusClient(self._lite.address if self._lite else self._uri, token=os.environ.get("MILVUS_TOKEN", "") if self._is_server else "")
+            self._open = MilvusClient(self._lite.address if self._lite else self._uri, token=os.environ.get("MILVUS_TOKEN", "") if self.is_server else "")
         return self._open
 
     def lock(self) -> None:
         if self._lock is not None:
             self._lock.acquire()
+        super().lock()
+
+    def has_collection(self) -> bool:
+        return bool(self._client.has_collection(self._name))
+
+    def read_metadata(self, key: str) -> str | None:
+        found: str | None = self._client.describe_collection(self._name).get("properties", {}).get(key)
+        return found
+
+    def write_metadata(self, key: str, text: str) -> None:
+        self._client.alter_collection_properties(self._name, {key: text})
 
     def describe(self) -> Standing | None:
-        if not self._is_server and not self._path.exists():
+        if not self.is_server and not self._path.exists():
             return None
-        if not self._client.has_collection(self._name):
+        if not self.has_collection():
             return None
         described = self._client.describe_collection(self._name)
         sizes = [int(field["params"]["dim"]) for field in described["fields"] if "dim" in field.get("params", {})]
@@ -83,8 +95,11 @@ class MilvusTarget(Target):
 
     def prepare(self, layout: Layout) -> None:
         self._layout = layout
-        if self._client.has_collection(self._name):
-            return
+        if not self.has_collection():
+            self._create(layout)
+        self.hold_created()
+
+    def _create(self, layout: Layout) -> None:
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         if pa.types.is_integer(layout.id.type):
             schema.add_field(layout.id.name, DataType.INT64, is_primary=True)
@@ -111,9 +126,10 @@ class MilvusTarget(Target):
             self._client.delete(self._name, ids=ids.slice(first, ROWS).to_pylist())
 
     def commit(self, cursor: str) -> None:
-        if not self._is_server:
+        if not self.is_server:
             self._client.flush(self._name)
-        self._client.alter_collection_properties(self._name, {CURSOR: cursor})
+        self.require_lease()
+        self.write_metadata(CURSOR, cursor)
 
     def finish(self, layout: Layout) -> None:
         self._client.flush(self._name)
@@ -140,6 +156,7 @@ class MilvusTarget(Target):
         (self._client.alter_alias if name in known else self._client.create_alias)(self._name, name)
 
     def close(self) -> None:
+        self.release_lease()
         if self._open is not None:
             self._open.close()
             self._open = None

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from qdrant_client import QdrantClient, models
 
-from embermill.jobs.index import COSINE, DOT, FLOAT16, FLOAT32, L2, Address, Layout, Standing, Target
+from embermill.jobs.index import COSINE, DOT, FLOAT16, FLOAT32, L2, Address, Layout, Standing
+from embermill.jobs.index.lease import LeasedTarget
 from embermill.jobs.index.qdrant_points import points_of, rows_of
 from embermill.jobs.index.row_keys import uuid_keys
 
@@ -25,17 +26,18 @@ POINTS = 256  # a request
 RETRIES, TIMEOUT_S = 3, 60
 
 
-class QdrantTarget(Target):
+class QdrantTarget(LeasedTarget):
     limits = "qdrant"
     dtypes = (FLOAT32, FLOAT16)
     options = ("collection", "tls")
     normalizes = True
     max_workers = None
     has_alias = True
-    never_run = "only Qdrant's engine in process (qdrant-edge) and the client's local mode were"
+    never_run = "it ran against the client's local mode"
 
     def __init__(self, address: Address) -> None:
         self._collection = address.options.get("collection", "docs")
+        self.where, self.is_server = address.shown, True
         self._client = self.connect(address)
 
     @staticmethod
@@ -43,8 +45,17 @@ class QdrantTarget(Target):
         scheme = "https" if address.options.get("tls") == "true" else "http"
         return QdrantClient(url=f"{scheme}://{address.place}", api_key=os.environ.get("QDRANT_API_KEY"), timeout=TIMEOUT_S)
 
+    def has_collection(self) -> bool:
+        return bool(self._client.collection_exists(self._collection))
+
+    def read_metadata(self, key: str) -> str | None:
+        return (self._client.get_collection(self._collection).config.metadata or {}).get(key)
+
+    def write_metadata(self, key: str, text: str) -> None:
+        self._client.update_collection(self._collection, metadata={key: text})
+
     def describe(self) -> Standing | None:
-        if not self._client.collection_exists(self._collection):
+        if not self.has_collection():
             return None
         config = self._client.get_collection(self._collection).config
         vectors = config.params.vectors
@@ -54,9 +65,10 @@ class QdrantTarget(Target):
 
     def prepare(self, layout: Layout) -> None:
         self._layout = layout
-        if not self._client.collection_exists(self._collection):
+        if not self.has_collection():
             vector = models.VectorParams(size=layout.vector.dimensions, distance=DISTANCES[layout.metric], datatype=DATATYPES[layout.vector.dtype])
-            self._client.create_collection(self._collection, vectors_config={layout.vector.name: vector})
+            self.create(lambda: self._client.create_collection(self._collection, vectors_config={layout.vector.name: vector}))
+        self.hold_created()
 
     def upsert(self, rows: pa.RecordBatchReader, *, new: bool) -> None:
         for batch in rows:
@@ -69,7 +81,8 @@ class QdrantTarget(Target):
         self._client.delete(self._collection, models.PointIdsList(points=list(uuid_keys(ids))), wait=True)
 
     def commit(self, cursor: str) -> None:
-        self._client.update_collection(self._collection, metadata={CURSOR: cursor})
+        self.require_lease()
+        self.write_metadata(CURSOR, cursor)
 
     def finish(self, layout: Layout) -> None:
         """The server builds its index by itself."""
@@ -95,4 +108,5 @@ class QdrantTarget(Target):
         self._client.update_collection_aliases([*moves, models.CreateAliasOperation(create_alias=made)])
 
     def close(self) -> None:
+        self.release_lease()
         self._client.close()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from embermill.jobs.errors import UsageError
+from embermill.jobs.index import lease
 from embermill.jobs.index.running import Options, load
 from tests.jobs.histories.world import World
 from tests.jobs.index.loads import expected, save
@@ -68,6 +69,7 @@ def test_the_class_for_qdrant_servers_on_the_clients_local_mode(versions: tuple[
 
     from embermill.jobs.index.targets.qdrant import CURSOR, QdrantTarget
 
+    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
     place = str(tmp_path / "local")
     monkeypatch.setattr(QdrantTarget, "connect", staticmethod(lambda address: QdrantClient(path=place)))
     for dataset in versions:
