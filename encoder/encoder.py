@@ -73,8 +73,8 @@ class Encoder:
     ) -> Encoder:
         """Load a model: a folder, a Hugging Face id, an object-store URL or package:NAME/SUBDIR.
 
-        device: "auto", "cpu" or "gpu". precision: "auto" (float32 on a CPU, float16 on a GPU), "float32", "float16", "bfloat16". threads: of the
-        CPU; None means all that the process may use. options (weights, pooling, normalize, prompt, max_tokens, dimensions, revision): see
+        device: "auto", "cpu" or "gpu". precision: "auto" (float32 on a CPU, float16 on a GPU), "float32", "bfloat16", "float16" (GPU), "int8" (CPU).
+        threads: of the CPU; None means all that the process may use. options (weights, pooling, normalize, prompt, max_tokens, dimensions, revision): see
         ModelOptions; each left out is the model's own. Raises an EncoderError that says what to do.
         """
         if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MOST_THREADS):
