@@ -31,6 +31,7 @@ from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.loop import stopped_by_signals
 from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.stage import Stage, StageReport, carry_out
+from embermill.jobs.driver.start_steps import StartSteps
 from embermill.jobs.driver.summary import Effort, Summary, summarise
 from embermill.jobs.measuring import measure_forms, sample_of, unmeasured
 from embermill.jobs.metrics.ledger import Ledger
@@ -119,6 +120,8 @@ class _Job:
         self._ledger = ledger or Ledger(folder.root)
         self._config, self._folder, self._commits, self._lease, self._begin_s, self._events = config, folder, commits, lease, begin_s, events
         self._effort = _effort_before(commits)
+        self._steps = StartSteps(begin_s)
+        self._steps.done("corpus and model looked at")
 
     @property
     def commits(self) -> CommitLog:
@@ -154,16 +157,19 @@ class _Job:
         with display, contextlib.ExitStack() as stack:
             display.phase("starting Ray" if address is None else f"joining the cluster (ray.address: {address})")
             opened, stop = stack.enter_context(open_pool(self._config, self._folder, plan)), stack.enter_context(stopped_by_signals())
+            self._steps.done("Ray started" if address is None else "cluster joined")
             self._ledger.publish_if_due(time.monotonic())
             useful = self._unfinished(plan) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = max(1, min(opened.placement.count, useful))
             display.phase(f"starting {several(workers, 'worker')} and loading the model")
             nodes = Nodes()
             heard, ready = await_first(opened.pool, workers, stop, nodes)
+            self._steps.heard(ready)
             if plan is None:
                 forms = self._forms(files, ready, opened, heard, display, stop)
                 display.phase("writing the plan")
                 plan = self._write_plan(files, ready, forms)
+                self._steps.done("plan written")
                 self._reconcile(plan)  # shards stand there already where the plan was lost and is made again
             if len(plan.current):
                 self._drive(plan, opened, workers, heard, nodes, display, stop)
@@ -263,7 +269,7 @@ class _Job:
         stage = Stage(
             self._config, self._folder, plan.current, self._commits.shards, self._commits, opened, workers, plan.device_kind, display, stop,
             lease=self._lease, heard=heard, nodes=nodes, refuse=lambda ready: why_not(plan, ready), events=self._events,
-            on=f"{plan.device_kind}, {plan.precision}", ledger=self._ledger,
+            on=f"{plan.device_kind}, {plan.precision}", ledger=self._ledger, steps=self._steps,
         )  # fmt: skip
         try:
             carry_out(stage, report)

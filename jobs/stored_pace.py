@@ -22,11 +22,11 @@ from embermill.jobs.receipt import Event, Failed, Progress, Receipt, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import open_folder
 from embermill.jobs.worker.cutting import LIMITS
-from embermill.jobs.worker.encoders import encoders_for
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.token_check import TokenCheck
 from embermill.jobs.worker.writing import Work
+from embermill.jobs.worker.writing_helpers import helpers_for
 
 STAGES = {"read": "reader", "tokenize": "tokenizer", "encode": "encoder", "write": "writer"}
 ROW_GROUP_ROWS = 4096
@@ -62,7 +62,7 @@ def measure_stored(engine: NativeEngine, kind: str, threads: int, source: str, t
     plan = make_plan(config, engine.fingerprint(), engine.outputs(), kind, engine.precision, files=found.prospect.files, tells_versions=True)
     folder, tasks, events = open_folder(str(output)), TaskQueue[Task](), list[Event]()
     work = Work(
-        read=partial(read_rows, schema=plan.rows, unreadable={}), open_shard=partial(ShardWriter, folder, plan, encoders=encoders_for(threads)),
+        read=partial(read_rows, schema=plan.rows, unreadable={}), open_shard=partial(ShardWriter, folder, plan, **helpers_for(threads)),
         rows_per_shard=plan.rows_per_shard, limits=LIMITS[kind], tokens=TokenCheck(engine, folder),
     )  # fmt: skip
     for partition in plan.partitions:

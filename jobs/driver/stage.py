@@ -20,6 +20,7 @@ from embermill.jobs.driver.progress import Meter, Snapshot
 from embermill.jobs.driver.run_record import RunRecord
 from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
+from embermill.jobs.driver.start_steps import LAST, StartSteps
 from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.partition import Partition
 from embermill.jobs.pool.base import Died
@@ -38,7 +39,8 @@ class Stage:
     """What is to be done, and with what. committed: what is in the log already. folder: the dataset's, for its heartbeat.
 
     starting: workers on their way. heard: what they have said. refuse: why a worker must not work, or None.
-    version: that is made. ledger: what monitoring systems are told. noun, on: for the log: what a partition is called here, and on what it is worked.
+    version: that is made. ledger: what monitoring systems are told. steps: takes down how long the start takes.
+    noun, on: for the log: what a partition is called here, and on what it is worked.
     """
 
     config: JobConfig
@@ -60,6 +62,7 @@ class Stage:
     noun: str = "partition"
     on: str = ""
     ledger: Ledger = field(default_factory=lambda: Ledger(""))
+    steps: StartSteps | None = None
     version: int = 1
 
 
@@ -82,6 +85,8 @@ def carry_out(stage: Stage, report: StageReport) -> None:
     def committed(receipt: Receipt) -> None:
         meter.committed(receipt)
         ledger.committed(receipt)
+        if stage.steps is not None:
+            stage.steps.done(LAST)
 
     commit_buffer = CommitBuffer(stage.log, events=stage.events, told=committed)
     driver = Scheduler(
@@ -105,6 +110,8 @@ def carry_out(stage: Stage, report: StageReport) -> None:
 
     def heard(worker: int, event: Event | Died) -> None:
         ledger.heard(event)
+        if stage.steps is not None:
+            stage.steps.heard(event)
         if record is not None:
             record.heard(worker, event, time.monotonic())
 

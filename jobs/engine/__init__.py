@@ -122,6 +122,7 @@ class Engine(Protocol):
     tokenizer_name: library and version that make the token ids, for the record.
     fast_tokenizer_name, tokenize_exactly(bool), differing_texts(texts) -> places: of an engine that has a tokenizer faster than the one whose ids count. It
     begins with the latter; a worker that compares rows of each shard before it is published asks for the fast one (worker/token_check.py).
+    warm_up(): what the first batch would have to wait for; a worker calls it while the driver writes the plan.
     precision, device_name, device_uuid, kernel_set: strings, for the record (and precision for the plan).
     shortening: a Shortening; without it vectors are cut to fewer dimensions only where the configuration says model.allow_truncation.
     prompts(model) -> Prompts, a class method too: shown by `plan` and `run`, and what `search` puts before a query.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from embermill.jobs.config import ModelConfig
 
 COLUMN = "embedding"
+SENTENCE = "The quick brown fox jumps over the lazy dog."
 
 
 class NativeEngine:
@@ -103,6 +104,11 @@ class NativeEngine:
     @property
     def stage_seconds(self) -> dict[str, float]:
         return self._encoder.busy_seconds
+
+    def warm_up(self) -> None:
+        """Open the tokenizer, the fast one's gate included, and let the device embed a sentence: buffers, kernels and graphs are there then."""
+        _ = self._encoder.fast_tokenizer_name
+        self._encoder.encode([SENTENCE])
 
     @property
     def tokenizer_name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +28,9 @@ from embermill.jobs.shard.row_group_file import RowGroupFile
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.storage import Folder
 
+HashAll = Callable[[pa.Array], pa.Array]
+"""Strings [N] -> text_hash of each, as hash_texts."""
+
 
 class ShardWriter:
     """Writes shard `ordinal` of a partition: input rows [ordinal * rows_per_shard, (ordinal + 1) * rows_per_shard), refused ones included.
@@ -36,14 +39,16 @@ class ShardWriter:
     Memory is bounded by one row group. Nothing appears in the dataset before `finish`. Leaving its `with` block without that removes what was written.
     """
 
-    def __init__(self, folder: Folder, plan: Plan, partition: Partition, ordinal: int, *, encoders: int = 0) -> None:
-        """encoders: threads that encode row groups beside whoever writes; the file is the same."""
+    def __init__(
+        self, folder: Folder, plan: Plan, partition: Partition, ordinal: int, *, encoders: int = 0, hash_all: HashAll = hash_texts
+    ) -> None:  # fmt: skip
+        """encoders: threads that encode row groups beside whoever writes; the file is the same. hash_all: as hash_texts, somewhere else."""
         self.folder, self.plan, self.partition, self.ordinal = folder, plan, partition, ordinal
         self.first_row = ordinal * plan.rows_per_shard
         self.end_row = self.first_row + plan.rows_per_shard
         self.next_row = self.first_row
         self._temporary = folder.temporary(published_name(plan, DATA, partition, ordinal))
-        self._encoders = encoders
+        self._encoders, self._hash_all = encoders, hash_all
         self._parquet: pq.ParquetWriter | RowGroupFile | None = None
         self._groups = RowGroupBuffer(plan, encoders + 1)
         self._tally = RowTally(plan.rows)
@@ -119,7 +124,7 @@ class ShardWriter:
             self.plan.rows.id_name: batch.ids,
             "num_tokens": pa.array(answer.num_tokens),
             "num_tokens_dropped": pa.array(answer.num_tokens_dropped),
-            "text_hash": hash_texts(batch.texts),
+            "text_hash": self._hash_all(batch.texts),
         }
         if self.plan.tells_versions:
             columns[VERSION_COLUMN] = pa.array(np.full(len(batch.ids), self.plan.version, np.int64))

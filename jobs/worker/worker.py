@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -28,7 +29,6 @@ from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.chunk_rows import reader_of_chunks
 from embermill.jobs.worker.cutting import LIMITS
-from embermill.jobs.worker.encoders import encoders_for
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.measuring import measure
 from embermill.jobs.worker.pipeline import Pipeline
@@ -37,6 +37,7 @@ from embermill.jobs.worker.steps import SelectedRows, Steps
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.token_check import TokenCheck
 from embermill.jobs.worker.writing import Work
+from embermill.jobs.worker.writing_helpers import helpers_for
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +109,18 @@ class Worker:
         if self._steps is not None:
             self._steps.run(tasks, emit)
             return
+        self._warm_up()
         while tasks.wait() and self._measure_next(tasks, emit):
             pass
         if tasks.wait():
             Pipeline(self._working_engine, self._work, emit).run(tasks)
+
+    def _warm_up(self) -> None:
+        """While the driver writes the plan: what the first batch would have to wait for. Whatever fails here fails there again, where it is judged."""
+        warm_up = getattr(self._engine, "warm_up", None)
+        if warm_up is not None:
+            with contextlib.suppress(Exception):
+                warm_up()
 
     def run_queued(self, tasks: TaskQueue[Task], emit: Callable[[Event], None]) -> None:
         """Do what is queued, until nothing is."""
@@ -170,7 +179,7 @@ class Worker:
         plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
             read=read,
-            open_shard=partial(ShardWriter, self._folder, plan, encoders=encoders_for(self._job.threads)),
+            open_shard=partial(ShardWriter, self._folder, plan, **helpers_for(self._job.threads)),
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error",

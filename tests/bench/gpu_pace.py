@@ -223,6 +223,7 @@ def python_path(way: str, place: Path) -> str:
     hidden = place / "without_nanotoken"
     hidden.mkdir(exist_ok=True)
     (hidden / "nanotoken.py").write_text("raise ImportError('hidden')\n", encoding="utf-8")
+    sys.path = [str(hidden)] * (way == "exact") + [path for path in sys.path if path != str(hidden)]  # a process that is spawned gets it
     given = os.environ.get("PYTHONPATH", "")
     return f"{hidden}:{given}" if way == "exact" else given
 
@@ -272,11 +273,19 @@ def job(
     between = max(came[-1][0] - came[0][0], 1e-9)
     size = sum(path.stat().st_size for path in output.rglob("*.parquet"))
     say(
-        row="job", model=name, corpus=corpus.name, way=way, mtok_s=round(tokens / between / 1e6, 3), rows_s=round(rows / between), seconds=round(between, 1),
+        row="job", tokenizer=tokenizer_of(output), model=name,
+        corpus=corpus.name, way=way, mtok_s=round(tokens / between / 1e6, 3), rows_s=round(rows / between), seconds=round(between, 1),
         wall_s=round(wall, 1), first_commit_s=round(came[0][0] - begin, 2), rows=sum(one[2] for one in came), shards=len(came), gigabytes=round(size / 1e9, 2),
         bound=summary.bound, shares=summary.stage_shares,
     )  # fmt: skip
     return rows / between
+
+
+def tokenizer_of(output: Path) -> str:
+    from embermill.jobs.dataset.metadata.commits import CommitLog
+    from embermill.jobs.storage import open_folder
+
+    return next((receipt.provenance.get("tokenizer", "") for receipt in CommitLog(open_folder(str(output))).receipts()), "")
 
 
 def start(name: str, model: Path) -> None:

@@ -72,6 +72,8 @@ def run(corpus: Path, output: Path, engine: Any, spy: str, encoders: int) -> Non
     from embermill.jobs.plan.planning import make_plan
     from embermill.jobs.prepare import prepare
     from embermill.jobs.receipt import Receipt, Task
+    from embermill.jobs.shard.hash_process import HashProcess
+    from embermill.jobs.shard.text_hash import hash_texts
     from embermill.jobs.shard.writer import ShardWriter
     from embermill.jobs.storage import open_folder
     from embermill.jobs.worker.cutting import LIMITS
@@ -87,8 +89,9 @@ def run(corpus: Path, output: Path, engine: Any, spy: str, encoders: int) -> Non
     assert found.prospect is not None
     plan = make_plan(config, engine.fingerprint(), engine.outputs(), "cpu", "float32", files=found.prospect.files, tells_versions=True, listed_s=0.0)
     folder = open_folder(str(output))
+    hash_all = HashProcess() if encoders else hash_texts
     work = Work(
-        read=partial(read_rows, schema=plan.rows, unreadable={}), open_shard=partial(ShardWriter, folder, plan, encoders=encoders),
+        read=partial(read_rows, schema=plan.rows, unreadable={}), open_shard=partial(ShardWriter, folder, plan, encoders=encoders, hash_all=hash_all),
         rows_per_shard=plan.rows_per_shard, limits=LIMITS["gpu"], tokens=TokenCheck(engine, folder), provenance={},
     )  # fmt: skip
     tasks, receipts = TaskQueue[Task](), list[Receipt]()

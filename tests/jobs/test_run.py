@@ -74,6 +74,15 @@ def test_every_row_comes_out_with_its_vector(configure: Configure) -> None:
     json.dumps(summary.to_json())
 
 
+def test_the_start_is_told_step_by_step(configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "embermill.jobs"):
+        run(configure())
+    (table,) = [record.getMessage() for record in caplog.records if "the start, step by step" in record.getMessage()]
+    steps = ("corpus and model looked at", "Ray started", "first worker ready", "plan written", "first row read", "first vectors", "first commit")
+    places = [table.index(step) for step in steps]
+    assert places == sorted(places)
+
+
 def test_a_finished_dataset_is_left_as_it_is(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configure()
     first = run(config)
