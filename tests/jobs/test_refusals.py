@@ -209,7 +209,7 @@ DEVICES = [
     native("does not exist on a CPU in this version; available are auto, float32, bfloat16, int8", precision="float16", workers={"device": "cpu"}),
     native("precision='float16' does not exist on a CPU", precision="float16", workers={"device": "cpu"}, gpus=1),
     native("precision='fp8' does not exist on a CPU", precision="fp8"),
-    native("on 2 texts of this corpus; model.min_cosine asks for 1: choose another precision", precision="int8", min_cosine=1.0),
+    native("on 1 text of this corpus; model.min_cosine asks for 1: choose another precision", precision="int8", min_cosine=1.0),
     native("precision='int8' does not exist on a GPU in this version; available are", precision="int8", workers={"device": "gpu"}, gpus=1),
     native("precision='float16' does not exist on a CPU", precision="float16", workers={"device": "cpu"}, ray={"address": "127.0.0.1:1"}),
     native("precision='fp8' does not exist on a GPU", precision="fp8", ray={"address": "127.0.0.1:1"}),
