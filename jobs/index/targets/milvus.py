@@ -37,7 +37,7 @@ ROWS = 2_048  # a request
 
 class MilvusTarget(LeasedTarget):
     limits = "milvus"
-    dtypes = (FLOAT32, FLOAT16, UBINARY)
+    dtypes: tuple[str, ...] = (FLOAT32, FLOAT16, UBINARY)
     options = ("collection", "index")
     has_alias = True
     never_run = "it ran against the server of Milvus Lite, which takes float32 alone"
