@@ -73,6 +73,11 @@ class ShardWriter:
         self._quarantine.add(_in_row_order(batch.refused))
         self.next_row += batch.num_rows
 
+    def flush(self) -> None:
+        """No more rows come: the last row group is on its way into the file."""
+        for table in self._groups.rest():
+            self._write_group(table)
+
     def finish(self, last: bool, provenance: dict[str, str], input_digest: str = "", /) -> Receipt:
         """Close, check, publish (the quarantine file first, then the shard) and account for both. last: no further shard follows in this partition.
         input_digest: of all that was read for it.
@@ -80,8 +85,7 @@ class ShardWriter:
         Where another attempt's file stands already it is checked and adopted: the receipt describes what is there.
         Raises DataError where something else stands there, Interrupted where it is torn (it is set aside when the job is run again).
         """
-        for table in self._groups.rest():
-            self._write_group(table)
+        self.flush()
         footer = make_footer(
             self.plan,
             self.partition,

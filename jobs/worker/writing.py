@@ -25,6 +25,10 @@ class ShardSink(Protocol):
     """Where the rows of one shard go, and the quarantine beside it: a ShardWriter, or a small one in a test."""
 
     def write(self, batch: RowBatch, embedded: Embedded | None) -> None: ...
+    def flush(self) -> None:
+        """No more rows come: what is held of them is encoded while the shard waits to be finished."""
+        ...
+
     def finish(self, last: bool, provenance: dict[str, str], input_digest: str = "", /) -> Receipt: ...
     def abandon(self) -> None: ...
 
@@ -101,7 +105,9 @@ class Writing:
                     self._sample.add(item.rows.batch.texts)
                 return None
             case End():
-                written = Written(attempt, item.end, self._open(attempt, item.end.ordinal), self._sample, self._opened_s)
+                sink = self._open(attempt, item.end.ordinal)
+                sink.flush()
+                written = Written(attempt, item.end, sink, self._sample, self._opened_s)
                 self._sink = self._owner = None
                 return written
         return item

@@ -96,6 +96,9 @@ class Sink:
         if embedded is not None:
             self.shard.vectors.append(embedded.columns["embedding"])
 
+    def flush(self) -> None:
+        pass
+
     def finish(self, last: bool, provenance: dict[str, str], input_digest: str = "", /) -> Receipt:
         self.shard.last = last
         key = (self.partition.number, self.ordinal)
