@@ -6,7 +6,7 @@ VENV := .venv
 REFERENCE_VENV := .venv-reference
 INDEX_VENV := .venv-index
 INSTALL := PYTHON='$(PYTHON)' infra/install.sh
-LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt
+LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt $(wildcard encoder/backends/cpu/compiled/kernels/*)
 
 .NOTPARALLEL:
 SEEDS ?= 100000
