@@ -24,7 +24,7 @@ def show_sync(answer: Answer) -> str:
         ("rows", ", ".join(_show_rows(answer)) or "none differs"),
         ("embedded", f"{several(answer['texts_embedded'], 'text')}, {answer['tokens_embedded']:,} tokens; {copied}"),
         *_show_imported(answer["imported"]),
-        ("written", show_bytes(answer["bytes_written"])),
+        ("written", show_bytes(answer["bytes_written"]) + _show_clipped(answer["values_clipped"])),
         *_show_kept(answer),
         ("time", show_seconds(answer["seconds"])),
     ]
@@ -33,6 +33,10 @@ def show_sync(answer: Answer) -> str:
     if answer["abandoned"]:
         rows.append(("abandoned", f"{several(answer['abandoned'], 'version')}: the corpus changed while it was made"))
     return f"{answer['output']} is up to date\n" + table(rows)
+
+
+def _show_clipped(values: int) -> str:
+    return f"; {several(values, 'number')} of compact columns too large for a code and clipped" if values else ""
 
 
 def _show_imported(imported: Answer | None) -> Iterator[tuple[str, str]]:

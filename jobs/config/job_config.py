@@ -107,8 +107,6 @@ def _joinable(address: str | None) -> str | None:
 MOST_TEXT_BYTES = 1 << 30  # of one row: Arrow's strings have 32-bit offsets, and a worker holds a few of them
 Address = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_some)]
-
-
 DECLARABLE = (
     "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
     "date32", "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]", "uuid",

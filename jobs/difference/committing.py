@@ -36,7 +36,8 @@ class Added:
     rows_upserted: int
 
 
-RECEIPT_COLUMNS = ("partition", "tokens", "shard", "rows_out", "shard_bytes", "shard_sha256", "quarantine")  # what a commit of a version asks of receipts
+RECEIPT_COLUMNS = ("partition", "tokens", "shard", "rows_out", "shard_bytes", "shard_sha256", "quarantine", "values_clipped")
+"""What a commit of a version asks of receipts."""
 
 
 def upserted_files(making: VersionFolder, receipts: pa.Table, first: int) -> tuple[VersionFile, ...]:

@@ -327,6 +327,7 @@ class Stages:
             "vectors_copied": writes.rows_copied,
             "tokens_embedded": tokens_below(receipts, writes.embedded),
             "bytes_written": sum(file.bytes for file in added.files),
+            "values_clipped": sum(receipts.column("values_clipped").to_pylist()),
         }
         details = {
             INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file,

@@ -17,6 +17,7 @@ class SyncSummary:
     them. rows_unseen: no file gives them any more, and they stay. rows_stale: good before and refused now. rows_duplicate: of an id that stands earlier.
     imported: of vectors that were given (`--import-vectors`): files, vectors, and how those agree with the engine's own (difference/importing.Agreement).
     compacted: the version after it, with a new base (output.compact_at).
+    values_clipped: numbers of new vectors that were too large for their codes (output.vectors).
     texts_embedded: given to the engine; vectors_copied: taken from elsewhere. abandoned: versions that were begun and given up by this sync.
     """
 
@@ -41,6 +42,7 @@ class SyncSummary:
     vectors_copied: int = 0
     tokens_embedded: int = 0
     bytes_written: int = 0
+    values_clipped: int = 0
     abandoned: int = 0
     seconds: float = 0.0
     run: Summary | None = None

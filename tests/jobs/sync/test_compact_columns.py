@@ -66,7 +66,9 @@ def test_a_sync_keeps_scales_copies_codes_and_encodes_what_is_new(tmp_path: Path
     edited = [row("r0", "quite another text"), row("r1", ROWS[1]["text"], "fr"), *ROWS[2:], row("new", "a new text"), row("twin", ROWS[5]["text"])]
     corpus.write("a.jsonl", edited)
     found = sync(configure(tmp_path, vectors=vectors))
-    assert (found.texts_embedded, found.vectors_copied) == (2, 2) and TellingEngine.taken() == ["a new text", "quite another text"]
+    clipped = sum(encode(form, np.array([vector("a new text"), vector("quite another text")]))[1] for form in plan_of(tmp_path).vectors)
+    assert (found.texts_embedded, found.vectors_copied, found.values_clipped) == (2, 2, clipped)
+    assert TellingEngine.taken() == ["a new text", "quite another text"]
     require_forms(tmp_path, texts_of(corpus))
     assert {form.column: form.scale for form in plan_of(tmp_path).vectors} == scale
     uri = str(tmp_path / "out")
