@@ -284,7 +284,8 @@ def test_other_readers_read_every_form(job: Path, encoding: str) -> None:
     output = make(job, vectors=COLUMNS, encoding=encoding).output
     expected = {row["id"]: row for row in table_of(output).to_pylist()}
     pattern = f"{output}/data/*.parquet"
-    rows = {"duckdb": duckdb.execute(f"SELECT * FROM '{pattern}'").to_arrow_table().to_pylist(), "polars": polars.read_parquet(pattern).to_dicts()}
+    read: Any = duckdb.sql(f"SELECT * FROM '{pattern}'")
+    rows = {"duckdb": read.to_arrow_table().to_pylist(), "polars": polars.read_parquet(pattern).to_dicts()}
     for reader, found in rows.items():
         assert len(found) == len(expected), reader
         for row in found:
