@@ -32,11 +32,11 @@ class TokensDiffer(Exception):
 class TokenCheck:
     """dataset: the whole one. The engine tokenizes by its fast tokenizer from now on, where it has one and no note says otherwise."""
 
-    def __init__(self, engine: Any, dataset: Folder) -> None:
-        """engine: an Engine, which may have what its protocol says of fast tokenizers."""
+    def __init__(self, engine: Any, dataset: Folder, *, may_be_fast: bool = True) -> None:
+        """engine: an Engine, which may have what its protocol says of fast tokenizers. may_be_fast: False where the one that counts is used all the time."""
         self._engine = engine
         self._dataset = dataset
-        self.fast_name: str = getattr(engine, "fast_tokenizer_name", "")
+        self.fast_name: str = getattr(engine, "fast_tokenizer_name", "") if may_be_fast else ""
         self._exactly = not self.fast_name
         if not self._exactly:
             self._engine.tokenize_exactly(False)

@@ -183,7 +183,7 @@ class Worker:
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error",
-            tokens=TokenCheck(self._engine, self._dataset) if self._job.making is None else None,  # what a sync embeds is tokenized exactly
+            tokens=TokenCheck(self._engine, self._dataset, may_be_fast=self._job.making is None),  # what a sync embeds is tokenized exactly
             provenance=self._provenance(),
         )
 

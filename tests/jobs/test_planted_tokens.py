@@ -17,7 +17,7 @@ from embermill.jobs.errors import Interrupted
 from embermill.jobs.storage import open_folder
 from embermill.jobs.worker.token_sample import SAMPLE_ROWS, TokenSample
 from tests.jobs.command_line import Answer, command, open_inline_pool, run
-from tests.jobs.word_engines import FastWordEngine
+from tests.jobs.word_engines import FastWordEngine, vector
 
 FILES, ROWS = 3, 400
 TEXTS = [[f"file {file} says number {row}" for row in range(ROWS)] for file in range(FILES)]
@@ -33,9 +33,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     for file, texts in enumerate(TEXTS):
         pq.write_table(pa.table({"id": [f"{file}-{row}" for row in range(ROWS)], "text": texts}), tmp_path / f"corpus/{file}.parquet")
 
-    def carry_out(planted: Iterable[str], output: str = "out") -> Answer:
+    def carry_out(planted: Iterable[str], output: str = "out", name: str = "run") -> Answer:
         monkeypatch.setattr(FastWordEngine, "planted", frozenset(planted))
-        return run(tmp_path, engine="FastWordEngine", output=output, corpus={"partition_text_bytes": 100_000})
+        return run(tmp_path, engine="FastWordEngine", output=output, name=name, corpus={"partition_text_bytes": 100_000, "id_column": "id"})
 
     return carry_out
 
@@ -153,3 +153,15 @@ def test_a_single_row_outside_every_sample_is_the_limit_of_a_sample(job: Run, tm
     assert job([single]).code == 0
     differing = {row for row, made in vectors_of(tmp_path / "out").items() if made != exact[row]}
     assert differing == {f"1-{TEXTS[1].index(single)}"} and tokenizers_of(tmp_path / "out") == ["fast 1.0"] * FILES
+
+
+def test_a_sync_tokenizes_exactly(job: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embermill.jobs.sync.stages.open_pool", open_inline_pool)
+    assert job([]).code == 0
+    new = [f"new text number {row}" for row in range(ROWS)]
+    pq.write_table(pa.table({"id": [f"new-{row}" for row in range(ROWS)], "text": new}), tmp_path / "corpus/new.parquet")
+    assert job(new, name="sync").code == 0 and not (tmp_path / "out" / DIFFERING).exists()
+    files = [pq.read_table(file) for file in (tmp_path / "out/changes").rglob("*.parquet")]
+    made = {row["id"]: row["embedding"] for file in files if "embedding" in file.column_names for row in file.to_pylist()}
+    assert {f"new-{row}" for row in range(ROWS)} <= made.keys()
+    assert made["new-7"] == pytest.approx(vector(new[7]).tolist())
