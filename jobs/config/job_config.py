@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
+from embermill.jobs.config.addresses import joinable
 from embermill.jobs.config.chunk_config import ChunkConfig
 from embermill.jobs.config.encoding import text_encoding
 from embermill.jobs.config.errors import describe_invalid
@@ -87,20 +87,6 @@ def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
 def _without_credentials(address: str) -> str:
     if "://" in address and "@" in urlsplit(address).netloc and not address.startswith(("abfs://", "abfss://")):
         raise ValueError("credentials do not belong in a URL (it is written into plans and logs): put them in the environment, for example AWS_ACCESS_KEY_ID")
-    return address
-
-
-def _joinable(address: str | None) -> str | None:
-    """null, auto or HOST:PORT: what Ray itself takes for a cluster that is there, less what we refuse."""
-    if address is None or address == "auto":
-        return address
-    if address.startswith("ray://"):
-        raise ValueError(
-            "ray:// (Ray Client) is refused, since a driver outside the cluster does not survive a lost connection: submit the job to the cluster "
-            "(`embermill submit CONFIG --address http://HEAD:8265`), or run it on the head with `address: auto`"
-        )
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}", address) or not 0 < int(address.rpartition(":")[2]) < 65536:
-        raise ValueError(f"{address!r}: expected auto (the cluster that this machine is in) or HOST:PORT of its head; null starts a private Ray here")
     return address
 
 
@@ -203,7 +189,7 @@ class OutputConfig(Section):
 class RayConfig(Section):
     """Which Ray the workers run on."""
 
-    address: Annotated[str | None, AfterValidator(_joinable)] = None
+    address: Annotated[str | None, AfterValidator(joinable)] = None
 
 
 class JobConfig(Section):
