@@ -130,13 +130,14 @@ def _require_free_place(config: JobConfig, folder: Folder) -> None:
 
 
 def _require_same(plan: Plan, config: JobConfig, folder: Folder) -> None:
-    changes = changed_keys(plan, config)
-    if changes and all(change.partition(":")[0] in BESIDE_TEXT for change in changes) and read_manifest_root(folder) is not None:
+    finished = read_manifest_root(folder) is not None
+    changes = changed_keys(plan, config, finished=finished)
+    if finished and changes and all(change.partition(":")[0] in BESIDE_TEXT for change in changes):
         _raise_other_columns(folder, changes)
-    require_unchanged(plan, config)
+    require_unchanged(plan, config, finished=finished)
     fingerprint = describe_engine(config.as_planned(plan.precision, plan.fingerprint).model, search_path=(str(Path.cwd()),))
     if fingerprint is not None:
-        require_unchanged(plan, config, fingerprint)
+        require_unchanged(plan, config, fingerprint, finished=finished)
 
 
 def _raise_other_columns(folder: Folder, changes: list[str]) -> NoReturn:

@@ -19,23 +19,25 @@ MAY_CHANGE = (
     *("corpus.max_quarantined", "model.source", "model.revision", "model.query_prompt", "model.allow_truncation", "model.min_cosine"),
 )
 FORMS = "output.vectors"  # compared by what they became, apart from the fingerprint
+FROM_NOW_ON = ("corpus.on_bad_file",)  # may change once a dataset is finished: a sync reads files by what the configuration says now
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")
 
 
-def require_unchanged(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None) -> None:
+def require_unchanged(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None, *, finished: bool = False) -> None:
     """UsageError, naming the keys, where the job would make other rows or vectors than the plan's."""
-    if changes := changed_keys(plan, config, fingerprint):
+    if changes := changed_keys(plan, config, fingerprint, finished=finished):
         made = f"{config.output.uri}: this dataset was made with other settings: {'; '.join(changes)}"
         final = all(change.partition(": ")[2] in WHY_ADDED.values() for change in changes)
         raise UsageError(f"{made}. {'Choose another output.uri' if final else 'Set them back, or choose another output.uri'}")
 
 
-def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None) -> list[str]:
+def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None, *, finished: bool = False) -> list[str]:
     """ "key: old -> new" for everything that would make other rows or vectors than the plan's, so that going on is refused.
 
     Without the engine's fingerprint (it costs loading a model) only what the configuration alone decides; with it, every key and digest of the model too.
     """
-    new = {key: value for key, value in flatten(config).items() if not key.startswith((*MAY_CHANGE, FORMS))}
+    may_change = (*MAY_CHANGE, FORMS, *(FROM_NOW_ON if finished else ()))
+    new = {key: value for key, value in flatten(config).items() if not key.startswith(may_change)}
     changes = [change for key, value in new.items() if (change := _changed(plan, key, value, fingerprint is not None))]
     changes += [f"{FORMS}: {change}" for change in form_changes(plan.stored, _forms_now(plan, config))]
     if fingerprint is not None:

@@ -175,6 +175,7 @@ class Look:
         return {
             "complete": corpus.complete,
             "on_refused_update": corpus.on_refused_update,
+            "on_bad_file": corpus.on_bad_file,
             "rescan": chosen.rescan,
             "retry_quarantined": chosen.retry_quarantined,
             "reuse": [open_folder(uri).root for uri in chosen.reuse],

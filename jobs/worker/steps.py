@@ -6,6 +6,7 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -106,7 +107,8 @@ class Steps:
         raise ValueError(f"a worker without an engine was given a task of kind {task.kind!r}")
 
     def _scan(self, task: Task) -> Event:
-        return scan(self._dataset, self._version, task.partition, self._plan.rows, self._claim.numbers, self._claim.buckets, self._unreadable)
+        rows = replace(self._plan.rows, on_bad_file=self._claim.options.get("on_bad_file", self._plan.rows.on_bad_file))
+        return scan(self._dataset, self._version, task.partition, rows, self._claim.numbers, self._claim.buckets, self._unreadable)
 
     def _differ(self, task: Task) -> Event:
         scans = [name for name, _ in self._dataset.list(f"{sync_folder(self._version)}/scan")]

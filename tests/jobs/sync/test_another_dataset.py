@@ -68,7 +68,7 @@ class TestBegunWithReuse:
 
         monkeypatch.setattr(TellingEngine, "describe", describe, raising=False)
         job = write_job(tmp_path, "other", model={"max_tokens": 2})
-        for uri, words in ((tmp_path / "corpus", "there is no dataset here"), (tmp_path / "out", "name a dataset that was made with the same settings")):
+        for uri, words in ((tmp_path / "corpus", "there is no dataset here"), (tmp_path / "out", "name one made with the same settings")):
             refused = command("sync", str(job), "--reuse", str(uri))
             assert refused.code == 2 and words in refused.errors and not (tmp_path / "other").exists()
 
