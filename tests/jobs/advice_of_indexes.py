@@ -18,6 +18,8 @@ TABLE: dict[str, Way] = {
     "use the version of embermill that loaded it": Beyond("Another version of embermill is not at hand; the refusal is tested in index/test_refusals.py"),
     "its cursor is damaged": f"{HERE}::test_a_damaged_cursor",
     "another `embermill load` is at work": f"{LIMITED}::test_the_second_of_two_loaders_exits_4_before_it_writes",
+    "another `embermill load` took it over": Beyond("No advice: the other load goes on, and this one has stopped"),
+    "another `embermill load` has just created it": Beyond("No advice: it explains why this load exits with 4"),
     "declare the long ones as non-filterable keys": Beyond(RECORDED),
     "the table takes them, an index does not": Beyond(RECORDED),
     "name a new one, which is created as it must be": f"{HERE}::test_another_collection",
