@@ -71,7 +71,8 @@ class StaticTokenizer:
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """[B] int64: tokens of each text, of what is over the limit too."""
         found = self.tokenize(texts)
-        return found.num_tokens.astype(np.int64) + found.num_tokens_dropped
+        counts: np.ndarray = found.num_tokens.astype(np.int64) + found.num_tokens_dropped
+        return counts
 
     def unknown_words(self, text: str) -> list[tuple[int, int]]:
         """None: a vector is the mean of what is known."""
