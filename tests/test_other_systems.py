@@ -17,7 +17,7 @@ ONLY_ON_LINUX = (
     "O_DIRECT", "O_TMPFILE", "O_PATH", "O_NOATIME", "O_LARGEFILE", "RTLD_DEEPBIND", "POSIX_FADV_DONTNEED", "MFD_CLOEXEC", "EFD_CLOEXEC",
 )  # fmt: skip
 OTHERS = {"numpy", "pyarrow", "ray", "yaml", "rich", "pydantic", "threadpoolctl", "psutil", "obstore", "tokenizers", "cupy", "cupy_backends"}
-INDEXES = {"chromadb", "duckdb", "faiss", "lancedb", "pymilvus", "pgvector", "psycopg", "qdrant_client", "qdrant_edge", "usearch"}  # of extras
+INDEXES = {"chromadb", "duckdb", "faiss", "lancedb", "milvus_lite", "pymilvus", "pgvector", "psycopg", "qdrant_client", "qdrant_edge", "usearch"}  # of extras
 IMPORT_ALL = """
 import importlib, json, os, sys
 others, ours, absent = json.loads(sys.stdin.read())

@@ -17,6 +17,8 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.partitions import UNKNOWN_ROWS, known_rows, known_rows_of, numbers_of
 
+Rows = pa.Table | pa.RecordBatch
+
 ROWS_AT_A_TIME = 1 << 14
 NO_MORE: tuple[int, list[tuple[int, bool, int, int]]] = (1 << 62, [])
 SHARD_COLUMNS = ("partition", "ordinal", "last")
@@ -43,7 +45,7 @@ def gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
 
 def _accounts_for_all(plan: Plan, table: pa.Table) -> bool:
     """Whether there are no gaps: known without a Python object for each partition."""
-    numbers, ordinals, last, rows_in, documents, refused = (table.column(name).to_numpy() for name in GAP_COLUMNS)
+    numbers, ordinals, last, rows_in = (table.column(name).to_numpy() for name in GAP_COLUMNS[:4])
     is_first = np.diff(numbers, prepend=numbers[:1] - 1) != 0
     starts = np.flatnonzero(is_first)
     current = np.asarray(numbers_of(plan.current), np.int64)
@@ -56,12 +58,17 @@ def _accounts_for_all(plan: Plan, table: pa.Table) -> bool:
     if (not plan.rows.is_chunked and (rows_in > plan.rows_per_shard).any()) or (rows_in[~is_end] < plan.rows_per_shard).any():
         return False
     expected = known_rows_of(plan.partitions)[current]
-    found = np.add.reduceat(documents + refused, starts) if len(starts) else np.zeros(0, np.int64)
+    found = np.add.reduceat(_input_rows(plan, table).to_numpy(), starts) if len(starts) else np.zeros(0, np.int64)
     return bool(((expected == UNKNOWN_ROWS) | (expected == found)).all())
 
 
+def _input_rows(plan: Plan, rows: Rows) -> pa.Array:
+    """[N] int64: rows of the corpus that each shard accounts for. Of a document that is cut, each chunk is a row of the shard."""
+    return pc.add(rows.column("documents"), rows.column("rows_quarantined")) if plan.rows.is_chunked else rows.column("rows_in")
+
+
 def _find_gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
-    found = _by_partition(table)
+    found = _by_partition(plan, table)
     number, shards = next(found, NO_MORE)
     for partition in plan.current:
         while number < partition.number:
@@ -76,12 +83,12 @@ def _find_gaps(plan: Plan, table: pa.Table) -> Iterator[str]:
         number, _ = next(found, NO_MORE)
 
 
-def _by_partition(table: pa.Table) -> Iterator[tuple[int, list[tuple[int, bool, int, int]]]]:
-    """(number, (ordinal, last, rows_in, documents in) of its shards) of each partition, a few at a time as Python objects."""
+def _by_partition(plan: Plan, table: pa.Table) -> Iterator[tuple[int, list[tuple[int, bool, int, int]]]]:
+    """(number, (ordinal, last, rows_in, rows of the corpus) of its shards) of each partition, a few at a time as Python objects."""
     rows = (
         row
         for batch in table.select(GAP_COLUMNS).to_batches(max_chunksize=ROWS_AT_A_TIME)
-        for row in zip(*(column.to_pylist() for column in (*batch.columns[:4], pc.add(batch.column(4), batch.column(5)))), strict=True)
+        for row in zip(*(column.to_pylist() for column in (*batch.columns[:4], _input_rows(plan, batch))), strict=True)
     )
     for number, shards in groupby(rows, itemgetter(0)):
         yield number, [shard[1:] for shard in shards]
@@ -99,6 +106,6 @@ def _partition_gaps(plan: Plan, partition: Partition, shards: list[tuple[int, bo
     for ordinal, last, rows_in, _ in shards:
         if (rows_in > plan.rows_per_shard and not plan.rows.is_chunked) or (rows_in < plan.rows_per_shard and not last):
             yield f"{where} shard {ordinal}: {rows_in} rows in, where a shard has {plan.rows_per_shard} and only the last one fewer"
-    expected, found = known_rows(partition), sum(documents for *_, documents in shards)
+    expected, found = known_rows(partition), sum(rows for *_, rows in shards)
     if expected is not None and expected != found:
         yield f"{where}: its files hold {expected} rows, {found} are accounted for"

@@ -71,7 +71,7 @@ def test_what_it_cannot_read_is_refused_in_its_words(embed: Embed, registered: P
     packed = embed(output="packed", corpus={"files": [str(registered / "*.gz")]})
     assert packed.code == 2 and "0.fixed.gz: records are found by their places: unpack it" in packed.errors
     unknown = embed(output="unknown", corpus={"files": [str(registered / "*.parquet")], "format": "xml"})
-    assert unknown.code == 2 and "corpus.format: expected 'auto', 'parquet', 'jsonl', 'csv', 'text' or 'fixed', got 'xml' (str)" in unknown.errors
+    assert unknown.code == 2 and "corpus.format: expected 'auto', 'parquet', 'jsonl', 'csv', 'text', 'document' or 'fixed', got 'xml' (str)" in unknown.errors
     (registered / "9.fixed").write_bytes(b"x" * (RECORD + 1))
     broken = embed(output="broken", corpus={"files": [str(registered / "9.fixed")]})
     assert broken.code != 0 and "9.fixed: expected records of 32 bytes, got 33 bytes" in broken.errors
