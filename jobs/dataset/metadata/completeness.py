@@ -17,8 +17,6 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.partitions import UNKNOWN_ROWS, known_rows, known_rows_of, numbers_of
 
-Rows = pa.Table | pa.RecordBatch
-
 ROWS_AT_A_TIME = 1 << 14
 NO_MORE: tuple[int, list[tuple[int, bool, int, int]]] = (1 << 62, [])
 SHARD_COLUMNS = ("partition", "ordinal", "last")
@@ -62,7 +60,7 @@ def _accounts_for_all(plan: Plan, table: pa.Table) -> bool:
     return bool(((expected == UNKNOWN_ROWS) | (expected == found)).all())
 
 
-def _input_rows(plan: Plan, rows: Rows) -> pa.Array:
+def _input_rows(plan: Plan, rows: pa.Table | pa.RecordBatch) -> pa.Array:
     """[N] int64: rows of the corpus that each shard accounts for. Of a document that is cut, each chunk is a row of the shard."""
     return pc.add(rows.column("documents"), rows.column("rows_quarantined")) if plan.rows.is_chunked else rows.column("rows_in")
 

@@ -50,7 +50,7 @@ def test_without_the_compiled_functions_numpy_computes_and_says_why(monkeypatch:
 
 
 def test_one_line_says_which_path_was_taken_and_why(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="embermill"):  # a command that ran before in this process may have set another
+    with caplog.at_level(logging.INFO, logger="embermill.encoder"):  # a command that ran before in this process may have set another
         ops = get_ops(choose_device("cpu"), "int8", 1)
     assert [record.message for record in caplog.records if record.levelname == "INFO"] == [ops.chosen]
     assert ops.chosen.startswith("int8 by ") and " on the CPU: " in ops.chosen and ops.kernel_set.startswith(ops.chosen.partition(" on the CPU")[0])
