@@ -94,7 +94,7 @@ class RunRecord:
             "device": self._device,
             "rows": self._rows,
             "tokens": self._tokens,
-            "stage_seconds": {stage: round(seconds, 3) for stage, seconds in self._seconds.items()},
+            "stage_seconds": {stage: round(seconds, 6) for stage, seconds in self._seconds.items()},
             "bound": self._bound,
             "retries": self._retries,
             "workers": [_describe(number, worker) for number, worker in [*self._workers.items()][:MOST_WORKERS]],
