@@ -10,6 +10,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from embermill.encoder.backends.cpu.compiled.library import load_library, processor_features
+from embermill.encoder.backends.cpu.compiled.paths import PATHS
 from embermill.encoder.backends.cpu.ops import NumpyOps
 from embermill.encoder.errors import DeviceError
 from embermill.encoder.ops.base import Ops
@@ -49,8 +51,6 @@ class Backend:
 
 def open_cpu(precision: str, path: str, threads: int = 1) -> NumpyOps:
     """The CPU backend on this path; skips where the processor cannot run it, or nothing was compiled."""
-    from embermill.encoder.backends.cpu.compiled.library import load_library, processor_features
-    from embermill.encoder.backends.cpu.compiled.paths import PATHS
     from embermill.encoder.backends.cpu.reduced import ReducedOps
 
     if not path:
@@ -67,7 +67,7 @@ def open_cpu(precision: str, path: str, threads: int = 1) -> NumpyOps:
     return ops
 
 
-CPU_PATHS = [
+ALL_CPU_PATHS = [
     ("bfloat16", "NumPy"),
     ("bfloat16", "avx512_bf16"),
     ("bfloat16", "amx_bf16"),
@@ -76,6 +76,9 @@ CPU_PATHS = [
     ("int8", "vnni_int8"),
     ("int8", "amx_int8"),
 ]
+_TOO_MUCH = {path.name for path in PATHS if load_library() is not None and not path.needs <= processor_features()}
+CPU_PATHS = [each for each in ALL_CPU_PATHS if each[1] not in _TOO_MUCH]
+"""Those that this processor can run: cpu/test_paths.py skips once for each of the others."""
 # There a product rounds what it is given as well as its weights: to a half of 255 steps over a row's range, to 120 at most of a weight.
 CPU_UNITS = {"bfloat16": 2 * 3.9e-3, "int8": 0.06}
 

@@ -14,6 +14,7 @@ from embermill.encoder.backends.cpu.opening import make_ops
 from embermill.encoder.backends.cpu.reduced import ReducedOps
 from embermill.encoder.device import choose_device
 from embermill.encoder.errors import DeviceError
+from tests.encoder.backends.each_backend import ALL_CPU_PATHS, open_cpu
 
 EVERYTHING = frozenset(FEATURES)
 AMX = {"amx_int8", "amx_bf16"}
@@ -60,6 +61,12 @@ def test_numpy_in_their_place_is_a_warning(caplog: pytest.LogCaptureFixture) -> 
     ReducedOps("int8", features=frozenset())
     (record,) = caplog.records
     assert record.levelname == "WARNING" and record.message.startswith("int8 by NumPy on the CPU: ") and "no faster than float32" in record.message
+
+
+@pytest.mark.parametrize("path", ALL_CPU_PATHS, ids="-".join)
+def test_each_path_opens(path: tuple[str, str]) -> None:
+    """Skips for each that this processor cannot run; the tests of all paths leave those out."""
+    assert open_cpu(*path).kernel_set
 
 
 def test_features_can_be_kept_from_use(monkeypatch: pytest.MonkeyPatch) -> None:
