@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
 from embermill.jobs.config import JobConfig
-from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.engine import Closeness
 from embermill.jobs.engine.loading import engine_closeness
 from embermill.jobs.errors import UsageError
-from embermill.jobs.plan.sampling import SEED, sampled_partition
+from embermill.jobs.plan.sampling import read_sample, sampled_partition
 from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
@@ -46,12 +44,5 @@ def require_close(config: JobConfig, device: str, files: Sequence[SurveyedFile],
 
 def sample_texts(files: Sequence[SurveyedFile], rows: RowSchema) -> list[str]:
     """At most SAMPLED_TEXTS texts from all over the corpus, the same ones each time."""
-    chosen: list[str] = []
-    seen, draw = 0, random.Random(SEED)
-    for batch in read_rows(sampled_partition(files), rows):
-        for text in batch.texts:
-            place = seen if seen < SAMPLED_TEXTS else draw.randrange(seen + 1)
-            if place < SAMPLED_TEXTS:
-                chosen[place : place + 1] = [text.as_py()]
-            seen += 1
-    return chosen
+    texts: list[str] = read_sample(sampled_partition(files), rows, SAMPLED_TEXTS).to_pylist()
+    return texts

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.engine import Embedded, Engine
 from embermill.jobs.errors import EngineError
-from embermill.jobs.partition import Partition
-from embermill.jobs.plan.sampling import SAMPLED_BYTES, SEED
-from embermill.jobs.receipt import Event, Measured, Progress, Sample, Task
+from embermill.jobs.plan.sampling import read_sample
+from embermill.jobs.receipt import Event, Measured, Progress, Task
 from embermill.jobs.vectors.codec import measured
 from embermill.jobs.worker.isolation import embed_or_isolate
 
 BATCH_TEXTS = 256
-SMALLEST_SHARE_BYTES = 64 << 10  # of text that is read at one place
 
 
 def measure(engine: Engine, task: Task, emit: Callable[[Event], None]) -> Measured:
@@ -27,7 +23,7 @@ def measure(engine: Engine, task: Task, emit: Callable[[Event], None]) -> Measur
     sample = task.sample
     assert sample is not None
     parts = list[Embedded]()
-    for texts in _batches(_chosen(task.partition, sample)):
+    for texts in _batches(read_sample(task.partition, sample.rows, sample.texts)):
         embedded = embed_or_isolate(engine, texts, may_isolate=True).embedded
         if embedded is not None:
             parts.append(embedded)
@@ -44,28 +40,6 @@ def _joined(parts: list[np.ndarray | None], column: str, dim: int) -> np.ndarray
             came = "none" if part is None else f"{part.dtype} {list(part.shape)}"
             raise EngineError(f"column {column!r}: expected float32 of {dim} columns, the engine gave {came}")
     return np.concatenate([np.empty((0, dim), np.float32), *(part for part in parts if part is not None)])
-
-
-def _chosen(partition: Partition, sample: Sample) -> pa.Array:
-    """The texts of the sample, in corpus order."""
-    held = [*_read(partition, sample)]
-    texts = pa.concat_arrays(held) if held else pa.array([], pa.string())
-    if len(texts) <= sample.texts:
-        return texts
-    return texts.take(pa.array(np.sort(np.random.default_rng(SEED).choice(len(texts), sample.texts, replace=False))))
-
-
-def _read(partition: Partition, sample: Sample) -> Iterator[pa.Array]:
-    """Of each segment about as many bytes of text."""
-    share = max(SMALLEST_SHARE_BYTES, SAMPLED_BYTES // max(1, len(partition.segments)))
-    for segment in partition.segments:
-        left = share
-        for batch in read_rows(replace(partition, segments=(segment,)), sample.rows, batch_bytes=min(share, 4 << 20)):
-            if len(batch.texts):
-                yield batch.texts
-            left -= batch.texts.nbytes
-            if left <= 0:
-                break
 
 
 def _batches(texts: pa.Array) -> Iterator[pa.Array]:
