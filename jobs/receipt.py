@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,6 +24,12 @@ TOKENIZE = "tokenize"  # read, and compare the token ids of every row with those
 MEASURE = "measure"  # before there is a plan: embed a sample, write nothing, answer with Measured
 KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS, IMPORT, TOKENIZE, MEASURE)
 STAGES = ("read", "tokenize", "encode", "write")
+
+
+def shares_of(seconds: Mapping[str, float]) -> dict[str, float]:
+    """seconds: busy seconds by stage. Returns of each stage its share of all; 0 before anything is known."""
+    total = sum(seconds.values())
+    return {stage: seconds.get(stage, 0.0) / total if total else 0.0 for stage in STAGES}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.partitions import Places, numbers_of, text_bytes_of
-from embermill.jobs.receipt import STAGES, Progress, Receipt, Shard
+from embermill.jobs.receipt import Progress, Receipt, Shard, shares_of
 
 WINDOW_S = 30.0  # over which speed is measured
 STAGE_WORKERS = {"read": "reader", "tokenize": "tokenizer", "encode": "encoder", "write": "writer"}
@@ -79,8 +79,7 @@ class Meter:
 
     @property
     def stage_shares(self) -> dict[str, float]:
-        total = sum(self._seconds.values())
-        return {stage: self._seconds[stage] / total if total else 0.0 for stage in STAGES}
+        return shares_of(self._seconds)
 
     @property
     def bound(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.run_records import SAMPLE
-from embermill.jobs.receipt import STAGES
+from embermill.jobs.receipt import shares_of
 
 Record = dict[str, Any]
 ROUND = 3
@@ -19,7 +19,7 @@ UNKNOWN = "not recorded"  # of shards that were adopted: who made them was kille
 def describe_run(record: Record) -> Record:
     """One record, less its samples. tokens_per_s: over seconds_embedding, or what there was of it. worker_hours: of workers that were ready."""
     seconds = record["seconds_embedding"] or record["seconds"]
-    shares = stage_shares(record["stage_seconds"])
+    shares = {stage: round(share, 4) for stage, share in shares_of(record["stage_seconds"]).items()}
     told = {key: record[key] for key in ("began", "kind", "version", "ended", "device", "seconds", "rows", "tokens", "stage_seconds", "bound", "retries")}
     speeds = {f"{what}_per_s": round(record[what] / seconds, 1) if seconds else 0.0 for what in ("rows", "tokens")}
     return told | speeds | {"stage_shares": shares, "workers": _with_shares(record["workers"]), "worker_hours": round(worker_hours(record), 6)}
@@ -28,11 +28,6 @@ def describe_run(record: Record) -> Record:
 def _with_shares(workers: list[Record]) -> list[Record]:
     total = sum(worker["tokens"] for worker in workers)
     return [worker | {"share": round(worker["tokens"] / total, 4) if total else 0.0} for worker in workers]
-
-
-def stage_shares(seconds: dict[str, float]) -> dict[str, float]:
-    total = sum(seconds.values())
-    return {stage: round(seconds.get(stage, 0.0) / total, 4) if total else 0.0 for stage in STAGES}
 
 
 def worker_hours(record: Record) -> float:
