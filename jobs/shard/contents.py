@@ -263,11 +263,12 @@ def check_values(table: pa.Table, plan: Plan, first_row: int) -> None:
 
 
 def to_matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A fixed_size_list column as [rows, dim]; no copy where it is one chunk."""
+    """A column of lists, all of one length, as [rows, dim]; no copy where it is one chunk. Of portable shards the type does not say the length."""
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(-1, column.type.list_size)
+    numbers = np.asarray(array.flatten().to_numpy(zero_copy_only=False))
+    return numbers.reshape(-1, column.type.list_size if pa.types.is_fixed_size_list(column.type) else len(numbers) // max(1, len(array)))
 
 
 def all_finite(vectors: np.ndarray) -> bool:

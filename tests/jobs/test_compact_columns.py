@@ -171,6 +171,16 @@ def test_verify_measures_what_each_column_finds(job: Path) -> None:
     assert command("verify", str(output))["ok"] and "recall" not in json.loads(command("verify", str(output)).stdout)
 
 
+def test_recall_and_search_are_the_same_of_portable_shards(job: Path) -> None:
+    compact, portable = make(job, vectors=COLUMNS).output, make(job, "portable", vectors=COLUMNS, encoding="portable").output
+    recalls, hits = list[Any](), list[Any]()
+    for output in (compact, portable):
+        recalls.append(command("verify", str(output), "--recall", "50")["recall"])
+        found = [command("search", str(output), "text 42", "-k", "3", "--vector", each["column"])["hits"] for each in COLUMNS]
+        hits.append([[(hit["columns"]["id"], hit["score"]) for hit in each] for each in found])
+    assert recalls[0] == recalls[1] and hits[0] == hits[1]
+
+
 def by_hand(output: Path, queries: int) -> float:
     """Of int8 codes, by one large product."""
     table = embermill.open_dataset(str(output)).read_all()

@@ -25,6 +25,7 @@ from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.engine.loading import describe_engine, load_engine
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.shard.contents import to_matrix
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.vectors.codec import decode, encode, shorten
 from embermill.jobs.vectors.form import FLOAT32, SENTENCE_TRANSFORMERS, StoredVector
@@ -182,9 +183,8 @@ def _first_of_each(order: np.ndarray, names: np.ndarray, k: int) -> np.ndarray:
 def _vectors(folder: Folder, name: str, form: StoredVector, document: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(first row, [B, dim] float32, [B] what the rows have in column `document`, None each where that is "") of a shard, batch by batch."""
     for first_row, batch in read_batches(folder, name, [form.column, *([document] if document else [])], BATCH_ROWS):
-        vectors = batch.column(0)
-        values = batch.column(1).to_numpy(zero_copy_only=False).astype(object) if document else np.full(len(vectors), None, object)
-        yield first_row, decode(form, vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), -1)), values
+        values = batch.column(1).to_numpy(zero_copy_only=False).astype(object) if document else np.full(batch.num_rows, None, object)
+        yield first_row, decode(form, to_matrix(pa.chunked_array([batch.column(0)]))), values
 
 
 def _read_row(folder: Folder, name: str, row: int) -> dict[str, Any]:
