@@ -50,6 +50,8 @@ class Staff:
         self._gone: set[int] = set()
         self._broken_gpus: set[tuple[str, str]] = set()  # (host, UUID)
         self._lost_places = Counter[str]()  # node -> places there whose workers refused to work, or were retired
+        self._seen = dict[str, int]()  # node -> workers that it has, or had, room for
+        self._awaits_node = False  # whether a node is away that had a place for a worker, as of the last look
 
     def __len__(self) -> int:
         """At work or on their way."""
@@ -62,6 +64,8 @@ class Staff:
         """It is ready for work."""
         self.starting -= 1
         self.seats[worker] = Seat(ready, now_s)
+        here = sum(seat.ready.node == ready.node for seat in self.seats.values())
+        self._seen[ready.node] = max(here, self._seen.get(ready.node, 0))
 
     def remove(self, worker: int) -> Seat | None:
         """It is gone for good; its seat, None where it was never ready."""
@@ -82,17 +86,23 @@ class Staff:
 
     def give_up_place(self, node: str) -> None:
         """No other worker takes the place of one that was there."""
-        self.wanted -= 1
+        self.wanted = max(self.wanted - 1, int(self._awaits_node))
         self._lost_places[node] += 1
 
     def follow(self, room: Mapping[str, int], barred: Collection[str], most: float) -> None:
         """As many workers are wanted as there are places now. room: node -> workers that it has room for. barred: nodes that get none.
 
-        One is wanted even where no node is there at all: one may come.
+        One is wanted even where no node is there at all, since one may come, and where only broken GPUs are left of a cluster that had others.
         """
+        self._seen.update(room)
+        self._awaits_node = any(self._places(node) > 0 for node in self._seen.keys() - room.keys() - set(barred))
         lost = sum(self._lost_places[node] for node in room)
-        places = sum(max(0, workers - self._lost_places[node]) for node, workers in room.items() if node not in barred)
-        self.wanted = int(max(0, min(most - lost, places))) if any(room.values()) else 1
+        places = sum(max(0, self._places(node)) for node in room if node not in barred)
+        self.wanted = max(int(self._awaits_node), int(min(most - lost, places))) if any(room.values()) else 1
+
+    def _places(self, node: str) -> int:
+        """Workers that the node has room for, or had when it was last seen, without the places that were given up."""
+        return self._seen[node] - self._lost_places[node]
 
     def is_on_broken_gpu(self, ready: Ready) -> bool:
         return (ready.host, ready.device_uuid) in self._broken_gpus

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from embermill.jobs.driver.actions import Action, Finish, Hold, Say, Start, Stop
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Failed, Ready
@@ -32,12 +34,12 @@ def test_a_worker_that_only_fails_is_retired_and_its_failures_do_not_count() -> 
     assert not driver.remaining and len(said) == 2
 
 
-def with_one_retired(gpus: bool = True) -> Answered:
-    """Three workers of one host, of which worker 0 was retired; 1 and 2 are at work."""
+def with_one_retired(gpus: bool = True, host_of: Callable[[int], str] = lambda worker: "host") -> Answered:
+    """Three workers, of one host or each of its own, of which worker 0 was retired; 1 and 2 are at work."""
     driver = started(30, workers=3, queued=1)
     given: dict[int, int] = {}
     for worker in range(3):
-        given.update(submitted(driver.handle(worker, on_host(worker, gpus=gpus))))
+        given.update(submitted(driver.handle(worker, on_host(worker, host_of(worker), gpus=gpus))))
     for worker in (0, 1, 2) * 8:
         if worker in given:
             number = given.pop(worker)
@@ -49,7 +51,7 @@ def with_one_retired(gpus: bool = True) -> Answered:
 
 
 def on_host(gpu: int, host: str = "host", *, gpus: bool = True) -> Ready:
-    return ready(host=host, device_name="GPU", device_uuid=f"uuid-{gpu}") if gpus else ready(host=host)
+    return ready(host=host, node=host, device_name="GPU", device_uuid=f"uuid-{gpu}") if gpus else ready(host=host, node=host)
 
 
 def test_a_worker_on_a_retired_one_s_gpu_is_held_there_without_work_and_another_is_started() -> None:
@@ -99,3 +101,14 @@ def test_a_partition_that_ended_with_one_worker_and_failed_on_another_is_looked_
     assert 0 in driver.remaining
     assert submitted(driver.handle(3, on_host(3))) == [(3, 0)]
     assert done(driver, 3, receipt(0))[-1] == Finish(())
+
+
+def test_where_only_a_broken_gpu_is_left_of_a_cluster_one_worker_is_waited_for() -> None:
+    """The other nodes may come back, so the run does not end; nor does it where nobody had looked at the cluster before they went."""
+    driver = with_one_retired(host_of="host-{}".format)
+    driver.follow({"host-0": 1}, 5.0)
+    assert Start() in [*driver.handle(1, Died("lost", node="host-1")), *driver.handle(2, Died("lost", node="host-2"))]
+    hold, _, start = driver.handle(3, on_host(0, "host-0"))
+    assert (hold, start) == (Hold(3), Start())
+    assert driver.follow({"host-0": 1, "host-2": 1}, 10.0) == [], "the one that is waited for goes there"
+    assert driver.follow({"host-0": 1, "host-2": 1, "host-3": 1}, 15.0) == [Start()]

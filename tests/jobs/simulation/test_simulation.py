@@ -35,6 +35,10 @@ FOUND_LEAPING = {
     256553: "a worker that only fails repeated what others were about to finish, since its failures were taken for the pace of the job",
     145403: "a partition that was queued on a worker that died, and then failed on one alone, was given up",
     613501: "the same, where workers of a node die when they start",
+    MOVING_FROM + 7327: "a run ended since only a broken GPU was left, though the nodes of the others might have come back",
+    MOVING_FROM + 7371: "the same, where the node went before the next look at the cluster",
+    MOVING_FROM + 7327: "a run ended since only a broken GPU was left, though the nodes of the others might have come back",
+    MOVING_FROM + 7371: "the same, where the node went before the next look at the cluster",
 }
 
 
