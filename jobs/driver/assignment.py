@@ -18,8 +18,13 @@ class Assignment:
 
     def next(self, now_s: float) -> list[Submit]:
         """Give each worker something to do, and something after that. A suspect shares its worker with nothing."""
-        free = [(worker, seat) for worker, seat in self._staff.seats.items() if len(seat.queue) < self._queued]
-        return [submit for worker, seat in free for submit in self._fill(worker, seat, now_s)]
+        seats, waits = self._staff.seats, self._load.waits
+        free = [(worker, seat) for worker, seat in seats.items() if not seat.queue or (waits and len(seat.queue) < self._queued)]
+        if not free:
+            return []
+        share = max(1, len(self._load) // max(1, len(self._staff)))  # else the first to be ready would take all of a small job
+        judged = self._staff.starting or any(not seat.doubtful for seat in seats.values())  # whether somebody else may try what a doubtful worker failed on
+        return [submit for worker, seat in free for submit in self._fill(worker, seat, min(self._queued, share), not judged or not seat.doubtful, now_s)]
 
     def release(self, worker: int, number: int, attempt: int, now_s: float, *, done: bool) -> bool:
         """The worker has left the partition, and is through with it or has failed; False where that is old news."""
@@ -50,13 +55,9 @@ class Assignment:
         seats = self._staff.seats
         return len(work.failures) > 0 and len(work.failed_by_living) < 2 and self._staff.wanted > len(seats) and work.failed_on.issuperset(seats)
 
-    def _fill(self, worker: int, seat: Seat, now_s: float) -> list[Submit]:
+    def _fill(self, worker: int, seat: Seat, most: int, trusted: bool, now_s: float) -> list[Submit]:
         submits = list[Submit]()
-        if seat.queue and not self._load.waits:
-            return submits
-        share = max(1, len(self._load) // max(1, len(self._staff)))  # else the first to be ready would take all of a small job
-        trusted = not seat.doubtful or not (self._staff.starting or any(not other.doubtful for other in self._staff.seats.values()))
-        while len(seat.queue) < min(self._queued, share) and not self._holds_suspect(seat):
+        while len(seat.queue) < most and not self._holds_suspect(seat):
             work = self._load.take(not seat.queue, lambda work: self._fits(worker, work, trusted))
             if work is None and not seat.queue and trusted:
                 work = self._slowest(worker, now_s)

@@ -127,6 +127,8 @@ class Workload(Collection[int]):
 
     def take(self, idle: bool, fits: Callable[[Work], bool]) -> Work | None:
         """The next partition for a worker. idle: it has nothing else, so it may be given a suspect. fits: whether that worker may have this one."""
+        if not self.waits:
+            return None
         work = self._take_again(self._first, fits) or self._take_fresh(fits) or self._take_again(self._last, fits)
         return self._take_again(self._suspects, fits) if work is None and idle else work
 

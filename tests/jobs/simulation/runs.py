@@ -186,7 +186,7 @@ class Run:
         assert len(pool.workers.keys() - pool.held) <= sim.workers, "more workers than were asked for"
         if self.finished is None:
             waits = isinstance(pool, MovingPool) and pool.waiting
-            assert pool.late or pool.refused or waits or any(worker.busy for worker in pool.workers.values()), "stuck: nobody has anything to do"
+            assert pool.late or pool.refused or waits or any([worker.busy for worker in pool.workers.values()]), "stuck: nobody has anything to do"
             assert not self.began_calm or sim.now_s - began_s < LONGEST_S, "the job does not end"
         for worker in pool.workers.values() if self.judges_broken else ():
             if worker.kind == "broken":

@@ -50,7 +50,7 @@ def simulate(simulation: Simulation, *, arrow: bool = False) -> None:
                 run = runs[f"run-{len(runs)}"] = Run(sim, f"run-{len(runs)}", rng.choice(("here", "there")))
                 alive.append(run)
             if sim.leaps:
-                sim.now_s = max(sim.now_s, min(run.wakes_s for run in alive))
+                sim.now_s = max(sim.now_s, min([run.wakes_s for run in alive]))
             awake = [run for run in alive if run.wakes_s <= sim.now_s]
             sim.now_s += 0.1 + rng.random() * 0.4
             sim.store.settle()

@@ -82,8 +82,8 @@ class MemoryFolder:
     def list(self, prefix: str = "") -> Iterator[tuple[str, FileInfo]]:
         self._request()
         hidden = set(self.store.fresh) if self.store.mishap() else set()
-        names = sorted(name for name in self.store.files if name.startswith(prefix) and name not in hidden)
-        return iter([(name, FileInfo(name, len(self.store.files[name]), "")) for name in names])
+        files = self.store.files
+        return ((name, FileInfo(name, len(files[name]), "")) for name in sorted([name for name in files if name.startswith(prefix) and name not in hidden]))
 
     def exists(self, name: str) -> bool:
         self._request()

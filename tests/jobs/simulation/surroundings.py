@@ -40,6 +40,13 @@ def decode_commit(data: bytes) -> tuple[int, list[Receipt]]:
     return int(table.schema.metadata[commits.TOKEN]), receipts_of(table)
 
 
+class _AnyTime:
+    """In place of the wall clock, which nothing is decided by."""
+
+    def isoformat(self, timespec: str) -> str:
+        return "2026-01-01T00:00:00+00:00"
+
+
 class _Serial:
     """In place of a pool of threads: what happens follows from the seed alone."""
 
@@ -83,6 +90,7 @@ def surroundings(runs: Mapping[str, Run], current: list[Run], *, arrow: bool) ->
     _TABLES.clear()
     replacements: tuple[tuple[object, str, object], ...] = (
         (lease, "this_process", lambda: {"pid": current[0].name, "host": current[0].host}),
+        (lease, "_now", _AnyTime),
         (lease, "is_gone", gone),
         (lease, "is_running", running),
         (commits, "sealed_parquet", encode_commit),

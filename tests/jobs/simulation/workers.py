@@ -36,7 +36,7 @@ class World:
     torn: set[Key] = field(default_factory=set)
 
     def chance(self, factor: float = 1.0) -> bool:
-        return self.trouble > 0 and self.faults.strikes(self.trouble * factor, "a worker, its storage or its messages")
+        return self.trouble > 0.0 and self.faults.strikes(self.trouble * factor, "a worker, its storage or its messages")
 
     def publish(self, number: int, ordinal: int) -> Receipt:
         """Create-if-absent; OSError for a store in trouble, a 409 that stands for nothing included."""
@@ -74,12 +74,12 @@ class Worker:
     @property
     def due_s(self) -> float:
         """When it takes its next step, if it has any to take."""
-        return self.next_s if self.busy and not (self.kind == "silent" and self.steps is not None) else math.inf
+        if self.steps is not None:
+            return math.inf if self.kind == "silent" else self.next_s
+        return self.next_s if self.tasks or not self.ready else math.inf
 
     def step(self, now_s: float) -> list[Event | Died]:
-        """The next thing it does, once its time has come. ProcessLookupError where that kills it."""
-        if now_s < self.next_s:
-            return []
+        """The next thing it does, now that its time has come. ProcessLookupError where that kills it."""
         self.next_s = now_s + STEP_S * (10 if self.kind == "slow" else 1) * (0.1 if self.kind == "broken" else 1)
         if not self.ready:
             if self.kind == "dead" or self.world.chance(0.3):
@@ -152,25 +152,27 @@ class SimulatedPool:
         """When there is something to hear, or a zombie moves."""
         if self.late or self.refused:
             return self.now_s
-        return min([worker.due_s for worker in self.workers.values()] + [zombie.due_s for zombie in self.zombies], default=math.inf)
+        return min((worker.due_s for worker in (*self.workers.values(), *self.zombies)), default=math.inf)
 
     def events(self, now_s: float) -> Iterator[tuple[int, Event | Died]]:
         world, self.now_s = self.world, now_s
         while self.refused:
             yield self.refused.pop(), Died("no other node has room", "usage")
         for number, worker in list(self.workers.items()):
-            try:
-                for event in worker.step(now_s):
-                    yield number, event
-                    if world.chance(0.3):
-                        self.late.append((number, event))
-            except ProcessLookupError:
-                yield from self._lose(number, lives_on=False)
-            if number in self.workers and world.chance(0.1):
+            if now_s >= worker.next_s:
+                try:
+                    for event in worker.step(now_s):
+                        yield number, event
+                        if world.chance(0.3):
+                            self.late.append((number, event))
+                except ProcessLookupError:
+                    yield from self._lose(number, lives_on=False)
+            if world.trouble and number in self.workers and world.chance(0.1):
                 yield from self._lose(number, lives_on=True)  # given up by the pool, alive all the same
         for zombie in list(self.zombies):
             try:
-                zombie.step(now_s)  # what it reports reaches nobody; what it publishes stands
+                if now_s >= zombie.next_s:
+                    zombie.step(now_s)  # what it reports reaches nobody; what it publishes stands
             except ProcessLookupError:
                 self.zombies.remove(zombie)
         if self.late and world.rng.random() < 0.3:
