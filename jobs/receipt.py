@@ -125,6 +125,7 @@ class Receipt:
     provenance: dict[str, str]
     input_digest: str = added("")  # of all that was read for it (corpus.input_digest); "" where the plan is from before there was one
     values_clipped: int = added(0)  # numbers of its vectors that were too large for their codes, in all columns together
+    unknown_words: int = added(0)  # of chunks: pieces of over 64 characters of words that are one unknown token
 
 
 class Shard(NamedTuple):

@@ -55,7 +55,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Cut:
-    """unknown_words: pieces of over 64 code points of words that are one unknown token. refused: why the document cannot be cut, "" where it can."""
+    """unknown_words: pieces of over 64 code points of words that are one unknown token to the model. refused: why the document cannot be cut, "" where it can."""
 
     chunks: tuple[Chunk, ...]
     unknown_words: int = 0
@@ -110,7 +110,8 @@ class Cutter:
         except BadSpans as error:
             return Cut((), 0, f"chunk.splitter: {error}")
         chunks = self._fitted(document.text, chunks)
-        return Cut(tuple(chunks), unknown_in(words, [(chunk.start, chunk.end) for chunk in chunks]) if words.spans else 0)
+        places = [(chunk.start, chunk.end) for chunk in chunks]
+        return Cut(tuple(chunks), unknown_in(words, document.text, places, self._measure) if words.spans else 0)
 
     def _split(self, document: Document, prefix: Prefix, words: LongWords, units: Units) -> list[Chunk]:
         found = outline(document.text) if document.markdown else Outline()

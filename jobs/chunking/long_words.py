@@ -41,15 +41,17 @@ def find_long_words(text: str, measure: Measure) -> LongWords:
     return LongWords(spans, breaks)
 
 
-def unknown_in(words: LongWords, chunks: Sequence[tuple[int, int]]) -> int:
-    """Pieces of over MOST_POINTS of such words in those chunks, (start, end) ascending."""
+def unknown_in(words: LongWords, text: str, chunks: Sequence[tuple[int, int]], measure: Measure) -> int:
+    """Unknown tokens of over MOST_POINTS that are left of such words in those chunks, (start, end) ascending: a shorter piece may be known."""
     count, place = 0, 0
     for start, end in chunks:
         while place < len(words.spans) and words.spans[place][1] <= start:
             place += 1
         at = place
         while at < len(words.spans) and words.spans[at][0] < end:
-            count += min(end, words.spans[at][1]) - max(start, words.spans[at][0]) > MOST_POINTS
+            first, last = max(start, words.spans[at][0]), min(end, words.spans[at][1])
+            if last - first > MOST_POINTS:
+                count += sum(stop - begin > MOST_POINTS for begin, stop in measure.unknown_words(text[first:last]))
             at += 1
     return count
 

@@ -28,6 +28,7 @@ def show_run(answer: Answer) -> str:
         ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
         *show_vectors(answer),
+        *_show_unknown_words(answer.get("unknown_words", 0)),
         *_show_findings(answer["findings"]),
         *_show_prompts(answer["prompts"]),
         *show_corpus(answer.get("corpus")),
@@ -51,6 +52,14 @@ def _show_findings(found: Answer | None) -> list[tuple[str, str]]:
     if found["files_gone"]:
         said.append(f"{several(found['files_gone'], 'corpus file')} gone since then")
     return [("found", "; ".join(said))] if said else []
+
+
+def _show_unknown_words(pieces: int) -> list[tuple[str, str]]:
+    """Of documents that were cut to chunks."""
+    if not pieces:
+        return []
+    what = f"{several(pieces, 'piece')} of over 64 characters of words that the tokenizer does not know, each one unknown token to the model"
+    return [("unknown", f"{what}: chunk.on_blob: refuse keeps such documents out")]
 
 
 def show_corpus(seen: Answer | None) -> list[tuple[str, str]]:

@@ -17,16 +17,18 @@ class ChunkColumns:
     """What rows that are chunks have beside id, text and kept columns.
 
     documents: [N] int64, ascending, equal for chunks of one document: its place in the partition. columns: of the dataset, [N] each.
-    dropped: [N] int32, tokens of a prefix that did not fit.
+    dropped: [N] int32, tokens of a prefix that did not fit. unknown_words: [N] int32, of a whole document, at its first chunk (chunking.cutter.Cut).
     """
 
     documents: np.ndarray
     columns: dict[str, pa.Array]
     dropped: np.ndarray
+    unknown_words: np.ndarray
 
     def take(self, rows: slice | np.ndarray) -> ChunkColumns:
         chosen = pa.array(np.arange(len(self.documents))[rows])
-        return ChunkColumns(self.documents[rows], {name: column.take(chosen) for name, column in self.columns.items()}, self.dropped[rows])
+        columns = {name: column.take(chosen) for name, column in self.columns.items()}
+        return ChunkColumns(self.documents[rows], columns, self.dropped[rows], self.unknown_words[rows])
 
     def border(self, row: int, *, up: bool) -> int:
         """The nearest row at or before (up: after) this one at which a document begins, or none is left."""
@@ -38,4 +40,5 @@ class ChunkColumns:
 def join_chunks(parts: Sequence[ChunkColumns]) -> ChunkColumns:
     names = parts[0].columns
     columns = {name: pa.concat_arrays([part.columns[name] for part in parts]) for name in names}
-    return ChunkColumns(np.concatenate([part.documents for part in parts]), columns, np.concatenate([part.dropped for part in parts]))
+    documents, dropped, unknown = (np.concatenate([getattr(part, name) for part in parts]) for name in ("documents", "dropped", "unknown_words"))
+    return ChunkColumns(documents, columns, dropped, unknown)

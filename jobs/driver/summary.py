@@ -24,6 +24,7 @@ class Summary:
     prompts: what is put before documents and queries, None where the engine does not say.
     vectors: the columns of output.vectors, (column, form); none where each of the engine's is stored as it is. values_clipped: numbers of them that were
     too large for their codes; share_clipped: of all numbers in such columns.
+    unknown_words: of chunks, pieces of over 64 characters of words that the tokenizer takes for one unknown token (chunk.on_blob).
     corpus: of a dataset that was finished before, how its corpus differs from the newest version now, by the listing alone (sync/seen.py).
     """
 
@@ -59,6 +60,7 @@ class Summary:
     vectors: tuple[dict[str, str], ...] = ()
     values_clipped: int = 0
     share_clipped: float = 0.0
+    unknown_words: int = 0
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -118,4 +120,5 @@ def summarise(
         vectors=tuple({"column": form.column, "form": words(form)} for form in vectors),
         values_clipped=totals.values_clipped,
         share_clipped=totals.values_clipped / codes if codes else 0.0,
+        unknown_words=totals.unknown_words,
     )

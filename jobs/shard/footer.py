@@ -68,6 +68,7 @@ class Footer:
     last: bool
     input_digest: str = added("")  # of all that was read for the pair
     values_clipped: int = added(0, compare=False)  # numbers of vectors that were too large for their codes; another GPU may count one more
+    unknown_words: int = added(0)  # of chunks: pieces of over 64 characters of words that the tokenizer takes for one unknown token
     files: str = added("")  # JSON: [place of the file among the partition's files, rows], in row order; "" in datasets of format 1
 
     def to_metadata(self) -> dict[str, str]:
@@ -84,7 +85,7 @@ class Footer:
         try:
             strings = {key: text[PREFIX + key] for key in ("fingerprint", "plan", "partition_id", "segments")}
             numbers = {key: int(text[PREFIX + key]) for key in ("partition", "ordinal", "first_row", "rows_in", "rows_out", "rows_quarantined")}
-            numbers["values_clipped"] = int(text.get(PREFIX + "values_clipped", "0"))
+            numbers |= {key: int(text.get(PREFIX + key, "0")) for key in ("values_clipped", "unknown_words")}
             added_later = {key: text.get(PREFIX + key, "") for key in ("input_digest", "files")}
             return Footer(**strings, **numbers, **added_later, last=text[PREFIX + "last"] == "true")  # type: ignore[arg-type]
         except (KeyError, ValueError):
@@ -93,7 +94,7 @@ class Footer:
 
 def make_footer(
     plan: Plan, partition: Partition, ordinal: int, *, rows_out: int, rows_quarantined: int, last: bool, input_digest: str = "", files: str = "",
-    values_clipped: int = 0,
+    values_clipped: int = 0, unknown_words: int = 0,
 ) -> Footer:  # fmt: skip
     return Footer(
         fingerprint=json.dumps(plan.fingerprint, sort_keys=True),
@@ -109,6 +110,7 @@ def make_footer(
         last=last,
         input_digest=input_digest,
         values_clipped=values_clipped,
+        unknown_words=unknown_words,
         files=files,
     )
 
@@ -123,7 +125,7 @@ def told_by_files(plan: Plan) -> dict[str, str]:
 
 def explain_mismatch(found: Footer, plan: Plan, partition: Partition, ordinal: int) -> str | None:
     """Why a published file is not this plan's shard, in words; None where it is."""
-    told = {name: getattr(found, name) for name in ("rows_out", "rows_quarantined", "last", "input_digest", "files")}
+    told = {name: getattr(found, name) for name in ("rows_out", "rows_quarantined", "last", "input_digest", "unknown_words", "files")}
     expected = make_footer(plan, partition, ordinal, **told)
     for key, value in vars(expected).items():
         if key == "fingerprint":

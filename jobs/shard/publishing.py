@@ -130,6 +130,7 @@ def make_receipt(
         provenance=provenance,
         input_digest=footer.input_digest,
         values_clipped=footer.values_clipped,
+        unknown_words=footer.unknown_words,
     )
 
 

@@ -52,7 +52,7 @@ class ShardWriter:
         self._parquet: pq.ParquetWriter | RowGroupFile | None = None
         self._groups = RowGroupBuffer(plan, encoders + 1)
         self._tally = RowTally(plan.rows)
-        self._values_clipped = 0
+        self._values_clipped = self._unknown_words = 0
         self._files = FileRuns(partition)
         self._quarantine = QuarantineWriter(folder.temporary(published_name(plan, QUARANTINE, partition, ordinal)))
 
@@ -96,6 +96,7 @@ class ShardWriter:
             input_digest=input_digest if self.plan.holds_input_digests else "",
             files=self._files.to_json() if self.plan.tells_versions else "",
             values_clipped=self._values_clipped,
+            unknown_words=self._unknown_words,
         )
         written = self._tally.contents(footer)
         quarantine, refused_before = self._publish_quarantine(footer) if self._quarantine.entries else (None, False)
@@ -138,6 +139,7 @@ class ShardWriter:
             columns[TEXT] = batch.texts
         if batch.chunks is not None:
             columns |= batch.chunks.columns
+            self._unknown_words += int(batch.chunks.unknown_words.sum(dtype=np.int64))
         columns |= {name: values for (_, name, _), values in zip(self.plan.rows.kept, batch.kept, strict=True)}
         for table in self._groups.add(columns, answer.vectors):
             self._write_group(table)

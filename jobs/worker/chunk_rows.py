@@ -71,6 +71,7 @@ def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cutter, of_markdown: 
     hashes = hash_texts(pa.array(given, pa.string()))
     names = batch.ids.cast(pa.string()).take(pa.array(parents)).to_pylist()
     dropped = np.array([chunk.prefix.dropped for cut in cuts for chunk in cut.chunks], np.int32)
+    unknown = np.array([cut.unknown_words * (place == 0) for cut in cuts for place in range(len(cut.chunks))], np.int32)
     return RowBatch(
         first_row=first_row,
         num_rows=int(counts.sum()),
@@ -80,7 +81,7 @@ def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cutter, of_markdown: 
         kept=tuple(column.take(pa.array(parents)) for column in batch.kept[: len(schema.kept)]),
         refused=moved,
         origins=origins,
-        chunks=ChunkColumns(document + batch.rows[parents] - batch.first_row, of_chunks, dropped),
+        chunks=ChunkColumns(document + batch.rows[parents] - batch.first_row, of_chunks, dropped, unknown),
     )
 
 

