@@ -63,10 +63,11 @@ class DuckDBTarget(Target):
 
     def describe(self) -> Standing | None:
         query = "SELECT data_type FROM information_schema.columns WHERE table_name = ? AND data_type LIKE 'FLOAT[%'"
-        shape = self._sql.execute(query, [self._table]).fetchone()
-        if shape is None:
+        shapes = self._rows(query, [self._table])
+        if not shapes:
             return None
-        dimensions = int(shape[0].removeprefix("FLOAT[").removesuffix("]")) if shape[0] != "FLOAT[]" else None
+        kind = shapes[0][0]
+        dimensions = int(kind.removeprefix("FLOAT[").removesuffix("]")) if kind != "FLOAT[]" else None
         return Standing(self.count(), dimensions, None, self._cursor())
 
     def prepare(self, layout: Layout) -> None:
@@ -89,9 +90,9 @@ class DuckDBTarget(Target):
         into = quoted(self._table) if new else "incoming_rows"
         if not new:
             self._sql.execute(f"CREATE OR REPLACE TEMP TABLE incoming_rows AS FROM {quoted(self._table)} LIMIT 0")
-        written = self._sql.execute(f"INSERT INTO {into} BY NAME SELECT {self._columns()} FROM incoming").fetchone()
+        ((written,),) = self._rows(f"INSERT INTO {into} BY NAME SELECT {self._columns()} FROM incoming")
         self._sql.unregister("incoming")
-        self._uncommitted = self._uncommitted + int(written[0]) if new and written else COMMIT_ROWS
+        self._uncommitted = self._uncommitted + int(written) if new else COMMIT_ROWS
         if not new:
             self._sql.execute(f"DELETE FROM {quoted(self._table)} WHERE {self._id} IN (SELECT {self._id} FROM incoming_rows)")
             self._sql.execute(f"INSERT INTO {quoted(self._table)} FROM incoming_rows")
@@ -130,14 +131,14 @@ class DuckDBTarget(Target):
         self._sql.execute("CHECKPOINT")
 
     def count(self) -> int:
-        found = self._sql.execute(f"SELECT count(*) FROM {quoted(self._table)}").fetchone()
-        return int(found[0]) if found else 0
+        ((rows,),) = self._rows(f"SELECT count(*) FROM {quoted(self._table)}")
+        return int(rows)
 
     def fetch(self, ids: pa.Array) -> pa.RecordBatch:
         self._sql.register("wanted", pa.table({self._known.id.name: ids}))
         query = f"SELECT {self._id}::{self._id_text} AS id, {quoted(self._known.vector.name)} AS vector FROM {quoted(self._table)} " \
                 f"WHERE {self._id} IN (SELECT {self._typed(self._known.id.name)} FROM wanted)"  # fmt: skip
-        found: pa.Table = self._sql.execute(query).to_arrow_table()
+        found: pa.Table = self._sql.sql(query).to_arrow_table()
         self._sql.unregister("wanted")
         schema = pa.schema([("id", self._known.id.type), ("vector", self._known.vector.arrow_type)])
         return pa.RecordBatch.from_arrays([found.column(number).combine_chunks().cast(schema.field(number).type) for number in range(2)], schema=schema)
@@ -146,7 +147,7 @@ class DuckDBTarget(Target):
         kind = f"FLOAT[{self._known.vector.dimensions}]"
         query = f"SELECT {self._id}::{self._id_text} FROM {quoted(self._table)} " \
                 f"ORDER BY {DISTANCES[self._known.metric]}({quoted(self._known.vector.name)}, ?::{kind}) LIMIT {k}"  # fmt: skip
-        return [[each for (each,) in self._sql.execute(query, [vector.tolist()]).fetchall()] for vector in vectors]
+        return [[each for (each,) in self._rows(query, [vector.tolist()])] for vector in vectors]
 
     def alias(self, name: str) -> None:
         self._sql.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS FROM {quoted(self._table)}")
@@ -182,10 +183,14 @@ class DuckDBTarget(Target):
         return ", ".join(self._typed(name) for name in self._known.schema.names)
 
     def _cursor(self) -> str | None:
-        if not self._sql.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [CURSOR_TABLE]).fetchone():
+        if not self._rows("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [CURSOR_TABLE]):
             return None
-        found = self._sql.execute(f"SELECT cursor FROM {CURSOR_TABLE} WHERE table_name = ?", [self._table]).fetchone()
-        return None if found is None else str(found[0])
+        found = self._rows(f"SELECT cursor FROM {CURSOR_TABLE} WHERE table_name = ?", [self._table])
+        return str(found[0][0]) if found else None
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All of them: DuckDB 2 takes no other statement while a result has rows left."""
+        return self._sql.execute(query, values).fetchall()
 
     @staticmethod
     def _load_vss(database: duckdb.DuckDBPyConnection) -> None:
