@@ -148,9 +148,14 @@ class _EncodeStream:
         if piece.last:
             self._finished.append(batch)
             self._current = Batch()
-        while self._waiting.num_tokens >= self._budget.window_tokens or self._waiting.num_documents >= DOCUMENTS_PER_WINDOW:
+        while self._waiting.num_tokens >= self._enough_tokens() or self._waiting.num_documents >= DOCUMENTS_PER_WINDOW:
             self._send_window()
         self._give_out()
+
+    def _enough_tokens(self) -> int:
+        """For a window: all that it may hold while the device has something to do; one packed batch where it would wait, as at the start of a stream."""
+        idle = all(written.done() for written in self._in_flight)
+        return max(1, min(self._budget.window_tokens, self._budget.max_batch_tokens)) if idle else self._budget.window_tokens
 
     def _send_rest(self) -> None:
         while self._waiting:

@@ -8,14 +8,15 @@ from typing import NamedTuple
 class DeviceTuning(NamedTuple):
     """queued_per_worker: partitions that a worker has at a time. partition_text_bytes: what corpus.partition_text_bytes: auto means.
 
-    batch_rows, batch_text_bytes: of what goes to the engine at once. arenas_per_thread, mimalloc_purge_delay_ms: of a worker's allocators.
-    bench_tokens: of one load of `embermill bench`.
+    batch_rows, batch_text_bytes: of what goes to the engine at once. first_text_bytes: as long as it has answered nothing.
+    arenas_per_thread, mimalloc_purge_delay_ms: of a worker's allocators. bench_tokens: of one load of `embermill bench`.
     """
 
     queued_per_worker: int
     partition_text_bytes: int
     batch_rows: int
     batch_text_bytes: int
+    first_text_bytes: int
     arenas_per_thread: int
     mimalloc_purge_delay_ms: int
     bench_tokens: int
@@ -27,6 +28,7 @@ DEVICE_TUNING = {
         partition_text_bytes=256 << 10,
         batch_rows=16_384,
         batch_text_bytes=128 << 10,
+        first_text_bytes=4 << 10,  # about a thousand tokens; the largest models need ten seconds for them on one core
         arenas_per_thread=2,
         mimalloc_purge_delay_ms=0,
         bench_tokens=1 << 13,
@@ -36,6 +38,7 @@ DEVICE_TUNING = {
         partition_text_bytes=64 << 20,
         batch_rows=16_384,
         batch_text_bytes=4 << 20,
+        first_text_bytes=4 << 20,
         arenas_per_thread=8,  # glibc's own: 8 for each core
         mimalloc_purge_delay_ms=10,  # mimalloc's own
         bench_tokens=1 << 20,

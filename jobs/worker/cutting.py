@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +17,17 @@ from embermill.jobs.process.device_tuning import DEVICE_TUNING
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """A batch for the engine holds at most so many texts and so many bytes of text, and always at least one text."""
+    """A batch for the engine holds at most so many texts and so many bytes of text, and always at least one text.
+
+    first_text_bytes: as long as an engine has not answered yet, so that a person soon sees how fast it is; None: no fewer than later.
+    """
 
     rows: int
     text_bytes: int
+    first_text_bytes: int | None = None
 
 
-LIMITS = {kind: BatchLimits(tuning.batch_rows, tuning.batch_text_bytes) for kind, tuning in DEVICE_TUNING.items()}
+LIMITS = {kind: BatchLimits(tuning.batch_rows, tuning.batch_text_bytes, tuning.first_text_bytes) for kind, tuning in DEVICE_TUNING.items()}
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,19 @@ class ShardEnd:
     input_digest: str = ""
 
 
-def cut(batches: Iterable[RowBatch], rows_per_shard: int, skip: Collection[int], limits: BatchLimits) -> Iterator[ShardRows | ShardEnd]:
+def cut(
+    batches: Iterable[RowBatch], rows_per_shard: int, skip: Collection[int], limits: BatchLimits, has_answered: Callable[[], bool] = lambda: True
+) -> Iterator[ShardRows | ShardEnd]:
     """Shards of `rows_per_shard` input rows each, one after another; those in `skip` are left out. A partition without rows is one empty shard.
 
-    A shard of chunks closes at the end of the document with which it reaches its limit.
+    A shard of chunks closes at the end of the document with which it reaches its limit. has_answered: the engine, by now.
     """
-    ordinal, held, rows, digest = 0, _Held(limits), 0, InputDigest()
+    ordinal, held, rows, digest = 0, _Held(limits, has_answered), 0, InputDigest()
     for batch in batches:
         while batch.num_rows:
             if rows >= rows_per_shard:
                 yield from _end(held, ordinal, rows, False, skip, digest)
-                ordinal, held, rows, digest = ordinal + 1, _Held(limits), 0, InputDigest()
+                ordinal, held, rows, digest = ordinal + 1, _Held(limits, has_answered), 0, InputDigest()
             part, batch = split(batch, _whole_documents(batch, rows_per_shard - rows))
             rows += part.num_rows
             if ordinal not in skip:
@@ -109,8 +115,8 @@ def _end(held: _Held, ordinal: int, rows: int, last: bool, skip: Collection[int]
 class _Held:
     """Row batches put together until the limits are reached."""
 
-    def __init__(self, limits: BatchLimits) -> None:
-        self._limits = limits
+    def __init__(self, limits: BatchLimits, has_answered: Callable[[], bool]) -> None:
+        self._limits, self._has_answered = limits, has_answered
         self._parts: list[RowBatch] = []
         self._texts = self._text_bytes = 0
 
@@ -139,12 +145,16 @@ class _Held:
     def _room(self, ends: np.ndarray, taken: int, chunks: ChunkColumns | None) -> int:
         """How far into the incoming texts (whose bytes end at `ends`) the batch may reach; past `taken` at least once it is empty. Documents stay whole."""
         before = int(ends[taken - 1]) if taken else 0
-        by_bytes = int(np.searchsorted(ends, before + self._limits.text_bytes - self._text_bytes, side="right"))
+        by_bytes = int(np.searchsorted(ends, before + self._most_text_bytes() - self._text_bytes, side="right"))
         room = max(min(by_bytes, taken + self._limits.rows - self._texts), taken if self._texts else taken + 1)
         if chunks is None:
             return room
         whole = chunks.border(room, up=False)
         return whole if whole > taken else taken if self._texts else chunks.border(room, up=True)
+
+    def _most_text_bytes(self) -> int:
+        first = self._limits.first_text_bytes
+        return self._limits.text_bytes if first is None or self._has_answered() else first
 
 
 def _bytes_between(ends: np.ndarray, start: int, stop: int) -> int:

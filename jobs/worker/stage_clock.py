@@ -32,6 +32,7 @@ class StageClock:
         self._waited_s = 0.0
         self._engine_thread = 0
         self._last_s = 0.0
+        self.has_answered = False  # the engine, once at least
 
     def began(self, partition: int) -> None:
         """Its first row is about to be read."""
@@ -39,6 +40,7 @@ class StageClock:
 
     def embedded(self, partition: int, embedded: Embedded) -> None:
         """One batch came back from the engine."""
+        self.has_answered = True
         with self._lock:
             counts = self._counts.setdefault(partition, [0, 0])
             counts[0] += len(embedded.num_tokens)

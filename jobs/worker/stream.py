@@ -153,7 +153,7 @@ class Stream:
 
     def _read_partition(self, attempt: Attempt) -> None:
         batches = self._clock.timed("read", self._work.read(attempt.task.partition))
-        for part in cut(batches, self._work.rows_per_shard, attempt.task.skip, self._work.limits):
+        for part in cut(batches, self._work.rows_per_shard, attempt.task.skip, self._work.limits, lambda: self._clock.has_answered):
             item: Item = Rows(attempt, part) if isinstance(part, ShardRows) else End(attempt, part)
             if attempt.over or not self._read.offer(item):
                 break

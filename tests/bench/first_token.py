@@ -2,16 +2,19 @@
 
     python -m tests.bench.first_token [--rounds 3]
 
-Prints a JSON line for each round: seconds after the command began at which each line came that it shows, and the first that tells of tokens. Exit 1 where that
-took more than 20 s in the best round. The first round warms the disk's caches and is not counted.
+Prints a JSON line for each round: seconds after the command began at which each line came that it shows, and the first that tells of tokens; CPU seconds that
+each process of it had used by then, which a busy machine changes little; the median at the end. Exit 1 where that is more than 20 s. The first round warms the
+disk's caches and is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +28,23 @@ from tests.jobs.submit.heads import PRIVATE, Head, start_head
 
 MOST_S = 20.0
 ROWS = 4000
+TICKS = os.sysconf("SC_CLK_TCK")
+PROCESSES = {"ray::JobSupervisor": "supervisor", "-m\0embermill\0run": "driver", "ray::EmbeddingWorker": "worker", "-m\0embermill\0submit": "submit"}
+
+
+def cpu_seconds(token: str) -> dict[str, float]:
+    """Of each process of a round; of the last one of its kind, where jobs of earlier rounds are ending still. token: the head's, which its processes know."""
+    found = {}
+    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda folder: int(folder.name)):
+        with contextlib.suppress(OSError):
+            if token.encode() not in (folder / "environ").read_bytes():
+                continue
+            command = (folder / "cmdline").read_bytes().decode(errors="replace")
+            name = next((name for words, name in PROCESSES.items() if words in command), None)
+            if name is not None:
+                user, system = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+                found[name] = round((int(user) + int(system)) / TICKS, 2)
+    return found
 
 
 def submit(head: Head, folder: Path, name: str) -> dict[str, Any]:
@@ -46,7 +66,7 @@ def submit(head: Head, folder: Path, name: str) -> dict[str, Any]:
         at_s = round(time.monotonic() - begin_s, 1)
         found["lines"].setdefault(line.strip()[:60], at_s)
         if "tokens/s" in line:
-            found["first_token_s"] = at_s
+            found |= {"first_token_s": at_s, "cpu_s": cpu_seconds(head.token)}
             break
     following.send_signal(signal.SIGINT)
     following.communicate(timeout=60)
@@ -59,15 +79,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, start_head(Path(sys.executable)) as head:
-        folder, best_s = Path(place), float("inf")
+        folder, all_s = Path(place), list[float]()
         text = "how do I open a file in Python and read what is in it, line by line? " * 3
         (folder / "corpus.jsonl").write_text("\n".join(json.dumps({"id": str(row), "text": f"{row} {text}"}) for row in range(ROWS)))
         for number in range(args.rounds + 1):
             found = submit(head, folder, f"job-{number}")
             if number:
-                best_s = min(best_s, found.get("first_token_s", best_s))
+                all_s.append(found.get("first_token_s", float("inf")))
             print(json.dumps({"round": number, "load": os.getloadavg()[0]} | found), flush=True)
-    return 0 if best_s <= MOST_S else 1
+    print(json.dumps({"median_s": statistics.median(all_s)}))
+    return 0 if statistics.median(all_s) <= MOST_S else 1
 
 
 if __name__ == "__main__":

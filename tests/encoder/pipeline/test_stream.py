@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from embermill.encoder.pipeline.batching import PackedBatch
 from embermill.encoder.pipeline.busy_clock import BusyClock
-from embermill.encoder.pipeline.runner import Runner
+from embermill.encoder.pipeline.runner import Runner, Written
 from embermill.encoder.pipeline.stream import LINGER_S, Budget, encode_stream
 from embermill.encoder.pipeline.windows import EncodedBatch
 from embermill.encoder.text.tokenizer import TokenizedTexts
@@ -90,6 +90,34 @@ def test_a_window_that_is_not_full_waits_while_the_device_is_busy() -> None:
     list(encode_stream((whole(batch) for batch in batches()), tokenize, runner, 1, BUDGET._replace(window_tokens=8)))
     runner.close()
     assert sizes == [8, 8]
+
+
+def test_an_idle_device_gets_one_packed_batch_and_a_busy_one_whole_windows() -> None:
+    """The first embeddings do not wait for a window to fill."""
+    windows: list[int] = []
+    all_read = threading.Event()
+
+    def batches() -> Iterator[list[list[int]]]:
+        for _ in range(7):
+            yield [[1] * 8]
+        all_read.set()
+
+    runner = Runner(Sums(lambda batch: assert_soon(all_read)), BusyClock())
+    submit = runner.submit
+
+    def noted(packed: Sequence[PackedBatch], into: np.ndarray) -> list[Written]:
+        windows.append(len(packed))
+        return submit(packed, into)
+
+    runner.submit = noted  # type: ignore[method-assign]
+    encoded = list(encode_stream((whole(batch) for batch in batches()), tokenize, runner, 1, BUDGET))
+    runner.close()
+    assert [batch.embeddings.item() for batch in encoded] == [8] * 7
+    assert windows[:2] == [1, 3] and sum(windows) == 7
+
+
+def assert_soon(event: threading.Event) -> None:
+    assert event.wait(timeout=30)
 
 
 def test_a_slow_program_and_a_slow_caller() -> None:

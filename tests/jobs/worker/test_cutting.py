@@ -73,3 +73,15 @@ def test_small_batches_are_put_together_and_large_ones_cut() -> None:
     batches = build([["aa"]] * 10 + [["bb"] * 10], 1)  # type: ignore[arg-type]
     sizes = [len(part.batch.texts) for part in cut(batches, 100, (), BatchLimits(8, 1000)) if isinstance(part, ShardRows)]
     assert sizes == [8, 8, 4]
+
+
+def test_batches_are_small_until_the_engine_has_answered() -> None:
+    answered: list[int] = []
+    limits = BatchLimits(100, 8, first_text_bytes=2)
+    parts = cut(build([["a"] * 40], 1), 100, (), limits, lambda: bool(answered))
+    sizes = []
+    for part in parts:
+        if isinstance(part, ShardRows):
+            sizes.append(len(part.batch.texts))
+            answered += [1] * (len(sizes) == 3)
+    assert sizes[:3] == [2, 2, 2] and sizes[3:] == [8] * 4 + [2]

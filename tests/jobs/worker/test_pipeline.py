@@ -109,6 +109,27 @@ def test_every_row_meets_its_own_vector(engine: Engine) -> None:
         np.testing.assert_array_equal(np.concatenate(shard.vectors), expected)
 
 
+def test_the_first_answer_does_not_wait_for_a_whole_batch() -> None:
+    """A person waits for it; a worker that has answered gets whole batches, whatever partition they are of."""
+    sizes: list[int] = []
+
+    class Noting(engines.PlainEngine):
+        def answer(self, texts: pa.Array) -> Embedded:
+            sizes.append(len(texts))
+            time.sleep(0.01)
+            return super().answer(texts)
+
+    queue, events, shelf = TaskQueue[Task](), list[Event](), Shelf()
+    for number in range(3):
+        queue.put(Task(partition(number)))
+    queue.finish()
+    limits = BatchLimits(1000, 1000, first_text_bytes=8)
+    Pipeline(Noting(), Work(lambda p: rows_of(p, 400), shelf.open_shard, 1000, limits), events.append).run(queue)
+    assert sizes[0] == 2 and sizes.count(2) < 10 and sum(sizes) == 1200
+    assert min(sizes[len(sizes) // 2 :]) > 100, "small ones come first, and never again"
+    assert [len(shelf.shards[number, 0].texts) for number in range(3)] == [400] * 3
+
+
 def test_the_stream_is_not_drained_between_partitions() -> None:
     streams = []
 
