@@ -230,7 +230,7 @@ def reopen(reopening: Reopening) -> ModelDescription:
     here = found.fingerprint()
     if changed := [name for name, digest in reopening.digests.items() if here.get(name) != digest]:
         raise SourceError(
-            f"model source {reopening.source}: another model stands here than where this Encoder was pickled ({', '.join(changed)} differ): "
+            f"model source {reopening.source}: this is another model than the one that this Encoder was pickled with ({', '.join(changed)} differ): "
             "put the same files there, or load the model here with Encoder.from_pretrained."
         )
     return found

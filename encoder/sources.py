@@ -61,7 +61,7 @@ def fetch_model(source: str | os.PathLike[str], *, revision: str | None = None, 
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal; read anew at every call, so that it can never be that of another content."""
+    """SHA-256 of a file, in hexadecimal; read at every call, so that it can never be that of another content."""
     import hashlib  # opens OpenSSL: loading a model to encode with needs no digest
 
     with path.open("rb") as stream:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def require_possible(plan: Plan | None, config: JobConfig, folder: Folder) -> None:
-    """Before anything else. plan: of the dataset that stands in the folder, finished or not: it must be of the same rows and vectors. UsageError."""
+    """Before anything else. plan: of the dataset that is in the folder, finished or not: it must be of the same rows and vectors. UsageError."""
     if plan is None:
         _require_free_place(config, folder)
     else:
@@ -146,7 +146,7 @@ def _raise_other_columns(folder: Folder, changes: list[str]) -> NoReturn:
     size = sum(file.bytes for file in version.of_kind(BASE, UPSERTS))
     raise UsageError(
         f"{folder.root}: this dataset was made with other settings: {'; '.join(changes)}. These columns stand in every row, so another choice of them is "
-        f"another dataset: all {version.totals['rows']:,} rows ({size:,} bytes) are written anew, and no text is embedded again. Set them back, or run "
+        f"another dataset: all {version.totals['rows']:,} rows ({size:,} bytes) are written again, and no text is embedded again. Set them back, or run "
         f"`embermill sync` with another output.uri and --reuse {folder.root}, which takes the vectors from here"
     )
 

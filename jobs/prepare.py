@@ -17,7 +17,7 @@ from embermill.jobs.storage import Folder, open_folder
 
 @dataclass(frozen=True)
 class Prepared:
-    """config: as given, but for output.uri of a job of the first `limit` rows. plan: of the dataset that stands in the folder, finished or not.
+    """config: as given, but for output.uri of a job of the first `limit` rows. plan: of the dataset that is in the folder, finished or not.
 
     prospect: of a new dataset, None where one stands. listed_s: when the corpus was listed for it, in seconds since the epoch.
     prompts: None where the engine does not say. closeness: of a new dataset in bfloat16 or int8 on a CPU.

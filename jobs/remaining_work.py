@@ -1,4 +1,4 @@
-"""What a run would do at a dataset that stands: nothing, finish it, or resume. It decides as `run` does, and writes nothing."""
+"""What a run would do at an existing dataset: nothing, finish it, or resume. It decides as `run` does, and writes nothing."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class _Job:
                 display.phase("writing the plan")
                 plan = self._write_plan(files, ready, forms)
                 self._steps.done("plan written")
-                self._reconcile(plan)  # shards stand there already where the plan was lost and is made again
+                self._reconcile(plan)  # shards are there already where the plan was lost and is made again
             if len(plan.current):
                 self._drive(plan, opened, workers, heard, nodes, display, stop)
         require_same_inputs(plan, self._commits, limited=self._limited)
@@ -244,7 +244,7 @@ class _Job:
         return {FINDINGS: replace(look_at_rows(self._folder, plan, receipts), files_gone=gone, files_changed=changed).to_json()}
 
     def _write_plan(self, files: tuple[SurveyedFile, ...], ready: Ready, forms: tuple[StoredVector, ...]) -> Plan:
-        versions = read_format(self._folder) != 1  # a plan that is made anew in an older dataset must be like the one that was lost
+        versions = read_format(self._folder) != 1  # a plan that is made again in an older dataset must be like the one that was lost
         plan = make_plan(
             self._config, ready.fingerprint, ready.outputs, ready.device_kind, ready.precision, files=files, tells_versions=versions,
             listed_s=self._listed_s, vectors=forms,

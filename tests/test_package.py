@@ -80,7 +80,7 @@ def test_every_kernel_source_is_shipped() -> None:
 
 
 def test_every_compiled_source_is_built_and_waited_for() -> None:
-    """A wheel is made of the sources, and made anew where a header changes."""
+    """A wheel is made of the sources, and rebuilt where a header changes."""
     (module,) = PROJECT["tool"]["setuptools"]["ext-modules"]
     folder = Path(*module["name"].split(".")[:-1], "kernels")
     for key, pattern in (("sources", "*.c"), ("depends", "*.h")):

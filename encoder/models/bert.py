@@ -144,7 +144,7 @@ class Bert:
 
 
 def layer(config: BertConfig, parameters: Parameters, at: str) -> PostNormBlock:
-    """One layer, described. at: what stands before its names."""
+    """One layer, described. at: what comes before its names."""
     return PostNormBlock(
         attention=AttentionWeights(
             qkv=merged(parameters, [at + part for part in (QUERY, KEY, VALUE)]),

@@ -1,4 +1,4 @@
-"""What stands beside an encoder in the files of models that were trained for a task: known by name, and left out. Whatever is not known stays an error."""
+"""What lies beside an encoder in the files of models that were trained for a task: known by name, and left out. Whatever is not known stays an error."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def of_layers(letters: Mapping[str, str], at: str, num_layers: int) -> dict[str, str]:
-    """letters: what each layer has. at: what stands before its names, "{}" being the layer's number."""
+    """letters: what each layer has. at: what comes before its names, "{}" being the layer's number."""
     return {at.format(layer) + name: shape for layer in range(num_layers) for name, shape in letters.items()}
 
 

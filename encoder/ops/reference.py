@@ -76,7 +76,7 @@ def pool(x: Array, kind: str, prompt_tokens: int) -> Array:
 
 
 def documents(batch: PackedBatch) -> Iterator[slice]:
-    """The rows of each document; what stands between them is nobody's."""
+    """The rows of each document; what lies between them is nobody's."""
     return (slice(start, start + length) for start, length in zip(batch.cu_seqlens.tolist(), batch.lengths.tolist(), strict=False))
 
 

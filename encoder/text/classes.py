@@ -1,7 +1,7 @@
 """Which tokenizer class transformers makes of a folder, by the rules of its AutoTokenizer (5.23), and what each of them is built from.
 
 The class matters: most of transformers' classes take nothing but the vocabulary (and the added tokens) from tokenizer.json and make the normaliser,
-the pre-tokenizer and the special tokens anew from tokenizer_config.json and their own defaults. TokenizersBackend alone takes tokenizer.json as it is.
+the pre-tokenizer and the special tokens again from tokenizer_config.json and their own defaults. TokenizersBackend alone takes tokenizer.json as it is.
 """
 
 from __future__ import annotations

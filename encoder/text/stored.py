@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class StoredTokenizer(NamedTuple):
-    """What a tokenizer.json says. library: without truncation and padding, whose settings stand beside it."""
+    """What a tokenizer.json says. library: without truncation and padding, whose settings lie beside it."""
 
     library: tokenizers.Tokenizer
     truncation: dict[str, Any] | None

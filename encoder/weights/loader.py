@@ -26,7 +26,7 @@ MAX_LISTED = 20  # names of tensors in a message, of each kind of problem
 class NameTable(NamedTuple):
     """What the parameters of a model are called and shaped.
 
-    shapes: name -> shape, [out, in] for products. prefixes: what may stand before every name. spellings: ending -> ending, older names of
+    shapes: name -> shape, [out, in] for products. prefixes: what may come before every name. spellings: ending -> ending, older names of
     the same thing. ignorable: patterns of what such files hold beside the parameters and we have no use for. integers: those of `shapes`
     that are whole numbers.
     """

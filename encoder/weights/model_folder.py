@@ -29,7 +29,7 @@ def transformer_folder(folder: Path) -> Path:
 
 
 def copy_model_folder(source: Path, target: Path, weights: Path) -> Path:
-    """Copies what stands beside `weights`, other weights of the transformer left out, and returns the folder in `target` that the weights belong into.
+    """Copies what lies beside `weights`, other weights of the transformer left out, and returns the folder in `target` that the weights belong into.
 
     source: a model folder, or a single weight file, of which only config.json goes along.
     """

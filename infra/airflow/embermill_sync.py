@@ -65,7 +65,7 @@ class EmbermillJob(BaseOperator):
             JobSubmissionClient(self.address).stop_job(self._submitted)
 
     def _submit(self, client: Any, job: str) -> None:
-        """A worker of Airflow that was started anew finds its job there, and follows it."""
+        """A worker of Airflow that was restarted finds its job there, and follows it."""
         if job not in {each.submission_id for each in client.list_jobs()}:
             environment = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": GRACE_S}}
             client.submit_job(entrypoint=self.command, submission_id=job, runtime_env=environment, metadata={"embermill.name": self.job_name})

@@ -19,7 +19,7 @@ HASH_DIGITS = 32
 
 
 def create_hashed(folder: Folder, stem: str, data: bytes, *, remedy: str, suffix: str = ".pq") -> dict[str, str]:
-    """Put it at STEM-HASH.pq, where it is not yet: {"file": that name, "sha256"}. MetadataDamaged where something else stands there."""
+    """Put it at STEM-HASH.pq, where it is not yet: {"file": that name, "sha256"}. MetadataDamaged where something else is there."""
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{stem}-{sha256[:HASH_DIGITS]}{suffix}"
     try:

@@ -1,6 +1,6 @@
 """A checksum inside the file that it is of, for the bookkeeping: a file with one flipped bit is known by itself.
 
-The SHA-256 is that of the whole file in which the checksum's own digits are zeros. It stands between two marks, so that a flipped bit in one of them
+The SHA-256 is that of the whole file in which the checksum's own digits are zeros. It lies between two marks, so that a flipped bit in one of them
 does not make a file look like one from before there were checksums: those have neither.
 """
 

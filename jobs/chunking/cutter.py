@@ -46,7 +46,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Chunk:
-    """text[start:end] of the document, in code points, and what stands before it."""
+    """text[start:end] of the document, in code points, and what comes before it."""
 
     start: int
     end: int

@@ -1,4 +1,4 @@
-"""What stands before the text of a chunk: the document's columns and the headings above it, counted before anything is cut."""
+"""What comes before the text of a chunk: the document's columns and the headings above it, counted before anything is cut."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _show_cluster(answer: Answer) -> list[tuple[str, str]]:
 
 
 def _show_remaining_work(answer: Answer) -> str:
-    """What it would do at a dataset that stands."""
+    """What it would do at an existing dataset."""
     left, done = answer["partitions_left"], f"{answer['partitions_done']:,} of {several(answer['partitions'], 'partition')} done"
     actions = {
         "nothing": f"nothing: it is finished, {done}",

@@ -69,14 +69,14 @@ def _show_kept(answer: Answer) -> Iterator[tuple[str, str]]:
     if answer["rows_stale"]:
         yield "stale", f"{several(answer['rows_stale'], 'row')} stay as they were, since they are refused now (corpus.on_refused_update)"
     if answer["rows_quarantined"]:
-        duplicates = f", {answer['rows_duplicate']:,} of them with an id that stands earlier" if answer["rows_duplicate"] else ""
+        duplicates = f", {answer['rows_duplicate']:,} of them with an id that occurs earlier" if answer["rows_duplicate"] else ""
         yield "refused", f"{several(answer['rows_quarantined'], 'row')}{duplicates}: see quarantine/{answer['version']:06d}/"
 
 
 PLANNED = (
     ("new", "new"), ("changed", "with another text"), ("metadata", "with other kept columns alone"), ("moved", "moved to another file"),
     ("deleted", "deleted"), ("unseen", "in no file any more, and kept"), ("stale", "refused now, and kept as they were"),
-    ("duplicate", "with an id that stands earlier"), ("refused", "refused"), ("unchanged", "unchanged"),
+    ("duplicate", "with an id that occurs earlier"), ("refused", "refused"), ("unchanged", "unchanged"),
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def absolute(address: str, folder: Path) -> str:
 
 
 def anchored_source(source: str | None, folder: Path) -> str | None:
-    """A hub id looks like a relative path: it is a folder only where one stands there, or where it is written as a path."""
+    """A hub id looks like a relative path: it is a folder only where one is there, or where it is written as a path."""
     if source is None or "://" in source or source.startswith("package:"):
         return source
     try:

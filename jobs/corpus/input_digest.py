@@ -1,6 +1,6 @@
 """A digest of all that was read for a shard, before an engine sees it: two readings of the same rows agree, and any other row shows.
 
-It is of the rows, not of the bytes that held them: a corpus that was restored, moved or compressed anew gives the same rows. How a reader cut
+It is of the rows, not of the bytes that held them: a corpus that was restored, moved or recompressed gives the same rows. How a reader cut
 them into batches leaves no trace.
 """
 

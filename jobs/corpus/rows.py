@@ -28,7 +28,7 @@ class RowSchema:
     uuids: columns (id and kept) of UUIDs, stored as text with dashes; older datasets have the ids as hexadecimal digits and kept ones as bytes.
     holds_text: the text is stored, as it was embedded, in a column TEXT. derives_uuid: a column UUID holds what follows from the id (uuids.py).
     document_column, document_type: of a dataset of chunks the column with the document's id, and its type; "" where each row is a document.
-    prefix: columns that are put before each chunk. holds_chunk_text: columns with the text of a chunk and what stands before it.
+    prefix: columns that are put before each chunk. holds_chunk_text: columns with the text of a chunk and what comes before it.
     encoding: of files that are documents and say nothing of it by a byte order mark; "" is UTF-8.
     json_ids_as_text: of datasets begun before there were declared types: a JSON number, true or false becomes the text of an id that is a string.
     """

@@ -5,7 +5,7 @@ claim.py         step 0: the listing decides which version is made
 base_keys.py     keys of what a run made, before its first sync: two kinds of task
 scan.py          step 1: keys of what new and changed files hold
 difference.py    step 2, for one bucket of ids; pure          differing.py   for a run of buckets, published
-guards.py        what is judged before an engine works        duplicates.py  ids that stand earlier
+guards.py        what is judged before an engine works        duplicates.py  ids that occur earlier
 known_texts.py   texts that have a vector already             reuse.py       in another dataset
 writing.py       step 3: which rows are written, and from where each vector comes
 selecting.py     those rows, read again                       copying.py     vectors that are copied

@@ -86,7 +86,7 @@ def split_name(version: int, number: int) -> str:
 
 
 def split_keys(folder: Folder, plan: Plan, version: Version, numbers: Mapping[str, int], task: Partition) -> Receipt:
-    """Publish the keys of some shards, sorted by bucket. numbers: path -> number of the corpus file. What stands there already is ours, or a twin's."""
+    """Publish the keys of some shards, sorted by bucket. numbers: path -> number of the corpus file. What is there already is ours, or a twin's."""
     tasks = key_tasks(version)
     buckets, name = tasks.ranges[0].buckets, split_name(version.number, task.number)
     keys = _keys_of(folder, plan, tasks.splits[task.number], numbers)

@@ -137,7 +137,7 @@ def difference(previous: pa.Table, scanned: pa.Table, files: Files) -> Differenc
 def _match(previous: pa.Table, scanned: pa.Table, rows: np.ndarray, old: np.ndarray, times: np.ndarray) -> tuple[int, list[_Part]]:
     """(rows that are unchanged, what became of the others). rows: of the scan; old: the row before of the same id, -1 where there was none.
 
-    times: how many rows of that id there were before; several become one, which is written anew.
+    times: how many rows of that id there were before; several become one, which is written again.
     """
     new = old < 0
     parts = [_Part(Action.EMBED_NEW, scanned_rows=rows[new])]
@@ -213,7 +213,7 @@ def _equal(previous: pa.Table, scanned: pa.Table, name: str, width: int, old: np
 
 
 def _digests(column: pa.ChunkedArray, width: int) -> np.ndarray:
-    """[N, width / 8] uint64; of a null whatever stands there."""
+    """[N, width / 8] uint64; of a null whatever is there."""
     if not len(column):
         return np.empty((0, width // 8), np.uint64)
     parts = list[np.ndarray]()

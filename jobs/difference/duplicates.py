@@ -1,4 +1,4 @@
-"""Rows of an id that stands earlier in the corpus: in the quarantine, one file a version."""
+"""Rows of an id that occurs earlier in the corpus: in the quarantine, one file a version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from embermill.jobs.difference.differing import read_differences
 from embermill.jobs.shard.quarantine import QuarantineWriter
 from embermill.jobs.storage import AlreadyExists, Folder
 
-ERROR = "a row with this id stands earlier in the corpus, and counts"
+ERROR = "a row with this id occurs earlier in the corpus, and counts"
 
 
 def duplicates_name(version: int) -> str:

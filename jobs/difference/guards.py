@@ -47,7 +47,7 @@ def require_no_duplicates(folder: Folder, totals: Totals, differences: Sequence[
         return
     first = next(table for table in read_differences(folder, differences, ["id"], [Action.DUPLICATE]) if table.num_rows)
     raise DataError(
-        f"{folder.root}: {several(rows, 'row')} of the corpus have an id that stands earlier, the first of them {first.column('id')[0].as_py()!r}: "
+        f"{folder.root}: {several(rows, 'row')} of the corpus have an id that occurs earlier, the first of them {first.column('id')[0].as_py()!r}: "
         "remove them, or set corpus.on_duplicate_id: quarantine, by which the first row of each id counts. Nothing was embedded"
     )
 

@@ -1,4 +1,4 @@
-"""Receipts of a step that publishes a file and commits nothing: that the file stands there is all there is to know."""
+"""Receipts of a step that publishes a file and commits nothing: that the file is there is all there is to know."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def step_receipt(partition: Partition, name: str, *, rows_in: int = 0, rows_refu
 
 
 class StepLog:
-    """Of stages that commit nothing: what stands there, and what is published."""
+    """Of stages that commit nothing: what is there, and what is published."""
 
     def __init__(self, standing: Iterable[Receipt]) -> None:
         self._standing = [*standing]

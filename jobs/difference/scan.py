@@ -61,7 +61,7 @@ def quarantine_name(version: int, partition: Partition) -> str:
 def scan(
     folder: Folder, version: int, partition: Partition, schema: RowSchema, numbers: Mapping[str, int], buckets: int, unreadable: Mapping[str, str]
 ) -> Receipt:
-    """Read one partition and publish what is in it. numbers: path -> number of the corpus file. What stands there already is ours, or a twin's."""
+    """Read one partition and publish what is in it. numbers: path -> number of the corpus file. What is there already is ours, or a twin's."""
     kept = [name for _, name, _ in schema.kept]
     tables, refused = list[pa.Table](), list[Refusal]()
     rows = text_bytes = 0

@@ -15,7 +15,7 @@ from embermill.jobs.partition import Partition, describe_partition
 
 
 def read_selected(partition: Partition, schema: RowSchema, rows: np.ndarray) -> Iterator[RowBatch]:
-    """The rows of these ordinals (ascending), numbered anew from 0. No further is read than to the last of them.
+    """The rows of these ordinals (ascending), renumbered from 0. No further is read than to the last of them.
 
     InputChanged where one is not there any more, or is refused now: it was good when the partition was scanned.
     """

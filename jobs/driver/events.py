@@ -38,7 +38,7 @@ class EventsFile:
         self._write(json.dumps(self._describe(receipt)) for receipt in receipts)
 
     def tell_of_sync(self, told: Mapping[str, object]) -> None:
-        """One line for a sync, whatever it did: what a scheduler alerts on. Its shards have no lines: their numbers begin anew in each version."""
+        """One line for a sync, whatever it did: what a scheduler alerts on. Its shards have no lines: their numbers start from 0 in each version."""
         self._write(iter([json.dumps(self._about("sync") | dict(told))]))
 
     def catch_up(self, receipts: Iterable[Receipt], superseded: Collection[int] = ()) -> None:

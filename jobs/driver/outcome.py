@@ -37,7 +37,7 @@ def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict
     """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count. Raises DataError.
 
     root: of the dataset. first: an entry of the quarantine, for an example.
-    published: whether a manifest stands there, of a run with a higher limit: what is published is never withdrawn.
+    published: whether a manifest is there, of a run with a higher limit: what is published is never withdrawn.
     """
     allowed = allowed_quarantined(limit, totals.documents_in)
     if totals.rows_quarantined <= allowed:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 FINGERPRINT_IF_ABSENT: dict[str, str] = {}
 """Key -> value, for the keys of a fingerprint that came after version 0.1.0: what a dataset made without the key has in its place. An engine may also leave
-a key out wherever it says nothing new, as `native` does with model.tokenizer_settings; a key that stands on one side alone is a difference."""
+a key out wherever it says nothing new, as `native` does with model.tokenizer_settings; a key that is on one side alone is a difference."""
 
 WHY_ADDED = {"model.tokenizer_settings": "made with token ids that differ from transformers': embed it again"}
 """Key -> why a dataset made without it cannot be continued, where an engine says the key now, with any value. Nothing can be set back there."""

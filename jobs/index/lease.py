@@ -58,7 +58,7 @@ class Holder:
 
 
 def read_holder(text: str | None) -> Holder | None:
-    """None where it is free, or what stands there is none of ours."""
+    """None where it is free, or what is there is none of ours."""
     try:
         return Holder(**json.loads(text)) if text else None
     except (ValueError, TypeError):

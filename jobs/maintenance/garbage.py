@@ -93,7 +93,7 @@ def _orphans(folder: Folder, lease: Lease) -> Iterator[tuple[str, FileInfo]]:
     yield from _of_older_leases(folder)
     yield from _never_named(folder)
     if inventory.manifest is None:
-        return  # the next run takes up what stands there
+        return  # the next run takes up what is there
     yield from unneeded_files(folder)
     named = named_files(inventory.receipts) | named_files(commits.table())
     for prefix in (DATA, QUARANTINE):

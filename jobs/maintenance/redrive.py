@@ -76,7 +76,7 @@ def _amend(folder: Folder, plan: Plan, commits: CommitLog, config: JobConfig) ->
 
 
 def stand_in(plan: Plan, affected: Sequence[Partition], files: dict[str, SurveyedFile], target_bytes: int) -> Plan:
-    """The plan with new partitions for the ranges of the affected ones. files: those that have changed, as they are now; each is cut anew, whole."""
+    """The plan with new partitions for the ranges of the affected ones. files: those that have changed, as they are now; each is cut again, whole."""
     first = len(plan.partitions)
     made = pack(_pieces(affected, files, max(1, target_bytes // SMALLEST_SHARE)), target_bytes)
     added = tuple(replace(partition, number=first + partition.number) for partition in made)

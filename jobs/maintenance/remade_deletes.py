@@ -22,7 +22,7 @@ from embermill.jobs.versions.row_files import blank
 
 
 def remake_deletes(folder: Folder, plan: Plan, file: VersionFile, staging: Folder) -> VersionFile | None:
-    """Write the list into `staging`; as it stands there, None where it comes out otherwise than it was. DataError where nothing tells what it held."""
+    """Write the list into `staging`; as it is there, None where it comes out otherwise than it was. DataError where nothing tells what it held."""
     versions = {version.number: version for version in read_versions(folder)}
     version = versions[file.version]
     parent = versions[version.parent or 0]

@@ -44,7 +44,7 @@ KEY = ["id", "text_hash", "meta_hash"]
 def remake_rows(
     folder: Folder, plan: Plan, version: Version, file: VersionFile, staging: Folder, *, make: Callable[[], tuple[Engine, JobConfig]]
 ) -> VersionFile:
-    """Write the file into `staging`; as it stands there. DataError where not all of its rows can be found.
+    """Write the file into `staging`; as it is there. DataError where not all of its rows can be found.
 
     version: one that has the file, and the keys of the version that added it. Reads the whole corpus; memory: the rows of the file.
     """

@@ -190,7 +190,7 @@ def _commit_problem(folder: Folder, manifest: Manifest | None) -> MetadataDamage
 def _set_aside_what_counts_no_more(folder: Folder, repairs: Repairs) -> None:
     """Older manifests, what versions were made from, and what killed runs left, where it is damaged: no reader goes by it any more.
 
-    A version that is being made is abandoned with what it was to be made from: the next sync begins it anew. What a later version quarantined is lost.
+    A version that is being made is abandoned with what it was to be made from: the next sync starts it over. What a later version quarantined is lost.
     """
     for name in [damage.file for damage in bookkeeping_damage(folder)]:
         of_maker = OF_A_MAKER.fullmatch(name)

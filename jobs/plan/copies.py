@@ -64,7 +64,7 @@ def restore_plan(folder: Folder) -> Iterator[str]:
 
 
 def _expected(folder: Folder) -> list[str]:
-    """All that stand there, and those that should: the twins of a plan that has copies, and the files that its root names."""
+    """All that are there, and those that should: the twins of a plan that has copies, and the files that its root names."""
     standing = {name for name, _ in folder.list(PLANS) if _NAME.fullmatch(name)}
     expected = set(standing)
     for base in {match[1] for name in standing if (match := _NAME.fullmatch(name))}:

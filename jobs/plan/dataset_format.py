@@ -39,7 +39,7 @@ def read_format(folder: Folder) -> int | None:
 
 
 def ensure_format(folder: Folder, version: int | None = None) -> None:
-    """Say which format this dataset has, where it is not said. version: None where it follows from what stands there."""
+    """Say which format this dataset has, where it is not said. version: None where it follows from what is there."""
     if not folder.exists(FORMAT):
         with contextlib.suppress(AlreadyExists):
             folder.create(FORMAT, _describe(folder, version or _found(folder)))

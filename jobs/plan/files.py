@@ -133,7 +133,7 @@ def numbers_in(ranges: Iterable[tuple[int, int]]) -> frozenset[int]:
 
 
 def write_plan(folder: Folder, plan: Plan) -> None:
-    """Write it down, durably. AlreadyExists where another plan stands there: read that one. UsageError where the folder holds other things."""
+    """Write it down, durably. AlreadyExists where another plan is there: read that one. UsageError where the folder holds other things."""
     require_place(folder)
     ensure_format(folder, 2 if plan.tells_versions else 1)
     _write(folder, plan, 1)

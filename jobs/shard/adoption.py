@@ -70,7 +70,7 @@ def adopt_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[in
 
 
 def list_uncommitted(folder: Folder, plan: Plan, committed: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-    """(partition, ordinal) of what stands in data/ and quarantine/ and no commit names. DataError for files of ours that are of no partition of the plan."""
+    """(partition, ordinal) of what is in data/ and quarantine/ and no commit names. DataError for files of ours that are of no partition of the plan."""
     uncommitted, strangers = _sort_out(folder, plan, committed)
     if strangers:
         which = "belongs" if len(strangers) == 1 else f"and {several(len(strangers) - 1, 'more file')} belong"

@@ -1,4 +1,4 @@
-"""Finished files get their names, create-if-absent: the first finisher wins, and who comes later looks at what stands there before believing it."""
+"""Finished files get their names, create-if-absent: the first finisher wins, and who comes later looks at what is there before believing it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PublishedFile:
 
 
 def describe_published(folder: Folder, name: str) -> PublishedFile:
-    """Size and sha256 of what stands there. FileNotFoundError where nothing does."""
+    """Size and sha256 of what is there. FileNotFoundError where nothing does."""
     with folder.open(name) as file:
         sha256 = file_sha256(file)
         return PublishedFile(name, file.tell(), sha256)

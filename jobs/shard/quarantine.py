@@ -34,7 +34,7 @@ REASONS = (
     "unreadable_file",  # corpus.on_bad_file: quarantine; one entry, counted as one row
     "text_over_limit",  # model.on_long_text: error
     "not_cut",  # model.on_long_text: split, and the document cannot be cut (chunk.on_blob: refuse, spans of chunk.splitter that are none)
-    "duplicate_id",  # of a sync: the id stands earlier in the corpus
+    "duplicate_id",  # of a sync: the id occurs earlier in the corpus
     "encoder_failed",  # the poison row that is left when a failing batch is halved again and again
 )
 

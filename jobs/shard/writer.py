@@ -83,7 +83,7 @@ class ShardWriter:
         input_digest: of all that was read for it.
 
         Where another attempt's file stands already it is checked and adopted: the receipt describes what is there.
-        Raises DataError where something else stands there, Interrupted where it is torn (it is set aside when the job is run again).
+        Raises DataError where something else is there, Interrupted where it is torn (it is set aside when the job is run again).
         """
         self.flush()
         footer = make_footer(

@@ -99,7 +99,7 @@ def _list_local(entry: Path) -> Iterator[Listed]:
 
 
 def _split_local(entry: Path) -> tuple[Path, list[str]]:
-    """The longest part that stands there literally (its names may hold `[` or `*`), and the pattern after it."""
+    """The longest part that is there literally (its names may hold `[` or `*`), and the pattern after it."""
     first, *rest = entry.parts
     root = Path(first)
     while rest and (not _is_pattern(rest[0]) or (root / rest[0]).exists()):

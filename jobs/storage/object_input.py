@@ -103,7 +103,7 @@ class ObjectInput(io.RawIOBase):
         return data
 
     def _fetch_once(self, options: Any, length: int) -> memoryview:
-        """Answer and body together: a body that is cut off is asked for anew."""
+        """Answer and body together: a body that is cut off is requested again."""
         found = obstore.get(store_for(self.scheme, self.bucket, length), self.key, options=options)
         if version_of(found.meta) != self.version or found.meta["size"] != self.size:
             raise self._changed()

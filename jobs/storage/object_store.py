@@ -92,7 +92,7 @@ class ObjectFolder:
         self._create(name, data, len(data))
 
     def _create(self, name: str, data: Path | bytes, size: int) -> None:
-        """One conditional put. "Already exists" is also what a store answers to a conflict (409) while nothing stands there, and to our own put when its
+        """One conditional put. "Already exists" is also what a store answers to a conflict (409) while nothing is there, and to our own put when its
         first answer was lost: so look, and put again while there is nothing."""
         attempt = uuid.uuid4().hex
         if self._looks_first and self.exists(name):

@@ -1,4 +1,4 @@
-"""A dataset's folder as it would be: what is written goes to a folder of this machine, and is read before what stands in the dataset."""
+"""A dataset's folder as it would be: what is written goes to a folder of this machine, and is read before what is in the dataset."""
 
 from __future__ import annotations
 

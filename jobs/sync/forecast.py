@@ -1,4 +1,4 @@
-"""`embermill plan` on a dataset that stands: what a sync would do, found out without doing it. Nothing is written into the dataset."""
+"""`embermill plan` on an existing dataset: what a sync would do, found out without doing it. Nothing is written into the dataset."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def sync(
 
 
 def require_no_chunks(config: JobConfig) -> None:
-    """UsageError for a dataset of chunks that stands: its documents would be taken for rows."""
+    """UsageError for an existing dataset of chunks: its documents would be taken for rows."""
     if config.model.on_long_text == "split":
         raise UsageError(
             f"{config.output.uri}: model.on_long_text: split: a dataset of chunks is not synced yet: embed the corpus as it is now into another output.uri"

@@ -1,4 +1,4 @@
-"""Keys that were lost or damaged, made anew from the live rows. No row tells in which corpus file it is: the next sync reads every file for that."""
+"""Keys that were lost or damaged, rebuilt from the live rows. No row tells in which corpus file it is: the next sync reads every file for that."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
     if parent.number != newest.number:
         raise UsageError(f"{folder.root}: version {parent.number} was committed meanwhile: run again")
     added, restored = _copy_rows(folder, plan, parent, target, changed, number)
-    # Deletes of ids that V lacks are told again: whoever stands between V and now may hold rows of them, and the lists since V are left out below.
+    # Deletes of ids that V lacks are told again: whoever lies between V and now may hold rows of them, and the lists since V are left out below.
     gone = changed.filter(pc.invert(pc.is_in(changed, restored)))
     if len(gone):
         columns = [gone, pa.array(np.full(len(gone), number, np.int64)), pa.array([ROLLED_BACK] * len(gone), pa.string())]

@@ -31,7 +31,7 @@ def part_name(folder: str, number: int) -> str:
 def write_rows(folder: Folder, plan: Plan, file: VersionFile, batches: Iterable[pa.RecordBatch]) -> VersionFile:
     """Publish rows (of row_schema, in this order) as `file.name`; the file as it stands. file: its number, kind, name and version.
 
-    A file that stands there already and holds other bytes is a DataError: names belong to one version, and that is made in one way.
+    A file that is there already and holds other bytes is a DataError: names belong to one version, and that is made in one way.
     """
     schema = row_schema(plan)
     temporary = folder.temporary(file.name)
@@ -55,7 +55,7 @@ def write_rows(folder: Folder, plan: Plan, file: VersionFile, batches: Iterable[
 
 
 def standing_file(folder: Folder, file: VersionFile) -> VersionFile | None:
-    """The file as a killed maker left it under that name, whole as every published file is; None where nothing stands there."""
+    """The file as a killed maker left it under that name, whole as every published file is; None where nothing is there."""
     if not folder.exists(file.name):
         return None
     found = describe_published(folder, file.name)

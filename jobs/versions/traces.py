@@ -1,7 +1,7 @@
 """Everything in a dataset that could hold a row that its newest version does not have, removed at once.
 
 What stays: the plan, format and card, the decisions about versions (they name files, no rows), and what the newest version needs. Commits and manifests
-are written anew without the first and last ids of shards.
+are rewritten without the first and last ids of shards.
 """
 
 from __future__ import annotations

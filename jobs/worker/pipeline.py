@@ -25,7 +25,7 @@ IDLE_S = 0.02  # a stream that finds no task for this long ends, so that an engi
 
 
 class Pipeline:
-    """Embeds what stands in a queue, and says what becomes of it through `emit` (called from several threads, never two at once)."""
+    """Embeds what waits in a queue, and says what becomes of it through `emit` (called from several threads, never two at once)."""
 
     def __init__(self, engine: Engine, work: Work, emit: Callable[[Event], None]) -> None:
         self._engine, self._work = engine, work

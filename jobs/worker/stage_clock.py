@@ -50,7 +50,7 @@ class StageClock:
             self._report(partition, "encode")
 
     def taken_back(self, partitions: list[int]) -> None:
-        """They are begun anew: what was embedded of them counts for nothing."""
+        """They start over: what was embedded of them counts for nothing."""
         with self._lock:
             for partition in partitions:
                 self._counts.pop(partition, None)

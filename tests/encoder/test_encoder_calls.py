@@ -200,5 +200,5 @@ def test_a_pickle_of_a_model_that_was_changed_since_is_refused(tmp_path: Path) -
     tensors = load_file(folder / "model.safetensors")
     tensors["embeddings.LayerNorm.bias"] += 1
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(SourceError, match=r"another model stands here than where this Encoder was pickled \(weights differ\)"):
+    with pytest.raises(SourceError, match=r"this is another model than the one that this Encoder was pickled with \(weights differ\)"):
         pickle.loads(pickled)

@@ -44,7 +44,7 @@ def test_a_plan_and_a_run_say_how_near_it_comes(embed: Embed, model: str, precis
     assert f"{found['computed_by']}: least cosine to float32 {found['least_cosine']:.4f}" in caplog.text and "on 40 texts of this corpus" in caplog.text
     caplog.clear()
     again = embed(engine=None, model=wanted | {"min_cosine": 1.0}, workers={"device": "cpu"})
-    assert again.code == 0 and "least cosine" not in caplog.text, "a dataset that stands was judged when it was begun"
+    assert again.code == 0 and "least cosine" not in caplog.text, "an existing dataset was judged when it was begun"
 
 
 def test_under_the_least_cosine_nothing_is_written(embed: Embed, model: str, tmp_path: Path) -> None:

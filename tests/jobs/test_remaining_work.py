@@ -1,4 +1,4 @@
-"""`embermill plan` at a dataset that stands: what a run would do there, which is then what the run does."""
+"""`embermill plan` at an existing dataset: what a run would do there, which is then what the run does."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Angles(NamedTuple):
 
 
 class RotaryAngles:
-    """The angles of one Rotary for any batch: by position, or, where a document's length decides them, made anew for each row of each batch.
+    """The angles of one Rotary for any batch: by position, or, where a document's length decides them, computed for each row of each batch.
 
     Tables are for the largest batch so far and are kept: captured passes read them.
     """

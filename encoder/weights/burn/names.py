@@ -31,7 +31,7 @@ _BERT_HEAD = (  # transformers' BertForMaskedLM and RobertaForMaskedLM -> the he
 
 
 class Architecture(NamedTuple):
-    """A BERT found in a file. mapping: "bert", "minilm", "masked" or "st"; prefix: what stands before Burn's path of the bare model."""
+    """A BERT found in a file. mapping: "bert", "minilm", "masked" or "st"; prefix: what comes before Burn's path of the bare model."""
 
     mapping: str
     num_layers: int

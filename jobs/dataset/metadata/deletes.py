@@ -28,7 +28,7 @@ def deletes_schema(plan: Plan) -> pa.Schema:
 def write_deletes(folder: Folder, plan: Plan, file: VersionFile, deletes: pa.Table) -> VersionFile:
     """Publish them as `file.name`; the file as it stands. file: its number, kind, name and version.
 
-    One that stands there already must hold the same rows, in whatever encoding an older embermill gave them: else DataError.
+    One that is there already must hold the same rows, in whatever encoding an older embermill gave them: else DataError.
     """
     deletes = deletes.cast(deletes_schema(plan))
     temporary = folder.temporary(file.name)

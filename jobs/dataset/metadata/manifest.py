@@ -139,7 +139,7 @@ def _newest(folder: Folder) -> int | None:
 def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = frozenset()) -> None:
     """What stands in data/ and quarantine/ is what the receipts name, by name and size.
 
-    superseded: partitions whose files may still stand there, since the next run removes them.
+    superseded: partitions whose files may still are there, since the next run removes them.
     """
     if _same_files(folder, table):
         return
@@ -157,7 +157,7 @@ def check_files(folder: Folder, table: pa.Table, superseded: frozenset[int] = fr
 
 
 def _same_files(folder: Folder, table: pa.Table) -> bool:
-    """Whether exactly the files stand there that the receipts name, and no others; without a Python object for each."""
+    """Whether exactly the files are there that the receipts name, and no others; without a Python object for each."""
     for prefix, column in ((DATA, "shard"), (QUARANTINE, "quarantine")):
         named = pa.table({"name": table.column(column), "size": table.column(f"{column}_bytes")})
         named = named.filter(pc.is_valid(named.column("name"))).sort_by("name").combine_chunks()

@@ -1,4 +1,4 @@
-"""What a run does first at a dataset that stands: bring the commits to what is true, by the manifest or by the shards themselves."""
+"""What a run does first at an existing dataset: bring the commits to what is true, by the manifest or by the shards themselves."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from embermill.jobs.storage import Folder
 Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 
 BATCH_ROWS = 16_384
-LOOKUP_ROWS = 1 << 22  # ids that are looked up at once: the table of changed ids is hashed anew for each lookup
+LOOKUP_ROWS = 1 << 22  # ids that are looked up at once: the table of changed ids is hashed again for each lookup
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class BoundedList(Generic[T]):
 
 @dataclass
 class Findings:
-    """damage: of files that are named. duplicates: ids that stand more than once. unnamed: files beside them, which no reader of the manifest sees."""
+    """damage: of files that are named. duplicates: ids that occur more than once. unnamed: files beside them, which no reader of the manifest sees."""
 
     damage: BoundedList[Damage] = field(default_factory=BoundedList)
     duplicates: BoundedList[Duplicate] = field(default_factory=BoundedList)

@@ -48,7 +48,7 @@ def files_of_later_versions(versions: list[Version]) -> list[VersionFile]:
 
 
 def older_keys(versions: list[Version]) -> list[VersionFile]:
-    """Keys that older versions have and the newest has not: none is needed, so one may be gone, but what stands there should be whole."""
+    """Keys that older versions have and the newest has not: none is needed, so one may be gone, but what is there should be whole."""
     needed = {file.name for file in versions[-1].files} if versions else set()
     return [*{file.name: file for version in versions for file in version.of_kind(KEYS) if file.name not in needed}.values()]
 

@@ -57,7 +57,7 @@ class Format(ABC):
         ...
 
     def finish(self) -> tuple[str, ...]:
-        """All rows are there: write what stands beside them; the names of that. May be called again."""
+        """All rows are there: write what lies beside them; the names of that. May be called again."""
         return ()
 
 

@@ -143,7 +143,7 @@ class PostgreSQLTarget(Target):
         return found
 
     def alias(self, name: str) -> None:
-        """A view, made anew in one transaction, since the columns may be others."""
+        """A view, replaced in one transaction, since the columns may be others."""
         view = self._named(name)
         kind = None if self._is_missing(view) else self._sql.execute("SELECT relkind FROM pg_class WHERE oid = %s::regclass", [view.as_string()]).fetchone()
         if kind is not None and kind[0] not in ("v", b"v"):

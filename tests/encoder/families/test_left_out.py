@@ -1,4 +1,4 @@
-"""What stands beside an encoder and is no part of it: tensors of known heads, and an index of shards that the whole file has replaced."""
+"""What lies beside an encoder and is no part of it: tensors of known heads, and an index of shards that the whole file has replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokenizer folders as people have them: the small tokenizers of tests/golden/tokenizers with the files that may stand beside them, each said by a case.
+"""Tokenizer folders as people have them: the small tokenizers of tests/golden/tokenizers with the files that may lie beside them, each said by a case.
 
 CASES are folders whose ids must equal transformers' (tests/golden/tokenizers/ids.json); REFUSED are folders that we refuse by name.
 """

@@ -1,7 +1,7 @@
 """Makes what stands beside it: small tokenizers of each family, trained here, and the token ids that transformers gives for every folder of them.
 
     .venv-reference/bin/python -m tests.golden.tokenizers.make          # ids.json, from the tokenizers that are there
-    .venv-reference/bin/python -m tests.golden.tokenizers.make train    # the tokenizers first, anew
+    .venv-reference/bin/python -m tests.golden.tokenizers.make train    # the tokenizers first, again
 
 Needs the reference environment (`make test-reference` makes it). Tests read both without it: tests/encoder/text/test_golden_ids.py.
 """

@@ -34,7 +34,7 @@ def missing() -> str | None:
 
 
 class Host:
-    """One host. Its address stays the same when it is started anew."""
+    """One host. Its address stays the same when it is restarted."""
 
     def __init__(self, network: Network, name: str, number: int) -> None:
         self.name, self.address = name, f"{SUBNET}{number}"

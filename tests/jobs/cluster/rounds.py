@@ -257,7 +257,7 @@ class Rounds:
         return {"cut_10_s": round(mended_s - begin_s, 1), "cut_10_work_after_s": round(after_s, 1)}
 
     def cut_180(self) -> dict[str, Any]:
-        """A long one: the node is lost, is started anew, and gets work again."""
+        """A long one: the node is lost, is restarted, and gets work again."""
         name, before = self.names[-1], {each.process for each in self._job.embedded()}
         self._lost += 1
         host, begin_s = self.hosts.network.host(name), time.time()

@@ -388,4 +388,4 @@ def test_the_place_of_a_worker_that_refuses_is_not_filled_again() -> None:
     assert driver.follow({"a": 2, "b": 1}, 5.0) == [Start()]
     driver.handle(2, Died("does not see what the driver wrote", "usage", node="b"))
     assert driver.follow({"a": 2, "b": 1}, 10.0) == []
-    assert driver.follow({"a": 2, "c": 1}, 15.0) == [Start()], "a node that was started anew has another name"
+    assert driver.follow({"a": 2, "c": 1}, 15.0) == [Start()], "a node that was restarted has another name"

@@ -48,7 +48,7 @@ def check_versions(world: World, known: Mapping[int, LiveRows]) -> None:
 def check_feeds(world: World, known: Mapping[int, LiveRows]) -> None:
     """Whoever stands at any version, collected or not, and applies the feed once or twice, has the rows of each later one that can be read.
 
-    After an erasure that is told to nobody but who loads everything anew.
+    After an erasure that is told to nobody but who loads everything again.
     """
     for to in {max(known), world.rng.choice([*known])}:
         for since in [0, *(number for number in world.snapshots if number <= to)]:

@@ -42,7 +42,7 @@ def write(path: Path, age_s: float) -> Path:
 
 
 def age(output: Path) -> None:
-    """All that stands there is old."""
+    """All that is there is old."""
     for path in output.rglob("*"):
         if path.is_file():
             os.utime(path, (time.time() - 3 * DAY_S,) * 2)

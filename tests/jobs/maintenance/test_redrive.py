@@ -172,7 +172,7 @@ class TestRefused:
 
 
 def test_its_plan_damaged_beyond_repair_the_advice_leads_to_a_whole_dataset(embed: Embed, command: Command, tmp_path: Path) -> None:
-    """Partitions of the second generation belong to no plan that could be made anew; what both have in common is adopted."""
+    """Partitions of the second generation belong to no plan that could be made again; what both have in common is adopted."""
     (tmp_path / "corpus").mkdir()
     for name in "abcdefgh":
         lines = [json.dumps({"id": f"{name}{row}", "text": f"text {row} of {name}"}) for row in range(20)]

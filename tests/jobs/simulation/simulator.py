@@ -133,7 +133,7 @@ def check_log(simulation: Simulation) -> set[tuple[int, int]]:
         for one in made:
             key = (one.partition, one.ordinal)
             assert key not in seen, f"{key} is in two commits"
-            assert simulation.world.published[key] == one, f"{key}: the receipt is not of what stands there"
+            assert simulation.world.published[key] == one, f"{key}: the receipt is not of what is there"
             assert one.rows_in == one.rows_out + one.rows_quarantined
             seen.add(key)
     return seen

@@ -42,7 +42,7 @@ class World:
         """Create-if-absent; OSError for a store in trouble, a 409 that stands for nothing included."""
         key = (number, ordinal)
         if self.chance() or key in self.torn:
-            raise OSError("503, or a torn file stands there until the next run sets it aside")
+            raise OSError("503, or a torn file is there until the next run sets it aside")
         if key not in self.published:
             if self.chance(0.3):
                 self.torn.add(key)

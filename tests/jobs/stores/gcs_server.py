@@ -39,7 +39,7 @@ class Stored:
 
 @dataclass
 class Buckets:
-    """Bucket -> key -> what stands there."""
+    """Bucket -> key -> what is there."""
 
     objects: dict[str, dict[str, Stored]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -69,7 +69,7 @@ OUTCOMES = {
     "a row refused now": Outcome(refuse_a_row, COMPLETE, 0, ("1 row stay as they were, since they are refused now (corpus.on_refused_update)", "000002/")),
     "a row refused now, to be deleted": Outcome(refuse_a_row, keys(on_refused_update="delete"), 0, ("1 deleted",), OUT - 1),
     "too many refused": Outcome(refuse_a_row, keys(max_quarantined=0), 3, ("1 of the 20 rows", "corpus.max_quarantined: 0 allows 0", "Nothing was embedded")),
-    "an id given twice": Outcome(repeat_an_id, (), 0, ("1 of them with an id that stands earlier",), OUT + 1),
+    "an id given twice": Outcome(repeat_an_id, (), 0, ("1 of them with an id that occurs earlier",), OUT + 1),
     "an id given twice, to fail": Outcome(repeat_an_id, keys(on_duplicate_id="fail"), 3, ("'c0'", "corpus.on_duplicate_id: quarantine")),
     "other kept columns": Outcome(edit, keys(keep_columns=[]), 2, ("corpus.keep_columns", "all 40 rows (", "--reuse")),
     "another model": Outcome(edit, ("--set", "model.max_tokens=3"), 2, ("model.max_tokens", "choose another output.uri")),
