@@ -55,7 +55,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Cut:
-    """unknown_words: pieces of over 64 code points of words that are one unknown token to the model. refused: why the document cannot be cut, "" where it can."""
+    """unknown_words: pieces of over 64 code points of words that the model takes for one unknown token. refused: why it cannot be cut, or ""."""
 
     chunks: tuple[Chunk, ...]
     unknown_words: int = 0
