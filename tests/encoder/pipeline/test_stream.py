@@ -109,7 +109,7 @@ def test_an_idle_device_gets_one_packed_batch_and_a_busy_one_whole_windows() -> 
         windows.append(len(packed))
         return submit(packed, into)
 
-    runner.submit = noted  # type: ignore[method-assign]
+    runner.submit = noted  # type: ignore[method-assign, assignment]
     encoded = list(encode_stream((whole(batch) for batch in batches()), tokenize, runner, 1, BUDGET))
     runner.close()
     assert [batch.embeddings.item() for batch in encoded] == [8] * 7
