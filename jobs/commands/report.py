@@ -8,6 +8,7 @@ from typing import Any
 
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
+from embermill.jobs.commands.report_splitting import show_splitting
 from embermill.jobs.commands.report_sync import show_sync_plan
 from embermill.jobs.commands.report_vectors import show_recall, show_vectors
 from embermill.jobs.wording import describe_refusal, several
@@ -107,6 +108,7 @@ def show_plan(answer: Answer) -> str:
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
+    rows += show_splitting(answer)
     if answer["closeness"] is not None:
         found = answer["closeness"]
         near = f"least cosine to float32 {found['least_cosine']:.4f}, mean {found['mean_cosine']:.4f}, on a sample of the corpus"

@@ -5,5 +5,5 @@ packing.py       files -> partitions, by content
 planning.py      make_plan: schema and partitions, what was `auto` made definite
 files.py         Plan, and its files in the dataset
 changes.py       configuration keys that differ from a plan's
-forecast.py      what a run would do, without doing it
+forecast.py      what a run would do, without doing it        splitting.py   and what long texts would be as chunks
 """

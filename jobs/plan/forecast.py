@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,9 +13,13 @@ from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowBatch, RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
-from embermill.jobs.engine import CountTokens, Preview
+from embermill.jobs.corpus.to_cut import documents_to_cut, markdown_test
+from embermill.jobs.engine import Preview
+from embermill.jobs.engine.cutter import make_cutter
+from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition, Segment
 from embermill.jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes
+from embermill.jobs.plan.splitting import CUT_CHARACTERS, LEAST_CUT_CHARACTERS, Ratio, Splitting, Sums, splitting
 from embermill.jobs.token_lengths import count_lengths, percentile
 from embermill.jobs.vectors.form import StoredVector, stored_vectors
 
@@ -43,6 +49,8 @@ class Forecast:
 
     device: what partitions are cut for. lengths: of the sampled texts, (upper bound in tokens, texts), empty where there was no tokenizer.
     dimensions, output_bytes: None where the model is not known. seconds: None without a speed.
+    splitting: what `model.on_long_text: split` makes of it, None where every sampled text fits, or the engine cannot be cut for. With split itself
+    tokens, output_bytes and seconds are those of the chunks; rows are documents.
     """
 
     files: int
@@ -61,6 +69,7 @@ class Forecast:
     dimensions: int | None
     output_bytes: int | None
     seconds: float | None
+    splitting: Splitting | None = None
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -73,13 +82,20 @@ def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None =
     vector_bytes = sum(vector.row_bytes for vector in stored_vectors(prospect.engine.outputs, prospect.vectors))
     target = partition_text_bytes(config, prospect.device)
     partitions = cut_corpus(files, target)
-    samples = list(_sample(partitions, {file.info.path: file for file in files}, prospect.rows, count_tokens))
+    sampler = _Sampler(config, prospect, min(SAMPLED_PARTITIONS, len(partitions)))
+    samples = list(_sample(partitions, {file.info.path: file for file in files}, sampler))
     text_bytes = sum(file.text_bytes for file in files)
     rows_exact = all(file.rows is not None for file in files)
     expected_rows = sum(file.expected_rows for file in files) if rows_exact else _count_rows(samples, text_bytes, files)
     tokens = round(expected_rows * _mean_tokens(samples))
     lengths = np.concatenate([sample.lengths for sample in samples]) if samples else np.empty(0, np.int64)
     histogram = count_lengths(lengths.astype(np.int64)) if count_tokens is not None and len(lengths) else ()
+    row_bytes = None if dimensions is None else dataset_row_bytes(vector_bytes, files, config.output.text)
+    seconds = None if not tokens_per_s else tokens / tokens_per_s
+    output_bytes = None if row_bytes is None else expected_rows * row_bytes
+    split = sampler.splitting(samples, expected_rows, row_bytes, tokens_per_s)
+    if split is not None and config.model.on_long_text == "split":
+        tokens, output_bytes, seconds = split.tokens, split.output_bytes, split.seconds
     return Forecast(
         files=len(files),
         unreadable_files=sum(bool(file.error) for file in files),
@@ -95,23 +111,65 @@ def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None =
         percentiles={name: percentile(histogram, share) for name, share in PERCENTILES.items()} if histogram else {},
         tokens=tokens,
         dimensions=dimensions,
-        output_bytes=None if dimensions is None else expected_rows * dataset_row_bytes(vector_bytes, files, config.output.text),
-        seconds=None if not tokens_per_s else tokens / tokens_per_s,
+        output_bytes=output_bytes,
+        seconds=seconds,
+        splitting=split,
     )
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Some texts of one partition. rows, text_bytes: of all the partition. lengths: [N] tokens of each text; guessed where there is no tokenizer."""
+    """Some texts of one partition. rows, text_bytes: of all the partition. lengths: [N] tokens of each text; guessed where there is no tokenizer.
+
+    whole: [N] the same, with what is beyond the model's limit; None where that is not known.
+    """
 
     rows: float
     text_bytes: int
     lengths: np.ndarray
+    whole: np.ndarray | None = None
 
 
-def _sample(
-    partitions: tuple[Partition, ...], files: Mapping[str, SurveyedFile], rows: RowSchema, count_tokens: CountTokens | None
-) -> Iterator[_Sample]:
+class _Sampler:
+    """Counts the tokens of sampled texts, and cuts some of those that are over the limit. partitions: how many will be sampled."""
+
+    def __init__(self, config: JobConfig, prospect: Prospect, partitions: int) -> None:
+        engine = prospect.engine
+        self.rows, self._count = prospect.rows, engine.count_tokens
+        self._uncut = engine.count_uncut or engine.count_tokens
+        self._limit = config.chunk.max_tokens or engine.max_tokens
+        self._characters = max(LEAST_CUT_CHARACTERS, CUT_CHARACTERS // max(1, partitions))
+        self._of_markdown = markdown_test(config.chunk.rules)
+        self._ratio: Ratio | None = None
+        with contextlib.suppress(UsageError):  # an engine that cannot be cut for; split itself was refused before
+            self._ratio = Ratio(make_cutter(config, engine, search_path=(str(Path.cwd()),)), self._uncut) if self._uncut else None
+
+    def look(self, batch: RowBatch) -> tuple[np.ndarray, np.ndarray | None]:
+        """(lengths, whole) of _Sample."""
+        texts = batch.texts.to_pylist()
+        if self._count is None:
+            return np.array([len(text.encode()) / TEXT_BYTES_PER_TOKEN for text in texts]), None
+        lengths = np.asarray(self._count(texts))
+        if self._ratio is None or self._uncut is None or self._limit is None:
+            return lengths, None
+        whole, full = lengths.astype(np.int64), np.flatnonzero(lengths >= self._limit)
+        whole[full] = self._uncut([texts[place] for place in full])
+        if len(over := np.flatnonzero(whole > self._limit)):
+            documents = documents_to_cut(batch, self.rows, self._of_markdown)
+            self._ratio.add([documents[place] for place in over], whole[over].tolist(), self._characters)
+        return lengths, whole
+
+    def splitting(self, samples: Sequence[_Sample], documents: float, row_bytes: int | None, tokens_per_s: float | None) -> Splitting | None:
+        if self._ratio is None or self._limit is None:
+            return None
+        sums = Sums(self._limit)
+        for sample in samples:
+            if sample.whole is not None:
+                sums.add(sample.whole, sample.rows)
+        return splitting(sums, self._ratio, documents, row_bytes, tokens_per_s)
+
+
+def _sample(partitions: tuple[Partition, ...], files: Mapping[str, SurveyedFile], sampler: _Sampler) -> Iterator[_Sample]:
     """Of partitions that lie evenly over the corpus, to its end.
 
     The tokens told from this were within 2 % of the truth on the standard library's docstrings, on texts of log-normal lengths, of two words and of Cyrillic,
@@ -120,12 +178,25 @@ def _sample(
     number = min(SAMPLED_PARTITIONS, len(partitions))
     for place in range(number):
         partition = partitions[len(partitions) * place // number]
-        batch = next(read_rows(partition, rows, batch_rows=SAMPLED_ROWS), None)
-        if batch is None or not len(batch.texts):
+        batches = _first_rows(partition, sampler.rows.of_documents)
+        if not batches:
             continue
-        texts = batch.texts.to_pylist()
-        lengths = [len(text.encode()) / TEXT_BYTES_PER_TOKEN for text in texts] if count_tokens is None else count_tokens(texts)
-        yield _Sample(sum(_rows_in(segment, files, _row_bytes(batch)) for segment in partition.segments), partition.text_bytes, np.asarray(lengths))
+        lengths, whole = zip(*map(sampler.look, batches), strict=True)
+        rows = sum(_rows_in(segment, files, _row_bytes(batches[0])) for segment in partition.segments)
+        known = None if any(each is None for each in whole) else np.concatenate(whole)
+        yield _Sample(rows, partition.text_bytes, np.concatenate(lengths), known)
+
+
+def _first_rows(partition: Partition, rows: RowSchema) -> list[RowBatch]:
+    """Some SAMPLED_ROWS of its rows that have a text: a batch, or several of files that are a document each."""
+    found, texts = list[RowBatch](), 0
+    for batch in read_rows(partition, rows, batch_rows=SAMPLED_ROWS):
+        if len(batch.texts):
+            found.append(batch)
+            texts += len(batch.texts)
+        if texts >= SAMPLED_ROWS or batch.num_rows >= SAMPLED_ROWS:
+            break
+    return found
 
 
 def _rows_in(segment: Segment, files: Mapping[str, SurveyedFile], row_bytes: float | None) -> float:

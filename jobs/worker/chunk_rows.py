@@ -9,19 +9,19 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.chunking.cutter import Cut, Cutter, Document
+from embermill.jobs.chunking.cutter import Cut, Cutter
 from embermill.jobs.chunking.ids import chunk_ids
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.chunk_columns import COUNT, DOCUMENT_HASH, END, INDEX, PREFIX, START, ChunkColumns
-from embermill.jobs.corpus.formats.document import is_markdown
 from embermill.jobs.corpus.rows import TEXT, Origin, Refusal, RowBatch, RowSchema
+from embermill.jobs.corpus.to_cut import IsMarkdown, documents_to_cut, markdown_test
 from embermill.jobs.engine.cutter import make_cutter
 from embermill.jobs.engine.loading import preview_engine
 from embermill.jobs.partition import Partition
 from embermill.jobs.shard.text_hash import hash_texts
 
 
-def rows_of_chunks(batches: Iterable[RowBatch], schema: RowSchema, cutter: Cutter, of_markdown: Callable[[str], bool]) -> Iterator[RowBatch]:
+def rows_of_chunks(batches: Iterable[RowBatch], schema: RowSchema, cutter: Cutter, of_markdown: IsMarkdown) -> Iterator[RowBatch]:
     """batches: of documents, as schema.of_documents reads them. Ordinals count chunks and refused documents; each batch holds whole documents."""
     first_row = document = 0
     for batch in batches:
@@ -41,20 +41,9 @@ def reader_of_chunks(
     return lambda partition: rows_of_chunks(read(partition), schema, cutter, of_markdown)
 
 
-def markdown_test(rules: str) -> Callable[[str], bool]:
-    """Whether a file's documents are Markdown, by chunk.rules and its name."""
-    if rules == "auto":
-        return is_markdown
-    return lambda path: rules == "markdown"
-
-
-def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cutter, of_markdown: Callable[[str], bool], first_row: int, document: int) -> RowBatch:
-    texts = batch.texts.to_pylist()
-    prefixes = [column.to_pylist() for column in batch.kept[len(schema.kept) :]]
-    columns = list(zip(*prefixes, strict=True)) if prefixes else [()] * len(texts)
-    markdown = [of_markdown(batch.locate(int(row))[0]) for row in batch.rows]
-    documents = [Document(text, tuple(filter(None, found)), is_md) for text, found, is_md in zip(texts, columns, markdown, strict=True)]
-    cuts = cutter.cut(documents)
+def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cutter, of_markdown: IsMarkdown, first_row: int, document: int) -> RowBatch:
+    documents = documents_to_cut(batch, schema, of_markdown)
+    texts, cuts = [document.text for document in documents], cutter.cut(documents)
     refused = [*batch.refused, *(_refusal(batch, place, cut) for place, cut in enumerate(cuts) if cut.refused)]
     counts = np.zeros(batch.num_rows, np.int64)  # rows that each input row becomes
     counts[batch.rows - batch.first_row] = [len(cut.chunks) or 1 for cut in cuts]

@@ -1,0 +1,27 @@
+"""Texts that are longer than the model's limit, put into words for a person, before anything is embedded."""
+
+from __future__ import annotations
+
+from embermill.jobs.commands.command import Answer
+from embermill.jobs.commands.quantities import show_bytes, show_seconds
+from embermill.jobs.wording import several
+
+FATE = {"truncate": "about {:,} tokens would be cut off", "error": "these rows, with about {:,} tokens too many, would be refused"}
+
+
+def show_splitting(answer: Answer) -> list[tuple[str, str]]:
+    """Of `plan`: what is lost and what it costs to keep it; nothing where every sampled text fits."""
+    found = answer.get("splitting")
+    if found is None:
+        return []
+    over = f"about {several(found['documents_over'], 'text')} of {answer['rows']:,}"
+    made = f"about {found['rows']:,} rows"
+    if answer["on_long_text"] == "split":
+        return [("chunks", f"{over} are longer than the model takes: {made}, {found['extra_rows']:,} more than documents")]
+    cost = [f"{made} ({found['extra_rows']:,} more)", f"{found['tokens']:,} tokens ({found['extra_tokens']:,} more)"]
+    cost += [] if found["output_bytes"] is None else [show_bytes(found["output_bytes"])]
+    cost += [] if found["seconds"] is None else [f"{show_seconds(found['seconds'])}"]
+    return [
+        ("too long", f"{over} are longer than the model takes; {FATE[answer['on_long_text']].format(found['tokens_over'])}"),
+        ("advice", f"--set model.on_long_text=split embeds them whole, as chunks: {', '.join(cost)}"),
+    ]
