@@ -159,6 +159,11 @@ class Encoder:
         """Since loading: seconds in which something was being tokenised, and in which a batch was being computed. They overlap."""
         return {"tokenize": self._tokenize_busy.seconds, "encode": self._encode_busy.seconds}
 
+    @property
+    def tokens_computed(self) -> int:
+        """Since loading; it rises while a call is still being computed."""
+        return self._runner.tokens
+
     def fingerprint(self) -> dict[str, str]:
         """What changes the vectors: digests of weights, tokenizer and configuration, and the resolved options."""
         return self.description.fingerprint(self.precision)

@@ -43,11 +43,13 @@ class _Unsubmitted:
 class Runner:
     """Runs batches through `program` in the order in which they come, `program.depth` of them in flight.
 
-    busy: counts the time that any is in flight. switch_interval: held short while any is; for a GPU, which waits for these threads.
+    tokens: of all that was computed. busy: counts the time that any is in flight.
+    switch_interval: held short while any is; for a GPU, which waits for these threads.
     """
 
     def __init__(self, program: Program, busy: BusyClock, switch_interval: ShortSwitchInterval | None = None) -> None:
         self._program, self._busy, self._switch_interval = program, busy, switch_interval
+        self.tokens = 0
         depth = max(1, program.depth)
         self._groups: Channel[list[_Submission]] = Channel(capacity=1)
         self._places = threading.Semaphore(depth)
@@ -114,6 +116,7 @@ class Runner:
             submission.written.set_exception(error)
         else:
             self._leave()
+            self.tokens += submission.batch.num_tokens
             submission.written.set_result(None)
 
     def _enter(self) -> None:

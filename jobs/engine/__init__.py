@@ -117,6 +117,7 @@ class Engine(Protocol):
     """What a worker drives, from one thread. An engine may have more, and the job uses it where it is there:
 
     stage_seconds: {"tokenize": …, "encode": …}, busy seconds since it was made; may overlap.
+    tokens_computed: of all that it was given, also before it answers; it only rises. A worker whose answers are far apart shows by it that it is not stuck.
     answers_promptly: true where no answer is held back for texts that are still to come, nor an exception or close() until they have come; its stream
     then stays open while there is nothing to do.
     tokenizer_name: library and version that make the token ids, for the record.

@@ -105,6 +105,10 @@ class NativeEngine:
     def stage_seconds(self) -> dict[str, float]:
         return self._encoder.busy_seconds
 
+    @property
+    def tokens_computed(self) -> int:
+        return self._encoder.tokens_computed
+
     def warm_up(self) -> None:
         """Open the tokenizer, the fast one's gate included, and let the device embed a sentence: buffers, kernels and graphs are there then."""
         _ = self._encoder.fast_tokenizer_name

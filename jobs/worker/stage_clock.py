@@ -49,6 +49,11 @@ class StageClock:
         if due:
             self._report(partition, "encode")
 
+    def moved(self, partition: int) -> None:
+        """The engine is computing, and has nothing to show yet."""
+        if time.monotonic() - self._last_s >= PROGRESS_EVERY_S:
+            self._report(partition, "encode")
+
     def taken_back(self, partitions: list[int]) -> None:
         """They start over: what was embedded of them counts for nothing."""
         with self._lock:

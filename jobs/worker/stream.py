@@ -27,6 +27,7 @@ from embermill.jobs.worker.cutting import ShardRows, cut
 from embermill.jobs.worker.failures import engine_failure, failure
 from embermill.jobs.worker.isolation import Isolated, embed_or_isolate, finite_rows
 from embermill.jobs.worker.long_texts import judge_lengths
+from embermill.jobs.worker.pulse import pulse
 from embermill.jobs.worker.refused_rows import refuse_failed
 from embermill.jobs.worker.stage_clock import StageClock
 from embermill.jobs.worker.stream_items import Attempt, Broken, End, Item, Rows, Through, has_texts
@@ -82,7 +83,8 @@ class Stream:
             thread.start()
         engine_error: Exception | None = None
         try:
-            self._collect()
+            with pulse(self._engine, self._say_that_it_moves):
+                self._collect()
         except Exception as error:
             engine_error = error
         finally:
@@ -101,6 +103,11 @@ class Stream:
             engine_error = EngineError("the engine ended its stream before its texts were at an end")
         if engine_error is not None:
             self._give_back(unfinished, engine_error)
+
+    def _say_that_it_moves(self) -> None:
+        at_work = next((attempt.number for attempt in self._attempts if not attempt.over), None)
+        if at_work is not None:
+            self._clock.moved(at_work)
 
     def _guarded(self, body: Callable[[], None]) -> None:
         """A fault of ours in a thread ends the stream, and is raised by run."""
