@@ -21,14 +21,14 @@ from difflib import get_close_matches
 from functools import cache
 from typing import NoReturn
 
-from embermill.jobs.commands import bench, cluster, configuring, export, index, job, model, reporting, versions, weights
+from embermill.jobs.commands import bench, cluster, configuring, export, html_report, index, job, model, versions, weights
 from embermill.jobs.commands.command import Command
 from embermill.jobs.commands.parser import HelpAsked, Parser
 from embermill.jobs.errors import EXIT_DEFECT, EXIT_INTERRUPTED, EXIT_OK, JobError, UsageError
 from embermill.jobs.process.allocators import return_memory_at_once
 from embermill.jobs.process.standard_output import AnswerLost, claim_standard_output, write_answer
 
-ROOMS = (configuring, job, versions, reporting, cluster, index, export, model, bench, weights)
+ROOMS = (configuring, job, versions, html_report, cluster, index, export, model, bench, weights)
 EPILOG = """exit codes:
   0   done
   2   something you need to fix: arguments, configuration, model, credentials, permissions or disk space; what was committed is kept

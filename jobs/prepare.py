@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from embermill.jobs.closeness import require_close
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.engine import Closeness, Prompts
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.plan.forecast import Prospect
 from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, require_exclusive, require_possible
+from embermill.jobs.stages.closeness import require_close
 from embermill.jobs.storage import Folder, open_folder
 
 

@@ -33,7 +33,6 @@ from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.stage import Stage, StageReport, carry_out
 from embermill.jobs.driver.start_steps import StartSteps
 from embermill.jobs.driver.summary import Effort, Summary, summarise
-from embermill.jobs.measuring import measure_forms, sample_of, unmeasured
 from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
@@ -46,10 +45,11 @@ from embermill.jobs.pool.opening import Heard, OpenPool, await_first, open_pool
 from embermill.jobs.preflight import report_other_listing, require_possible, resolve_device
 from embermill.jobs.prepare import Prepared, prepare
 from embermill.jobs.receipt import Ready
-from embermill.jobs.rereading import require_same_inputs, resume
 from embermill.jobs.shard.adoption import remove_superseded
+from embermill.jobs.stages.rereading import require_same_inputs, resume
+from embermill.jobs.stages.scales import measure_forms, sample_of, unmeasured
+from embermill.jobs.stages.token_review import review_tokens
 from embermill.jobs.storage import AlreadyExists, Folder
-from embermill.jobs.token_review import review_tokens
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import StoredVector
 from embermill.jobs.wording import several

@@ -52,7 +52,7 @@ LONG = (
     "jobs/sync/test_scale.py",
     "jobs/test_flipped_bits.py",
     "jobs/test_damage.py",
-    "jobs/test_rereading.py",
+    "jobs/stages/test_rereading.py",
     "encoder/text/test_fast_word_piece.py",
     "jobs/submit/test_on_a_cluster.py",
     "jobs/report/test_browser.py",

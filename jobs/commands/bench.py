@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embermill.jobs.commands import report
+from embermill.jobs.commands import answers
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate
 from embermill.jobs.commands.model import MODEL_HELP, add_model_arguments, open_encoder, read_lines
 from embermill.jobs.errors import UsageError, model_errors
@@ -73,8 +73,8 @@ def bench(arguments: argparse.Namespace) -> Answer:
 
 def _stored(arguments: argparse.Namespace, encoder: Encoder, texts: list[str], passes_per_s: float) -> Answer:
     """From texts to stored shards. passes_per_s: how often all texts become vectors in a second."""
+    from embermill.jobs.commands.stored_pace import measure_stored
     from embermill.jobs.engine.native import NativeEngine
-    from embermill.jobs.stored_pace import measure_stored
 
     if arguments.at is not None and not Path(arguments.at).is_dir():
         raise UsageError(f"--at {arguments.at}: expected a folder that exists")
@@ -153,5 +153,5 @@ def _require_length(lengths: str, longest: int) -> None:
 
 
 COMMANDS = (
-    Command("bench", "measure how fast the encoder is on this machine, with tokenizing timed separately", _add_bench_arguments, bench, report.show_bench),
+    Command("bench", "measure how fast the encoder is on this machine, with tokenizing timed separately", _add_bench_arguments, bench, answers.show_bench),
 )

@@ -44,7 +44,7 @@ def _add_init_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def init(arguments: argparse.Namespace) -> Answer:
-    from embermill.jobs.first_configuration import propose, write_configuration
+    from embermill.jobs.commands.first_configuration import propose, write_configuration
 
     file = Path(arguments.out)
     if file.exists():

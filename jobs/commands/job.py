@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 
-from embermill.jobs.commands import report, report_sync
+from embermill.jobs.commands import answers, answers_sync
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
-from embermill.jobs.commands.reporting import add_report_argument, report_at_end
+from embermill.jobs.commands.html_report import add_report_argument, report_at_end
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +78,7 @@ def sync(arguments: argparse.Namespace) -> Answer:
 
 
 def _show_sync(answer: Answer) -> str:
-    return report_sync.show_sync(answer) if answer["run"] is None else report.show_run(answer["run"])
+    return answers_sync.show_sync(answer) if answer["run"] is None else answers.show_run(answer["run"])
 
 
 def _add_redrive_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,13 +102,13 @@ def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def plan(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.commands.remaining_work import describe_remaining_work
     from embermill.jobs.config import load_config
     from embermill.jobs.dataset.metadata.lease import find_holder
     from embermill.jobs.dataset.metadata.schema import holds_foreign_version
     from embermill.jobs.plan.forecast import forecast
     from embermill.jobs.preflight import resolve_device
     from embermill.jobs.prepare import prepare
-    from embermill.jobs.remaining_work import describe_remaining_work
 
     found = prepare(load_config(arguments.config, arguments.overrides))
     config, folder = found.config, found.folder
@@ -186,18 +186,18 @@ def gc(arguments: argparse.Namespace) -> Answer:
 
 
 COMMANDS = (
-    Command("run", "embed a corpus, or resume an interrupted run; does nothing if the dataset is finished", _add_run_arguments, run, report.show_run),
+    Command("run", "embed a corpus, or resume an interrupted run; does nothing if the dataset is finished", _add_run_arguments, run, answers.show_run),
     Command(
         "sync", "embed what changed in a corpus since the last version and add it as a new one; the first time, this is a run",
         _add_sync_arguments, sync, _show_sync,
     ),
-    Command("plan", "show what a run or a sync would do: files, rows, tokens, bytes; writes nothing", _add_plan_arguments, plan, report.show_plan),
+    Command("plan", "show what a run or a sync would do: files, rows, tokens, bytes; writes nothing", _add_plan_arguments, plan, answers.show_plan),
     Command(
         "redrive", "read the refused rows and changed files of an unfinished dataset again and finish it; good rows keep their vectors",
-        _add_redrive_arguments, redrive, report.show_run,
+        _add_redrive_arguments, redrive, answers.show_run,
     ),
-    Command("status", "show how much of a dataset is done", _add_output_argument, status, report.show_status),
-    Command("repair", "rebuild what `verify` finds damaged or missing", _add_repair_arguments, repair, report.show_repair),
-    Command("gc", "remove what killed runs left behind and versions that are no longer kept, if more than a day old", _add_gc_arguments, gc, report.show_gc),
-    Command("verify", "read a whole dataset again and check it", _add_verify_arguments, verify, report.show_verify),
+    Command("status", "show how much of a dataset is done", _add_output_argument, status, answers.show_status),
+    Command("repair", "rebuild what `verify` finds damaged or missing", _add_repair_arguments, repair, answers.show_repair),
+    Command("gc", "remove what killed runs left behind and versions that are no longer kept, if more than a day old", _add_gc_arguments, gc, answers.show_gc),
+    Command("verify", "read a whole dataset again and check it", _add_verify_arguments, verify, answers.show_verify),
 )

@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from embermill.jobs.commands import report
+from embermill.jobs.commands import answers
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 from embermill.jobs.errors import DataError, UsageError, model_errors
 
@@ -138,6 +138,6 @@ def search(arguments: argparse.Namespace) -> Answer:
 
 
 COMMANDS = (
-    Command("search", "find the rows of a dataset most similar to a question, by brute force", _add_search_arguments, search, report.show_search),
+    Command("search", "find the rows of a dataset most similar to a question, by brute force", _add_search_arguments, search, answers.show_search),
     Command("encode", "embed a few texts and print their vectors as JSON", _add_encode_arguments, encode, _show_encode),
 )

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from embermill.jobs.commands import report
+from embermill.jobs.commands import answers
 from embermill.jobs.commands.command import Answer, Command, filled, progress_bar
 from embermill.jobs.errors import UsageError, model_errors
 
@@ -85,5 +85,5 @@ def _weights_at(path: str) -> str:
 
 COMMANDS = (
     Command("convert", "convert weights from one format to another, compared bit by bit", _add_convert_arguments, convert, lambda answer: str(answer["words"])),
-    Command("inspect", "show what a weight file contains", _add_inspect_arguments, inspect, report.show_inspect),
+    Command("inspect", "show what a weight file contains", _add_inspect_arguments, inspect, answers.show_inspect),
 )

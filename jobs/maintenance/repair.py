@@ -46,9 +46,9 @@ from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.preflight import require_possible
 from embermill.jobs.process.cores import usable_cores
 from embermill.jobs.receipt import Event, Failed, Receipt, Task
-from embermill.jobs.rereading import point_at_what_is_there
 from embermill.jobs.shard.adoption import adopt_uncommitted, list_strangers, set_aside
 from embermill.jobs.shard.writer import ShardWriter
+from embermill.jobs.stages.rereading import point_at_what_is_there
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.rekey import repair_keys
 from embermill.jobs.versions.retention import readable_versions

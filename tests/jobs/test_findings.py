@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.commands.report import show_run, show_status
+from embermill.jobs.commands.answers import show_run, show_status
 from tests.jobs.command_line import Answer
 
 Embed = Callable[..., Answer]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from embermill.jobs.commands.report import show_run
+from embermill.jobs.commands.answers import show_run
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.storage import open_folder
 from tests.jobs.chunking.tokenizers_to_cut_by import measure_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from embermill.jobs.commands.report import show_plan
+from embermill.jobs.commands.answers import show_plan
 from tests.jobs.command_line import open_inline_pool
 from tests.jobs.command_line import run as command
 from tests.jobs.test_chunked_job import ENGINE, corpus, rows, split, words

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from embermill.jobs.commands.report import show_plan, show_run, show_status
-from embermill.jobs.commands.report_sync import show_sync
+from embermill.jobs.commands.answers import show_plan, show_run, show_status
+from embermill.jobs.commands.answers_sync import show_sync
 from tests.jobs.command_line import Answer, command
 from tests.jobs.sync.corpus import Corpus, TellingEngine, row, settings_of
 

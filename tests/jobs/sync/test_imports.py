@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.commands.report_sync import show_sync
+from embermill.jobs.commands.answers_sync import show_sync
 from embermill.jobs.dataset.metadata.versions import read_version
 from embermill.jobs.dataset.views.history import history
 from embermill.jobs.dataset.views.verify import verify

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from embermill.jobs.commands.report_sync import show_sync
+from embermill.jobs.commands.answers_sync import show_sync
 from tests.jobs.command_line import Answer, command
 from tests.jobs.sync.corpus import Corpus, TellingEngine, live_rows, row, settings_of
 

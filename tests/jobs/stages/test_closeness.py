@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.closeness import SAMPLED_TEXTS, sample_texts
-from embermill.jobs.commands.report import show_plan
+from embermill.jobs.commands.answers import show_plan
 from embermill.jobs.config import JobConfig
 from embermill.jobs.plan.listing import survey_files
 from embermill.jobs.plan.planning import row_schema
+from embermill.jobs.stages.closeness import SAMPLED_TEXTS, sample_texts
 from tests.encoder.tiny_bert import TinyBert, write_sentence_transformers
 from tests.jobs.command_line import Answer
 

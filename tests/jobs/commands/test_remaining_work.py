@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.commands.report import show_plan
+from embermill.jobs.commands.answers import show_plan
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from embermill.jobs.errors import DataError, Interrupted, UsageError
-from embermill.jobs.measuring import measure_forms
 from embermill.jobs.partition import Partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.opening import Heard
 from embermill.jobs.receipt import MEASURE, Alive, Event, Failed, Measured, Progress, Ready, Sample, Task
+from embermill.jobs.stages.scales import measure_forms
 from tests.jobs.vectors.forms import form
 
 READY = Ready("cpu", "", "", "float32", {}, (), "here", 1, 1)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from embermill.jobs.commands.answers_splitting import show_splitting
+from embermill.jobs.commands.answers_sync import show_sync_plan
+from embermill.jobs.commands.answers_vectors import show_recall, show_vectors
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
-from embermill.jobs.commands.report_splitting import show_splitting
-from embermill.jobs.commands.report_sync import show_sync_plan
-from embermill.jobs.commands.report_vectors import show_recall, show_vectors
 from embermill.jobs.wording import describe_refusal, several
 
 MAX_NAMED = 20
