@@ -65,6 +65,8 @@ class Meter:
         self._flying[event.partition] += event.tokens
         for stage, seconds in event.seconds.items():
             self._seconds[stage] += seconds
+        if self._recent and not event.rows and not event.tokens:  # a sign of life, from a slow worker that is computing still
+            return
         self._recent.append((now_s, self._rows, self._all_tokens))
         while now_s - self._recent[0][0] > WINDOW_S and len(self._recent) > 2:
             self._recent.popleft()

@@ -59,6 +59,15 @@ def test_speed_is_that_of_the_last_half_minute() -> None:
     assert progress.snapshot(99.0).tokens_per_s == pytest.approx(100, rel=0.05)
 
 
+def test_a_slow_worker_that_is_computing_still_is_not_at_zero() -> None:
+    progress = meter()
+    progress.progress(Progress(0, "read", 0, 0, 0.0), 0.0)
+    progress.progress(report(0, 10, 100), 10.0)
+    for at in range(15, 100, 5):
+        progress.progress(report(0, 0, 0), float(at))
+    assert progress.snapshot(100.0).tokens_per_s == pytest.approx(1.0) and progress.snapshot(100.0).eta_s is not None
+
+
 def test_what_was_committed_before_counts_as_done() -> None:
     progress = Meter([partition(number) for number in range(4)], [receipt(0, tokens=40), receipt(1, tokens=40)])
     assert (progress.snapshot(0.0).partitions_done, progress.snapshot(0.0).done_share, progress.snapshot(0.0).rows) == (2, 0.5, 0)
