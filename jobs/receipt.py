@@ -19,10 +19,11 @@ DIFFERENCE = "difference"  # of a sync: a run of buckets held against the versio
 COPY = "copy"  # of a sync: read, take the vectors from other shards, write shards
 SPLIT_KEYS = "split_keys"  # of the first sync: the keys of some shards, bucket by bucket; the partition has no segments
 COLLECT_KEYS = "collect_keys"  # of the first sync: a run of buckets, from all of those; the partition has no segments
+CUT = "cut"  # of a sync of a dataset of chunks: documents of a scanned partition; one file of cuts
 IMPORT = "import"  # of a sync: vectors that are given, one file of them
 TOKENIZE = "tokenize"  # read, and compare the token ids of every row with those that count; publishes nothing
 MEASURE = "measure"  # before there is a plan: embed a sample, write nothing, answer with Measured
-KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS, IMPORT, TOKENIZE, MEASURE)
+KINDS = (EMBED, SCAN, DIFFERENCE, COPY, SPLIT_KEYS, COLLECT_KEYS, CUT, IMPORT, TOKENIZE, MEASURE)
 STAGES = ("read", "tokenize", "encode", "write")
 
 

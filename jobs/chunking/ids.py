@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 DIGITS = (12, 16, 24, 32)  # hex digits; more of them where two texts of one document begin alike
 
 
@@ -17,3 +20,8 @@ def chunk_ids(documents: Sequence[int], names: Sequence[str], hashes: Sequence[s
         times[digest] = times.get(digest, 0) + 1
         ids.append(f"{name}#{short}" + (f"~{times[digest]}" if times[digest] > 1 else ""))
     return ids
+
+
+def documents_of(ids: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """ids: of chunks. The ids of their documents, as text."""
+    return pc.replace_substring_regex(ids, r"#[0-9a-f]+(~[0-9]+)?$", "")

@@ -67,6 +67,15 @@ class RowSchema:
         return replace(self, id_name=self.document_column, id_type=kind, kept=kept, document_column="", document_type="", prefix=(), holds_chunk_text=False)
 
     @property
+    def key_name(self) -> str:
+        """The column of the dataset by which a row of the corpus is known again: the id, or the document's."""
+        return self.document_column or self.id_name
+
+    @property
+    def key_type(self) -> pa.DataType:
+        return self.of_documents.id_type
+
+    @property
     def uuid_columns(self) -> tuple[str, ...]:
         """Columns of the dataset that hold UUIDs, in the order of its schema."""
         ids = (self.id_name,) if self.id_column in self.uuids else ()

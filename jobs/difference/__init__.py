@@ -8,7 +8,9 @@ difference.py    step 2, for one bucket of ids; pure          differing.py   for
 guards.py        what is judged before an engine works        duplicates.py  ids that occur earlier
 known_texts.py   texts that have a vector already             reuse.py       in another dataset
 writing.py       step 3: which rows are written, and from where each vector comes
+document_cuts.py of a dataset of chunks: how documents that are written are cut    chunk_writing.py   texts that are embedded, then whole documents
 selecting.py     those rows, read again                       copying.py     vectors that are copied
 committing.py    step 4: deletes, key delta, contents of the version
+chunk_deletes.py step 4 of a dataset of chunks: ids of chunks that are gone
 making.py        the names under which all that stands         receipts.py
 """

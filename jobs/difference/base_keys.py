@@ -17,7 +17,8 @@ from embermill.jobs.dataset.metadata.keys import (
     KEYS_FOLDER,
     KeyRange,
     buckets_for,
-    keys_of_rows,
+    key_columns,
+    keys_of_dataset,
     keys_schema,
     parse_keys_name,
     publish_keys,
@@ -111,7 +112,7 @@ def collect_keys(folder: Folder, plan: Plan, version: Version, numbers: Mapping[
         by_bucket = _collected(folder, plan, version, place, len(tasks.splits))
     else:
         by_bucket = split_by_bucket(_keys_of(folder, plan, version.of_kind(BASE), numbers), place.buckets)
-    made = publish_keys(folder, place, by_bucket, plan.rows.id_type, version.next_file + task.number)
+    made = publish_keys(folder, place, by_bucket, plan.rows.key_type, version.next_file + task.number)
     return step_receipt(task, place.name, rows_in=made.rows)
 
 
@@ -136,7 +137,7 @@ def knows_files(folder: Folder, version: Version) -> bool:
 
 
 def _nothing(plan: Plan) -> pa.Table:
-    return keys_schema(plan.rows.id_type).empty_table()
+    return keys_schema(plan.rows.key_type).empty_table()
 
 
 def _standing(folder: Folder, version: Version) -> Iterator[VersionFile]:
@@ -152,23 +153,20 @@ def _standing(folder: Folder, version: Version) -> Iterator[VersionFile]:
 
 
 def _keys_of(folder: Folder, plan: Plan, files: Sequence[VersionFile], numbers: Mapping[str, int]) -> pa.Table:
-    kept = [name for _, name, _ in plan.rows.kept]
-    return pa.concat_tables([_nothing(plan), *(keys for file in files for keys in keys_of_shard(folder, plan, file, numbers, kept, FIRST))])
+    return pa.concat_tables([_nothing(plan), *(keys for file in files for keys in keys_of_shard(folder, plan, file, numbers, FIRST))])
 
 
-def keys_of_shard(
-    folder: Folder, plan: Plan, file: VersionFile, numbers: Mapping[str, int], kept: list[str], version: int
-) -> Iterator[pa.Table]:
+def keys_of_shard(folder: Folder, plan: Plan, file: VersionFile, numbers: Mapping[str, int], version: int) -> Iterator[pa.Table]:
     """The keys of a shard's rows. numbers: path -> number of the corpus file. plan: whose partitions the shard is of."""
-    first, names = 0, [plan.rows.id_name, "text_hash", *kept]
+    first = 0
     with folder.open(file.name) as opened, open_parquet(opened) as parquet:
         footer, parsed = Footer.from_metadata(parquet.metadata.metadata), parse_name(f"data/{file.name.rpartition('/')[2]}")
         files = np.full(file.rows, UNKNOWN, np.int32)
         if footer is not None and parsed is not None:
             files = file_numbers(footer.files, plan.partitions[parsed[1]], file.rows, numbers)
-        for rows in row_groups(parquet, names):
+        for rows in row_groups(parquet, key_columns(plan.rows)):
             of = files[first : first + rows.num_rows]
-            keys = keys_of_rows(rows, id_name=plan.rows.id_name, kept=kept, files=of, shard=file.number, first_row=first, version=version)
+            keys = keys_of_dataset(rows, plan.rows, files=of, shard=file.number, first_row=first, version=version)
             first += rows.num_rows
             yield keys
 

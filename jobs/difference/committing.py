@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embermill.jobs.dataset.metadata.deletes import DELETED, REFUSED, SOURCE_GONE, deletes_schema, write_deletes
+from embermill.jobs.dataset.metadata.deletes import DELETED, REASON, REFUSED, SOURCE_GONE, deletes_schema, write_deletes
 from embermill.jobs.dataset.metadata.keys import KeyRange, deleted_keys, keys_schema, publish_keys, split_by_bucket
-from embermill.jobs.dataset.metadata.versions import DELETES, UPSERTS, Version, VersionFile
+from embermill.jobs.dataset.metadata.schema import VERSION
+from embermill.jobs.dataset.metadata.versions import DELETES, DOCUMENTS, UPSERTS, Version, VersionFile
 from embermill.jobs.difference.base_keys import keys_of_shard
 from embermill.jobs.difference.claim import Claim
 from embermill.jobs.difference.difference import NO_FILE, Action
@@ -28,12 +29,24 @@ from embermill.jobs.storage import Folder
 
 @dataclass(frozen=True)
 class Added:
-    """What a version adds to its parent. files: numbered on from the parent's. rows_new: live rows that had no row before. rows_deleted: before, live."""
+    """What a version adds to its parent. files: numbered on from the parent's. rows: live ones now. rows_new: live rows that had no row before. rows_deleted:
+    before, live. documents: live ones, of a dataset of chunks, whose rows are chunks; None of another."""
 
     files: tuple[VersionFile, ...]
+    rows: int
     rows_new: int
     rows_deleted: int
     rows_upserted: int
+    documents: int | None = None
+    documents_new: int = 0
+    documents_deleted: int = 0
+    documents_written: int = 0
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """As a version has them."""
+        told = {"rows": self.rows, "rows_upserted": self.rows_upserted, "rows_deleted": self.rows_deleted}
+        return told if self.documents is None else told | {DOCUMENTS: self.documents}
 
 
 RECEIPT_COLUMNS = ("partition", "tokens", "shard", "rows_out", "shard_bytes", "shard_sha256", "quarantine", "values_clipped")
@@ -49,12 +62,12 @@ def upserted_files(making: VersionFolder, receipts: pa.Table, first: int) -> tup
     )
 
 
-def deleted_rows(folder: Folder, claim: Claim, plan: Plan) -> tuple[pa.Table, int]:
-    """(id, version, reason of all that is deleted, sorted by id; live rows that were of these ids)."""
+def deleted_rows(folder: Folder, claim: Claim, id_type: pa.DataType) -> tuple[pa.Table, int]:
+    """(id, version, reason of all that is deleted, sorted by id; live rows that were of these ids). Of a dataset of chunks they are documents."""
     gone = {file.number for file in claim.files if file.state == State.GONE}
     actions = ([Action.MISSING] if claim.options["complete"] else []) + ([Action.STALE] if claim.options["on_refused_update"] == "delete" else [])
     names = [difference_name(claim.number, task) for task in difference_tasks(claim)]
-    tables, rows = [deletes_schema(plan).empty_table()], 0
+    tables, rows = [pa.schema([("id", id_type), (VERSION, pa.int64()), (REASON, pa.string())]).empty_table()], 0
     for table in read_differences(folder, names, ["id", "file"], actions) if actions else ():
         rows += table.num_rows
         files, action = table.column("file").to_numpy(), table.column("action").to_numpy()
@@ -62,7 +75,7 @@ def deleted_rows(folder: Folder, claim: Claim, plan: Plan) -> tuple[pa.Table, in
         reasons = np.where(action == Action.STALE, REFUSED, np.where(np.isin(files, [*still]), DELETED, SOURCE_GONE))
         version = np.full(table.num_rows, claim.number, np.int64)
         tables.append(pa.table([table.column("id"), pa.array(version), pa.array(reasons.tolist(), pa.string())], schema=tables[0].schema))
-    joined = pa.concat_tables(tables).sort_by([(plan.rows.id_name, "ascending")])
+    joined = pa.concat_tables(tables).sort_by("id")
     ids = joined.column(0).combine_chunks()
     first = np.ones(len(ids), bool)
     if len(ids) > 1:
@@ -74,33 +87,46 @@ def publish_deletes(folder: Folder, plan: Plan, number: int, deletes: pa.Table, 
     if not deletes.num_rows:
         return ()
     name = f"{deletes_of(number)}/part-000000000.parquet"
+    deletes = deletes.rename_columns(deletes_schema(plan).names)
     return (write_deletes(folder, plan, VersionFile(file_number, DELETES, name, 0, 0, "", number), deletes),)
 
 
 def add_up(
-    folder: Folder, claim: Claim, parent: Version, plan: Plan, making: VersionFolder, made: Plan, receipts: pa.Table
+    folder: Folder, claim: Claim, parent: Version, plan: Plan, making: VersionFolder, made: Plan, receipts: pa.Table, totals: Totals
 ) -> Added:
     """Publish deletes and keys. plan: the dataset's; made: of the version. Memory: the keys of what is written, and of what differs in some buckets."""
     shards = upserted_files(making, receipts, parent.next_file)
-    deletes, rows_deleted = deleted_rows(folder, claim, plan)
+    deletes, rows_deleted = deleted_rows(folder, claim, plan.rows.id_type)
     files = [*shards, *publish_deletes(folder, plan, claim.number, deletes, parent.next_file + len(shards))]
-    id_type = plan.rows.id_type
-    kept = [name for _, name, _ in plan.rows.kept]
-    written = [keys for file in shards for keys in keys_of_shard(folder, made, file, claim.numbers, kept, claim.number)]
-    written.append(deleted_keys(deletes.column(0), claim.number))
-    by_bucket = split_by_bucket(pa.concat_tables([keys_schema(id_type).empty_table(), *written]), claim.buckets)
-    number, rows_new = parent.next_file + len(files), 0
+    written = keys_written(folder, claim, made, shards)
+    keys, rows_new = publish_changed_keys(folder, claim, plan, parent.next_file + len(files), written, deletes.column(0))
+    rows = parent.totals["rows"] + rows_new - rows_deleted - totals.collapsed
+    return Added((*files, *keys), rows, rows_new, rows_deleted, sum(file.rows for file in shards))
+
+
+def keys_written(folder: Folder, claim: Claim, made: Plan, shards: Sequence[VersionFile]) -> pa.Table:
+    """keys_schema, of all that is written. made: the version's plan."""
+    tables = [keys for file in shards for keys in keys_of_shard(folder, made, file, claim.numbers, claim.number)]
+    return pa.concat_tables([keys_schema(made.rows.key_type).empty_table(), *tables])
+
+
+def publish_changed_keys(
+    folder: Folder, claim: Claim, plan: Plan, number: int, written: pa.Table, deleted: pa.ChunkedArray
+) -> tuple[list[VersionFile], int]:
+    """(files of keys, how many of what is written had no key before). number: of the first file. deleted: ids."""
+    id_type, files, new = plan.rows.key_type, list[VersionFile](), 0
+    by_bucket = split_by_bucket(pa.concat_tables([written, deleted_keys(deleted, claim.number)]), claim.buckets)
     for task in difference_tasks(claim):
         first, end = task.number * BUCKETS_PER_TASK, min(claim.buckets, (task.number + 1) * BUCKETS_PER_TASK)
         keys = {bucket: by_bucket[bucket] for bucket in range(first, end) if bucket in by_bucket}
-        rows_new += _count_new(folder, claim, difference_name(claim.number, task), keys)
+        new += _count_new(folder, claim, difference_name(claim.number, task), keys)
         moved = split_by_bucket(_moved_keys(folder, claim, difference_name(claim.number, task), id_type), claim.buckets)
         for bucket, table in moved.items():
             keys[bucket] = pa.concat_tables([keys[bucket], table]) if bucket in keys else table
         if keys:
             files.append(publish_keys(folder, KeyRange(claim.number, first, end, claim.buckets), keys, id_type, number))
             number += 1
-    return Added(tuple(files), rows_new, rows_deleted, sum(file.rows for file in shards))
+    return files, new
 
 
 def _count_new(folder: Folder, claim: Claim, name: str, keys: Mapping[int, pa.Table]) -> int:

@@ -67,7 +67,8 @@ class CopyingEngine:
         held.put(found, known.vectors, known.wanted.row[here[found]])
         if not found.all():
             self._resolve(digests, np.flatnonzero(~found), held)
-        return Embedded(held.floats, held.counts["num_tokens"], held.counts["num_tokens_dropped"], held.stored_rows)
+        dropped = held.counts["num_tokens_dropped"] * (not self._plan.rows.is_chunked)  # of chunks those of a prefix, which are known where it is cut
+        return Embedded(held.floats, held.counts["num_tokens"], dropped, held.stored_rows)
 
     def _resolve(self, digests: np.ndarray, at: np.ndarray, held: HeldVectors) -> None:
         """Texts that this version embeds: where, is looked up among its shards."""

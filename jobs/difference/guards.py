@@ -18,11 +18,13 @@ SHOWN = 10
 
 
 def require_few_deletes(
-    folder: Folder, claim: Claim, totals: Totals, differences: Sequence[str], corpus: CorpusConfig, live_rows: int, allowed: int | None
+    folder: Folder, claim: Claim, totals: Totals, differences: Sequence[str], corpus: CorpusConfig, live: tuple[int, str], allowed: int | None
 ) -> None:
-    """corpus.max_deleted_share, of the live rows. allowed: by `--allow-deletes`, so many whatever the share. DataError."""
+    """corpus.max_deleted_share, of the live rows, or documents. live: how many, and what they are called.
+
+    allowed: by `--allow-deletes`, so many whatever the share. DataError."""
     actions = ([Action.MISSING] if corpus.complete else []) + ([Action.STALE] if corpus.on_refused_update == "delete" else [])
-    rows = totals.of(*actions)
+    rows, (live_rows, unit) = totals.of(*actions), live
     if rows <= (corpus.max_deleted_share * live_rows if allowed is None else allowed):
         return
     shown: list[str] = []
@@ -35,7 +37,7 @@ def require_few_deletes(
         limit = f"--allow-deletes {allowed} allows no more"
     more = ", …" if rows > len(shown) else ""
     raise DataError(
-        f"{folder.root}: {rows:,} of {live_rows:,} rows would be deleted, since no corpus file gives them any more ({', '.join(shown)}{more}); {limit}. "
+        f"{folder.root}: {rows:,} of {live_rows:,} {unit} would be deleted, since no corpus file gives them any more ({', '.join(shown)}{more}); {limit}. "
         f"Nothing was deleted or embedded: put the files back, or run again with --allow-deletes {rows}"
     )
 

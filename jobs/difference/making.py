@@ -34,6 +34,11 @@ def imports_of(version: int) -> str:
     return f"{sync_folder(version)}/imports"
 
 
+def texts_of(version: int) -> str:
+    """Of a dataset of chunks: shards of the texts that were embedded for that version, from which its documents take their vectors."""
+    return f"{sync_folder(version)}/texts"
+
+
 def is_import(name: str) -> bool:
     """Whether a file holds such vectors, of float32."""
     return name.startswith(f"{SYNC}/") and "/imports/" in name
@@ -44,7 +49,11 @@ class VersionFolder:
 
     def __init__(self, dataset: Folder, version: int) -> None:
         self.dataset, self.version, self.root = dataset, version, dataset.root
-        self._places = {"data": upserts_of(version), "quarantine": f"quarantine/{version:06d}", "_embermill": sync_folder(version)}
+        self._places = self._within(version)
+
+    @staticmethod
+    def _within(version: int) -> dict[str, str]:
+        return {"data": upserts_of(version), "quarantine": f"quarantine/{version:06d}", "_embermill": sync_folder(version)}
 
     def place(self, name: str) -> str:
         """The name within the dataset. KeyError for one that no run writes."""
@@ -92,3 +101,11 @@ class VersionFolder:
 
     def remove(self, name: str) -> None:
         self.dataset.remove(self.place(name))
+
+
+class TextsFolder(VersionFolder):
+    """Where texts are embedded that documents of the version take their vectors from; what stands there goes with the commit."""
+
+    @staticmethod
+    def _within(version: int) -> dict[str, str]:
+        return {"data": f"{texts_of(version)}/data", "quarantine": f"{texts_of(version)}/quarantine", "_embermill": f"{texts_of(version)}/_embermill"}

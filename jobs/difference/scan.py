@@ -24,7 +24,7 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.shard.quarantine import QuarantineWriter
-from embermill.jobs.shard.text_hash import digest_each
+from embermill.jobs.shard.text_hash import digest_each, hash_documents
 from embermill.jobs.storage import AlreadyExists, Folder
 
 TOLD = b"embermill.scan"  # in a scan's footer: JSON of ScanTotals
@@ -62,16 +62,15 @@ def scan(
     folder: Folder, version: int, partition: Partition, schema: RowSchema, numbers: Mapping[str, int], buckets: int, unreadable: Mapping[str, str]
 ) -> Receipt:
     """Read one partition and publish what is in it. numbers: path -> number of the corpus file. What is there already is ours, or a twin's."""
-    kept = [name for _, name, _ in schema.kept]
     tables, refused = list[pa.Table](), list[Refusal]()
     rows = text_bytes = 0
-    for batch in read_rows(partition, schema, unreadable=unreadable):
+    for batch in read_rows(partition, schema.of_documents, unreadable=unreadable):
         rows += batch.num_rows
         text_bytes += batch.texts.nbytes
-        tables.append(_keys_of(batch, kept, numbers, partition.number))
+        tables.append(_keys_of(batch, schema, numbers, partition.number))
         refused += batch.refused
     told = _account(rows, text_bytes, refused, numbers)
-    tables.append(_refused_keys(refused, schema.id_type, numbers, partition.number))
+    tables.append(_refused_keys(refused, schema.key_type, numbers, partition.number))
     if refused:
         told = replace(told, quarantine=_publish_quarantine(folder, quarantine_name(version, partition), refused))
     keys = pa.concat_tables(tables)
@@ -79,14 +78,19 @@ def scan(
     return step_receipt(partition, scan_name(version, partition), rows_in=rows, rows_refused=told.rows_refused)
 
 
-def _keys_of(batch: RowBatch, kept: Sequence[str], numbers: Mapping[str, int], part: int) -> pa.Table:
-    digests = pa.Array.from_buffers(pa.binary(16), len(batch.texts), [None, pa.py_buffer(bytes(digest_each(batch.texts)))])
-    values = pa.table([*batch.kept], names=list(kept)) if kept else pa.table({"": batch.ids})
+def _keys_of(batch: RowBatch, schema: RowSchema, numbers: Mapping[str, int], part: int) -> pa.Table:
+    kept = [name for _, name, _ in schema.kept]
+    digests = pa.Array.from_buffers(pa.binary(16), len(batch.texts), [None, pa.py_buffer(_digests(batch, schema))])
+    values = pa.table([*batch.kept[: len(kept)]], names=kept) if kept else pa.table({"": batch.ids})
     files = np.full(len(batch.ids), -1, np.int32)
     for origin in batch.origins:
         files[(batch.rows >= origin.ordinal) & (batch.rows < origin.ordinal + origin.num_rows)] = numbers[origin.file]
     arrays = [batch.ids, digests, meta_hash(values, kept), *map(pa.array, (files, np.full(len(files), part, np.int32), batch.rows.astype(np.int32)))]
     return pa.Table.from_arrays(arrays, schema=scan_schema(batch.ids.type))
+
+
+def _digests(batch: RowBatch, schema: RowSchema) -> bytes:
+    return bytes.fromhex("".join(hash_documents(batch, schema).to_pylist())) if schema.is_chunked else bytes(digest_each(batch.texts))
 
 
 def _refused_keys(refused: Iterable[Refusal], id_type: pa.DataType, numbers: Mapping[str, int], part: int) -> pa.Table:

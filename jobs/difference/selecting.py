@@ -25,17 +25,22 @@ def read_selected(partition: Partition, schema: RowSchema, rows: np.ndarray) -> 
             return
         wanted = rows[found : np.searchsorted(rows, batch.first_row + batch.num_rows)]
         if len(wanted):
-            yield _select(batch, partition, wanted, found)
+            _require_all(batch, partition, wanted)
+            yield select(batch, wanted, found)
             found += len(wanted)
     if found < len(rows):
         raise InputChanged(f"input_changed: {describe_partition(partition)}: row {rows[found]} is not there any more")
 
 
-def _select(batch: RowBatch, partition: Partition, wanted: np.ndarray, first: int) -> RowBatch:
+def _require_all(batch: RowBatch, partition: Partition, wanted: np.ndarray) -> None:
     at = np.searchsorted(batch.rows, wanted)
     if len(batch.rows) < len(wanted) or (at >= len(batch.rows)).any() or (batch.rows[at] != wanted).any():
         raise InputChanged(f"input_changed: {describe_partition(partition)}: a row from {wanted[0]} on was good and is refused now")
-    take = pa.array(at)
+
+
+def select(batch: RowBatch, wanted: np.ndarray, first: int) -> RowBatch:
+    """wanted: ordinals of rows that are all there, ascending. They are numbered from `first` on."""
+    take = pa.array(np.searchsorted(batch.rows, wanted))
     origins = []
     for origin in batch.origins:
         held = np.flatnonzero((wanted >= origin.ordinal) & (wanted < origin.ordinal + origin.num_rows))

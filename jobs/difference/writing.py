@@ -27,6 +27,7 @@ from embermill.jobs.difference.known_texts import Source, Wanted, as_digests
 from embermill.jobs.difference.making import sync_folder
 from embermill.jobs.errors import MetadataDamaged
 from embermill.jobs.partition import Partition
+from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import AlreadyExists, Folder
 
 EMBED, THIS_VERSION = -1, -2  # in place of a source: by the engine; from what this version embeds
@@ -124,6 +125,11 @@ def settle(found: Candidates, wanted: Wanted, source_of_shard: dict[int, int], s
     first[of[::-1]] = unknown[::-1]
     source[unknown[unknown != first[of]]] = THIS_VERSION
     return Rows(found.part, found.row, source, source_row, sources)
+
+
+def bytes_of_vectors(plan: Plan) -> int:
+    """Of a row, while it is copied."""
+    return sum(vector.row_bytes for vector in plan.stored) + (4 * sum(output.dim for output in plan.outputs) if plan.vectors else 0)
 
 
 def cut_rows(rows: Rows, scans: Sequence[tuple[int, int]], *, embed_bytes: int, vector_bytes: int) -> list[tuple[np.ndarray, WrittenPart]]:

@@ -34,7 +34,8 @@ from embermill.jobs.versions.row_files import blank, write_rows
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.isolation import SOUND
 from embermill.jobs.worker.pipeline import Pipeline
-from embermill.jobs.worker.steps import SelectedRows, is_before
+from embermill.jobs.worker.selected import SelectedRows
+from embermill.jobs.worker.steps import is_before
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.writing import Work
 

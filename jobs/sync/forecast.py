@@ -14,22 +14,20 @@ from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.planning import HASH_AND_COUNT_BYTES, ID_BYTES
 from embermill.jobs.storage import Folder
 from embermill.jobs.storage.overlay import Overlay
-from embermill.jobs.sync.job import Look, SyncOptions, require_no_chunks
-from embermill.jobs.sync.stages import Stages
+from embermill.jobs.sync.job import Look, SyncOptions, stages_of
 
 SCRATCH = "embermill-"  # as garbage.py knows our folders
 
 
 def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool, tokens_per_s: float | None) -> dict[str, Any]:
     """Files by state, and, unless `quick`, the rows of all that would be read. plan: of a finished dataset whose settings the configuration agrees with."""
-    require_no_chunks(config)
     found = Look(config, folder, plan, SyncOptions())
     told: dict[str, Any] = {"version": found.parent.number, "files": found.comparison.counts | {"scanned": len(found.comparison.scanned)}}
     if quick or found.nothing_to_do:
         return told | {"rows": None if quick and not found.nothing_to_do else {"unchanged": found.parent.totals["rows"]}}
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
         over = Overlay(folder, Path(scratch))
-        stages = Stages(config, over, plan, found.parent, None, Silent, None)
+        stages = stages_of(plan)(config, over, plan, found.parent, None, Silent, None)
         scans, totals, writes = stages.decide(found.comparison, found.options(), look_again=found.rescanned)
     complete = config.corpus.complete
     text_bytes = sum(part.text_bytes for part in writes.partitions if part.embed)

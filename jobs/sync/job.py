@@ -28,6 +28,7 @@ from embermill.jobs.plan.listing import list_corpus
 from embermill.jobs.prepare import Prepared, prepare
 from embermill.jobs.run import run_prepared
 from embermill.jobs.storage import FileInfo, Folder, open_folder
+from embermill.jobs.sync.chunk_stages import ChunkStages
 from embermill.jobs.sync.imports import look_at_imports, require_bound
 from embermill.jobs.sync.stages import Stages
 from embermill.jobs.sync.summary import SyncSummary
@@ -66,11 +67,16 @@ def sync(
     return replace(summary, compacted=_compact_if_due(config))
 
 
-def require_no_chunks(config: JobConfig) -> None:
-    """UsageError for an existing dataset of chunks: its documents would be taken for rows."""
+def stages_of(plan: Plan) -> type[Stages]:
+    return ChunkStages if plan.rows.is_chunked else Stages
+
+
+def _require_texts_of_rows(config: JobConfig) -> None:
+    """UsageError for a dataset of chunks: what would be imported are vectors of documents."""
     if config.model.on_long_text == "split":
         raise UsageError(
-            f"{config.output.uri}: model.on_long_text: split: a dataset of chunks is not synced yet: embed the corpus as it is now into another output.uri"
+            "--import-vectors takes vectors of whole texts, and with model.on_long_text: split vectors are of chunks: leave it out "
+            "(--reuse takes those of another dataset that was made with the same settings)"
         )
 
 
@@ -95,9 +101,8 @@ def _sync(
     ready = prepare(config)
     _require_ids(ready)
     folder, plan = ready.folder, ready.plan
-    if ready.finished or chosen.imports or chosen.reuse:
-        require_no_chunks(config)
     if chosen.imports:
+        _require_texts_of_rows(config)
         require_bound(chosen.import_bound)
         list_imports(config.corpus, chosen.imports)
     if plan is None or not ready.finished:
@@ -126,7 +131,7 @@ def _sync(
             if found.nothing_to_do:
                 return _told(found.report(time.monotonic() - begin_s), events)
             display = open_display if progress is None else lambda: progress
-            stages = Stages(config, folder, plan, found.parent, lease, display, chosen.allow_deletes, found.imports, ledger)
+            stages = stages_of(plan)(config, folder, plan, found.parent, lease, display, chosen.allow_deletes, found.imports, ledger)
             try:
                 summary_ = stages.carry_out(found.comparison, found.listed_s, found.options(), look_again=found.rescanned)
                 folder.remove(SEEN)

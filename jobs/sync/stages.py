@@ -8,7 +8,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.commits import CommitLog
@@ -16,23 +19,20 @@ from embermill.jobs.dataset.metadata.completing import complete_version
 from embermill.jobs.dataset.metadata.keys import buckets_for, buckets_of
 from embermill.jobs.dataset.metadata.lease import Lease
 from embermill.jobs.dataset.metadata.reconcile import reconcile
-from embermill.jobs.dataset.metadata.versions import KEYS, Contents, Version, commit_version, read_versions
+from embermill.jobs.dataset.metadata.versions import KEYS, Contents, Version, commit_version
 from embermill.jobs.difference.base_keys import base_keys, key_tasks, knows_files, numbered, split_name, with_keys
 from embermill.jobs.difference.claim import CAUSE as SYNC_CAUSE
 from embermill.jobs.difference.claim import INPUTS, LISTED, NEXT_FILE, Claim, claim, note_listing, write_table
-from embermill.jobs.difference.committing import RECEIPT_COLUMNS, add_up, inputs_after, made_below, refused_by_file, tokens_below
-from embermill.jobs.difference.difference import Action
+from embermill.jobs.difference.committing import RECEIPT_COLUMNS, Added, add_up, inputs_after, made_below, refused_by_file
 from embermill.jobs.difference.differing import Totals, difference_name, difference_tasks, read_difference_totals
 from embermill.jobs.difference.duplicates import quarantine_duplicates
 from embermill.jobs.difference.guards import require_few_deletes, require_few_refused, require_no_duplicates
-from embermill.jobs.difference.importing import IMPORTED, import_name, take_sample
+from embermill.jobs.difference.importing import IMPORTED, import_name
 from embermill.jobs.difference.inputs import Comparison, to_table
-from embermill.jobs.difference.known_texts import Source, abandoned_shards, look_in_keys, look_in_shard
 from embermill.jobs.difference.making import SYNC, VersionFolder, sync_folder
 from embermill.jobs.difference.receipts import StepLog, step_receipt
-from embermill.jobs.difference.reuse import shards_of
 from embermill.jobs.difference.scan import ScanTotals, read_totals, scan_name
-from embermill.jobs.difference.writing import Writes, collect, create_writes, cut_rows, partitions_of, read_writes, settle
+from embermill.jobs.difference.writing import Candidates, Rows, Writes, bytes_of_vectors, collect, create_writes, cut_rows, partitions_of, read_writes, settle
 from embermill.jobs.driver.commit_buffer import Log
 from embermill.jobs.driver.display import Display, Silent
 from embermill.jobs.driver.loop import stopped_by_signals
@@ -49,7 +49,9 @@ from embermill.jobs.pool.opening import OpenPool, await_first, open_pool, worker
 from embermill.jobs.pool.placement import Placement
 from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, EMBED, IMPORT, SCAN, SPLIT_KEYS, Receipt
 from embermill.jobs.run import why_not
-from embermill.jobs.storage import AlreadyExists, Folder, open_folder
+from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.sync.counting import count_rows
+from embermill.jobs.sync.finding import find_texts
 from embermill.jobs.sync.imports import Imports
 from embermill.jobs.sync.summary import SyncSummary, describe_listing
 from embermill.jobs.worker.steps import Steps
@@ -132,7 +134,7 @@ class Stages:
     # -- scan
 
     def _scan(self) -> tuple[Partition, ...]:
-        """The partitions that were scanned, as the claim has them."""
+        """The partitions that are scanned, as the claim has them."""
         wanted = [(file.name, file.info) for file in self._claim.comparison.scanned]
         files = survey_listed(self._config.corpus, wanted)
         check_surveyed(self._config.corpus, self._plan.rows, files)
@@ -140,6 +142,7 @@ class Stages:
         self._inline = self._inline and sum(part.text_bytes for part in parts) <= INLINE_BYTES
         number = self._claim.number
         self._step(SCAN, parts, [scan_name(number, part) for part in parts], "partition scan", number)
+        self._parts = parts
         return parts
 
     def _differ(self) -> Totals:
@@ -175,11 +178,15 @@ class Stages:
     def _judge(self, scans: Sequence[ScanTotals], totals: Totals) -> None:
         """Everything that is known before an engine works. DataError."""
         names = self._standing_differences()
-        corpus, folder, rows = self._config.corpus, self._folder, self._parent.totals["rows"]
+        corpus, folder = self._config.corpus, self._folder
         quarantine_duplicates(folder, self._claim, names)
         require_no_duplicates(folder, totals, names, corpus)
         require_few_refused(folder, self._claim, scans, totals, corpus.max_quarantined)
-        require_few_deletes(folder, self._claim, totals, names, corpus, rows, self._allow_deletes)
+        require_few_deletes(folder, self._claim, totals, names, corpus, self._live_before(), self._allow_deletes)
+
+    def _live_before(self) -> tuple[int, str]:
+        """What deletes are a share of: how many, and what they are called."""
+        return self._parent.totals["rows"], "rows"
 
     def _standing_differences(self) -> list[str]:
         return [name for name in self._differences() if self._folder.exists(name)]
@@ -190,57 +197,63 @@ class Stages:
         if (standing := read_writes(self._folder, number)) is not None:
             return standing
         found = collect(self._folder, self._standing_differences())
-        wanted = found.wanted
-        live = self._parent.of_kind("base", "upserts")
-        sources: list[Source] = [("", file.name) for file in live]
-        place_of = {file.number: place for place, file in enumerate(live)}
-        if len(wanted.digests):
-            look_in_keys(wanted, self._folder, self._parent, self._plan.rows.id_type, place_of)
-        for name in abandoned_shards(self._folder, read_versions(self._folder)):
-            sources.append(("", name))
-            look_in_shard(wanted, self._folder, name, len(sources) - 1, whole=True)
-        for uri in self._claim.options["reuse"]:
-            other = open_folder(uri)
-            for name in shards_of(other, self._plan):
-                sources.append((uri, name))
-                look_in_shard(wanted, other, name, len(sources) - 1, whole=False)
-        first_given = len(sources)
-        for name in self._given:
-            sources.append(("", name))
-            look_in_shard(wanted, self._folder, name, len(sources) - 1, whole=False)
-        take_sample(wanted, first_given)
-        rows = settle(found, wanted, place_of, tuple(sources))
-        embed_bytes = partition_text_bytes(self._config, self._plan.device_kind)
-        plan = self._plan
-        vector_bytes = sum(vector.row_bytes for vector in plan.stored) + (4 * sum(output.dim for output in plan.outputs) if plan.vectors else 0)
-        cut = cut_rows(rows, [(scan.rows, scan.text_bytes) for scan in scans], embed_bytes=embed_bytes, vector_bytes=vector_bytes)
+        rows = self._settle(found)
+        cut = cut_rows(rows, [(scan.rows, scan.text_bytes) for scan in scans], embed_bytes=self._embed_bytes, vector_bytes=bytes_of_vectors(self._plan))
         return create_writes(self._folder, number, rows, cut)
+
+    def _settle(self, found: Candidates) -> Rows:
+        """Where the vector of each comes from."""
+        wanted = found.wanted
+        sources, place_of = find_texts(wanted, self._folder, self._plan, self._parent, self._claim.options["reuse"], self._given)
+        return settle(found, wanted, place_of, sources)
+
+    @property
+    def _embed_bytes(self) -> int:
+        return partition_text_bytes(self._config, self._plan.device_kind)
 
     # -- embed and copy
 
     def _write(self, writes: Writes, parts: Sequence[Partition]) -> CommitLog:
-        plan = self._version_plan(writes, parts)
-        assert self._lease is not None
-        commits = CommitLog(self._making, self._lease.token)
-        self._lease.fence(commits)
-        reconcile(self._making, plan, commits)
-        embedded, copied = plan.partitions[: writes.embedded], plan.partitions[writes.embedded :]
-        if self._is_left(embedded, commits):
-            with open_pool(self._config, self._folder, self._plan, Making(self._claim.number, with_engine=True)) as opened:
-                self._carry_out(opened, embedded, commits.receipts, commits, EMBED, "partition")
+        plan = self._version_plan(writes, parts, self._making)
+        commits = self._commits_of(self._making, plan)
+        self._embed(plan.partitions[: writes.embedded], commits, Making(self._claim.number, with_engine=True))
         if self._imports is not None:
             made = made_below(self._making, commits.columns(RECEIPT_COLUMNS), writes.embedded)
             self._imported = self._imports.judge(self._folder, writes, self._given, made, self._plan)
-        if self._is_left(copied, commits):
-            with self._light_pool(self._claim.number) as opened:
-                self._carry_out(opened, copied, commits.receipts, commits, COPY, "copied partition")
+        self._copy(plan.partitions[writes.embedded :], commits)
         return commits
 
-    def _version_plan(self, writes: Writes, parts: Sequence[Partition]) -> Plan:
-        """Of what is written; it stands by now, or is written down."""
-        plan = replace(
+    def _commits_of(self, making: VersionFolder, plan: Plan) -> CommitLog:
+        """As they stand, of shards that a killed sync has published too."""
+        assert self._lease is not None
+        commits = CommitLog(making, self._lease.token)
+        self._lease.fence(commits)
+        reconcile(making, plan, commits)
+        return commits
+
+    def _embed(self, partitions: Sequence[Partition], commits: CommitLog, making: Making) -> None:
+        if self._is_left(partitions, commits):
+            with open_pool(self._config, self._folder, self._plan, making) as opened:
+                self._carry_out(opened, partitions, commits.receipts, commits, EMBED, "partition")
+
+    def _copy(self, partitions: Sequence[Partition], commits: CommitLog) -> None:
+        if self._is_left(partitions, commits):
+            with self._light_pool(self._claim.number) as opened:
+                self._carry_out(opened, partitions, commits.receipts, commits, COPY, "copied partition")
+
+    def _version_plan(self, writes: Writes, parts: Sequence[Partition], making: VersionFolder) -> Plan:
+        """Of what is written there; it stands by now, or is written down."""
+        with contextlib.suppress(AlreadyExists):
+            write_plan(making, self._plan_of_version(partitions_of(writes, parts), texts=making is not self._making))
+        standing = read_plan(making)
+        assert standing is not None
+        return standing
+
+    def _plan_of_version(self, partitions: tuple[Partition, ...], *, texts: bool) -> Plan:
+        """texts: of those that are embedded apart (chunk_stages.py)."""
+        return replace(
             self._plan,
-            partitions=partitions_of(writes, parts),
+            partitions=partitions,
             schema=shard_schema(self._plan.rows, self._plan.stored),
             listing=(),
             superseded=(),
@@ -248,11 +261,6 @@ class Stages:
             tells_versions=True,
             version=self._claim.number,
         )
-        with contextlib.suppress(AlreadyExists):
-            write_plan(self._making, plan)
-        standing = read_plan(self._making)
-        assert standing is not None
-        return standing
 
     @staticmethod
     def _is_left(partitions: Sequence[Partition], commits: CommitLog) -> bool:
@@ -287,7 +295,7 @@ class Stages:
         making = Making(version, with_engine=False)
         placement = Placement("cpu", 1, 1)
         if self._lease is None:
-            steps = Steps(self._folder, version, {})
+            steps = Steps(self._config, self._folder, version, {}, (str(Path.cwd()),))
             yield OpenPool(InlinePool(lambda: steps), placement)
             return
         if self._inline:
@@ -305,45 +313,34 @@ class Stages:
         receipts = commits.columns(RECEIPT_COLUMNS)
         plan = read_plan(self._making)
         assert plan is not None
-        added = add_up(self._folder, made, parent, self._plan, self._making, plan, receipts)
         refused = refused_by_file(self._making, receipts)
         files = tuple(inputs_after(made, scans, totals, refused))
-        rows = parent.totals["rows"] + added.rows_new - added.rows_deleted - totals.collapsed
-        refused_now = sum(scan.rows_refused for scan in scans) + totals.of(Action.DUPLICATE) + sum(refused.values())
-        complete, stale_goes = made.options["complete"], made.options["on_refused_update"] == "delete"
-        counts: dict[str, Any] = {
-            "rows_scanned": sum(scan.rows for scan in scans),
-            "rows_new": added.rows_new,
-            "rows_changed": totals.of(Action.EMBED_CHANGED),
-            "rows_metadata": totals.of(Action.COPY),
-            "rows_moved": totals.of(Action.MOVED),
-            "rows_unchanged": rows - added.rows_upserted - totals.of(Action.MOVED),
-            "rows_deleted": added.rows_deleted,
-            "rows_unseen": 0 if complete else totals.of(Action.MISSING),
-            "rows_stale": 0 if stale_goes else totals.of(Action.STALE),
-            "rows_duplicate": totals.of(Action.DUPLICATE),
-            "rows_quarantined": refused_now,
-            "texts_embedded": writes.rows_embedded,
-            "vectors_copied": writes.rows_copied,
-            "tokens_embedded": tokens_below(receipts, writes.embedded),
-            "bytes_written": sum(file.bytes for file in added.files),
-            "values_clipped": sum(receipts.column("values_clipped").to_pylist()),
-        }
+        added = self._add_up(plan, receipts, totals)
+        counts = self._count(scans, totals, writes, added, sum(refused.values()), receipts)
         details = {
             INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file,
             "counts": counts, "files": made.comparison.counts,
         } | ({} if self._imported is None else {IMPORTED: self._imported})  # fmt: skip
-        told = {"rows": rows, "rows_upserted": added.rows_upserted, "rows_deleted": added.rows_deleted}
         assert self._lease is not None
         self._lease.require_held()
-        version = commit_version(self._folder, Contents(made.number, parent.number, "sync", told, (*parent.files, *added.files), details))
+        version = commit_version(self._folder, Contents(made.number, parent.number, "sync", added.totals, (*parent.files, *added.files), details))
         self._clear()
         complete_version(self._folder, version)
         found = made.comparison.counts | {"scanned": len(made.comparison.scanned)}
-        return replace(SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=rows, imported=self._imported), **counts)
+        summary = SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=added.rows, imported=self._imported)
+        return replace(summary, **counts)
+
+    def _add_up(self, plan: Plan, receipts: pa.Table, totals: Totals) -> Added:
+        """plan: of the version."""
+        return add_up(self._folder, self._claim, self._parent, self._plan, self._making, plan, receipts, totals)
+
+    def _count(
+        self, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, added: Added, refused: int, receipts: pa.Table
+    ) -> dict[str, Any]:
+        return count_rows(self._claim, scans, totals, writes, added, refused, receipts)
 
     def _clear(self) -> None:
-        """Scans and differences have done their work."""
-        for part in ("scan", "difference", "imports"):
+        """Scans and differences, cuts and texts have done their work."""
+        for part in ("scan", "difference", "imports", "cut", "texts"):
             for name, _ in [*self._folder.list(f"{sync_folder(self._claim.number)}/{part}")]:
                 self._folder.remove(name)

@@ -15,6 +15,8 @@ class SyncSummary:
     version, parent: the newest version now, and the one before it. files: by state (same, renamed, new, changed, gone), and how many were scanned.
     rows: live rows. rows_new, rows_changed: with another text than before, or none. rows_metadata: kept columns alone differ. rows_moved: another file gives
     them. rows_unseen: no file gives them any more, and they stay. rows_stale: good before and refused now. rows_duplicate: of an id that occurs earlier.
+    documents: of a dataset of chunks what is told of rows of its corpus, by the same words, and how many are live. rows, rows_new, rows_deleted and
+    rows_unchanged are then of chunks; rows_moved of those that were written again under the same id: at another place, or of another version of the document.
     imported: of vectors that were given (`--import-vectors`): files, vectors, and how those agree with the engine's own (difference/importing.Agreement).
     compacted: the version after it, with a new base (output.compact_at).
     values_clipped: numbers of new vectors that were too large for their codes (output.vectors).
@@ -48,6 +50,7 @@ class SyncSummary:
     run: Summary | None = None
     imported: dict[str, Any] | None = None
     compacted: int | None = None
+    documents: dict[str, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.jobs.chunking.ids import documents_of
+from embermill.jobs.corpus.chunk_columns import INDEX
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.deletes import DELETED, REASON, write_deletes
 from embermill.jobs.dataset.metadata.id_hash import bucket_of
@@ -24,7 +26,7 @@ from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import blank, part_name, standing_file, write_rows
 
 Keep = Callable[[pa.Array], np.ndarray]
-"""ids [N] -> [N] bool: which of them the new base keeps."""
+"""ids [N] -> [N] bool: which of them the new base keeps. Of a dataset of chunks they are documents."""
 
 
 def compact(folder: Folder, plan: Plan) -> Version | None:
@@ -46,7 +48,7 @@ def make_base(folder: Folder, plan: Plan, parent: Version, number: int, keep: Ke
     made = [file for file in made if file.rows]
     deleted = live.deleted()
     if keep is not None:
-        deleted = deleted.filter(pa.array(keep(deleted.column("id").combine_chunks())))
+        deleted = deleted.filter(pa.array(keep(_keys_of_ids(plan, deleted.column("id").combine_chunks()))))
     if deleted.num_rows:
         table = deleted.append_column(REASON, pa.array([DELETED] * deleted.num_rows, pa.string())).rename_columns([plan.rows.id_name, "version", REASON])
         made.append(write_deletes(folder, plan, blank(_next(parent, made), DELETES, part_name(f"bases/{number:06d}/deletes", 0), number), table))
@@ -60,7 +62,11 @@ def _next(parent: Version, made: Sequence[VersionFile]) -> int:
 def _kept(live: LiveRows, group: list[LiveFile], keep: Keep | None) -> Iterator[pa.RecordBatch]:
     for file in group:
         for batch in live.read(file):
-            yield batch if keep is None else batch.filter(pa.array(keep(batch.column(live.plan.rows.id_name))))
+            yield batch if keep is None else batch.filter(pa.array(keep(batch.column(live.plan.rows.key_name))))
+
+
+def _keys_of_ids(plan: Plan, ids: pa.Array) -> pa.Array:
+    return documents_of(ids).cast(plan.rows.key_type) if plan.rows.is_chunked else ids
 
 
 def _keys(folder: Folder, plan: Plan, parent: Version, made: Sequence[VersionFile], number: int) -> Iterator[VersionFile]:
@@ -70,7 +76,7 @@ def _keys(folder: Folder, plan: Plan, parent: Version, made: Sequence[VersionFil
         return
     rows = sum(file.rows for file in made if file.kind == BASE)
     buckets = buckets_for(rows)
-    next_file, id_type = _next(parent, made), plan.rows.id_type
+    next_file, id_type = _next(parent, made), plan.rows.key_type
     for first, end in key_passes(rows, buckets):
         places = _places(folder, plan, made, first, end, buckets)
         found: dict[int, list[pa.Table]] = {}
@@ -84,12 +90,16 @@ def _keys(folder: Folder, plan: Plan, parent: Version, made: Sequence[VersionFil
 
 
 def _places(folder: Folder, plan: Plan, made: Sequence[VersionFile], first: int, end: int, buckets: int) -> pa.Table:
-    """id, shard, row of the new base's rows in some buckets."""
-    tables = [pa.table({"id": pa.array([], plan.rows.id_type), "shard": pa.array([], pa.int32()), "row": pa.array([], pa.int32())})]
+    """id, shard, row of the new base's rows in some buckets; of a dataset of chunks, of the first of each document."""
+    columns_read = [plan.rows.key_name, *([INDEX] if plan.rows.is_chunked else [])]
+    tables = [pa.table({"id": pa.array([], plan.rows.key_type), "shard": pa.array([], pa.int32()), "row": pa.array([], pa.int32())})]
     for file in made:
-        for first_row, batch in read_batches(folder, file.name, [plan.rows.id_name], 1 << 20) if file.kind == BASE else ():
+        for first_row, batch in read_batches(folder, file.name, columns_read, 1 << 20) if file.kind == BASE else ():
             numbers = bucket_of(batch.column(0), buckets)
-            rows = np.flatnonzero((numbers >= first) & (numbers < end))
+            wanted = (numbers >= first) & (numbers < end)
+            if plan.rows.is_chunked:
+                wanted &= batch.column(1).to_numpy() == 0
+            rows = np.flatnonzero(wanted)
             shards = np.full(len(rows), file.number, np.int32)
             columns = [batch.column(0).take(pa.array(rows)), pa.array(shards), pa.array((rows + first_row).astype(np.int32))]
             tables.append(pa.Table.from_arrays(columns, names=["id", "shard", "row"]))

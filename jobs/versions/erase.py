@@ -18,17 +18,18 @@ import pyarrow.compute as pc
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
+from embermill.jobs.corpus.chunk_columns import INDEX
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.completing import complete_version
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
-from embermill.jobs.dataset.metadata.versions import Contents, Version, commit_version, read_version
+from embermill.jobs.dataset.metadata.versions import DOCUMENTS, Contents, Version, commit_version, read_version
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder, open_folder
-from embermill.jobs.versions.compact import make_base
+from embermill.jobs.versions.compact import Keep, make_base
 from embermill.jobs.versions.retention import retire_others
 from embermill.jobs.versions.traces import remove_traces
 
@@ -46,7 +47,10 @@ class Erased:
 
 
 def erase(uri: str, ids_file: str) -> Erased:
-    """ids_file: one id a line, or Parquet or CSV with a column named as the dataset's id. UsageError where it cannot be read or the dataset is not finished."""
+    """ids_file: one id a line, or Parquet or CSV with a column named as the dataset's id; of a dataset of chunks ids of documents.
+
+    UsageError where it cannot be read or the dataset is not finished.
+    """
     folder = open_folder(uri)
     plan = require_plan(folder)
     read_version(folder)
@@ -57,7 +61,7 @@ def erase(uri: str, ids_file: str) -> Erased:
 
 
 def erase_rows(folder: Folder, plan: Plan, ids: pa.Array, lease: Lease) -> Erased:
-    """ids: each once, of the dataset's type."""
+    """ids: each once, of the dataset's type. Of a document all chunks go."""
     upgrade_format(folder)
     version, rows = _without(folder, plan, ids)
     lease.require_held()
@@ -69,7 +73,7 @@ def erase_rows(folder: Folder, plan: Plan, ids: pa.Array, lease: Lease) -> Erase
 
 def read_ids(file: Path, plan: Plan) -> pa.Array:
     """Each once, of the dataset's type."""
-    name, kind = plan.rows.id_name, plan.rows.id_type
+    name, kind = plan.rows.key_name, plan.rows.key_type
     try:
         if file.suffix == ".parquet":
             found = pq.read_table(file, columns=[name]).column(name)
@@ -96,11 +100,21 @@ def _without(folder: Folder, plan: Plan, ids: pa.Array) -> tuple[Version, int]:
         return ~np.asarray(pc.is_in(found, ids).to_numpy(zero_copy_only=False))
 
     number, parent = claim_number(folder, ERASE, {"ids": digest})
-    rows = sum(int(keep(batch.column(0)).sum()) for batch in LiveRows(folder, plan, parent).batches([plan.rows.id_name]))
-    totals = {"rows": rows, "rows_upserted": 0, "rows_deleted": parent.totals["rows"] - rows}
+    rows, documents = _count(folder, plan, parent, keep)
+    totals = {"rows": rows, "rows_upserted": 0, "rows_deleted": parent.totals["rows"] - rows} | documents
     details = parent.details | {"ids": digest}
     contents = Contents(number, parent.number, ERASE, totals, make_base(folder, plan, parent, number, keep), details)
     return commit_version(folder, contents), totals["rows_deleted"]
+
+
+def _count(folder: Folder, plan: Plan, parent: Version, keep: Keep) -> tuple[int, dict[str, int]]:
+    """Rows that are kept, and documents of a dataset of chunks."""
+    rows = documents = 0
+    for batch in LiveRows(folder, plan, parent).batches([plan.rows.key_name, *([INDEX] if plan.rows.is_chunked else [])]):
+        stay = keep(batch.column(0))
+        rows += int(stay.sum())
+        documents += int((batch.column(1).to_numpy()[stay] == 0).sum()) if plan.rows.is_chunked else 0
+    return rows, {DOCUMENTS: documents} if plan.rows.is_chunked else {}
 
 
 def _digest(ids: pa.Array) -> str:

@@ -27,8 +27,8 @@ def repair_keys(folder: Folder, plan: Plan) -> Version | None:
     for first, end in key_passes(parent.totals["rows"], buckets):
         by_bucket = keys_of_live_rows(live, first, end, buckets)
         next_file = max([parent.next_file - 1, *(file.number for file in files)]) + 1
-        files.append(publish_keys(folder, KeyRange(number, first, end, buckets), by_bucket, plan.rows.id_type, next_file))
-    totals = {"rows": parent.totals["rows"], "rows_upserted": 0, "rows_deleted": 0}
+        files.append(publish_keys(folder, KeyRange(number, first, end, buckets), by_bucket, plan.rows.key_type, next_file))
+    totals = parent.totals | {"rows_upserted": 0, "rows_deleted": 0}
     return commit_version(folder, Contents(number, parent.number, "repair", totals, tuple(files), parent.details))
 
 

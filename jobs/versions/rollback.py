@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.jobs.chunking.ids import documents_of
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.deletes import REASON, ROLLED_BACK, write_deletes
 from embermill.jobs.dataset.metadata.keys import (
@@ -22,7 +23,7 @@ from embermill.jobs.dataset.metadata.keys import (
     KeyRange,
     buckets_of,
     deleted_keys,
-    keys_of_rows,
+    keys_of_dataset,
     keys_schema,
     live_keys,
     publish_keys,
@@ -30,14 +31,27 @@ from embermill.jobs.dataset.metadata.keys import (
     split_by_bucket,
 )
 from embermill.jobs.dataset.metadata.schema import VERSION
-from embermill.jobs.dataset.metadata.versions import BASE, DELETES, KEYS, UPSERTS, Contents, Version, VersionFile, commit_version, read_version, read_versions
+from embermill.jobs.dataset.metadata.versions import (
+    BASE,
+    DELETES,
+    DOCUMENTS,
+    KEYS,
+    UPSERTS,
+    Contents,
+    Version,
+    VersionFile,
+    commit_version,
+    read_version,
+    read_versions,
+)
 from embermill.jobs.dataset.views.feed import read_feed
 from embermill.jobs.dataset.views.live import LiveRows, batch_groups
+from embermill.jobs.difference.chunk_deletes import live_documents
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import Folder
-from embermill.jobs.versions.row_files import blank, part_name, write_rows
+from embermill.jobs.versions.row_files import blank, part_name, whole_documents, write_rows
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +87,7 @@ def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:
     added += _keys(folder, plan, parent, target, added, gone, number)
     live_gone = pc.sum(pc.invert(pc.is_in(upserted, restored))).as_py() or 0
     totals = {"rows": target.totals["rows"], "rows_upserted": len(restored), "rows_deleted": live_gone}
+    totals |= {DOCUMENTS: live_documents(folder, target)} if plan.rows.is_chunked else {}
     files = (*_still_needed(parent, target), *added)
     return commit_version(folder, Contents(number, parent.number, "rollback", totals, files, _details(parent, target)))
 
@@ -83,7 +98,7 @@ def _changed(folder: Folder, plan: Plan, target: Version, newest: Version) -> tu
         feed = read_feed(folder, plan, target.number)
         return _ids(feed.upserts([plan.rows.id_name]), plan), feed.deletes().column("id").combine_chunks()
     except DataError as error:  # a file of these rows is damaged or gone, which may be why
-        if buckets_of(newest) is None:
+        if buckets_of(newest) is None or plan.rows.is_chunked:  # keys of documents do not tell the ids of their chunks
             raise
         log.warning("what changed since version %d is taken from the keys: %s", target.number, error)
         return _changed_by_keys(folder, plan, target, newest)
@@ -126,7 +141,7 @@ def _ids(batches: Iterator[pa.RecordBatch], plan: Plan) -> pa.Array:
 def _copy_rows(folder: Folder, plan: Plan, parent: Version, target: Version, changed: pa.Array, number: int) -> tuple[list[VersionFile], pa.Array]:
     """Files of upserts with V's rows of these ids, and the ids that V has. Memory: one file's rows of them."""
     files, restored = list[VersionFile](), list[pa.Array]()
-    for batches in batch_groups(_rows_of(LiveRows(folder, plan, target), changed, number), plan.rows_per_shard):
+    for batches in batch_groups(whole_documents(plan, _rows_of(LiveRows(folder, plan, target), changed, number)), plan.rows_per_shard):
         name = part_name(f"changes/{number:06d}/upserts", len(files))
         files.append(write_rows(folder, plan, blank(parent.next_file + len(files), UPSERTS, name, number), batches))
         restored += (batch.column(plan.rows.id_name) for batch in batches)
@@ -149,14 +164,14 @@ def _keys(
     buckets = buckets_of(parent)
     if buckets is None:
         return
-    kept, id_type = [name for _, name, _ in plan.rows.kept], plan.rows.id_type
-    tables = [deleted_keys(gone, number)]
+    id_type, tables = plan.rows.key_type, [keys_schema(plan.rows.key_type).empty_table()]
     for file in added:
         first_row = 0
         for batch in LiveRows(folder, plan, _only(file)).batches() if file.kind == UPSERTS else ():
             rows = pa.Table.from_batches([batch])
-            tables.append(keys_of_rows(rows, id_name=plan.rows.id_name, kept=kept, files=UNKNOWN_FILE, shard=file.number, first_row=first_row))
+            tables.append(keys_of_dataset(rows, plan.rows, files=UNKNOWN_FILE, shard=file.number, first_row=first_row))
             first_row += batch.num_rows
+    tables.append(deleted_keys(_keys_gone(plan, gone, pa.concat_tables(tables)), number))
     by_bucket = split_by_bucket(pa.concat_tables(tables), buckets)
     before = _keys_at(folder, target)
     if buckets_of(before) == buckets and all(folder.exists(file.name) for file in before.of_kind(KEYS)):
@@ -165,6 +180,14 @@ def _keys(
             changed = by_bucket.get(bucket, keys_schema(id_type).empty_table())
             by_bucket[bucket] = pa.concat_tables([_with_files(changed, known), _moved_back(live_keys(folder, parent, bucket, id_type), known)])
     yield publish_keys(folder, KeyRange(number, 0, buckets, buckets), by_bucket, id_type, parent.next_file + len(added))
+
+
+def _keys_gone(plan: Plan, gone: pa.Array, written: pa.Table) -> pa.Array:
+    """gone: ids of rows. Of a dataset of chunks the documents of which V has none."""
+    if not plan.rows.is_chunked:
+        return gone
+    documents = pc.unique(documents_of(gone).cast(plan.rows.key_type))
+    return documents.filter(pc.invert(pc.is_in(documents, written.column("id").combine_chunks())))
 
 
 def _keys_at(folder: Folder, target: Version) -> Version:

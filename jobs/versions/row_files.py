@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embermill.jobs.corpus.chunk_columns import INDEX
 from embermill.jobs.dataset.metadata.schema import row_schema
 from embermill.jobs.dataset.metadata.versions import VersionFile
 from embermill.jobs.errors import DataError
@@ -52,6 +54,22 @@ def write_rows(folder: Folder, plan: Plan, file: VersionFile, batches: Iterable[
         return _publish(folder, temporary, replace(file, rows=rows))
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def whole_documents(plan: Plan, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows; of a dataset of chunks in batches that end where a document does. batches: of row_schema."""
+    if not plan.rows.is_chunked:
+        yield from batches
+        return
+    held: pa.RecordBatch | None = None
+    for batch in batches:
+        joined = batch if held is None else pa.concat_batches([held, batch])
+        last = int(np.flatnonzero(joined.column(INDEX).to_numpy() == 0)[-1])
+        if last:
+            yield joined.slice(0, last)
+        held = joined.slice(last)
+    if held is not None:
+        yield held
 
 
 def standing_file(folder: Folder, file: VersionFile) -> VersionFile | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.chunking.cutter import Cut, Cutter
+from embermill.jobs.chunking.cutter import Cut, Document
 from embermill.jobs.chunking.ids import chunk_ids
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.chunk_columns import COUNT, DOCUMENT_HASH, END, INDEX, PREFIX, START, ChunkColumns
@@ -18,10 +19,16 @@ from embermill.jobs.corpus.to_cut import IsMarkdown, documents_to_cut, markdown_
 from embermill.jobs.engine.cutter import make_cutter
 from embermill.jobs.engine.loading import preview_engine
 from embermill.jobs.partition import Partition
-from embermill.jobs.shard.text_hash import hash_texts
+from embermill.jobs.shard.text_hash import hash_documents, hash_texts
 
 
-def rows_of_chunks(batches: Iterable[RowBatch], schema: RowSchema, cutter: Cutter, of_markdown: IsMarkdown) -> Iterator[RowBatch]:
+class Cuts(Protocol):
+    """A Cutter, or what one has said before."""
+
+    def cut(self, documents: Sequence[Document]) -> list[Cut]: ...
+
+
+def rows_of_chunks(batches: Iterable[RowBatch], schema: RowSchema, cutter: Cuts, of_markdown: IsMarkdown) -> Iterator[RowBatch]:
     """batches: of documents, as schema.of_documents reads them. Ordinals count chunks and refused documents; each batch holds whole documents."""
     first_row = document = 0
     for batch in batches:
@@ -41,7 +48,7 @@ def reader_of_chunks(
     return lambda partition: rows_of_chunks(read(partition), schema, cutter, of_markdown)
 
 
-def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cutter, of_markdown: IsMarkdown, first_row: int, document: int) -> RowBatch:
+def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cuts, of_markdown: IsMarkdown, first_row: int, document: int) -> RowBatch:
     documents = documents_to_cut(batch, schema, of_markdown)
     texts, cuts = [document.text for document in documents], cutter.cut(documents)
     refused = [*batch.refused, *(_refusal(batch, place, cut) for place, cut in enumerate(cuts) if cut.refused)]
@@ -84,7 +91,7 @@ def _columns(batch: RowBatch, schema: RowSchema, texts: Sequence[str], cuts: Seq
         COUNT: pa.array(counts[parents]),
         START: pa.array([chunk.start for chunk in chunks], pa.int64()),
         END: pa.array([chunk.end for chunk in chunks], pa.int64()),
-        DOCUMENT_HASH: hash_texts(batch.texts).take(chosen),
+        DOCUMENT_HASH: hash_documents(batch, schema).take(chosen),
     }
     if schema.holds_chunk_text:
         columns[TEXT] = pa.array([text[chunk.start : chunk.end] for text, cut in zip(texts, cuts, strict=True) for chunk in cut.chunks], pa.string())

@@ -20,8 +20,7 @@ def refuse_failed(batch: RowBatch, embedded: Embedded | None, failed: Mapping[in
         return shorter, embedded
     answered = np.setdiff1d(np.arange(len(batch.ids)), np.fromiter(failed, np.int64, len(failed)))
     left = np.searchsorted(answered, stay)
-    columns = {name: vectors[left] for name, vectors in embedded.columns.items()}
-    return shorter, Embedded(columns, embedded.num_tokens[left], embedded.num_tokens_dropped[left]) if len(stay) else None
+    return shorter, embedded.take(left) if len(stay) else None
 
 
 def refuse_rows(batch: RowBatch, reason: str, errors: Mapping[int, str]) -> tuple[RowBatch, np.ndarray]:

@@ -75,6 +75,8 @@ class KnownVectors:
                 matrix[known[here]] = held[column][places["row"][here]]
             for column, numbers in counts.items():
                 numbers[known[here]] = held[column][places["row"][here]]
+        if self._plan.rows.is_chunked:
+            counts["num_tokens_dropped"][known] = 0  # they are of a prefix, and known where it is cut
         return Embedded(vectors, counts["num_tokens"], counts["num_tokens_dropped"], StoredRows(found.known, stored) if stored else None)
 
     def _put_in(self, found: Found, embedded: Embedded, vectors: dict[str, np.ndarray], counts: dict[str, np.ndarray]) -> None:

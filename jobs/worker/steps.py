@@ -5,63 +5,48 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
-import pyarrow as pa
 
-from embermill.jobs.corpus.rows import RowBatch, RowSchema
+from embermill.jobs.chunking.cutter import Cut, Cutter, Document
+from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.to_cut import documents_to_cut, markdown_test
 from embermill.jobs.dataset.metadata.versions import Version, read_version
 from embermill.jobs.difference.base_keys import collect_keys, split_keys, with_keys
 from embermill.jobs.difference.claim import Claim, inputs_of, read_claim
 from embermill.jobs.difference.copying import CopyingEngine
 from embermill.jobs.difference.differing import differ
+from embermill.jobs.difference.document_cuts import publish_cuts, read_documents
 from embermill.jobs.difference.importing import import_vectors
-from embermill.jobs.difference.making import VersionFolder, sync_folder, upserts_of
+from embermill.jobs.difference.making import VersionFolder, sync_folder, texts_of, upserts_of
 from embermill.jobs.difference.scan import scan
 from embermill.jobs.difference.selecting import read_selected
-from embermill.jobs.difference.writing import Writes, read_rows_of, read_writes
+from embermill.jobs.difference.writing import Writes
+from embermill.jobs.engine.cutter import make_cutter
+from embermill.jobs.engine.loading import preview_engine
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, read_plan
-from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, IMPORT, SCAN, SPLIT_KEYS, Done, Event, Ready, Task
+from embermill.jobs.receipt import COLLECT_KEYS, COPY, CUT, DIFFERENCE, IMPORT, SCAN, SPLIT_KEYS, Done, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.isolation import SOUND
 from embermill.jobs.worker.pipeline import Pipeline
+from embermill.jobs.worker.selected import SelectedRows, selected
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.writing import Work
 
 
-class SelectedRows:
-    """The rows that version `version` writes of each partition of its plan."""
-
-    def __init__(self, dataset: Folder, version: int, schema: RowSchema) -> None:
-        self._dataset, self._version, self._schema = dataset, version, schema
-
-    @cached_property
-    def writes(self) -> Writes:
-        found = read_writes(self._dataset, self._version)
-        if found is None:
-            seen = f"the worker on {socket.gethostname()} sees no plan"
-            raise UsageError(f"{self._dataset.root}: the driver has planned version {self._version} there and {seen}")
-        return found
-
-    def of(self, partition: Partition) -> pa.Table:
-        return read_rows_of(self._dataset, self.writes, partition.number)
-
-    def read(self, partition: Partition) -> Iterator[RowBatch]:
-        return read_selected(partition, self._schema, self.of(partition).column("row").to_numpy().astype(np.int64))
-
-
 class Steps:
-    """dataset: the whole one. version: that is being made, or whose keys are."""
+    """dataset: the whole one. version: that is being made, or whose keys are. search_path: as of a WorkerJob."""
 
-    def __init__(self, dataset: Folder, version: int, provenance: dict[str, str]) -> None:
+    def __init__(self, config: JobConfig, dataset: Folder, version: int, provenance: dict[str, str], search_path: Sequence[str] = ()) -> None:
+        self._config, self._search_path = config, search_path
         self._dataset, self._version, self._provenance = dataset, version, provenance
 
     def start(self) -> Ready:
@@ -102,6 +87,8 @@ class Steps:
             return self._scan(task)
         if task.kind == DIFFERENCE:
             return self._differ(task)
+        if task.kind == CUT:
+            return self._cut(task.partition)
         if task.kind == IMPORT:
             return import_vectors(self._dataset, self._version, task.partition, self._plan)
         raise ValueError(f"a worker without an engine was given a task of kind {task.kind!r}")
@@ -112,17 +99,31 @@ class Steps:
 
     def _differ(self, task: Task) -> Event:
         scans = [name for name, _ in self._dataset.list(f"{sync_folder(self._version)}/scan")]
-        return differ(self._dataset, self._claim, self._parent, scans, task.partition, self._plan.rows.id_type)
+        return differ(self._dataset, self._claim, self._parent, scans, task.partition, self._plan.rows.key_type)
+
+    def _cut(self, partition: Partition) -> Event:
+        """The documents of a scanned partition that are to be written."""
+        rows = read_documents(self._dataset, self._version, partition.number)
+        return publish_cuts(self._dataset, self._version, partition, self._cut_batches(partition, rows), rows)
+
+    def _cut_batches(self, partition: Partition, rows: np.ndarray) -> Iterator[tuple[Sequence[Document], Sequence[Cut]]]:
+        schema, of_markdown = self._plan.rows, markdown_test(self._config.chunk.rules)
+        for batch in read_selected(partition, schema.of_documents, rows):
+            documents = documents_to_cut(batch, schema, of_markdown)
+            yield documents, self._cutter.cut(documents)
+
+    @cached_property
+    def _cutter(self) -> Cutter:
+        preview = preview_engine(self._config.model, self._plan.device_kind, search_path=self._search_path)
+        return make_cutter(self._config, preview, search_path=self._search_path)
 
     def _copy(self, task: Task, emit: Callable[[Event], None]) -> None:
         """Through the pipeline that embeds, with an engine that copies."""
-        plan, selected = self._version_plan, self._selected
-        made = [name for name, _ in self._dataset.list(upserts_of(self._version)) if is_before(name, selected.writes.embedded)]
-        engine = CopyingEngine(
-            plan, selected.of(task.partition), selected.writes.sources, open_dataset=self._open, made=made, sound=SOUND
-        )
+        plan, rows = self._version_plan, self._selected
+        made = embedded_shards(self._dataset, self._version, rows.writes, plan)
+        engine = CopyingEngine(plan, rows.of(task.partition), rows.writes.sources, open_dataset=self._open, made=made, sound=SOUND)
         folder = VersionFolder(self._dataset, self._version)
-        work = Work(selected.read, partial(ShardWriter, folder, plan), plan.rows_per_shard, LIMITS["cpu"], provenance=self._provenance)
+        work = Work(rows.read, partial(ShardWriter, folder, plan), plan.rows_per_shard, LIMITS["cpu"], provenance=self._provenance)
         alone = TaskQueue[Task]()
         alone.put(task)
         alone.finish()
@@ -159,11 +160,18 @@ class Steps:
 
     @cached_property
     def _selected(self) -> SelectedRows:
-        return SelectedRows(self._dataset, self._version, self._version_plan.rows)
+        return selected(self._dataset, self._version, self._plan.rows)
 
     @cached_property
     def _unreadable(self) -> dict[str, str]:
         return {}
+
+
+def embedded_shards(dataset: Folder, version: int, writes: Writes, plan: Plan) -> list[str]:
+    """Names of the shards in which this version's own texts have their vectors."""
+    if plan.rows.is_chunked:
+        return [name for name, _ in dataset.list(f"{texts_of(version)}/data")]
+    return [name for name, _ in dataset.list(upserts_of(version)) if is_before(name, writes.embedded)]
 
 
 def is_before(name: str, partition: int) -> bool:

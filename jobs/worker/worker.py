@@ -18,12 +18,12 @@ import pyarrow as pa
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowBatch
-from embermill.jobs.difference.making import VersionFolder
+from embermill.jobs.difference.making import TextsFolder, VersionFolder
 from embermill.jobs.engine import Engine
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
-from embermill.jobs.plan.files import Plan, read_plan
+from embermill.jobs.plan.files import Plan, read_plan, require_plan
 from embermill.jobs.receipt import MEASURE, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
@@ -33,7 +33,8 @@ from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.measuring import measure
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.reuse import KnownVectors, ReusingEngine
-from embermill.jobs.worker.steps import SelectedRows, Steps
+from embermill.jobs.worker.selected import selected
+from embermill.jobs.worker.steps import Steps
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.token_check import TokenCheck
 from embermill.jobs.worker.writing import Work
@@ -48,10 +49,15 @@ SHARED = "expected storage that all nodes share: an object store, or a file syst
 
 @dataclass(frozen=True)
 class Making:
-    """The version that a sync makes. with_engine: False for a worker that scans, compares and copies, and needs no model."""
+    """The version that a sync makes. with_engine: False for a worker that scans, compares and copies, and needs no model. texts: of a dataset of chunks,
+    for one that embeds texts which documents of the version take their vectors from."""
 
     version: int
     with_engine: bool
+    texts: bool = False
+
+    def folder(self, dataset: Folder) -> VersionFolder:
+        return TextsFolder(dataset, self.version) if self.texts else VersionFolder(dataset, self.version)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Worker:
     def __init__(self, job: WorkerJob) -> None:
         self._job = job
         self._dataset = open_folder(job.config.output.uri, looks_first=job.config.output.on_unconditional_puts == "accept")
-        self._folder: Folder = self._dataset if job.making is None else VersionFolder(self._dataset, job.making.version)
+        self._folder: Folder = self._dataset if job.making is None else job.making.folder(self._dataset)
 
     def start(self) -> Ready:
         """See the one device and the driver's storage, load the engine, report."""
@@ -148,7 +154,10 @@ class Worker:
     def _steps(self) -> Steps | None:
         """Of a worker that needs no engine."""
         making = self._job.making
-        return None if making is None or making.with_engine else Steps(self._dataset, making.version, self._provenance_of("", ""))
+        return None if making is None or making.with_engine else self._steps_of(making.version)
+
+    def _steps_of(self, version: int) -> Steps:
+        return Steps(self._job.config, self._dataset, version, self._provenance_of("", ""), self._job.search_path)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -173,17 +182,19 @@ class Worker:
         plan = self._plan
         unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
         read: Callable[[Partition], Iterator[RowBatch]] = partial(read_rows, schema=plan.rows.of_documents, unreadable=unreadable)
-        read = reader_of_chunks(self._job.config, self._job.device, plan.rows, read, self._job.search_path)
-        if self._job.making is not None:
-            read = SelectedRows(self._dataset, self._job.making.version, plan.rows).read
+        making = self._job.making
+        if making is None:
+            read = reader_of_chunks(self._job.config, self._job.device, plan.rows, read, self._job.search_path)
+        else:
+            read = selected(self._dataset, making.version, require_plan(self._dataset).rows).read
         plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
             read=read,
             open_shard=partial(ShardWriter, self._folder, plan, **helpers_for(self._job.threads)),
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
-            refuse_long_texts=self._job.config.model.on_long_text == "error",
-            tokens=TokenCheck(self._engine, self._dataset, may_be_fast=self._job.making is None),  # what a sync embeds is tokenized exactly
+            refuse_long_texts=self._job.config.model.on_long_text == "error" or (making is not None and making.texts),
+            tokens=TokenCheck(self._engine, self._dataset, may_be_fast=making is None),  # what a sync embeds is tokenized exactly
             provenance=self._provenance(),
         )
 

@@ -27,7 +27,7 @@ TABLE: dict[str, Way] = {
     "is kept by chunk.keep_text: true": CHUNKS,
     "names no limit: set chunk.max_tokens": CHUNKS,
     "chunk.document_column: {} is the name of a column": CHUNKS,
-    "a dataset of chunks is not synced yet": CHUNKS,
+    "with model.on_long_text: split vectors are of chunks: leave it out": "sync/test_chunks.py::test_vectors_of_whole_texts_are_not_imported",
     # what a person calls
     "write `from embermill.jobs.engine import": Beyond("A name to write in somebody's own code; the import is that of test_engine.py"),
     "exit codes:": Beyond(NO_FAULT),

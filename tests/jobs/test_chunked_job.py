@@ -148,14 +148,11 @@ def halves(text: str) -> list[tuple[int, int]]:
         ("ChunkEngine", {"output_section": {"text": True}}, "chunk.keep_text: true", {"chunk": {"keep_text": True}}),
         ("NoLimit", {}, "set chunk.max_tokens", {"chunk": {"max_tokens": 32}}),
         ("ChunkEngine", {"chunk": {"document_column": "text_hash"}}, "choose another", {"chunk": {"document_column": "page"}}),
-        ("ChunkEngine", {"name": "sync"}, "into another output.uri", {"output": "other"}),
     ],
 )  # fmt: skip
 def test_what_is_advised_helps(tmp_path: Path, engine: str, sections: dict[str, Any], said: str, then: dict[str, Any]) -> None:
     named = f"python:tests.jobs.chunk_engine:{engine}"
     corpus(tmp_path, ["# Title\n\n" + words(90, 1)], title=["a title"])
-    if sections.get("name") == "sync":
-        assert split(tmp_path, named).code == 0
     refused = split(tmp_path, named, **sections)
     assert refused.code == 2 and said in refused.errors
     assert len(rows(split(tmp_path, named, **then))) > 2

@@ -2,6 +2,8 @@
 
 A version adds key files, each for a run of buckets: all keys of a base, later only the keys that changed (a deleted one has the shard GONE). A row group is
 one bucket, sorted by id; the bucket of an id never changes while the number of buckets stays, which it does from one base to the next.
+
+Of a dataset of chunks there is a key for each document: its hash, and where the first of its chunks stands, which all lie together.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.jobs.corpus.chunk_columns import DOCUMENT_HASH, INDEX
+from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.dataset.metadata.id_hash import bucket_of
 from embermill.jobs.dataset.metadata.meta_hash import TYPE as META_HASH
 from embermill.jobs.dataset.metadata.meta_hash import meta_hash
@@ -35,7 +39,9 @@ _NAME = re.compile(rf"{KEYS_FOLDER}/(?P<version>\d{{6,}})/keys-(?P<first>\d{{5}}
 
 
 def keys_schema(id_type: pa.DataType) -> pa.Schema:
-    """id: string or int64, as the dataset's. file: number of the corpus file in the version's inputs. shard: VersionFile.number. row: within that shard.
+    """id: string or int64, as the dataset's; of a dataset of chunks the document's. file: number of the corpus file in the version's inputs.
+
+    shard: VersionFile.number. row: within that shard.
 
     version: in which the row last changed. Hashes are null of a deleted id alone.
     """
@@ -113,6 +119,27 @@ def keys_of_rows(
         versions,
     ]
     return pa.Table.from_arrays(arrays, schema=keys_schema(ids.type))
+
+
+def key_columns(schema: RowSchema) -> list[str]:
+    """Columns of the dataset that keys are made of, beside the version."""
+    kept = [name for _, name, _ in schema.kept]
+    return [schema.key_name, *((DOCUMENT_HASH, INDEX) if schema.is_chunked else ("text_hash",)), *kept]
+
+
+def keys_of_dataset(
+    rows: pa.Table, schema: RowSchema, *, files: np.ndarray | int, shard: int, first_row: int, version: int | None = None
+) -> pa.Table:
+    """The same, of rows with key_columns: a key for each row, or of a dataset of chunks for each document, at the row of its first chunk."""
+    kept, places = [name for _, name, _ in schema.kept], np.arange(rows.num_rows)
+    if schema.is_chunked:
+        places = np.flatnonzero(rows.column(INDEX).to_numpy() == 0)
+        names = [name for name in (*key_columns(schema), *(("version",) if version is None else ())) if name != INDEX]
+        rows = rows.select(names).take(pa.array(places)).rename_columns(["text_hash" if name == DOCUMENT_HASH else name for name in names])
+        files = files if isinstance(files, int) else files[places]
+    keys = keys_of_rows(rows, id_name=schema.key_name, kept=kept, files=files, shard=shard, first_row=0, version=version)
+    at = keys.schema.get_field_index("row")
+    return keys.set_column(at, keys.schema.field(at), pa.array((places + first_row).astype(np.int32)))
 
 
 def deleted_keys(ids: pa.Array | pa.ChunkedArray, version: int) -> pa.Table:

@@ -34,6 +34,7 @@ from embermill.jobs.wording import describe_damage
 VERSION_FORMAT = 1
 FIRST = 1  # the number of the version that the run makes
 BASE, UPSERTS, DELETES, KEYS = "base", "upserts", "deletes", "keys"
+DOCUMENTS = "documents"  # in the totals of a version of a dataset of chunks: live ones
 KINDS = (BASE, UPSERTS, DELETES, KEYS)
 COMMITTED, ABANDONED = "committed", "abandoned"
 WORTH_COMPACTING = 0.5  # what is written for a row in all is then three times the row

@@ -20,7 +20,7 @@ from embermill.jobs.dataset.views.live_keys import COMPARED, key_passes, keys_of
 from embermill.jobs.dataset.views.verify_report import Damage
 from embermill.jobs.errors import DataError
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.shard.contents import check_schema, check_values, open_parquet, pieces
+from embermill.jobs.shard.contents import WholeDocuments, check_schema, check_values, open_parquet, pieces
 from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.storage import Folder
 
@@ -76,18 +76,22 @@ def file_damage(folder: Folder, plan: Plan, file: VersionFile) -> Iterator[Damag
 
 
 def _row_damage(folder: Folder, plan: Plan, file: VersionFile) -> Iterator[str]:
-    rows = 0
+    rows, documents = 0, WholeDocuments() if plan.rows.is_chunked and file.kind != DELETES else None
     with folder.open(file.name) as opened, open_parquet(opened) as parquet:
         if file.kind != DELETES:
             check_schema(parquet.schema_arrow, row_schema(plan))
         for table in pieces(parquet):
             if file.kind != DELETES:
                 check_values(table, replace(plan, schema=row_schema(plan)), rows)
+            if documents is not None:
+                documents.add(table)
             rows += table.num_rows
             newest, oldest = (pc.max(table.column(VERSION)).as_py(), pc.min(table.column(VERSION)).as_py()) if table.num_rows else (file.version, file.version)
             if newest > file.version or oldest < (file.version if file.kind == UPSERTS else FIRST):
                 yield f"holds rows of version {newest if newest > file.version else oldest}, and is of version {file.version}"
                 return
+    if documents is not None:
+        documents.finished()
     if rows != file.rows:
         yield f"holds {rows} rows, its version says {file.rows}"
 
@@ -97,7 +101,7 @@ def key_damage(folder: Folder, plan: Plan, version: Version) -> Iterator[Damage]
     buckets = buckets_of(version)
     if buckets is None:
         return
-    live, id_type = LiveRows(folder, plan, version), plan.rows.id_type
+    live, id_type = LiveRows(folder, plan, version), plan.rows.key_type
     for first, end in key_passes(version.totals["rows"], buckets):
         expected = keys_of_live_rows(live, first, end, buckets)
         for bucket in range(first, end):

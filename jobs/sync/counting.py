@@ -1,0 +1,57 @@
+"""What a version did, in numbers: what its summary says, and what stands in its details."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from embermill.jobs.difference.claim import Claim
+from embermill.jobs.difference.committing import Added, tokens_below
+from embermill.jobs.difference.difference import Action
+from embermill.jobs.difference.differing import Totals
+from embermill.jobs.difference.scan import ScanTotals
+from embermill.jobs.difference.writing import Writes
+
+
+def count_rows(
+    made: Claim, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, added: Added, refused: int, receipts: pa.Table
+) -> dict[str, Any]:
+    """refused: rows that an engine refused. receipts: RECEIPT_COLUMNS, of all that was written."""
+    return {
+        "rows_scanned": sum(scan.rows for scan in scans),
+        "rows_new": added.rows_new,
+        "rows_changed": totals.of(Action.EMBED_CHANGED),
+        "rows_metadata": totals.of(Action.COPY),
+        "rows_moved": totals.of(Action.MOVED),
+        "rows_unchanged": added.rows - added.rows_upserted - totals.of(Action.MOVED),
+        "rows_deleted": added.rows_deleted,
+        "rows_unseen": 0 if made.options["complete"] else totals.of(Action.MISSING),
+        "rows_stale": 0 if made.options["on_refused_update"] == "delete" else totals.of(Action.STALE),
+        "rows_duplicate": totals.of(Action.DUPLICATE),
+        "rows_quarantined": sum(scan.rows_refused for scan in scans) + totals.of(Action.DUPLICATE) + refused,
+        "texts_embedded": writes.rows_embedded,
+        "vectors_copied": writes.rows_copied,
+        "tokens_embedded": tokens_below(receipts, writes.embedded),
+        "bytes_written": sum(file.bytes for file in added.files),
+        "values_clipped": sum(receipts.column("values_clipped").to_pylist()),
+    }
+
+
+def count_chunks(rows: dict[str, Any], added: Added) -> dict[str, Any]:
+    """rows: as above. What is told of rows of the corpus is of documents; what is told of rows that have a vector, of chunks."""
+    assert added.documents is not None, "of a dataset of chunks"
+    per_document = {name.removeprefix("rows_"): number for name, number in rows.items() if name.startswith("rows_")}
+    written = added.documents_written + per_document["moved"]
+    documents = per_document | {
+        "live": added.documents, "new": added.documents_new, "deleted": added.documents_deleted, "unchanged": added.documents - written,
+    }  # fmt: skip
+    return rows | {
+        "rows_changed": 0,
+        "rows_metadata": 0,
+        "rows_moved": added.rows_upserted - added.rows_new,
+        "rows_unchanged": added.rows - added.rows_upserted,
+        "vectors_copied": max(0, added.rows_upserted - rows["texts_embedded"]),
+        "documents": documents,
+    }
