@@ -77,5 +77,5 @@ def test_every_file_of_a_folder_is_looked_at(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for number in range(20):
         (tmp_path / f"corpus/{number}.md").write_text(words(400 if number == 11 else 3, number))
-    told = plan(tmp_path, "truncate")
+    told = plan(tmp_path, "truncate", corpus={"files": [str(tmp_path / "corpus")]})
     assert told["sampled_texts"] == 20 and told["splitting"]["documents_over"] == 1
