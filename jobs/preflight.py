@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.html import require_same_extractor
 from embermill.jobs.dataset.metadata.manifest import read_manifest_root
 from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, read_version
 from embermill.jobs.engine import Prompts
@@ -132,6 +133,7 @@ def _require_free_place(config: JobConfig, folder: Folder) -> None:
 def _require_same(plan: Plan, config: JobConfig, folder: Folder) -> None:
     finished = read_manifest_root(folder) is not None
     changes = changed_keys(plan, config, finished=finished)
+    require_same_extractor(plan.rows.html_extractor, folder.root)
     if finished and changes and all(change.partition(":")[0] in BESIDE_TEXT for change in changes):
         _raise_other_columns(folder, changes)
     require_unchanged(plan, config, finished=finished)

@@ -9,5 +9,5 @@ columns.py       a file's columns fitted to the pinned schema (on_schema_drift)
 arrow_types.py   types as the corpus has them and as the dataset stores them
 input_digest.py  a digest of what was read for a shard
 
-What formats are made of: lines.py (lines of a file, by byte range or front to back), json_values.py, csv_records.py, parquet_chunks.py, int96.py.
+What formats are made of: lines.py (lines of a file, by byte range or front to back), json_values.py, csv_records.py, parquet_chunks.py, int96.py, html.py.
 """

@@ -29,6 +29,7 @@ class RowSchema:
     holds_text: the text is stored, as it was embedded, in a column TEXT. derives_uuid: a column UUID holds what follows from the id (uuids.py).
     document_column, document_type: of a dataset of chunks the column with the document's id, and its type; "" where each row is a document.
     prefix: columns that are put before each chunk. holds_chunk_text: columns with the text of a chunk and what comes before it.
+    html_extractor: name and version of what makes text of HTML files; "" where there were none when the dataset was begun.
     encoding: of files that are documents and say nothing of it by a byte order mark; "" is UTF-8.
     json_ids_as_text: of datasets begun before there were declared types: a JSON number, true or false becomes the text of an id that is a string.
     """
@@ -52,6 +53,7 @@ class RowSchema:
     prefix: tuple[str, ...] = added(())
     holds_chunk_text: bool = added(False)
     encoding: str = added("")
+    html_extractor: str = added("")
 
     @property
     def is_chunked(self) -> bool:

@@ -12,6 +12,8 @@ from embermill.jobs.corpus.chunk_columns import PREFIX, TYPES
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.corpus.formats.document import NAME as DOCUMENT
+from embermill.jobs.corpus.formats.document import is_html
+from embermill.jobs.corpus.html import require_html_extractor
 from embermill.jobs.corpus.rows import TEXT, UUID, RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.corpus.uuids import is_uuid
@@ -139,6 +141,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         prefix=config.chunk.prefix_columns if chunked else (),
         holds_chunk_text=chunked and config.chunk.keep_text,
         encoding=corpus.encoding or "",
+        html_extractor=next((require_html_extractor(file.info.path) for file in readable if file.format == DOCUMENT and is_html(file.info.path)), ""),
     )
     for column in rows.prefix:
         _first_type(column, readable, "chunk.prefix_columns")

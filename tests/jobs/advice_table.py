@@ -21,6 +21,9 @@ CHUNKS = "test_chunked_job.py::test_what_is_advised_helps"
 TABLE: dict[str, Way] = {
     # chunks
     "extract its text first": "test_documents.py::test_what_other_tools_make_text_of",
+    "text is made of HTML by {}, which is not installed": "test_html_documents.py::test_without_the_extra",
+    "pip install {}=={}, on every node, or choose another output.uri": "test_html_documents.py::test_the_extractor_is_pinned",
+    "this dataset was begun without HTML files": "test_html_documents.py::test_a_dataset_begun_without_pages_takes_none",
     "headings: true needs Markdown: set chunk.rules": CHUNKS,
     "headings: true and a splitter exclude each other": CHUNKS,
     "set that, or take the section out": CHUNKS,

@@ -1,4 +1,4 @@
-"""A file that is one document: Markdown by itself, any text file where corpus.format says `document`. Its id is its path below the corpus entry."""
+"""A file that is one document: Markdown by itself, any text or HTML file where corpus.format says `document`. Its id is its path below the corpus entry."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from embermill.jobs.chunking.markdown import outline
 from embermill.jobs.corpus.columns import ColumnFitter, check_file
 from embermill.jobs.corpus.formats.format import BatchSize, Wanted
 from embermill.jobs.corpus.formats.line_sample import COMPRESSION_RATIO
+from embermill.jobs.corpus.html import extract
 from embermill.jobs.corpus.lines import DamagedStream, open_text
 from embermill.jobs.corpus.pieces import Piece
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
@@ -28,9 +29,10 @@ COLUMNS = {"id": pa.string(), "path": pa.string(), "size": pa.int64(), "title": 
 MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 NOT_TEXT = {
     ".pdf": "a PDF", ".doc": "an Office file", ".docx": "an Office file", ".ppt": "an Office file", ".pptx": "an Office file", ".xls": "an Office file",
-    ".xlsx": "an Office file", ".odt": "an Office file", ".epub": "an e-book", ".html": "HTML", ".htm": "HTML",
+    ".xlsx": "an Office file", ".odt": "an Office file", ".epub": "an e-book",
 }  # fmt: skip
 READ_BYTES = 1 << 20
+HTML = (".html", ".htm", ".xhtml")
 BYTES_PER_POINT = 4  # UTF-16 and other encodings may take so many bytes for what UTF-8 says in one
 
 
@@ -64,7 +66,15 @@ def hive_columns(path: str) -> dict[str, str]:
 
 
 def is_markdown(path: str) -> bool:
-    return path.lower().removesuffix(".gz").removesuffix(".zst").endswith(MARKDOWN)
+    return _without_compression(path).endswith(MARKDOWN)
+
+
+def is_html(path: str) -> bool:
+    return _without_compression(path).endswith(HTML)
+
+
+def _without_compression(path: str) -> str:
+    return path.lower().removesuffix(".gz").removesuffix(".zst")
 
 
 class Document:
@@ -97,16 +107,20 @@ class Document:
         try:
             data = _read(source, segment, BYTES_PER_POINT * schema.max_text_bytes)
             source.check()
-            text = decode(data, schema.encoding or "utf-8")
+            text, title = decode(data, schema.encoding or "utf-8"), None
+            if is_html(segment.path):
+                text, title = extract(text, segment.path, schema.html_extractor)
+            elif is_markdown(segment.path):
+                title = outline(text).title if "title" in schema.columns else None
         except Unreadable as error:
-            yield _row(segment, schema, "", 0, error.fault)
+            yield _row(segment, schema, "", None, 0, error.fault)
             return
         except DamagedStream as error:
             if schema.on_bad_file == "fail":
                 raise
             yield RefusedRange(1, 0, None, Fault("unreadable_file", str(error)))
             return
-        yield _row(segment, schema, text, len(data), None)
+        yield _row(segment, schema, text, title, len(data), None)
 
     def has_byte_ranges(self, compression: str | None) -> bool:
         return False
@@ -126,12 +140,12 @@ def _read(source: InputFile, segment: Segment, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _row(segment: Segment, schema: RowSchema, text: str, size: int, fault: Fault | None) -> RawRows:
+def _row(segment: Segment, schema: RowSchema, text: str, title: str | None, size: int, fault: Fault | None) -> RawRows:
     make: dict[str, Callable[[], object]] = {
         "id": lambda: segment.name,
         "path": lambda: segment.name,
         "size": lambda: size,
-        "title": lambda: outline(text).title if is_markdown(segment.path) else None,
+        "title": lambda: title,
         "text": lambda: text,
     }
     hive = hive_columns(segment.path)
