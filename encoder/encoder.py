@@ -58,6 +58,7 @@ class Encoder:
         self._loading_tokenizer = threading.Lock()
         self._tokenizers: dict[str, Tokenizer | StaticTokenizer] = {}  # by prompt
         self._threads_asked_for: int | None = threads
+        self._precision_asked_for = ops.precision
         self._exactly = False
         weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
 
@@ -73,7 +74,8 @@ class Encoder:
     ) -> Encoder:
         """Load a model: a folder, a Hugging Face id, an object-store URL or package:NAME/SUBDIR.
 
-        device: "auto", "cpu" or "gpu". precision: "auto" (float32 on a CPU, float16 on a GPU), "float32", "bfloat16", "float16" (GPU), "int8" (CPU).
+        device: "auto", "cpu" or "gpu". precision: "auto" (float32 on a CPU, float16 on a GPU), "float32", "bfloat16", "float16" (GPU), "int8" (CPU),
+        "float32-numpy" (CPU: float32 by NumPy alone, with the bits that it had before version 0.3).
         threads: of the CPU; None means all that the process may use. options (weights, pooling, normalize, prompt, max_tokens, dimensions, revision): see
         ModelOptions; each left out is the model's own. Raises an EncoderError that says what to do.
         """
@@ -91,6 +93,7 @@ class Encoder:
         if tokenizer is not None:
             encoder._tokenizers[description.prompt] = tokenizer
         encoder._threads_asked_for = threads
+        encoder._precision_asked_for = resolve_precision(precision, chosen.kind)
         return encoder
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Encoder:
@@ -103,7 +106,7 @@ class Encoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled is what it was made from; who unpickles it loads the pinned revision, and gets a SourceError where its files are others."""
-        return _opened_again, (self.description.reopening(), self.device.kind, self.precision, self._threads_asked_for)
+        return _opened_again, (self.description.reopening(), self.device.kind, self._precision_asked_for, self._threads_asked_for)
 
     if not TYPE_CHECKING:
 

@@ -91,7 +91,7 @@ def _require_gpu_library() -> None:
 
 def find_prompts(config: JobConfig, plan: Plan | None) -> Prompts | None:
     """What is put before documents and queries: a dataset keeps the document's for good. None where the engine does not say."""
-    model = config.model if plan is None else config.as_planned(plan.precision, plan.fingerprint).model
+    model = config.model if plan is None else config.as_planned(plan).model
     return engine_prompts(model, search_path=(str(Path.cwd()),))
 
 
@@ -137,7 +137,7 @@ def _require_same(plan: Plan, config: JobConfig, folder: Folder) -> None:
     if finished and changes and all(change.partition(":")[0] in BESIDE_TEXT for change in changes):
         _raise_other_columns(folder, changes)
     require_unchanged(plan, config, finished=finished)
-    fingerprint = describe_engine(config.as_planned(plan.precision, plan.fingerprint).model, search_path=(str(Path.cwd()),))
+    fingerprint = describe_engine(config.as_planned(plan).model, search_path=(str(Path.cwd()),))
     if fingerprint is not None:
         require_unchanged(plan, config, fingerprint, finished=finished)
 

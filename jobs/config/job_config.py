@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.addresses import joinable
+from embermill.jobs.config.as_planned import AsPlanned
 from embermill.jobs.config.chunk_config import ChunkConfig
 from embermill.jobs.config.encoding import text_encoding
 from embermill.jobs.config.errors import describe_invalid
@@ -107,6 +108,7 @@ class ModelConfig(Section):
     revision: str | None = None
     weights: str | None = None
     precision: Literal["auto", "float32", "float16", "bfloat16", "int8", "fp8"] = "auto"
+    cpu_float32: Annotated[Literal["auto", "numpy"], IfAbsent("numpy")] = "auto"
     min_cosine: Annotated[float, Field(ge=-1, le=1), IfAbsent(0.99)] = 0.99
     pooling: Literal["cls", "mean", "max", "last", "weightedmean", "mean_sqrt_len_tokens"] | None = None
     normalize: bool | None = None
@@ -128,9 +130,12 @@ class ModelConfig(Section):
             raise ValueError(f"engine: expected `native` or python:module:Class, got {self.engine!r}")
         return self
 
-    def as_planned(self, precision: str, fingerprint: Mapping[str, str]) -> ModelConfig:
+    def as_planned(self, planned: AsPlanned) -> ModelConfig:
         """The same, with the precision and the document prompt that a dataset has: what `auto` and no prompt at all mean may change, its vectors may not."""
-        settled = {"precision": precision} if self.precision == "auto" else {}
+        fingerprint = planned.fingerprint
+        settled: dict[str, Any] = {"precision": planned.precision} if self.precision == "auto" else {}
+        if self.cpu_float32 == "auto":
+            settled |= {"cpu_float32": planned.config["model.cpu_float32"]}
         if self.engine == "native" and self.prompt is None and self.prompt_name is None:
             settled |= {"prompt": fingerprint["model.prompt"]} if "model.prompt" in fingerprint else {}
         return self.model_copy(update=settled)
@@ -210,9 +215,9 @@ class JobConfig(Section):
             raise ValueError("output.text: with model.on_long_text: split the text of a chunk is kept by chunk.keep_text: true")
         return self
 
-    def as_planned(self, precision: str, fingerprint: Mapping[str, str]) -> JobConfig:
+    def as_planned(self, planned: AsPlanned) -> JobConfig:
         """The same job, where what was left to the model is what it became when the dataset was planned."""
-        return self.model_copy(update={"model": self.model.as_planned(precision, fingerprint)})
+        return self.model_copy(update={"model": self.model.as_planned(planned)})
 
     def anchored(self, folder: Path) -> JobConfig:
         """The same job with every relative path made absolute under `folder`: a worker has another working directory."""

@@ -19,7 +19,7 @@ from embermill.jobs.vectors.form import form_changes
 def require_reusable(other: Folder, model: ModelConfig) -> None:
     """Before a dataset is begun whose vectors are taken from there: as far as can be said without loading the model. UsageError as of shards_of."""
     theirs = _plan_of(other)
-    engine = describe_engine(model.as_planned(theirs.precision, theirs.fingerprint), search_path=(str(Path.cwd()),))
+    engine = describe_engine(model.as_planned(theirs), search_path=(str(Path.cwd()),))
     if engine is not None:
         _require_no_changes(other, fingerprint_changes(theirs.fingerprint, engine))
 

@@ -28,7 +28,7 @@ class NativeEngine:
         from embermill.encoder import Encoder
 
         with model_errors():
-            encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=model.precision, threads=threads)
+            encoder = Encoder.from_pretrained(_source(model), **_options(model), device=device, precision=_precision(model, device), threads=threads)
         self._use(encoder)
 
     @classmethod
@@ -163,6 +163,12 @@ def _source(model: ModelConfig) -> str:
     if model.source is None:
         raise UsageError("model.source: expected a folder, a hub id, an object-store URL or package:NAME/SUBDIR: the native engine needs a model")
     return model.source
+
+
+def _precision(model: ModelConfig, device: str) -> str:
+    """What the encoder calls it: a dataset that NumPy began goes on with its bits."""
+    by_numpy = model.cpu_float32 == "numpy" and device == "cpu" and model.precision in ("auto", "float32")
+    return "float32-numpy" if by_numpy else model.precision
 
 
 def _options(model: ModelConfig) -> dict[str, Any]:

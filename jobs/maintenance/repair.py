@@ -239,7 +239,7 @@ def _files(receipt: Receipt) -> Iterator[tuple[str, str]]:
 
 def _engine_of(folder: Folder, plan: Plan, overrides: Sequence[str]) -> tuple[Engine, JobConfig]:
     """The dataset's engine, in this process, and the configuration by which it was made. UsageError where it would make other vectors."""
-    config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides).as_planned(plan.precision, plan.fingerprint)
+    config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides).as_planned(plan)
     require_possible(plan, config, folder)
     device = config.workers.device if config.workers.device != "auto" else plan.device_kind
     engine = load_engine(config.model, device=device, threads=usable_cores(), search_path=(str(Path.cwd()),))

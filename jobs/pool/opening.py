@@ -58,7 +58,7 @@ def worker_job(
     config: JobConfig, placement: Placement, plan: Plan | None, mark: tuple[str, bytes] | None = None, making: Making | None = None
 ) -> WorkerJob:
     """What each worker is made from. Where there is a plan, `auto` is what it became then. making: the version that is made, where it is not the run's."""
-    resolved = config if plan is None else config.as_planned(plan.precision, plan.fingerprint)
+    resolved = config if plan is None else config.as_planned(plan)
     return WorkerJob(resolved, placement.device, placement.cpus, mark, (str(Path.cwd()),), making)
 
 

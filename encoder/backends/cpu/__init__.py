@@ -1,4 +1,4 @@
-"""The CPU backend: NumPy in float32, on any processor; bfloat16 and int8 by compiled functions where there are some for it."""
+"""The CPU backend: NumPy on any processor; compiled functions for float32, bfloat16 and int8 where there are some for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _make_ops(device: Device, precision: str, threads: int) -> Ops:
 
 BACKEND = Backend(
     kind="cpu",
-    precisions=("float32", "bfloat16", "int8"),
+    precisions=("float32", "bfloat16", "int8", "float32-numpy"),
     tuning=Tuning(batches_per_window=16, tokenize_threads=1, short_switch_interval=False),
     find_device=_find_device,
     runs=lambda device: True,

@@ -63,7 +63,7 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
     plan, receipts = found.plan, found.receipts
     settings = {key.removeprefix("model."): value for key, value in plan.config.items() if key.startswith("model.")}
     try:
-        model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {})).as_planned(plan.precision, plan.fingerprint)
+        model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {})).as_planned(plan)
     except ValidationError as error:
         raise UsageError(f"{folder.root}: its plan names no model that can be opened: {'; '.join(describe_invalid(error))}") from None
     if found.manifest is not None and (version := read_version(folder)).number > FIRST:

@@ -51,23 +51,24 @@ class Backend:
 
 def open_cpu(precision: str, path: str, threads: int = 1) -> NumpyOps:
     """The CPU backend on this path; skips where the processor cannot run it, or nothing was compiled."""
-    from embermill.encoder.backends.cpu.reduced import ReducedOps
+    from embermill.encoder.backends.cpu.path_ops import PathOps
 
     if not path:
         return NumpyOps(threads)
     if path == "NumPy":
-        return ReducedOps(precision, threads, frozenset())
+        return PathOps(precision, threads, frozenset())
     wanted = next(each for each in PATHS if each.name == path)
     if platform.machine() == "x86_64" and load_library() is None:
         pytest.skip("the compiled functions are not built: install a C compiler, then `pip install --no-build-isolation --no-deps -e .`")
     if not wanted.needs <= processor_features():
         pytest.skip(f"this processor cannot run {path}: it needs {', '.join(sorted(wanted.needs))}")
-    ops = ReducedOps(precision, threads, wanted.needs)
+    ops = PathOps(precision, threads, wanted.needs)
     assert ops.path.name == path
     return ops
 
 
 ALL_CPU_PATHS = [
+    ("float32", "avx2_f32"),
     ("bfloat16", "NumPy"),
     ("bfloat16", "avx512_bf16"),
     ("bfloat16", "amx_bf16"),
@@ -80,11 +81,14 @@ _TOO_MUCH = {path.name for path in PATHS if load_library() is not None and not p
 CPU_PATHS = [each for each in ALL_CPU_PATHS if each[1] not in _TOO_MUCH]
 """Those that this processor can run: cpu/test_paths.py skips once for each of the others."""
 # There a product rounds what it is given as well as its weights: to a half of 255 steps over a row's range, to 120 at most of a weight.
-CPU_UNITS = {"bfloat16": 2 * 3.9e-3, "int8": 0.06}
+CPU_UNITS = {"float32": 6e-8, "bfloat16": 2 * 3.9e-3, "int8": 0.06}
 
 BACKENDS = [
     Backend("cpu", "float32", 6e-8),
-    *(pytest.param(Backend("cpu", precision, CPU_UNITS[precision], path), marks=pytest.mark.long, id=f"{precision}-{path}") for precision, path in CPU_PATHS),
+    *(
+        pytest.param(Backend("cpu", precision, CPU_UNITS[precision], path), marks=[pytest.mark.long] * (precision != "float32"), id=f"{precision}-{path}")
+        for precision, path in CPU_PATHS
+    ),
     pytest.param(Backend("cupy", "float32", 6e-8), marks=pytest.mark.gpu, id="cupy-float32"),
     pytest.param(Backend("cupy", "float16", 4.9e-4), marks=pytest.mark.gpu, id="cupy-float16"),
     pytest.param(Backend("cuda", "float16", 4.9e-4), marks=pytest.mark.gpu, id="cuda-float16"),

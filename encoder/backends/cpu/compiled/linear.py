@@ -1,4 +1,4 @@
-"""A planned product in 8 or 16 bits, by a compiled function: quantising, product, bias and activation in one call."""
+"""A planned product in 8, 16 or 32 bits, by a compiled function: quantising, product, bias and activation in one call."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class CompiledLinear:
         assert library is not None, "a path is chosen where its functions are"
         self._run, self._workspace = getattr(library, f"{path.name}_product"), workspace
         self.outputs, self.columns = weight.shape
-        self._weight, scale, sums = _int8(weight) if path.precision == "int8" else _bfloat16(weight)
+        self._weight, scale, sums = PACKINGS[path.precision](weight)
         self._vectors = [_padded(vector, self.outputs) for vector in (scale, sums, np.zeros(self.outputs) if bias is None else bias)]
         lines = self._weight.shape[1] // PANEL_OUTPUTS
-        self._scratch_floats = ROWS_AT_A_TIME * (lines * LINE_BYTES + 8) // 4 + LINE_BYTES // 4
+        quantized = 0 if path.precision == "float32" else ROWS_AT_A_TIME * (lines * LINE_BYTES + 8) // 4
+        self._scratch_floats = quantized + LINE_BYTES // 4
         places = [address(array) for array in (self._weight, *self._vectors)]
         self._product = Product(*places, self.columns, lines, self.outputs, ACTIVATION_NUMBERS[activation])
 
@@ -58,6 +59,15 @@ def _int8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _bfloat16(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     nothing = np.zeros(len(weight))
     return _packed(round_to_bfloat16(weight)), nothing, nothing
+
+
+def _float32(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    nothing = np.zeros(len(weight))
+    return _packed(weight), nothing, nothing
+
+
+PACKINGS = {"int8": _int8, "bfloat16": _bfloat16, "float32": _float32}
+"""Precision -> weight [N, K] as its functions want it, with scales and sums of each output."""
 
 
 def _packed(weight: np.ndarray) -> np.ndarray:

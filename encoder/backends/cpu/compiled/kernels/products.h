@@ -5,6 +5,8 @@ order that depends on nothing but K, so its bits do not depend on how many rows 
 
 A line is 64 bytes. Elements of x lie in lines along K; the weight lies in panels of 16 outputs, [K/g][16][g] with g = 4 / EL, a line for each g of K.
 */
+#include "product.h"
+
 #define LINE 64
 #define ROWS 192
 
@@ -58,15 +60,6 @@ INLINE Row quantize_row(const float *x, int64_t columns, int64_t row, int64_t li
     return (Row){1, 0};
 }
 #endif
-
-typedef struct {
-    const char *weight; /* [panels][lines * 16] lines */
-    const float *scale; /* [panels * 16], what 1 in the weights of each output stands for; NULL for bfloat16 */
-    const float *sums;  /* [panels * 16], the sum of the weights of each output, in that scale; NULL for bfloat16 */
-    const float *bias;  /* [panels * 16] */
-    int64_t columns, lines, outputs;
-    int32_t activation;
-} Product;
 
 INLINE void finish_row(const Product *p, int64_t panel, const int32_t *sums, Row row, float *y) {
     const int64_t left = p->outputs - panel * 16;

@@ -1,4 +1,5 @@
-"""The vocabulary with products in bfloat16 or int8: compiled where there are functions for this processor, else in NumPy. All else is float32.
+"""The vocabulary by compiled functions, where paths.py has some for this processor: products in float32, bfloat16 or int8, and attention and LayerNorm in
+float32. Without them NumPy computes float32 as ops.py has it, and the other two with quantized.py.
 
 What flows between parts is float32 too: each product brings its rows to 8 or 16 bits itself, with a scale for each row (token) and each output, never for a
 batch. bfloat16 differs between processors in its last bits, as float32 does: AMX and AVX-512 BF16 add pairs and take what is below the normal numbers
@@ -40,8 +41,18 @@ class IntoLinear(Linear, Protocol):
     def into(self, y: np.ndarray, x: np.ndarray) -> None: ...
 
 
-class ReducedOps(NumpyOps):
-    """bfloat16 or int8 on the CPU. features: those of the processor, None to ask it."""
+def open_path(precision: str, threads: int = 1, features: frozenset[str] | None = None) -> NumpyOps:
+    """The operations of a precision on this processor. features: as PathOps has them."""
+    ops = PathOps(precision, threads, features)
+    if precision != "float32" or ops.path.name:
+        return ops
+    plain = NumpyOps(threads)
+    plain.chosen = ops.chosen
+    return plain
+
+
+class PathOps(NumpyOps):
+    """float32, bfloat16 or int8 on the CPU. features: those of the processor, None to ask it."""
 
     def __init__(self, precision: str, threads: int = 1, features: frozenset[str] | None = None) -> None:
         built = load_library() is not None
@@ -50,7 +61,7 @@ class ReducedOps(NumpyOps):
         self.precision = precision
         words = f"{precision} by {self.path.words}"
         self.chosen = f"{words} on the CPU: {self.path.why}"
-        if not self.path.name:
+        if not self.path.name and precision != "float32":
             log.warning("%s: it will be no faster than float32", self.chosen)
         self.kernel_set = f"{words}, {self.kernel_set}"
 
@@ -80,13 +91,13 @@ class ReducedOps(NumpyOps):
         return NumpyAttention(num_heads, head_dim, self._workspace, rotary=rotary, window=window, bias=bias)
 
     def recognize(self, block: object) -> Callable[[np.ndarray, PackedBatch], np.ndarray] | None:
-        return ReducedLayer(self, block) if isinstance(block, PostNormBlock) else None
+        return PathLayer(self, block) if isinstance(block, PostNormBlock) else None
 
 
 class _Gated:
     """activation(gate x) * (up x), [T, F]."""
 
-    def __init__(self, ops: ReducedOps, gate: IntoLinear, up: IntoLinear, columns: int) -> None:
+    def __init__(self, ops: PathOps, gate: IntoLinear, up: IntoLinear, columns: int) -> None:
         self.gate, self.up, self.columns, self.workspace = gate, up, columns, ops._workspace
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -101,10 +112,10 @@ class _Gated:
         y *= factor
 
 
-class ReducedLayer:
+class PathLayer:
     """A whole post-norm layer over memory that is kept: (hidden_states [T, E], batch) to a new array [T, E]."""
 
-    def __init__(self, ops: ReducedOps, block: PostNormBlock) -> None:
+    def __init__(self, ops: PathOps, block: PostNormBlock) -> None:
         attention, mlp = block.attention, block.mlp
         self.workspace = ops._workspace
         self.qkv, self.attention_output = _product(ops, attention.qkv), _product(ops, attention.output)
@@ -131,15 +142,15 @@ class ReducedLayer:
         return result
 
 
-def _product(ops: ReducedOps, weights: LinearWeights) -> IntoLinear:
+def _product(ops: PathOps, weights: LinearWeights) -> IntoLinear:
     return ops.linear(np.asarray(weights.weight), weights.bias, weights.activation)
 
 
-def _attention(ops: ReducedOps, weights: AttentionWeights) -> NumpyAttention | CompiledAttention:
+def _attention(ops: PathOps, weights: AttentionWeights) -> NumpyAttention | CompiledAttention:
     return ops.attention(weights.num_heads, weights.head_dim, rotary=weights.rotary, window=weights.window, bias=weights.bias)
 
 
-def _mlp(ops: ReducedOps, weights: MLPWeights | GatedMLPWeights) -> IntoLinear | _Gated:
+def _mlp(ops: PathOps, weights: MLPWeights | GatedMLPWeights) -> IntoLinear | _Gated:
     if not isinstance(weights, GatedMLPWeights):
         return _product(ops, weights.up)
     return _Gated(ops, _product(ops, weights.gate), _product(ops, weights.up), weights.gate.weight.shape[0])
