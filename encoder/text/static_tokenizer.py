@@ -74,6 +74,10 @@ class StaticTokenizer:
         counts: np.ndarray = found.num_tokens.astype(np.int64) + found.num_tokens_dropped
         return counts
 
+    @property
+    def adds_up(self) -> bool:
+        return False
+
     def unknown_words(self, text: str) -> list[tuple[int, int]]:
         """None: a vector is the mean of what is known."""
         return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -182,6 +183,11 @@ class Tokenizer:
     def unknown_words(self, text: str) -> list[tuple[int, int]]:
         """(start, end) in code points of each word that is the unknown token alone. Only WordPiece has such words: what is long is one."""
         return self._exact.unknown_words(text)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether `count` of a text of printable ASCII, tabs and line ends is the sum over its words and punctuation marks, and what `count` of "" is."""
+        return self._exact.adds_up() and (not self._prompt or self._prompt[-1] in string.punctuation + " \t\n\r")
 
     def _prompted(self, texts: Sequence[str]) -> Sequence[str]:
         return [self._prompt + text for text in texts] if self._prompt else texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -10,6 +11,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     import tokenizers
+
+
+_ADD_AS_MANY = ("BertProcessing", "RobertaProcessing", "TemplateProcessing", "NoneType")  # special tokens, whatever the text
+_BRACKETED = re.compile(r"[\[<][A-Za-z0-9_]+[\]>]")
 
 
 class WholeRows(NamedTuple):
@@ -47,6 +52,17 @@ class Exact:
         """[B] int64: ids of each text, special tokens included."""
         encodings = self._library.encode_batch_fast(texts if isinstance(texts, list) else list(texts))
         return np.fromiter(map(len, encodings), np.int64, len(encodings))
+
+    def adds_up(self) -> bool:
+        """Whether the ids of a text of printable ASCII, tabs and line ends are those of its words and its punctuation marks, each by itself.
+
+        So it is of BERT's WordPiece, whose words end at blanks and at each punctuation mark, as long as no added token reaches over an end of a word.
+        """
+        library = self._library
+        kinds = [type(part).__name__ for part in (library.model, library.normalizer, library.pre_tokenizer, library.post_processor)]
+        if kinds[:3] != ["WordPiece", "BertNormalizer", "BertPreTokenizer"] or kinds[3] not in _ADD_AS_MANY:
+            return False
+        return all(_BRACKETED.fullmatch(token.content) for token in library.get_added_tokens_decoder().values())
 
     def unknown_words(self, text: str) -> list[tuple[int, int]]:
         """(start, end) in code points of what WordPiece takes for one unknown token; no other model has such words."""

@@ -1,4 +1,5 @@
-"""Cutter: documents in, chunks out. What was packed by small pieces is counted again as a whole, prompt and special tokens included, and cut again if over.
+"""Cutter: documents in, chunks out. What was packed by small pieces is counted again as a whole, prompt and special tokens included, and cut again if over;
+only where the tokenizer is known to make of plain text no more than of its words is the sum taken at its word.
 
 The same text and settings give the same chunks, whatever else is cut beside it: no clock, batch or worker is in it.
 """
@@ -109,11 +110,11 @@ class Cutter:
             chunks = self._split_by_user(document, prefix) if self._splitter is not None else self._split(document, prefix, words, units)
         except BadSpans as error:
             return Cut((), 0, f"chunk.splitter: {error}")
-        chunks = self._fitted(document.text, chunks)
         places = [(chunk.start, chunk.end) for chunk in chunks]
         return Cut(tuple(chunks), unknown_in(words, document.text, places, self._measure) if words.spans else 0)
 
     def _split(self, document: Document, prefix: Prefix, words: LongWords, units: Units) -> list[Chunk]:
+        """Counted again are those of which the sum is no proof."""
         found = outline(document.text) if document.markdown else Outline()
         _rank(units, found)
         sections = [(0, prefix)]
@@ -122,21 +123,30 @@ class Cutter:
         firsts = [units.at(start) for start, _ in sections]
         rooms = [(first, self._room - each.tokens) for first, (_, each) in zip(firsts, sections, strict=True)]
         must = [] if words.make_a_blob else sorted({units.at(place) for place in words.breaks} - {0, len(units)})
-        spans = pack(units, rooms, must, self._packing)
-        return [Chunk(*units.span(first, end), sections[bisect_right(firsts, first) - 1][1]) for first, end in spans]
+        chunks, doubtful = list[Chunk](), list[int]()
+        for first, end in pack(units, rooms, must, self._packing):
+            section = bisect_right(firsts, first) - 1
+            proven = self._measure.adds_up and units.add_up(first, end) and units.tokens[end] - units.tokens[first] <= rooms[section][1]
+            if not proven:
+                doubtful.append(len(chunks))
+            chunks.append(Chunk(*units.span(first, end), sections[section][1]))
+        parts = self._parts(document.text, chunks, doubtful)
+        return [part for place, chunk in enumerate(chunks) for part in parts.get(place, [chunk])]
 
     def _split_by_user(self, document: Document, prefix: Prefix) -> list[Chunk]:
         assert self._splitter is not None
-        return [Chunk(start, end, prefix) for start, end in checked_spans(self._splitter, document.text)]
+        return self._fitted(document.text, [Chunk(start, end, prefix) for start, end in checked_spans(self._splitter, document.text)])
 
     def _fitted(self, text: str, chunks: list[Chunk]) -> list[Chunk]:
         """The second look: what is over is cut near its middle until all of it fits."""
-        counts = self._measure.count([chunk.prefix.text + text[chunk.start : chunk.end] for chunk in chunks])
-        over = {place: chunk for place, (chunk, count) in enumerate(zip(chunks, counts, strict=True)) if count > self._settings.max_tokens}
-        if not over:
-            return chunks
-        parts = {place: self._fitted(text, self._halve(text, chunk)) for place, chunk in over.items()}
-        return [part for place, chunk in enumerate(chunks) for part in parts.get(place, [chunk])]
+        parts = self._parts(text, chunks, range(len(chunks)))
+        return [part for place, chunk in enumerate(chunks) for part in parts.get(place, [chunk])] if parts else chunks
+
+    def _parts(self, text: str, chunks: list[Chunk], places: Sequence[int]) -> dict[int, list[Chunk]]:
+        """Of the chunks at these places those that are over, and what they are cut to."""
+        counts = self._measure.count([chunks[place].prefix.text + text[chunks[place].start : chunks[place].end] for place in places]) if places else ()
+        over = [place for place, count in zip(places, counts, strict=True) if count > self._settings.max_tokens]
+        return {place: self._fitted(text, self._halve(text, chunks[place])) for place in over}
 
     def _halve(self, text: str, chunk: Chunk) -> list[Chunk]:
         piece = text[chunk.start : chunk.end]

@@ -20,10 +20,12 @@ class Measure:
     """count: texts -> [B] tokens of each, special ones and prompt included, of a text that is over the limit too.
 
     unknown_words: a text -> (start, end) in code points of what the tokenizer takes for one unknown token.
+    adds_up: of printable ASCII, tabs and line ends the count is that of "" and what words and punctuation marks add, each counted by itself.
     """
 
     count: CountTokens
     unknown_words: FindUnknown = none_unknown
+    adds_up: bool = False
 
     def count_one(self, text: str) -> int:
         return int(self.count([text])[0])

@@ -30,8 +30,15 @@ _LINE_END = re.compile(f"\\r\\n|[{character_class(LINE_ENDS)}]")
 _P = r"!-/:-@\[-`{-~"  # ASCII punctuation: tokenizers cut there, so what lies between is counted once and known for good
 ATOM = re.compile(f"[{_B}]*(?:[{_P}]+|[^{_B}{_P}]+)")
 
-# What is remembered of a unit: tokens, blanks before it, how it ends, rank by those blanks.
-_RANK_BITS, _END_BITS, _BLANK_BITS = 3, 2, 30
+_PLAIN_BLANKS = " \t\n\r"
+_PLAIN = re.compile("[\t\n\r -~]*")  # what Measure.adds_up is about
+
+_PUNCTUATION = re.compile(f"[{_P}]")
+
+# What is remembered of a unit: tokens, blanks before it, whether it is plain, whether a word is open at its front and at its end, how it ends, its rank.
+_RANK_BITS, _END_BITS, _PLAIN_BITS, _BLANK_BITS = 3, 2, 3, 30
+_PLAIN_UNIT, _OPEN_FRONT, _OPEN_END = 1, 2, 4
+_LOW_BITS = _RANK_BITS + _END_BITS + _PLAIN_BITS
 _ENDS_SENTENCE, _ENDS_ANYWHERE = 1, 2
 
 
@@ -40,12 +47,14 @@ class Units:
     """U units, as what Python searches fastest. ends: [U] code points at which each ends; it begins where the one before ended.
 
     blank_ends: [U] where the blanks at its front end. tokens: [U + 1] of all units before each. ranks: [U] of the boundary before each.
+    doubtful: [U + 1] how many units before each may not add up: they are not plain, or go on in the middle of a word.
     """
 
     ends: list[int]
     blank_ends: list[int]
     tokens: list[int]
     ranks: bytearray
+    doubtful: list[int]
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -57,6 +66,10 @@ class Units:
     def span(self, first: int, last: int) -> tuple[int, int]:
         """Code points of units [first, last), without the blanks before them."""
         return self.blank_ends[first], self.ends[last - 1]
+
+    def add_up(self, first: int, last: int) -> bool:
+        """Whether the tokens of units [first, last) as one text are the sum, where the measure adds up."""
+        return self.doubtful[last] == self.doubtful[first]
 
     def longest_run(self) -> int:
         """Code points without a blank between them, at most."""
@@ -93,7 +106,9 @@ class UnitReader:
         return values
 
     def _describe(self, units: set[str]) -> None:
-        atoms = {unit: ATOM.findall(unit) for unit in units}
+        plain = {unit: _PLAIN.fullmatch(unit) is not None for unit in units}
+        bare = self._measure.adds_up  # blanks are no tokens then, and a word is counted once, with or without them
+        atoms = {unit: ATOM.findall(unit.lstrip(_PLAIN_BLANKS) if bare and plain[unit] else unit) for unit in units}
         if len(self._atoms) > MOST_REMEMBERED:
             self._atoms.clear()
         if missing := {atom for found in atoms.values() for atom in found}.difference(self._atoms):
@@ -101,8 +116,10 @@ class UnitReader:
         for unit, found in atoms.items():
             tokens = sum(map(self._atoms.__getitem__, found))
             blanks = len(unit) - len(unit.lstrip(BLANKS))
-            ending = _ending(unit) << _RANK_BITS
-            self._known[unit] = (tokens << _BLANK_BITS | blanks) << _RANK_BITS + _END_BITS | ending | _rank(unit[:blanks])
+            front = _OPEN_FRONT * (not blanks and not _PUNCTUATION.match(unit))
+            open_word = plain[unit] * _PLAIN_UNIT | front | _OPEN_END * (not _PUNCTUATION.match(unit[-1]))
+            marks = open_word << _RANK_BITS + _END_BITS | _ending(unit) << _RANK_BITS
+            self._known[unit] = (tokens << _BLANK_BITS | blanks) << _LOW_BITS | marks | _rank(unit[:blanks])
 
     def _count(self, atoms: list[str]) -> None:
         """Of one that follows blanks the tokens are those after another text: some tokenizers tell blanks at a text's front from others."""
@@ -137,11 +154,20 @@ def _units(pieces: list[str], values: np.ndarray) -> Units:
     ends = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
     ranks = values & ((1 << _RANK_BITS) - 1)
     endings = (values >> _RANK_BITS) & ((1 << _END_BITS) - 1)
-    rest = values >> (_RANK_BITS + _END_BITS)
+    rest = values >> _LOW_BITS
+    words = values >> (_RANK_BITS + _END_BITS)
+    doubtful = words & _PLAIN_UNIT == 0
+    doubtful[1:] |= (words[1:] & _OPEN_FRONT != 0) & (words[:-1] & _OPEN_END != 0)
     starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
     before = np.concatenate([[0], endings[:-1]]) if len(endings) else endings
     ends_sentence = (before == _ENDS_ANYWHERE) | ((before == _ENDS_SENTENCE) & (ranks > INSIDE))
     ranks = np.where(ends_sentence, np.maximum(ranks, SENTENCE), ranks)
     tokens = np.concatenate([[0], np.cumsum(rest >> _BLANK_BITS)])
     blank_ends = starts + (rest & ((1 << _BLANK_BITS) - 1))
-    return Units(ends.tolist(), blank_ends.tolist(), tokens.tolist(), bytearray(ranks.astype(np.uint8).tobytes()))
+    return Units(ends.tolist(), blank_ends.tolist(), tokens.tolist(), bytearray(ranks.astype(np.uint8).tobytes()), _sums(doubtful))
+
+
+def _sums(marks: np.ndarray) -> list[int]:
+    """[U + 1] of all marks before each."""
+    found: list[int] = np.concatenate([[0], np.cumsum(marks, dtype=np.int64)]).tolist()
+    return found

@@ -54,7 +54,8 @@ class Preview:
     """What an engine would be, as far as it can say so unmade. max_tokens: of one text at most. shortening: as Engine has it.
 
     For `model.on_long_text: split` count_tokens must not stop at max_tokens, or count_uncut does not. unknown_words: a text -> (start, end) in code points
-    of each word that is one unknown token; None where there are none, or it is not known.
+    of each word that is one unknown token; None where there are none, or it is not known. counts_add_up: of a text of printable ASCII, tabs and line ends
+    the count is that of "" and what its words and its punctuation marks add, each counted by itself; chunks of such text are then counted once.
     """
 
     outputs: tuple[Output, ...] = ()
@@ -63,6 +64,7 @@ class Preview:
     shortening: Shortening | None = None
     count_uncut: CountTokens | None = None
     unknown_words: Callable[[str], Sequence[tuple[int, int]]] | None = None
+    counts_add_up: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ def make_cutter(config: JobConfig, preview: Preview, *, search_path: Sequence[st
     if chunk.overlap_tokens * 2 >= limit:
         raise UsageError(f"chunk.overlap_tokens: expected less than half of a chunk's {limit} tokens, got {chunk.overlap_tokens}")
     settings = Settings(limit, chunk.min_fill, chunk.overlap_tokens, chunk.headings, chunk.on_blob == "refuse")
+    measure = Measure(_counter(preview, limit, asked), preview.unknown_words or none_unknown, preview.counts_add_up)
     try:
-        return Cutter(Measure(_counter(preview, limit, asked), preview.unknown_words or none_unknown), settings, _splitter(chunk.splitter, search_path))
+        return Cutter(measure, settings, _splitter(chunk.splitter, search_path))
     except ValueError as error:
         raise UsageError(f"{'chunk.max_tokens' if chunk.max_tokens else asked}: {error}") from None
 

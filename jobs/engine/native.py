@@ -75,6 +75,7 @@ class NativeEngine:
             shortening=_shortening(description),
             count_uncut=tokenizer.count,
             unknown_words=tokenizer.unknown_words,
+            counts_add_up=tokenizer.adds_up,
         )
 
     @classmethod

