@@ -27,12 +27,11 @@ def _look(file: Path, answer: dict[str, Any]) -> None:
         charts = page.evaluate("Object.keys(window.reportViews)")
         expected = ["speed", "stages", "lengths", *(["refused"] if answer["refused"]["reasons"] else []), "map"]
         assert charts == expected and page.evaluate("document.querySelectorAll('.chart svg').length") == len(charts)
-        assert page.evaluate("JSON.stringify(window.reportViews.map.data('points').map((each) => [each.x, each.y]))") == json.dumps(
-            [[point["x"], point["y"]] for point in answer["map"]["points"]], separators=(",", ":")
-        )
+        drawn = page.evaluate("JSON.stringify(window.reportViews.map.data('points').map((each) => [each.x, each.y]))")
+        assert json.loads(drawn) == [[point["x"], point["y"]] for point in answer["map"]["points"]]
         bars = page.evaluate("document.querySelectorAll('#chart-lengths path[aria-roledescription=bar]').length")
-        drawn = histogram(answer)
-        assert bars == len(drawn) and sum(bar["rows"] for bar in drawn) == answer["rows"]
+        binned = histogram(answer)
+        assert bars == len(binned) and sum(bar["rows"] for bar in binned) == answer["rows"]
         if reasons := answer["refused"]["reasons"]:
             labels = page.evaluate("[...document.querySelectorAll('#chart-refused text')].map((each) => each.textContent)")
             assert {each["reason"] for each in reasons} <= {*labels}
