@@ -14,14 +14,13 @@ from embermill.jobs.engine import Prompts
 from embermill.jobs.engine.cutter import make_cutter
 from embermill.jobs.engine.loading import describe_engine, engine_prompts, preview_engine
 from embermill.jobs.errors import UsageError
-from embermill.jobs.partition import Partition
 from embermill.jobs.plan.changes import changed_keys, require_unchanged
 from embermill.jobs.plan.files import Plan, require_place
 from embermill.jobs.plan.forecast import Prospect
 from embermill.jobs.plan.listing import changes_since, compare_listings, survey_files
 from embermill.jobs.plan.planning import check_columns
-from embermill.jobs.shard.footer import shard_name
-from embermill.jobs.storage import Folder, would_list
+from embermill.jobs.shard.names import require_apart
+from embermill.jobs.storage import Folder
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import stored_vectors
 from embermill.jobs.wording import several
@@ -112,17 +111,6 @@ def report_other_listing(ours: Plan, theirs: Plan) -> None:
     for paths, what in zip(differences, ("are not in its plan", "are in its plan and not seen by this run", "had another size or version for it"), strict=True):
         if paths:
             log.warning("another run planned this dataset at the same time: %s %s: %s", several(len(paths), "corpus file"), what, _first_of(paths))
-
-
-def require_apart(config: JobConfig, root: str) -> None:
-    """UsageError where the corpus's entries would list the shards of a dataset at `root`; nothing is opened."""
-    shard = f"{root}/{shard_name(Partition(0, '00000000', (), 0), 0)}"
-    for entry in config.corpus.files:
-        if would_list(entry, shard):
-            raise UsageError(
-                f"output.uri: {root} lies where corpus.files: {entry} looks, and the dataset would be taken for corpus: "
-                "put it elsewhere, or name the corpus more narrowly"
-            )
 
 
 def _require_free_place(config: JobConfig, folder: Folder) -> None:

@@ -66,6 +66,14 @@ def test_asking_the_command_line_for_help_needs_nothing_but_the_standard_library
     assert done.returncode == 0 and "exit codes:" in done.stdout, done.stderr
 
 
+def test_sending_a_job_to_a_cluster_reads_no_corpus() -> None:
+    """A third of the time that `submit` takes to be ready went into what only workers need."""
+    heavy = {"pyarrow", "numpy", "cupy", "embermill.encoder", "embermill.jobs.corpus.formats", *TORCH}
+    code = "import embermill.jobs.submit.submitting, embermill.jobs.driver.display; from embermill.jobs.config import read_config"
+    done = run_blocked(code, heavy)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_encoder_needs_neither_ray_nor_cupy_nor_the_job() -> None:
     done = run_blocked("from embermill import encoder; [getattr(encoder, name) for name in encoder.__all__]", {"ray", "cupy", "embermill.jobs", *TORCH})
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,8 @@ from embermill.jobs.errors import DataError, JobError, UsageError
 from embermill.jobs.plan.forecast import forecast
 from embermill.jobs.plan.listing import survey_files
 from embermill.jobs.plan.planning import cut_corpus, row_schema
-from embermill.jobs.preflight import find_prompts, look_ahead, require_apart
+from embermill.jobs.preflight import find_prompts, look_ahead
+from embermill.jobs.shard.names import require_apart
 from embermill.jobs.storage import open_folder
 from embermill.jobs.wording import several
 

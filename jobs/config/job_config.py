@@ -26,7 +26,6 @@ from embermill.jobs.config.section import AutoInt, PositiveInt, Section
 from embermill.jobs.config.vectors import Vectors
 from embermill.jobs.config.workers_config import WorkersConfig
 from embermill.jobs.config.yaml import parse_yaml
-from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -56,6 +55,10 @@ def _kept(value: object) -> object:
 
 def _format(value: str) -> str:
     """"auto", or the name of a format that is read. ValueError for any other."""
+    if value == "auto":
+        return value
+    from embermill.jobs.corpus.formats import FORMATS  # with all that reads them: whoever sends a job to a cluster reads none
+
     known = ["auto", *FORMATS]
     if value not in known:
         raise ValueError(f"expected {', '.join(map(repr, known[:-1]))} or {known[-1]!r}, got {value!r:.80} (str)")

@@ -7,8 +7,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from embermill.jobs.driver.progress import Snapshot
 from embermill.jobs.driver.progress_record import record
+from embermill.jobs.driver.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 
+from embermill.jobs.driver.snapshot import Snapshot
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.partitions import Places, numbers_of, text_bytes_of
 from embermill.jobs.receipt import Progress, Receipt, Shard, shares_of
@@ -13,30 +13,6 @@ from embermill.jobs.receipt import Progress, Receipt, Shard, shares_of
 WINDOW_S = 30.0  # over which speed is measured
 STAGE_WORKERS = {"read": "reader", "tokenize": "tokenizer", "encode": "encoder", "write": "writer"}
 TOKENS_PER_BYTE = 0.25  # of English text, until the corpus has told its own
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """rows, tokens: embedded by this run. Those committed and all else count for the dataset. eta_s: None while it cannot be told.
-
-    stage_shares: of all busy seconds, by stage. bound: the stage that is busiest, "" before anything is known.
-    """
-
-    rows: int
-    tokens: int
-    rows_per_s: float
-    tokens_per_s: float
-    partitions_done: int
-    partitions: int
-    done_share: float
-    tokens_left: int
-    eta_s: float | None
-    stage_shares: dict[str, float]
-    bound: str
-    workers: int
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
 
 
 class Meter:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 
-from embermill.jobs.driver.progress import Snapshot
+from embermill.jobs.driver.snapshot import Snapshot
 
 MARK = " | progress "
 FIELDS = frozenset(field.name for field in fields(Snapshot))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from embermill.jobs.dataset.metadata.run_records import record_name, write_record
-from embermill.jobs.driver.progress import Snapshot
+from embermill.jobs.driver.snapshot import Snapshot
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Event, Failed, Progress, Ready
 from embermill.jobs.storage import Folder

@@ -16,10 +16,11 @@ from embermill.jobs.driver.events import EventsFile
 from embermill.jobs.driver.heartbeat import Heartbeat
 from embermill.jobs.driver.loop import drive
 from embermill.jobs.driver.outcome import failures_as_error
-from embermill.jobs.driver.progress import Meter, Snapshot
+from embermill.jobs.driver.progress import Meter
 from embermill.jobs.driver.run_record import RunRecord
 from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
+from embermill.jobs.driver.snapshot import Snapshot
 from embermill.jobs.driver.start_steps import LAST, StartSteps
 from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.partition import Partition

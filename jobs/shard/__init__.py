@@ -6,7 +6,7 @@ row_group.py     rows on their way to a row group
 quarantine.py    rows and ranges that were refused, with reasons
 text_hash.py     digests of texts
 publishing.py    a finished file gets its name, and the first finisher wins
-footer.py        names of published files, and what their footers say
+names.py         names of published files        footer.py   what their footers say, and names taken apart
 contents.py      a file read back, every page checksum verified
 adoption.py      files that a killed run left: taken in or set aside
 """

@@ -16,8 +16,9 @@ from embermill.jobs.bookkeeping.stored_keys import added, stored_form
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.changes import fingerprint_changes
 from embermill.jobs.plan.files import Plan, schema_text
+from embermill.jobs.shard import names
 
-DATA, QUARANTINE = "data", "quarantine"
+DATA, QUARANTINE = names.DATA, "quarantine"
 FOOTER_FORMAT = "1"
 PREFIX = "embermill."
 SCHEMA_KEY = PREFIX + "schema"  # of a portable file: its Arrow schema, which other readers must not see
@@ -29,11 +30,7 @@ _NAME = re.compile(rf"(?P<folder>{DATA}(?=.*\.parquet)|{QUARANTINE})/part-(?P<pa
 
 def published_name(plan: Plan, folder: str, partition: Partition, ordinal: int) -> str:
     """folder: DATA or QUARANTINE. Names sort in row order."""
-    return shard_name(partition, ordinal, folder=folder, suffix=plan.table_suffix if folder == QUARANTINE else ".parquet")
-
-
-def shard_name(partition: Partition, ordinal: int, *, folder: str = DATA, suffix: str = ".parquet") -> str:
-    return f"{folder}/part-{partition.number:09d}-{ordinal:03d}-{partition.id[:8]}{suffix}"
+    return names.shard_name(partition, ordinal, folder=folder, suffix=plan.table_suffix if folder == QUARANTINE else ".parquet")
 
 
 def parse_name(name: str) -> tuple[str, int, int, str] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embermill.jobs.config import JobConfig, made_absolute
 from embermill.jobs.errors import UsageError
-from embermill.jobs.preflight import require_apart
+from embermill.jobs.shard.names import require_apart
 from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ from embermill.jobs.pool.opening import OpenPool
 from embermill.jobs.pool.placement import Placement
 from embermill.jobs.process.allocators import DRIVER_SETTINGS
 from embermill.jobs.receipt import Done, Event, Progress, Ready, Receipt, Task
-from embermill.jobs.shard.footer import shard_name
+from embermill.jobs.shard.names import shard_name
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.task_queue import TaskQueue
 from tests.bench.stub_engine import StubEngine

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from embermill.jobs.driver.display import Bar, Lines, Records, describe
-from embermill.jobs.driver.progress import Snapshot
 from embermill.jobs.driver.progress_record import read_record, record
+from embermill.jobs.driver.snapshot import Snapshot
 from embermill.jobs.receipt import STAGES
 
 SHARES = {stage: 0.25 for stage in STAGES}

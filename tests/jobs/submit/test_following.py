@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embermill.jobs.driver.display import Silent
-from embermill.jobs.driver.progress import Snapshot
 from embermill.jobs.driver.progress_record import record
+from embermill.jobs.driver.snapshot import Snapshot
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.receipt import STAGES
 from embermill.jobs.submit import following
