@@ -59,7 +59,7 @@ TABLE: dict[str, Way] = {
     "ray:// (Ray Client) is refused": Beyond(CLUSTER),
     "prompt and prompt_name exclude each other": "test_document_prompt.py::test_the_configuration_has_the_last_word",
     "is a text column, and those are strings always": f"{TYPES}::test_what_cannot_be_declared",
-    "asks for {}: choose another": "test_closeness.py::test_under_the_least_cosine_nothing_is_written",
+    "asks for {}: choose another": "stages/test_closeness.py::test_under_the_least_cosine_nothing_is_written",
     "give the text itself as model.prompt": "test_document_prompt.py::test_a_model_with_a_prompt_of_another_name_says_so",
     # corpus
     "set corpus.on_schema_drift to cast or null": f"{ADVICE}::another type",
@@ -81,7 +81,7 @@ TABLE: dict[str, Way] = {
     "put it elsewhere, or name the corpus more narrowly": f"{ADVICE}::the output lies within the corpus",
     "this name is no UTF-8": f"{FOLLOWED_HERE}::a file whose name is no text",
     "restore it as it was, or run `embermill redrive": f"{ADVICE}::test_a_file_that_changed_is_told_with_what_helps",
-    "run again: where all that is committed of it still reads the same": "test_rereading.py::test_the_same_rows_resume",
+    "run again: where all that is committed of it still reads the same": "stages/test_rereading.py::test_the_same_rows_resume",
     "restore it, or embed the corpus as it is now": f"{ADVICE}::test_a_file_that_changed_is_told_with_what_helps",
     "there is no user": Beyond("An absolute path is what every other test gives"),
     # a dataset
@@ -169,7 +169,7 @@ TABLE: dict[str, Way] = {
     "config.json lists matryoshka_dimensions": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
     "were too large for their codes and clipped": f"{COMPACT}::test_a_scale_that_does_not_fit_is_told_of",
     "--recall is measured on a finished dataset": f"{COMPACT}::test_recall_is_measured_on_a_finished_dataset",
-    "the scale of int8 columns could not be measured: {}": "test_measuring.py",
+    "the scale of int8 columns could not be measured: {}": "stages/test_scales.py",
     "or with the same output.vectors": "sync/test_compact_columns.py::test_reuse_refuses_another_form_and_names_it",
     "leave it out of --reuse": Beyond("Another dataset takes the place of the one that a version was planned with, before it is copied from"),
     # a machine, a store, a cluster
