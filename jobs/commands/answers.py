@@ -190,7 +190,8 @@ def show_status(answer: Answer) -> str:
     if answer["versions"] > 1:
         age = "" if answer["version_age_s"] is None else f", {show_seconds(answer['version_age_s'])} ago"
         advice = f"; `embermill compact {answer['root']}` would make reading it cheaper" if answer["compact_advised"] else ""
-        rows.append(("version", f"{answer['version']} by {answer['version_cause']}{age}: {answer['rows']:,} live rows{advice}"))
+        of = "" if answer.get("live_documents") is None else f" of {several(answer['live_documents'], 'document')}"
+        rows.append(("version", f"{answer['version']} by {answer['version_cause']}{age}: {answer['rows']:,} live rows{of}{advice}"))
     if answer["missing_files"]:
         names = ", ".join(answer["missing"][:3]) + (", …" if answer["missing_files"] > 3 else "")
         rows.append(("missing", f"{several(answer['missing_files'], 'file')}, missing or of the wrong size: {names}: run `embermill repair {answer['root']}`"))

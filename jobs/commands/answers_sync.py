@@ -17,11 +17,16 @@ def show_sync(answer: Answer) -> str:
         files = several(answer["files"]["same"], "file")
         more = f"; compacted into version {answer['compacted']}" if answer["compacted"] else ""
         return f"{answer['output']}: version {answer['version']} is up to date: {files}, none of them changed; {answer['rows']:,} rows{more}"
+    of_rows, documents = answer, answer.get("documents")
+    if documents is not None:
+        of_rows = {f"rows_{name}": number for name, number in documents.items()}
+    live = f"{answer['rows']:,} rows" if documents is None else f"{several(documents['live'], 'document')}, {several(answer['rows'], 'chunk')}"
     copied = f"{several(answer['vectors_copied'], 'vector')} copied"
     rows = [
-        ("version", f"{answer['version']}, made from version {answer['parent']}: {answer['rows']:,} rows"),
+        ("version", f"{answer['version']}, made from version {answer['parent']}: {live}"),
         ("files", _show_files(answer)),
-        ("rows", ", ".join(_show_rows(answer)) or "none differs"),
+        ("rows" if documents is None else "documents", ", ".join(_show_rows(of_rows)) or "none differs"),
+        *([] if documents is None else [("chunks", ", ".join(_show_chunks(answer)) or "none differs")]),
         ("embedded", f"{several(answer['texts_embedded'], 'text')}, {answer['tokens_embedded']:,} tokens; {copied}"),
         *_show_imported(answer["imported"]),
         ("written", show_bytes(answer["bytes_written"]) + _show_clipped(answer["values_clipped"])),
@@ -61,6 +66,13 @@ def _show_rows(answer: Answer) -> Iterator[str]:
             yield f"{answer[key]:,} {words}"
 
 
+def _show_chunks(answer: Answer) -> Iterator[str]:
+    """rows_moved: chunks that keep their ids, of documents that changed elsewhere."""
+    for key, words in (("rows_new", "new"), ("rows_moved", "written again, with their vectors"), ("rows_deleted", "deleted")):
+        if answer[key]:
+            yield f"{answer[key]:,} {words}"
+
+
 def _show_kept(answer: Answer) -> Iterator[tuple[str, str]]:
     """What is not as the corpus is."""
     if answer["rows_unseen"]:
@@ -86,8 +98,8 @@ def show_sync_plan(answer: Answer) -> str:
     told = ", ".join(f"{files[state]:,} {words}" for state, words in FILE_WORDS if files[state])
     lines = [("files", f"{told}; {files['scanned']:,} to be read")]
     if answer["rows"] is None:
-        return table([*lines, ("rows", "not looked at (--quick): without it `embermill plan` reads the files that changed")])
-    lines += [("rows" if number == 0 else "", words) for number, words in enumerate(_planned(answer["rows"]))]
+        return table([*lines, (answer.get("of", "rows"), "not looked at (--quick): without it `embermill plan` reads the files that changed")])
+    lines += [(answer.get("of", "rows") if number == 0 else "", words) for number, words in enumerate(_planned(answer["rows"]))]
     if "tokens" in answer:
         embed = f"{several(answer['texts_to_embed'], 'text')}, about {answer['tokens']:,} tokens"
         lines.append(("embed", embed + ("" if answer["seconds"] is None else f", about {show_seconds(answer['seconds'])}")))

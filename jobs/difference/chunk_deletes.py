@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +11,8 @@ import pyarrow.compute as pc
 from embermill.jobs.corpus.chunk_columns import COUNT
 from embermill.jobs.dataset.metadata.deletes import DELETED, REASON
 from embermill.jobs.dataset.metadata.keys import buckets_of, live_keys
-from embermill.jobs.dataset.metadata.manifest import read_manifest_root
 from embermill.jobs.dataset.metadata.schema import VERSION
-from embermill.jobs.dataset.metadata.versions import BASE, DOCUMENTS, UPSERTS, Version, VersionFile
+from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, Version, VersionFile, live_documents
 from embermill.jobs.difference.claim import Claim
 from embermill.jobs.difference.committing import Added, deleted_rows, keys_written, publish_changed_keys, publish_deletes, upserted_files
 from embermill.jobs.difference.differing import Totals
@@ -31,7 +29,7 @@ def add_up_chunks(
     shards = upserted_files(making, receipts, parent.next_file)
     written, (gone, documents_deleted) = keys_written(folder, claim, made, shards), deleted_rows(folder, claim, plan.rows.key_type)
     before = chunks_of(folder, plan, parent, pa.concat_arrays([written.column("id").combine_chunks(), gone.column("id").combine_chunks()]))
-    now = _ids_in(folder, plan, shards)
+    now = ids_in(folder, plan, shards)
     deletes = deletes_of_chunks(before, now, gone, claim.number)
     files = [*shards, *publish_deletes(folder, plan, claim.number, deletes, parent.next_file + len(shards))]
     keys, documents_new = publish_changed_keys(folder, claim, plan, parent.next_file + len(files), written, gone.column("id"))
@@ -47,14 +45,6 @@ def add_up_chunks(
         documents_deleted=documents_deleted,
         documents_written=written.num_rows,
     )
-
-
-def live_documents(folder: Folder, version: Version) -> int:
-    """Of a dataset of chunks. What the run wrote is in its manifest."""
-    if DOCUMENTS in version.totals:
-        return version.totals[DOCUMENTS]
-    root: dict[str, Any] = read_manifest_root(folder) or {}
-    return int(root["totals"]["documents"])
 
 
 def chunks_of(folder: Folder, plan: Plan, version: Version, documents: pa.Array) -> pa.Table:
@@ -82,7 +72,8 @@ def _chunks_at(folder: Folder, plan: Plan, file: VersionFile, first: np.ndarray)
     return table.select([0, 1]).take(pa.array(rows)).rename_columns(["document", "id"])
 
 
-def _ids_in(folder: Folder, plan: Plan, shards: Sequence[VersionFile]) -> pa.Array:
+def ids_in(folder: Folder, plan: Plan, shards: Sequence[VersionFile]) -> pa.Array:
+    """Ids of all rows of these files."""
     found = [pa.array([], plan.rows.id_type)]
     for shard in shards:
         with folder.open(shard.name) as opened, open_parquet(opened) as parquet:

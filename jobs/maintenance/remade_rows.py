@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -29,10 +30,11 @@ from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.listing import list_corpus, survey_listed
 from embermill.jobs.plan.planning import cut_corpus, partition_text_bytes
 from embermill.jobs.receipt import Event, Failed, Task
-from embermill.jobs.shard.text_hash import hash_texts
+from embermill.jobs.shard.text_hash import hash_documents
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import blank, write_rows
+from embermill.jobs.worker.chunk_rows import reader_of_chunks
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.task_queue import TaskQueue
@@ -65,7 +67,7 @@ def keys_of_file(folder: Folder, plan: Plan, version: Version, file: VersionFile
     keys = pa.concat_tables(tables) if tables else None
     if keys is not None:
         keys = keys.filter(pc.equal(keys.column("shard"), file.number)).sort_by("row")
-    if keys is None or keys.num_rows != file.rows:
+    if keys is None or (keys.num_rows != file.rows and not plan.rows.is_chunked):
         raise DataError(f"{folder.root}/{file.name}: the keys of version {version.number} do not tell which rows it held")
     return keys.combine_chunks()
 
@@ -74,15 +76,15 @@ def _wanted(part: Partition, plan: Plan, keys: pa.Table) -> np.ndarray:
     """Ordinals within a partition of the corpus of the rows that are the file's: the same id, text and kept columns."""
     found = [np.empty(0, np.int64)]
     kept = [name for _, name, _ in plan.rows.kept]
-    for batch in read_rows(part, plan.rows):
+    for batch in read_rows(part, plan.rows.of_documents):
         at = pc.index_in(batch.ids, keys.column("id").combine_chunks())
         here = np.flatnonzero(at.is_valid())
         if len(here):
             place = at.take(pa.array(here))
             taken = pa.array(here)
-            values = pa.table([column.take(taken) for column in batch.kept], names=kept) if kept else pa.table({"": batch.ids.take(taken)})
+            values = pa.table([column.take(taken) for column in batch.kept[: len(kept)]], names=kept) if kept else pa.table({"": batch.ids.take(taken)})
             told = keys.take(place)
-            same = _equal(digest_text_hashes(hash_texts(batch.texts.take(taken))), told.column("text_hash"))
+            same = _equal(digest_text_hashes(hash_documents(batch, plan.rows).take(taken)), told.column("text_hash"))
             same &= _equal(meta_hash(values, kept), told.column("meta_hash"))
             found.append(batch.rows[here[same]].astype(np.int64))
     return np.concatenate(found)
@@ -98,7 +100,9 @@ def _embed(
     """Tables of these rows, of the dataset's schema, each partition's through files in `staging`."""
     device = config.workers.device if config.workers.device != "auto" else plan.device_kind
     work = Work(
-        read=lambda part: read_selected(part, plan.rows, wanted[part.number]),
+        read=reader_of_chunks(
+            config, device, plan.rows, lambda part: read_selected(part, plan.rows.of_documents, wanted[part.number]), (str(Path.cwd()),)
+        ),
         open_shard=partial(ShardWriter, staging, replace(plan, partitions=tuple(parts))),
         rows_per_shard=plan.rows_per_shard,
         limits=LIMITS[device],
@@ -122,8 +126,13 @@ def _in_order(plan: Plan, keys: pa.Table, made: Iterator[pa.Table]) -> pa.Table:
     schema = row_schema(plan)
     tables = [table.select(schema.names).cast(schema) for table in made]
     rows = pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
-    at = pc.index_in(keys.column("id"), rows.column(plan.rows.id_name).combine_chunks() if rows.num_rows else pa.array([], plan.rows.id_type))
+    ids, place = rows.column(plan.rows.key_name).combine_chunks(), schema.get_field_index(VERSION)
+    at = pc.index_in(keys.column("id"), ids if rows.num_rows else pa.array([], plan.rows.key_type))
     if missing := at.null_count:
-        raise DataError(f"{missing:,} of its {keys.num_rows:,} rows are no longer in the corpus with the same text and kept columns")
-    place = schema.get_field_index(VERSION)
+        what = "documents" if plan.rows.is_chunked else "rows"
+        raise DataError(f"{missing:,} of its {keys.num_rows:,} {what} are no longer in the corpus with the same text and kept columns")
+    if plan.rows.is_chunked:
+        of = np.asarray(pc.index_in(ids, keys.column("id").combine_chunks()))
+        order = np.argsort(of, kind="stable")  # chunks of a document come one after another
+        return rows.take(pa.array(order)).set_column(place, schema.field(VERSION), keys.column("version").take(pa.array(of[order])))
     return rows.take(at).set_column(place, schema.field(VERSION), keys.column("version"))

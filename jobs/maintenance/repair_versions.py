@@ -31,6 +31,7 @@ from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.retention import readable_versions
 from embermill.jobs.versions.row_files import blank, write_rows
+from embermill.jobs.worker.chunk_rows import reader_of_chunks
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.isolation import SOUND
 from embermill.jobs.worker.pipeline import Pipeline
@@ -149,12 +150,11 @@ def _place_of(name: str) -> tuple[int, int]:
 def _run(folder: Folder, making: VersionFolder, plan: Plan, rows: SelectedRows, task: Task, staging: Folder, make: MakeEngine) -> Receipt | None:
     """One shard, in a folder of its own. JobError where its rows cannot be read."""
     work = Work(rows.read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS["cpu"])
-    if task.partition.number < rows.writes.embedded:
+    if task.partition.number < rows.writes.embedded or plan.rows.is_chunked:  # the texts that documents took their vectors from are no longer kept
         engine, config = make()
         device = config.workers.device if config.workers.device != "auto" else plan.device_kind
-        work = Work(
-            rows.read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS[device], refuse_long_texts=config.model.on_long_text == "error"
-        )
+        read = reader_of_chunks(config, device, plan.rows, rows.read_whole, (str(Path.cwd()),))
+        work = Work(read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS[device], refuse_long_texts=config.model.on_long_text == "error")
     else:
         made = [name for name, _ in folder.list(upserts_of(making.version)) if is_before(name, rows.writes.embedded)]
         engine = CopyingEngine(

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from embermill.jobs.dataset.metadata.commits import CommitLog
-from embermill.jobs.difference.chunk_deletes import add_up_chunks, live_documents
+from embermill.jobs.dataset.metadata.versions import live_documents
+from embermill.jobs.difference.chunk_deletes import add_up_chunks
 from embermill.jobs.difference.chunk_writing import cut_by_documents, schema_of_texts
 from embermill.jobs.difference.committing import RECEIPT_COLUMNS, Added
 from embermill.jobs.difference.differing import Totals

@@ -41,12 +41,12 @@ from embermill.jobs.dataset.metadata.versions import (
     Version,
     VersionFile,
     commit_version,
+    live_documents,
     read_version,
     read_versions,
 )
 from embermill.jobs.dataset.views.feed import read_feed
 from embermill.jobs.dataset.views.live import LiveRows, batch_groups
-from embermill.jobs.difference.chunk_deletes import live_documents
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan

@@ -40,7 +40,11 @@ class SelectedRows:
         return read_rows_of(self._dataset, self.writes, partition.number)
 
     def read(self, partition: Partition) -> Iterator[RowBatch]:
-        return read_selected(partition, self._schema, self.of(partition).column("row").to_numpy().astype(np.int64))
+        return self.read_whole(partition)
+
+    def read_whole(self, partition: Partition) -> Iterator[RowBatch]:
+        """Rows of the corpus: of a dataset of chunks the documents, as schema.of_documents reads them."""
+        return read_selected(partition, self._schema.of_documents, np.unique(self.of(partition).column("row").to_numpy()).astype(np.int64))
 
 
 class SelectedDocuments(SelectedRows):

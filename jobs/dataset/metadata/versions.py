@@ -147,6 +147,14 @@ def next_number(folder: Folder) -> int:
     return max([FIRST, *decided]) + 1
 
 
+def live_documents(folder: Folder, version: Version) -> int:
+    """Of a dataset of chunks. What the run wrote is in its manifest."""
+    if DOCUMENTS in version.totals:
+        return version.totals[DOCUMENTS]
+    root = read_manifest_root(folder)
+    return 0 if root is None else int(root["totals"]["documents"])
+
+
 def read_first(folder: Folder) -> Version:
     manifest = read_manifest(folder)
     if manifest is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from embermill.jobs.dataset.metadata.retirement import retired_numbers
-from embermill.jobs.dataset.metadata.versions import read_versions
+from embermill.jobs.dataset.metadata.versions import DOCUMENTS, live_documents, read_versions
 from embermill.jobs.plan.files import require_plan
 from embermill.jobs.storage import Folder
 
@@ -14,11 +14,12 @@ READABLE, COLLECTED, ABANDONED = "readable", "collected", "abandoned"
 
 def history(folder: Folder) -> list[dict[str, Any]]:
     """One entry a number: state (READABLE, COLLECTED by `gc` or an erasure, ABANDONED), cause, created, parent, totals, counts of a sync."""
-    require_plan(folder)
+    chunked = require_plan(folder).rows.is_chunked
     retired = retired_numbers(folder)
     entries = []
     for version in read_versions(folder, files=False):
         state = ABANDONED if not version.is_committed else COLLECTED if version.number in retired else READABLE
         entry = {"version": version.number, "state": state, "cause": version.cause, "created": version.created, "parent": version.parent}
-        entries.append(entry | {"totals": version.totals, "counts": version.details.get("counts", {}), "imported": version.details.get("imported")})
+        totals = version.totals | ({DOCUMENTS: live_documents(folder, version)} if chunked and version.is_committed else {})
+        entries.append(entry | {"totals": totals, "counts": version.details.get("counts", {}), "imported": version.details.get("imported")})
     return entries

@@ -14,7 +14,7 @@ from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_files
 from embermill.jobs.dataset.metadata.receipt_table import Totals, sum_lengths, sum_receipts
-from embermill.jobs.dataset.metadata.versions import FIRST, is_worth_compacting, read_version, read_versions
+from embermill.jobs.dataset.metadata.versions import FIRST, is_worth_compacting, live_documents, read_version, read_versions
 from embermill.jobs.dataset.views.findings import FINDINGS
 from embermill.jobs.difference.seen import read_seen
 from embermill.jobs.plan.files import Plan
@@ -41,6 +41,7 @@ class Status:
     too_many_quarantined: all is embedded, and the next run will not finish it, unless corpus.max_quarantined is raised or rows are redriven.
     findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
     version: the newest committed one, of `versions`; rows: its live ones; version_cause, version_age_s: what made it and how long ago.
+    live_documents: of a dataset of chunks, whose rows are chunks.
     version_counts: of one that `sync` made, rows by what became of them (sync_summary.py).
     corpus: how it differed from the newest version when that was last looked at (sync/seen.py).
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
@@ -72,7 +73,8 @@ class Status:
     version_cause: str | None
     version_age_s: float | None
     compact_advised: bool
-    version_counts: dict[str, int] | None = None
+    version_counts: dict[str, Any] | None = None
+    live_documents: int | None = None
     corpus: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -117,6 +119,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         version_age_s=None if newest is None else _age_s({"time": newest.created}, now or datetime.now(UTC)),
         compact_advised=newest is not None and is_worth_compacting(newest),
         version_counts=None if newest is None else newest.details.get("counts"),
+        live_documents=live_documents(folder, newest) if newest is not None and plan.rows.is_chunked else None,
         corpus=None if manifest is None else read_seen(folder),
     )
 
