@@ -68,7 +68,6 @@ _MILVUS_FIELDS: Rows = (
     ("string_bytes", 65_535, "milvus-limits"),
     ("field_names", "[A-Za-z_][A-Za-z0-9_]{0,254}", "milvus-limits"),
     ("fields", 64, "milvus-limits"),
-    ("dtypes", ("float32", "float16", "int8", "ubinary"), "milvus-reader"),
 )
 
 # target -> (title, rows of (rule, value, source, and a remedy where rows beyond it are converted))
@@ -81,10 +80,13 @@ TARGETS: dict[str, tuple[str, Rows]] = {
         "Pinecone, JSONL for document-schema indexes",
         (*_PINECONE, ("batch_rows", 1_000, "pinecone-upsert"), ("batch_bytes", 2 * MB, "pinecone-upsert")),
     ),
-    "milvus": ("Milvus", (*_MILVUS_FIELDS, ("batch_bytes", 64 * MB, "milvus-limits"))),
+    "milvus": ("Milvus", (*_MILVUS_FIELDS, ("dtypes", (*FLOATS, "ubinary"), "milvus-reader"), ("batch_bytes", 64 * MB, "milvus-limits"))),
     "milvus-import": (
         "Milvus and Zilliz, bulk import",
-        (*_MILVUS_FIELDS, ("file_bytes", 16 * GB, "milvus-import"), ("files", 1_024, "milvus-import"), ("row_group_bytes", 32 * MB, "pymilvus-writer")),
+        (
+            *_MILVUS_FIELDS, ("dtypes", (*FLOATS, "int8", "ubinary"), "milvus-reader"),
+            ("file_bytes", 16 * GB, "milvus-import"), ("files", 1_024, "milvus-import"), ("row_group_bytes", 32 * MB, "pymilvus-writer"),
+        ),
     ),
     "elasticsearch": (
         "Elasticsearch",
@@ -143,7 +145,7 @@ TARGETS: dict[str, tuple[str, Rows]] = {
         ),
     ),
     "chroma": ("Chroma", (("dtypes", ("float32",), "chroma"), ("batch_rows", 5_461, "chroma"))),
-    "faiss": ("FAISS", (("id_integer", 63, "faiss", HASHED), ("dtypes", ("float32", "float16", "ubinary"), "faiss"))),
+    "faiss": ("FAISS", (("id_integer", 63, "faiss", HASHED), ("dtypes", ("float32", "ubinary"), "faiss"))),
     "usearch": ("usearch", (("id_integer", 64, "usearch", HASHED), ("dtypes", ("float32", "float16", "int8", "ubinary"), "usearch"))),
-    "duckdb": ("DuckDB with vss", (("dtypes", FLOATS, "duckdb"),)),
+    "duckdb": ("DuckDB with vss", (("dtypes", ("float32",), "duckdb"),)),
 }  # fmt: skip

@@ -43,9 +43,10 @@ class QdrantEdgeTarget(Target):
             if not self._path.exists() or not any(self._path.iterdir()):
                 return None
             self._shard = qdrant.EdgeShard.load(str(self._path))
-        vector = next(iter(self._shard.info().config.vectors.values()), None) if hasattr(self._shard.info(), "config") else None
+        points, _ = self._shard.scroll(qdrant.ScrollRequest(limit=1, with_vector=True))  # a shard does not say how it was configured
+        vectors = [vector for point in points if isinstance(point.vector, dict) for vector in point.vector.values()]
         cursor = self._cursor_file.read_text() if self._cursor_file.exists() else None
-        return Standing(self.count(), None if vector is None else vector.size, None, cursor)
+        return Standing(self.count(), len(vectors[0]) if vectors else None, None, cursor)
 
     def prepare(self, layout: Layout) -> None:
         self._layout = layout
