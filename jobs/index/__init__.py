@@ -10,6 +10,7 @@ What the loader does with one, in this order (loading.py):
 
     lock()                        nobody else loads into it now
     describe()                    what is there, and the cursor that the last loader left
+    may_alias(name)               only where an alias is asked for
     prepare(layout)               make what is missing; from here on it is written to
     commit(cursor)                before the first row, and after every unit of rows: rows and cursor are durable together, or at least the rows before it
     upsert(rows, new), delete(ids)
@@ -181,6 +182,10 @@ class Target(ABC):
 
     def lock(self) -> None:  # noqa: B027 (nothing, unless a class says more)
         """Keep other loaders out until `close`, or until this process ends, however it ends. Raise AnotherRun where one is at work. Writes no rows."""
+
+    def may_alias(self, name: str) -> bool:
+        """Whether `alias(name)` can be done: no collection of its own has that name. Writes nothing."""
+        return True
 
     def alias(self, name: str) -> None:
         """Let `name` mean this collection from now on, whatever it meant before, at once."""

@@ -123,6 +123,8 @@ class _Round:
         to = read_version(self.source.folder, self.options.to)
         self._require_forward(cursor, to)
         require_loadable(self.source, self.target, to.totals["rows"], self.where)
+        if self.options.alias is not None and not self.target.may_alias(self.options.alias):
+            raise UsageError(f"--alias {self.options.alias}: is a table or collection itself in {self.where}: choose another name")
         if limits_rows(self.target):
             self._require_rows(cursor, to)
         if self.options.dry_run:

@@ -149,6 +149,10 @@ class DuckDBTarget(Target):
                 f"ORDER BY {DISTANCES[self._known.metric]}({quoted(self._known.vector.name)}, ?::{kind}) LIMIT {k}"  # fmt: skip
         return [[each for (each,) in self._rows(query, [vector.tolist()])] for vector in vectors]
 
+    def may_alias(self, name: str) -> bool:
+        tables = "SELECT 1 FROM information_schema.tables WHERE lower(table_name) = lower(?) AND table_type = 'BASE TABLE'"
+        return name.lower() != self._table.lower() and not self._rows(tables, [name])
+
     def alias(self, name: str) -> None:
         self._sql.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS FROM {quoted(self._table)}")
 

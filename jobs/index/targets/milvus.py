@@ -151,6 +151,10 @@ class MilvusTarget(LeasedTarget):
         found = self._client.search(self._name, data=data, limit=k, anns_field=self._known.vector.name, output_fields=[self._known.id.name])
         return [[hit["entity"].get(self._known.id.name, hit.get("id")) for hit in hits] for hits in found]
 
+    def may_alias(self, name: str) -> bool:
+        there = self._client.list_collections() if self.is_server or self._path.exists() else []
+        return name not in (self._name, *there)
+
     def alias(self, name: str) -> None:
         known = self._client.list_aliases().get("aliases", [])
         (self._client.alter_alias if name in known else self._client.create_alias)(self._name, name)

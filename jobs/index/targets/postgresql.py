@@ -80,7 +80,9 @@ class PostgreSQLTarget(Target):
             columns += [self._column(field) for field in layout.columns]
             self._sql.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(self._table, sql.SQL(", ").join(columns)))
             self._sql.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} (table_name text PRIMARY KEY, cursor text NOT NULL)").format(self._cursors))
+            self._sql.commit()  # the next of several workers would wait for this transaction
             register_vector(self._sql)
+            self._sql.commit()
 
     def upsert(self, rows: pa.RecordBatchReader, *, new: bool) -> None:
         if new:
@@ -142,12 +144,15 @@ class PostgreSQLTarget(Target):
         self._sql.commit()
         return found
 
+    def may_alias(self, name: str) -> bool:
+        view = self._named(name)
+        kind = None if self._is_missing(view) else self._sql.execute("SELECT relkind FROM pg_class WHERE oid = %s::regclass", [view.as_string()]).fetchone()
+        self._sql.commit()
+        return name != self._name and (kind is None or kind[0] in ("v", b"v"))
+
     def alias(self, name: str) -> None:
         """A view, replaced in one transaction, since the columns may be others."""
         view = self._named(name)
-        kind = None if self._is_missing(view) else self._sql.execute("SELECT relkind FROM pg_class WHERE oid = %s::regclass", [view.as_string()]).fetchone()
-        if kind is not None and kind[0] not in ("v", b"v"):
-            raise UsageError(f"--alias {name}: is a table here, expected a view or nothing: choose another name")
         self._sql.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))
         self._sql.execute(sql.SQL("CREATE VIEW {} AS SELECT * FROM {}").format(view, self._table))
         self._sql.commit()
@@ -182,16 +187,22 @@ class PostgreSQLTarget(Target):
 
     def _require_key(self) -> None:
         """Built after the first load, which is faster than keeping it while rows come in."""
-        if self._has_key:
-            return
-        query = "SELECT 1 FROM pg_index WHERE indrelid = %s::regclass AND indisprimary"
-        if not self._sql.execute(query, [self._table.as_string()]).fetchone():
-            try:
-                self._sql.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(self._table, self._id))
-            except psycopg.errors.UniqueViolation as error:
-                which = error.diag.message_detail
-                raise DataError(f"table {self._name}: several rows have one id: {which}: make ids unique in the corpus, then `embermill sync`") from None
+        if not self._has_key and not self._finds_key():
+            self._sql.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(self._table))  # of several workers one builds it, the others wait here
+            if not self._finds_key():
+                self._build_key()
         self._has_key = True
+
+    def _finds_key(self) -> bool:
+        query = "SELECT 1 FROM pg_index WHERE indrelid = %s::regclass AND indisprimary"
+        return self._sql.execute(query, [self._table.as_string()]).fetchone() is not None
+
+    def _build_key(self) -> None:
+        try:
+            self._sql.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(self._table, self._id))
+        except psycopg.errors.UniqueViolation as error:
+            which = error.diag.message_detail
+            raise DataError(f"table {self._name}: several rows have one id: {which}: make ids unique in the corpus, then `embermill sync`") from None
 
     def _copy(self, table: sql.Identifier, rows: pa.RecordBatchReader) -> None:
         names = self._known.schema.names

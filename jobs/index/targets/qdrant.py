@@ -101,6 +101,9 @@ class QdrantTarget(LeasedTarget):
         answers = self._client.query_batch_points(self._collection, requests)
         return [[(hit.payload or {})[self._known.id.name] for hit in answer.points] for answer in answers]
 
+    def may_alias(self, name: str) -> bool:
+        return name not in (self._collection, *(collection.name for collection in self._client.get_collections().collections))
+
     def alias(self, name: str) -> None:
         known = {each.alias_name for each in self._client.get_aliases().aliases}
         moves: list[Any] = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name))] if name in known else []

@@ -56,6 +56,33 @@ def test_an_alias_moves_to_the_new_table(name: str, versions: tuple[Path, Path],
         assert done.alias == "current_docs" and count(name, tmp_path, postgres, "current_docs") == done.rows == len(expected(dataset))
 
 
+@pytest.mark.parametrize("name", HAVE)
+def test_a_name_that_is_a_collection_itself_is_refused_before_the_first_write(
+    name: str, versions: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    postgres = request.getfixturevalue("postgres") if name == "postgresql" else ""
+    where = "collection" if name == "milvus" else "table"
+    first, second = (address_of(name, tmp_path, postgres, **{where: table}) for table in ("taken", "more"))
+    load(str(versions[0]), first, Options())
+    for address, alias in ((first, "taken"), (second, "taken"), (second, "more")):
+        with pytest.raises(UsageError, match=f"--alias {alias}: is a table or collection itself"):
+            load(str(versions[1]), address, Options(alias=alias))
+    assert load(str(versions[1]), second, Options(alias="by_another_name", dry_run=True)).created
+    assert count(name, tmp_path, postgres, "taken") == len(expected(versions[0]))
+
+
+def test_several_workers_that_replace_rows_without_a_key(versions: tuple[Path, Path], tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psycopg
+
+    monkeypatch.setattr("embermill.jobs.index.source.UNIT_ROWS", 1)
+    address = address_of("postgresql", tmp_path, postgres, table="by_workers")
+    rows = load(str(versions[0]), address, Options(workers=3)).rows
+    with psycopg.connect(postgres) as connection:
+        connection.execute("DELETE FROM embermill_cursor")
+        connection.execute("ALTER TABLE by_workers DROP CONSTRAINT by_workers_pkey")
+    assert load(str(versions[0]), address, Options(workers=3, adopt=True)).upserted == rows == count("postgresql", tmp_path, postgres, "by_workers")
+
+
 @pytest.mark.parametrize("name", [name for name in TARGETS if name not in HAVE])
 def test_targets_without_aliases_refuse_it(name: str, versions: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--alias current: {name} has no aliases"):
