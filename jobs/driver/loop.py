@@ -21,6 +21,7 @@ from embermill.jobs.receipt import Event, Failed, Progress, Ready
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5
+MOST_WARNED = 256  # warnings that are remembered so that they are not said again: a kilobyte each
 FOLLOW_EVERY_S = 5.0  # whether nodes have come or gone
 
 
@@ -75,7 +76,7 @@ class _Loop:
         self._listen = listen
         self._driver, self._pool, self._commit_buffer, self._meter, self._signs = driver, pool, commit_buffer, meter, signs
         self._working: dict[int, Ready] = {}
-        self._warned: set[str] = set()
+        self._warned: dict[str, None] = {}  # the newest MOST_WARNED, in their order
         self.outcome: tuple[Failed, ...] | None = None
 
     def hear(self, worker: int, event: Event | Died, *, told: bool = False) -> None:
@@ -119,7 +120,9 @@ class _Loop:
         """Once: a file that changed fails each of its partitions with the same words."""
         key = told_apart_by or message
         if key not in self._warned:
-            self._warned.add(key)
+            self._warned[key] = None
+            if len(self._warned) > MOST_WARNED:
+                del self._warned[next(iter(self._warned))]
             log.warning("%s", message)
 
     def do(self, actions: list[Action]) -> None:

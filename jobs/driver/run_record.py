@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,18 +16,19 @@ from embermill.jobs.storage import Folder
 
 WRITE_EVERY_S = 30.0
 MOST_SAMPLES = 240  # then every second one goes, and those to come are twice as far apart
-MOST_WORKERS = 256
+MOST_WORKERS = 256  # then those that are gone and did least are forgotten, one for each that comes
 
 
 @dataclass
 class _Worker:
-    """from_s, to_s: when it was first ready and last heard of, in seconds since the record began."""
+    """about: where it is. from_s, to_s: when it was first ready and last heard of, in seconds since the record began. A Ready is ten times as large."""
 
-    ready: Ready
+    about: tuple[str, str, str, int]  # host, device, its UUID, threads
     from_s: float
     to_s: float
     rows: int = 0
     tokens: int = 0
+    gone: bool = False
 
 
 class RunRecord:
@@ -48,7 +50,10 @@ class RunRecord:
         """What a worker said."""
         match event:
             case Ready():
-                self._workers[worker] = _Worker(event, now_s - self._began_s, now_s - self._began_s)
+                self._make_room()
+                if len(self._workers) < MOST_WORKERS:
+                    about = (*map(sys.intern, (event.host, event.device_name, event.device_uuid)), event.threads)
+                    self._workers[worker] = _Worker(about, now_s - self._began_s, now_s - self._began_s)
             case Progress():
                 self._rows, self._tokens = self._rows + event.rows, self._tokens + event.tokens
                 for stage, seconds in event.seconds.items():
@@ -57,8 +62,15 @@ class RunRecord:
                     known.rows, known.tokens = known.rows + event.rows, known.tokens + event.tokens
             case Failed() | Died():
                 self._retries[event.kind] = self._retries.get(event.kind, 0) + 1
+                if isinstance(event, Died) and (known := self._workers.get(worker)) is not None:
+                    known.gone = True
         if not isinstance(event, Died) and (known := self._workers.get(worker)) is not None:
             known.to_s = now_s - self._began_s
+
+    def _make_room(self) -> None:
+        gone = [number for number, worker in self._workers.items() if worker.gone]
+        if len(self._workers) >= MOST_WORKERS and gone:
+            del self._workers[min(gone, key=lambda number: self._workers[number].rows)]
 
     def look(self, snapshot: Snapshot, now_s: float) -> None:
         """About twice a second."""
@@ -97,12 +109,11 @@ class RunRecord:
             "stage_seconds": {stage: round(seconds, 6) for stage, seconds in self._seconds.items()},
             "bound": self._bound,
             "retries": self._retries,
-            "workers": [_describe(number, worker) for number, worker in [*self._workers.items()][:MOST_WORKERS]],
+            "workers": [_describe(number, worker) for number, worker in self._workers.items()],
             "samples": self._samples,
         }
 
 
 def _describe(number: int, worker: _Worker) -> dict[str, Any]:
-    ready = worker.ready
-    about = {"worker": number, "host": ready.host, "device": ready.device_name, "device_uuid": ready.device_uuid, "threads": ready.threads}
+    about = dict(zip(("worker", "host", "device", "device_uuid", "threads"), (number, *worker.about), strict=True))
     return about | {"rows": worker.rows, "tokens": worker.tokens, "from_s": round(worker.from_s, 3), "to_s": round(worker.to_s, 3)}

@@ -40,14 +40,33 @@ class Seat:
         return describe_worker(self.ready)
 
 
+class Gone:
+    """Numbers of workers that are gone. Pools count workers from 0, so only those are held that are not gone, though newer ones are: fewer than live."""
+
+    def __init__(self) -> None:
+        self._newest = -1  # of those that are gone
+        self._living: set[int] = set()  # before it
+
+    def add(self, worker: int) -> None:
+        self._living.discard(worker)
+        self._living.update(range(self._newest + 1, worker))
+        self._newest = max(self._newest, worker)
+
+    def __contains__(self, worker: int) -> bool:
+        return worker <= self._newest and worker not in self._living
+
+
 class Staff:
-    """All workers of a run. wanted: how many to keep. starting: those that were asked for and are not ready."""
+    """All workers of a run. wanted: how many to keep. starting: those that were asked for and are not ready.
+
+    Memory: of each worker that lives, of each GPU that is broken, and a few numbers of each node that ever was; nothing of a worker that is gone.
+    """
 
     def __init__(self, wanted: int, starting: int) -> None:
         self.wanted, self.starting = wanted, starting
         self.seats: dict[int, Seat] = {}
         self.refused_by: dict[int, Failed] = {}  # workers on which something failed that only a person can change, since their last shard
-        self._gone: set[int] = set()
+        self._gone = Gone()
         self._broken_gpus: set[tuple[str, str]] = set()  # (host, UUID)
         self._lost_places = Counter[str]()  # node -> places there whose workers refused to work, or were retired
         self._seen = dict[str, int]()  # node -> workers that it has, or had, room for

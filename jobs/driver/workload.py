@@ -154,9 +154,12 @@ class Workload(Collection[int]):
                 del queue[place]
                 self._waiting_again.discard(number)
                 return work
+        self._drop_complete(queue)
+        return None
+
+    def _drop_complete(self, queue: deque[int]) -> None:
         while queue and queue[0] not in self:
             self._waiting_again.discard(queue.popleft())  # complete meanwhile, by a receipt that came late
-        return None
 
     def requeue(self, work: Work, *, first: bool = False) -> None:
         """It waits again, unless it does already. first: before all that wait."""
@@ -165,6 +168,7 @@ class Workload(Collection[int]):
             return
         self._waiting_again.add(number)
         if work.alone:
+            self._drop_complete(self._suspects)  # nobody asks for one while there is anything else
             (self._suspects.appendleft if first else self._suspects.append)(number)
         elif first:
             self._first.appendleft(number)

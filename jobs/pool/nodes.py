@@ -7,6 +7,7 @@ from collections import deque
 
 from embermill.jobs.pool.base import Died
 
+MOST_WAYS = 256  # of dying, on all nodes, that are remembered
 SAME_DEATHS = 3  # of workers of one node, before any receipt
 NODES_FAULT = frozenset({"lost", "defect", "stalled"})  # kinds of a death that may be the node's
 
@@ -21,7 +22,7 @@ class Nodes:
 
     def succeeded(self, node: str) -> None:
         """A worker there has published something: whatever ends workers there from now on, it is what they work on."""
-        self._proven.add(node)
+        self._proven.add(node)  # a name for each node that ever worked
 
     def died(self, died: Died, in_hand: frozenset[int]) -> str | None:
         """Why its node gets no more workers; None where it does.
@@ -31,6 +32,8 @@ class Nodes:
         if died.node in self._proven:
             return None
         deaths = self._deaths.setdefault((died.node, how_it_died(died.error)), deque(maxlen=SAME_DEATHS))
+        if len(self._deaths) > MOST_WAYS:
+            del self._deaths[next(iter(self._deaths))]
         deaths.append(in_hand)
         if len(deaths) == SAME_DEATHS and died.node not in self.barred and not frozenset.intersection(*deaths):
             where = died.host or died.node or "this machine"

@@ -31,6 +31,7 @@ OBJECT_STORE_BYTES = 128 << 20  # events only: vectors never cross it
 TOKEN = secrets.token_hex(32)  # Ray reads it once in a process, so all private clusters of a process share it
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what `ray job submit` hands to the driver
 NO_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: every process of a private Ray listens on loopback
+UNREAD = {"RAY_enable_metrics_collection": "0", "RAY_task_events_report_interval_ms": "0"}  # what Ray tells its dashboard, which a private one has none of
 ELSEWHERE = ("RAY_ADDRESS", SUBMITTED_JOB, "RAY_RUNTIME_ENV_HOOK")
 
 
@@ -80,6 +81,7 @@ class RaySession:
             self._cleanup.enter_context(_environment({"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}))
         home = self._cleanup.enter_context(ray_home())
         self._cleanup.enter_context(_environment({MARK: str(home), NO_CLUSTER: "0"}))
+        self._cleanup.enter_context(_environment({name: os.environ.get(name, value) for name, value in UNREAD.items()}))
         self._cleanup.enter_context(_on_loopback())
         empty = home / "empty"
         empty.mkdir()

@@ -3,6 +3,7 @@
     python -m tests.bench.flip_bits [--every N] [--seed S] [--of run redriven versions] [--processes P]     N: of how many bits one is flipped, 1 for all
 
 With --repair one bit of each file (--times N: several, one at a time): `verify` names it, `repair` ends well, and `verify` then finds nothing.
+A pass can be done in parts: --first 100 --last 199 takes those of the files, in order of their names, counted from 0; each line says which it was.
 
 tests/jobs/test_flipped_bits.py does a sample of it. heartbeat, lease and tmp have no authority and are left out.
 """
@@ -118,6 +119,8 @@ def main() -> int:
     parser.add_argument("--repair", action="store_true")
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--last", type=int, default=sys.maxsize)
     arguments = parser.parse_args()
     without_ray()
     begin, told = time.monotonic(), dict[str, list[str]]()
@@ -126,10 +129,13 @@ def main() -> int:
         pool = stack.enter_context(ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")))
         made = {kind: DATASETS[kind](Path(place) / kind) for kind in arguments.of}
         wanted = [(kind, name) for kind, dataset in made.items() for name in (repairable(kind, dataset) if arguments.repair else files_of(dataset))]
-        for done in as_completed([pool.submit(look, kind, made[kind], name, arguments) for kind, name in wanted]):
+        mine = [*enumerate(wanted)][arguments.first : arguments.last + 1]
+        numbers = {pool.submit(look, kind, made[kind], name, arguments): number for number, (kind, name) in mine}
+        for done in as_completed(numbers):
             name, answers = done.result()
             told[name] = answers
-            print(json.dumps({"file": name, "flips": len(answers), "wrong": [each for each in answers if each]}), flush=True)
+            found = {"number": numbers[done], "of": len(wanted), "file": name, "flips": len(answers), "wrong": [each for each in answers if each]}
+            print(json.dumps(found), flush=True)
         assert all(command_line.command("verify", str(dataset)).code == 0 for dataset in made.values())
     wrong = [each for answers in told.values() for each in answers if each]
     counts = {"files": len(told), "flips": sum(map(len, told.values())), "wrong": len(wrong), "seconds": round(time.monotonic() - begin)}

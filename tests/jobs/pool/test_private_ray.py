@@ -83,6 +83,11 @@ def test_it_listens_on_loopback_alone(driver: subprocess.Popen[bytes], home: Pat
     assert len(found) >= 5 and {address.removeprefix("::ffff:") for _, address in found.values()} == {"127.0.0.1"}, found
 
 
+def test_its_driver_keeps_no_metrics_and_no_task_events(driver: subprocess.Popen[bytes], home: Path) -> None:
+    threads = {comm.read_text().strip() for comm in Path(f"/proc/{driver.pid}/task").glob("*/comm")}
+    assert "worker.io" in threads and not [name for name in threads if name.startswith("task_event")], threads
+
+
 def test_no_secret_is_in_a_command_line(home: Path) -> None:
     tokens = tokens_of(home)
     for pid in marked(str(home)):
