@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import pickle
 import signal
@@ -181,6 +182,9 @@ class RayPool:
         actor.ready = actor.ready or any(isinstance(event, Ready) for event in events)
         if any(isinstance(event, Died) for event in events):
             self.stop_worker(number)
+            # Ray raised errors on the way here that hold the frames in which they were raised, and are held by them. Python would look for such a cycle among
+            # old objects once in many hours, and until then Ray keeps all that it knows of the actor. Young ones are few.
+            gc.collect(1)
         return events
 
     def _located(self, actor: _Actor, event: Event | Died) -> Event | Died:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import pickle
@@ -77,7 +78,9 @@ class Driver:
             except Exception:
                 del self._streams[stream]
                 ray.kill(actor)
+                del actor
                 self.deaths += 1
+                gc.collect(1)  # of Ray's errors, which are held by the frames that they hold
                 self._begin()
                 continue
             self.messages += 1
