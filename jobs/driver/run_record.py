@@ -52,7 +52,7 @@ class RunRecord:
             case Ready():
                 self._make_room()
                 if len(self._workers) < MOST_WORKERS:
-                    about = (*map(sys.intern, (event.host, event.device_name, event.device_uuid)), event.threads)
+                    about = sys.intern(event.host), sys.intern(event.device_name), sys.intern(event.device_uuid), event.threads
                     self._workers[worker] = _Worker(about, now_s - self._began_s, now_s - self._began_s)
             case Progress():
                 self._rows, self._tokens = self._rows + event.rows, self._tokens + event.tokens
@@ -68,8 +68,9 @@ class RunRecord:
             known.to_s = now_s - self._began_s
 
     def _make_room(self) -> None:
-        gone = [number for number, worker in self._workers.items() if worker.gone]
-        if len(self._workers) >= MOST_WORKERS and gone:
+        if len(self._workers) < MOST_WORKERS:
+            return
+        if gone := [number for number, worker in self._workers.items() if worker.gone]:
             del self._workers[min(gone, key=lambda number: self._workers[number].rows)]
 
     def look(self, snapshot: Snapshot, now_s: float) -> None:

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import gc
 import json
+import logging
 import os
 import pickle
 import random
@@ -30,7 +31,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-@ray.remote(concurrency_groups={"tasks": 1})
 class Talker:
     def __init__(self) -> None:
         self.tasks = 0
@@ -52,14 +52,15 @@ class Driver:
     def __init__(self, actors: int, every_s: float, size: int) -> None:
         self._every_s, self._size, self._node = every_s, size, ray.get_runtime_context().get_node_id()
         self._streams: dict[Any, tuple[Any, int]] = {}  # -> (actor, its process)
+        remote: Any = ray.remote  # its annotations do not know of concurrency groups
+        self._actor_class = remote(concurrency_groups={"tasks": 1})(Talker)
         self.begun = self.deaths = self.messages = self.calls = 0
         for _ in range(actors):
             self._begin()
 
     def _begin(self) -> None:
         self.begun += 1
-        made: Any = Talker
-        actor = made.options(
+        actor = self._actor_class.options(
             name=f"plain {self.begun}", namespace="plain", num_cpus=1, max_restarts=0, max_task_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(self._node, soft=False), runtime_env={"env_vars": dict.fromkeys(THREADS, "1")},
         ).remote()  # fmt: skip
@@ -68,13 +69,14 @@ class Driver:
     def listen(self) -> None:
         """As RayPool.events does, for half a second at most."""
         streams = list(self._streams)
+        ready: list[Any]
         ready, _ = ray.wait(streams, num_returns=1, timeout=0.5, fetch_local=False)
         if ready and len(streams) > 1:
             ready, _ = ray.wait(streams, num_returns=len(streams), timeout=0, fetch_local=False)
         for stream in ready:
             actor, pid = self._streams[stream]
             try:
-                said = ray.get(next(stream))
+                said: Any = ray.get(next(stream))
             except Exception:
                 del self._streams[stream]
                 ray.kill(actor)
@@ -105,7 +107,7 @@ def main() -> int:
     arguments = parser.parse_args()
     ray.init(
         address="local", _temp_dir=tempfile.mkdtemp(prefix="p"), num_cpus=arguments.actors, object_store_memory=128 << 20, include_dashboard=False,
-        log_to_driver=False, logging_level="ERROR", configure_logging=False,
+        log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
     )  # fmt: skip
     driver, rng, told_s = Driver(arguments.actors, arguments.every, arguments.size), random.Random(0), 0.0
     while True:

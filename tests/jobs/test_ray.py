@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray._private.worker
 import yaml
 
 from embermill.jobs.config import JobConfig
@@ -118,6 +122,25 @@ def test_a_partition_that_kills_its_worker_is_named_and_the_others_are_done(conf
         run(config)
     done = {row["id"] for file in Path(config.output.uri).glob("data/*.parquet") for row in pq.read_table(file).to_pylist()}
     assert len(done) >= ROWS - 100 and "k" not in done
+
+
+def test_ray_keeps_nothing_of_workers_that_died(configure: Configure, corpus: Path) -> None:
+    """Where an error holds what it went through, that lasts until Python looks for cycles among old objects: here it never does."""
+    pq.write_table(pa.table({"id": ["k"], "text": ["kill"]}), corpus / "corpus/b.parquet")
+    worker: Any = ray._private.worker.global_worker  # its annotations do not know of what it is connected by
+    references = worker.core_worker.get_all_reference_counts
+    gc.collect()
+    before = references().keys()
+    gc.disable()
+    try:
+        with contextlib.suppress(DataError):
+            run(configure("DyingEngine", corpus={"partition_text_bytes": 1500}))
+        end_s = time.monotonic() + 20
+        while (kept := references().keys() - before) and time.monotonic() < end_s:
+            time.sleep(0.1)
+    finally:
+        gc.enable()
+    assert not kept
 
 
 def test_errors_cross_with_their_kind_and_traceback(configure: Configure, corpus: Path) -> None:

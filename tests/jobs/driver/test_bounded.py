@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import pickle
+import random
 import tracemalloc
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from embermill.jobs.driver.progress import Meter
 from embermill.jobs.driver.run_record import RunRecord
 from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
+from embermill.jobs.driver.staff import Gone
 from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Done, Event, Progress, Receipt, Task
@@ -29,14 +31,14 @@ BYTES_A_DEATH = 40.0  # a number in a set takes more
 
 
 class MortalWorkers:
-    """Two workers at a time; each does one partition and dies with the next, in one of the ways that `how` says. Notes memory at two deaths."""
+    """Two workers at a time; each does one partition and dies with the next, in one of the ways that `how` says. Notes memory around those that are judged."""
 
     def __init__(self, how: Sequence[str], last: int) -> None:
         self._how, self._last = how, last
         self._events: list[tuple[int, Event | Died]] = []
         self._tasks: dict[int, list[Task]] = {}
         self.started = self.deaths = 0
-        self.held = list[int]()
+        self.held: tuple[list[int], list[int]] = ([], [])  # bytes, before and after the deaths that are judged
 
     def start_worker(self, avoid: Collection[str] = ()) -> int:
         number, self.started = self.started, self.started + 1
@@ -69,9 +71,9 @@ class MortalWorkers:
             return said
         del self._tasks[number]
         self.deaths += 1
-        if self.deaths in (WARM, WARM + JUDGED):
+        if self.deaths % 10 == 0 and (WARM - 50 < self.deaths <= WARM or self.deaths > WARM + JUDGED - 50):
             gc.collect()
-            self.held.append(tracemalloc.get_traced_memory()[0])
+            self.held[self.deaths > WARM].append(tracemalloc.get_traced_memory()[0])
         return [*said, Died(f"the worker was lost: pid {number}, exit {number:x}", self._how[number % len(self._how)])]
 
     def stop_worker(self, worker: int) -> None:
@@ -113,5 +115,17 @@ def test_of_workers_that_died_nothing_is_kept(tmp_path: Path, how: tuple[str, ..
         drive(Scheduler(partitions, (), workers=2), pool, buffer, meter, signs=signs, listen=listen)
     finally:
         tracemalloc.stop()
-    before, after = pool.held
+    before, after = map(min, pool.held)  # what is under way comes and goes
     assert (after - before) / JUDGED <= BYTES_A_DEATH
+
+
+def test_gone_workers_are_told_as_a_set_would() -> None:
+    rng = random.Random(0)
+    gone, known, living = Gone(), set[int](), [*range(3)]
+    for number in range(3, 2000):
+        worker = living.pop(rng.randrange(3))
+        gone.add(worker)
+        known.add(worker)
+        living.append(number)
+        if number % 100 == 0:
+            assert all((each in gone) == (each in known) for each in range(number + 5))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from embermill.jobs.dataset.metadata.run_records import RUNS, read_records, write_record
 from embermill.jobs.driver.progress import Meter
-from embermill.jobs.driver.run_record import MOST_SAMPLES, RunRecord
+from embermill.jobs.driver.run_record import MOST_SAMPLES, MOST_WORKERS, RunRecord
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Failed, Progress
 from embermill.jobs.report.speed import describe_run, speed_over_time, worker_hours
@@ -52,6 +53,23 @@ def test_a_long_run_keeps_few_samples_and_loses_no_rows(tmp_path: Path) -> None:
     assert MOST_SAMPLES / 2 - 2 <= len(found["samples"]) <= MOST_SAMPLES + 1 and found["samples"][-1][1] == found["rows"]  # type: ignore[arg-type, index]
     points = speed_over_time([found])
     assert len(points) <= 102 and sum((point["to_s"] - point["from_s"]) * point["rows_per_s"] for point in points) == pytest.approx(found["rows"], rel=1e-2)
+
+
+def test_of_many_workers_those_that_are_gone_and_did_least_are_forgotten(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    record = RunRecord(folder, 0.0, kind="embed", version=1, device="cpu")
+    for worker in range(3 * MOST_WORKERS):
+        record.heard(worker, ready(pid=worker), 1.0 + worker)
+        rows = 1000 if worker == 5 else 10 + worker % 7
+        record.heard(worker, Progress(0, "encode", rows, rows, 1.0, {}), 1.5 + worker)
+        if worker:  # the first one lives
+            record.heard(worker, Died("gone"), 1.9 + worker)
+    record.end(Meter([partition(0)]).snapshot(1.0), 2000.0, 1.0)
+    (found,) = read_records(folder)
+    workers: list[dict[str, Any]] = found["workers"]  # type: ignore[assignment]
+    numbers = {worker["worker"] for worker in workers}
+    assert len(workers) == MOST_WORKERS and {0, 5, 3 * MOST_WORKERS - 1} <= numbers
+    assert min(worker["rows"] for worker in workers if worker["worker"] not in (0, 3 * MOST_WORKERS - 1)) > 10
 
 
 def test_a_slow_batch_is_no_pause_and_no_burst() -> None:
