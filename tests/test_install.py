@@ -98,11 +98,11 @@ def make_environment(folder: Path) -> Path:
     return folder / "bin/python"
 
 
-def pip_install(python: Path, *arguments: str, cwd: Path) -> None:
+def pip_install(python: Path, *arguments: str, cwd: Path, environment: dict[str, str] = ENVIRONMENT) -> None:
     """Into that environment alone: --ignore-installed, or pip would look at the embermill that the tests themselves run on."""
     offline = ["--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", *offline, *arguments]
-    done = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -207,6 +207,28 @@ def test_files_that_are_no_code_are_installed(install: str, request: pytest.Fixt
     )
     done = subprocess.run([request.getfixturevalue(install), "-c", program], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_without_a_compiler_it_installs_and_numpy_computes_in_every_precision(checkout: Path, tmp_path: Path) -> None:
+    """One line says so, of each."""
+    shutil.copytree(checkout, tmp_path / "source", symlinks=True, ignore=shutil.ignore_patterns("_kernels*", "build", "*.egg-info"))
+    python = make_environment(tmp_path / "environment")
+    missing = str(tmp_path / "no-compiler")
+    pip_install(python, str(tmp_path / "source"), cwd=tmp_path, environment=ENVIRONMENT | {"CC": missing, "CXX": missing, "LDSHARED": missing})
+    assert not list(home_of(python).rglob("_kernels*"))
+    program = (
+        "import logging, numpy as np; from embermill.encoder.backends import get_ops; from embermill.encoder.device import choose_device;"
+        "logging.basicConfig(level=logging.INFO, format='%(levelname)s %(message)s');"
+        "ops = [get_ops(choose_device('cpu'), precision, 1) for precision in ('float32', 'bfloat16', 'int8')];"
+        "found = [each.linear(np.eye(16, dtype=np.float32), None)(np.ones((2, 16), np.float32)) for each in ops];"
+        "assert all(np.allclose(each, 1, atol=0.02) for each in found), found"
+    )
+    done = subprocess.run([python, "-c", program], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    for precision in ("float32", "bfloat16", "int8"):
+        said = f"INFO {precision} by NumPy on the CPU: its compiled functions are not installed"
+        assert sum(line.startswith(said) for line in lines) == 1, done.stderr
 
 
 def test_a_regular_install_started_in_the_checkout(regular: Path, checkout: Path, tmp_path: Path) -> None:
