@@ -46,7 +46,8 @@ class ColumnChunks:
         """Whether a reader gets as far as the first page. Its errors are not looked at: they come again, with their place, when a group is read."""
         try:
             next(self._unread.iter_batches(1, row_groups=list(groups), columns=self.names, use_threads=False), None)
-        except _NotRead:
+        except _NotRead as error:
+            error.__traceback__ = None  # Arrow never lets go of an error that went through it, and its frames hold the file and its footer
             return True
         except (pa.ArrowException, OSError, ValueError):
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,3 +53,13 @@ def test_the_corpus_is_planned_and_the_row_group_refused(file: Path) -> None:
     found = read([segment(file, "parquet", kind="rows", end=30)], schema())
     assert found.texts == [f"text {row}" for row in (*range(10), *range(20, 30))]
     assert [(refusal.reason, refusal.row_count) for refusal in found.refused] == [("corrupt_row_group", 10)]
+
+
+def test_a_file_that_was_looked_at_is_let_go(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a"] * 40}), tmp_path / "a.parquet", row_group_size=10)
+    for _ in range(10):
+        with pq.ParquetFile(tmp_path / "a.parquet") as file:
+            assert ColumnChunks(file, ["text"]).num_bytes(0) > 0
+    del file
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, pq.ParquetFile)]
