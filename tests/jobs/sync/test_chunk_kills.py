@@ -26,7 +26,7 @@ from tests.jobs.sync.corpus import Corpus, Row, live_rows
 pytestmark = pytest.mark.long
 
 WORDS = (1, 20, 31, 400, 3_000, 30_000, 130_000)  # 1 to about 5,000 chunks
-KILLS = int(os.environ.get("EMBERMILL_KILLS", "20"))
+KILLS = int(os.environ.get("EMBERMILL_KILLS", "4"))
 WORK = """
 import json, sys
 from embermill.jobs.config import JobConfig
