@@ -121,12 +121,15 @@ def test_no_final_norm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_first_norm_not_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     class WithFirstNorm(layers.PreNormLayers):
-        def __call__(self, x: Any, batch: Any) -> Any:
-            centred = x - x.mean(axis=1, keepdims=True)
-            normed = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)
-            attention, right = self.layers[0], self.layers[0].attention
-            attention.attention = lambda first, batch: right(normed, batch)  # type: ignore[assignment]
-            return super().__call__(x, batch)
+        def __init__(self, ops: Ops, blocks: Any, final_norm: Any) -> None:
+            super().__init__(ops, blocks, final_norm)
+            right = self.layers[0].attention
+
+            def normed_first(x: Any, batch: Any) -> Any:
+                centred = x - x.mean(axis=1, keepdims=True)
+                return right(centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5), batch)
+
+            self.layers[0].attention = normed_first  # type: ignore[assignment]
 
     monkeypatch.setattr(modernbert, "PreNormLayers", WithFirstNorm)
     assert worst("modernbert", GOLDEN / "modernbert") > SEEN

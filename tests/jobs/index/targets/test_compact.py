@@ -139,3 +139,9 @@ def test_a_form_that_a_target_does_not_take_is_refused_before_the_first_write(na
     with pytest.raises(UsageError, match=f"takes {takes} vectors, the column {column} holds"):
         load(str(compact), address_of(name, tmp_path), Options(vector=column))
     assert not [path for path in tmp_path.iterdir() if path.is_file() and path.stat().st_size and "lock" not in path.name]
+
+
+def test_an_index_that_bits_cannot_have_is_left_out(compact: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="index=ivf_pq: a column of bits has no such index: leave the option out"):
+        load(str(compact), address_of("lancedb", tmp_path, index="ivf_pq"), Options(vector="bits"))
+    assert load(str(compact), address_of("lancedb", tmp_path), Options(vector="bits")).upserted > 0
