@@ -45,6 +45,7 @@ LONG = (
     "jobs/index/test_loading.py",
     "jobs/sync/test_another_dataset.py",
     "jobs/sync/test_chunk_commands.py",
+    "jobs/sync/test_chunks.py",
     "jobs/sync/test_compact_columns.py",
     "jobs/sync/test_crashes.py",
     "jobs/sync/test_imports.py",
@@ -77,7 +78,6 @@ Single tests have it too: those that go over the same ground with more cases, or
 LONGEST_FIRST = (
     "encoder/families/test_real_mpnet_reference.py",
     *LONG,
-    "jobs/sync/test_chunks.py",
     "encoder/test_invariance.py",
     "test_package.py",
     "jobs/maintenance/test_redrive.py",

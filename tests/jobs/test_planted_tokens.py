@@ -27,7 +27,7 @@ Run = Callable[..., Answer]
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A job of three partitions, a file each, with a fast tokenizer that is wrong about the texts that are given."""
-    for name in ("run", "token_review"):
+    for name in ("run", "stages.token_review"):
         monkeypatch.setattr(f"embermill.jobs.{name}.open_pool", open_inline_pool)
     (tmp_path / "corpus").mkdir()
     for file, texts in enumerate(TEXTS):
