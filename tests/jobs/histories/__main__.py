@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 
 import pyarrow as pa
 
@@ -17,10 +18,13 @@ from tests.jobs.histories.world import open_world
 AT_A_TIME = 64  # histories of a process
 
 
+_of_this_process = ExitStack()  # a context that nobody holds is left as soon as it was entered
+
+
 def prepare() -> None:
     """A process with one thread that decodes each file once."""
     pa.set_cpu_count(1)
-    decoding_once().__enter__()
+    _of_this_process.enter_context(decoding_once())
 
 
 def run(seed: int, steps: int) -> tuple[int, str, int]:

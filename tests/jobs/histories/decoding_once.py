@@ -8,21 +8,21 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embermill.jobs.dataset.metadata import manifest, versions
+from embermill.jobs.shard import contents
 
 MOST_FILES = 4000  # some hundred in a history; whatever is older is forgotten
-_Reader = pq.ParquetFile
+_Reader = contents._ParquetFile
 
 
 class Decoded:
-    """As pq.ParquetFile, of bytes: whatever was read once is known."""
+    """As the ParquetFile that reads shards, of bytes: whatever was read once is known."""
 
     def __init__(self, data: bytes, **options: Any) -> None:
         self._file = _Reader(io.BytesIO(data), **options)
@@ -68,8 +68,10 @@ def decoding_once() -> Iterator[None]:
     def pieces_of(data: bytes, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         return iter(pieces(data, _key(columns)))
 
-    patches = (mock.patch.object(pq, "ParquetFile", open_parquet), mock.patch.object(manifest, "_pieces_of", pieces_of))
-    with patches[0], patches[1], mock.patch.object(versions, "_to_files", to_files):
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(contents, "_ParquetFile", open_parquet))
+        patches.enter_context(mock.patch.object(manifest, "_pieces_of", pieces_of))
+        patches.enter_context(mock.patch.object(versions, "_to_files", to_files))
         yield
 
 
