@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from embermill.jobs.dataset.metadata.commits import COMMITS, CommitLog
 from embermill.jobs.dataset.metadata.lease import Lease
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, read_manifest, republish_manifest
-from embermill.jobs.dataset.metadata.receipt_table import SCHEMA
+from embermill.jobs.dataset.metadata.receipt_table import ERASED, SCHEMA
 from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import Damaged, open_parquet, row_groups
@@ -54,22 +54,22 @@ def _inputs(version: Version) -> set[str]:
 
 
 def _forget_ids(folder: Folder, plan: Plan, lease: Lease) -> Iterator[str]:
-    """A manifest of the run that names no ids, then one commit with the same receipts; all others go."""
+    """A manifest of the run that names no ids, then one commit with the same receipts, then all others go: at each moment both say the same otherwise."""
     manifest = read_manifest(folder)
     assert manifest is not None, "an erasure is of a finished dataset"
-    if any(manifest.shards.column(name).null_count < manifest.shards.num_rows for name in ("first_id", "last_id")):
+    if any(manifest.shards.column(name).null_count < manifest.shards.num_rows for name in ERASED):
         manifest = republish_manifest(folder, plan, manifest, _without_ids(manifest.shards))
-    kept = {manifest.name, str(manifest.root["shards"]["file"])}
-    stale = [name for name, _ in folder.list(MANIFESTS) if name not in kept] + [name for name, _ in folder.list(COMMITS)]
-    for name in stale:
+    lease.require_not_lost()
+    commit = CommitLog(folder, lease.token).restate(manifest.shards.select(SCHEMA.names))
+    kept = {manifest.name, str(manifest.root["shards"]["file"]), commit}
+    for name in [name for name, _ in (*folder.list(MANIFESTS), *folder.list(COMMITS)) if name not in kept]:
         lease.require_not_lost()
         folder.remove(name)
         yield name
-    CommitLog(folder, lease.token).append_table(manifest.shards.select(SCHEMA.names))
 
 
 def _without_ids(receipts: pa.Table) -> pa.Table:
-    for name in ("first_id", "last_id"):
+    for name in ERASED:
         place = receipts.schema.get_field_index(name)
         receipts = receipts.set_column(place, receipts.schema.field(place), pa.nulls(receipts.num_rows, pa.string()))
     return receipts

@@ -63,6 +63,15 @@ def test_another_command_that_is_killed(name: str, commands: Commands, tmp_path:
         assert scenario.round(point) == [], point
 
 
+def test_an_erasure_that_dies_between_its_manifest_and_its_commits_verifies(commands: Commands, tmp_path: Path) -> None:
+    """Its commits went before the one that took their place, and until then named ids that the manifest no longer had: exit 3, with advice that was wrong."""
+    scenario = CLASSES["erase"]("erase", commands, tmp_path, str(tmp_path), put_file)
+    within = [point for point in scenario.points if point.name in ("after create manifest root 1", "after create commit 1", "after remove commit 1")]
+    assert len(within) == 3
+    for point in within:
+        assert scenario.round(point) == [], point
+
+
 SYNCED = (
     "create claim", "create listing", "create time of the listing", "publish scan", "publish difference", "create rows of a version",
     "create writes of a version", "create plan of a version", "publish upserts", "create commit of a version", "publish deletes", "create keys",

@@ -19,7 +19,7 @@ from embermill.jobs.dataset.metadata.places import Places
 from embermill.jobs.dataset.metadata.receipt_table import (
     SCHEMA,
     contradictions,
-    describe_differences,
+    differences,
     pack,
     read_receipts,
     receipt_at,
@@ -27,7 +27,6 @@ from embermill.jobs.dataset.metadata.receipt_table import (
     to_receipts,
     to_table,
     unpack,
-    without_history,
 )
 from embermill.jobs.errors import AnotherRun, DataError, MetadataDamaged
 from embermill.jobs.plan.dataset_format import table_suffix
@@ -61,10 +60,7 @@ class CommitLog:
         """Read what is there. token: of the lease (lease.py) that is held, written into each commit. Raises MetadataDamaged for a damaged commit or one
         that contradicts another."""
         self.folder, self.token = folder, token
-        self._tables: list[pa.Table | pa.Buffer] = []  # the large ones packed
-        self._starts: list[int] = []  # the place of each table's first row
-        self._places = Places()  # (partition, ordinal) -> its place among the rows of all tables
-        self._commits: list[tuple[int, int]] = []  # (the place of its first row, its number) of each commit
+        self._forget()
         self._number = 0
         self.newest_token = 0  # of the commits that are known
         self._superseded = read_superseded(folder)
@@ -72,6 +68,13 @@ class CommitLog:
         self._suffix = names[0].removeprefix(f"{COMMITS}/")[9:] if names else ""  # of all commits; of new ones it is known once there is a plan
         for name, table in zip(names, self._read_ahead(names), strict=True):
             self._take(name, table)
+
+    def _forget(self) -> None:
+        """No receipt is known."""
+        self._tables: list[pa.Table | pa.Buffer] = []  # the large ones packed
+        self._starts: list[int] = []  # the place of each table's first row
+        self._places = Places()  # (partition, ordinal) -> its place among the rows of all tables
+        self._commits: list[tuple[int, int]] = []  # (the place of its first row, its number) of each commit
 
     @property
     def committed(self) -> AbstractSet[tuple[int, int]]:
@@ -139,6 +142,19 @@ class CommitLog:
             rows = self._new_rows(table)
             if not rows or self._create(table.take(rows)):
                 return rows
+        raise self._outrun()
+
+    def restate(self, receipts: pa.Table) -> str:
+        """The name of a commit that holds all of these receipts, which are those that are known: the newest where it does, else a new one.
+
+        Every commit before it may go then.
+        """
+        for _ in range(MAX_LATE_COMMITS):
+            if self._number and self._read(newest := self._name_of(self._number)).replace_schema_metadata(None).equals(receipts):
+                return newest
+            self._forget()
+            if self._create(receipts):
+                return self._name_of(self._number)
         raise self._outrun()
 
     def fence(self) -> None:
@@ -320,7 +336,7 @@ def _token_of(table: pa.Table) -> int:
 
 
 def _differing(known: Receipt, other: Receipt) -> str:
-    return describe_differences(without_history(known), without_history(other))
+    return differences(known, other, history=False)
 
 
 def _name(key: tuple[int, int]) -> str:

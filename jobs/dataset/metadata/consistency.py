@@ -13,12 +13,11 @@ from embermill.jobs import remedies
 from embermill.jobs.bookkeeping.stored_keys import differing_keys
 from embermill.jobs.dataset.metadata.commits import COMMITS, CommitLog
 from embermill.jobs.dataset.metadata.manifest import Manifest
-from embermill.jobs.dataset.metadata.receipt_table import SCHEMA, describe_differences, receipt_at, same_rows, shard_keys
+from embermill.jobs.dataset.metadata.receipt_table import SCHEMA, differences, receipt_at, same_rows, shard_keys
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.errors import MetadataDamaged
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.partitions import ids_of
-from embermill.jobs.receipt import Receipt
 from embermill.jobs.storage import Folder
 
 IDENTITY = ("partition", "ordinal", "partition_id")
@@ -41,7 +40,7 @@ def commit_damage(log: CommitLog, manifest: Manifest) -> Iterator[MetadataDamage
     expected = {key: row for row, key in enumerate(shard_keys(named))}
     for receipt in log.receipts():
         row = expected.get((receipt.partition, receipt.ordinal))
-        what = f"of which {manifest.name} knows nothing" if row is None else _differing(receipt_at(named, row), receipt)
+        what = f"of which {manifest.name} knows nothing" if row is None else differences(receipt_at(named, row), receipt, history=True)
         if what:
             file = log.file_of(receipt.partition, receipt.ordinal)
             yield MetadataDamaged(log.folder.root, file, f"says of partition {receipt.partition} shard {receipt.ordinal} {what}", remedies.COMMIT)
@@ -79,7 +78,3 @@ def strangers(plan: Plan, receipts: pa.Table) -> Iterator[tuple[int, int, str]]:
     for row in np.flatnonzero(~same.to_numpy(zero_copy_only=False)):
         number, ordinal, identity = (receipts.column(name)[row].as_py() for name in ("partition", "ordinal", "partition_id"))
         yield number, ordinal, f"partition {number} has the id {identity} there, and in the plan {planned[row].as_py() or 'there is none'}"
-
-
-def _differing(expected: Receipt, found: Receipt) -> str:
-    return describe_differences(vars(expected), vars(found))

@@ -59,6 +59,7 @@ ADDED = added_fields(Receipt)  # columns that older commits lack, and what they 
 RECEIPTS_AT_A_TIME = 64  # as Python objects
 LENGTHS_AT_A_TIME = 1024  # receipts whose length buckets are summed up at once
 NOT_COMPARED = ("adopted", "provenance")  # what differs from run to run
+ERASED = ("first_id", "last_id")  # null once `erase` has taken them out
 
 
 def to_table(receipts: Sequence[Receipt]) -> pa.Table:
@@ -186,6 +187,17 @@ def describe_differences(expected: Mapping[str, object], found: Mapping[str, obj
     """"tokens 90, expected 91": every field in which two receipts differ; "" where none does."""
     differing = differing_keys(expected, found)
     return ", ".join(f"{name} {found[name]!r}, expected {value!r}" for name, value in expected.items() if name in differing)
+
+
+def differences(expected: Receipt, found: Receipt, *, history: bool) -> str:
+    """The same of two receipts of one shard, which may lack ids that the other names: `erase` takes them out of the manifest, then out of the commits.
+
+    history: whether also what differs from run to run.
+    """
+    forgotten = {name for name in ERASED if None in (getattr(expected, name), getattr(found, name))}
+    left_out = forgotten if history else forgotten.union(NOT_COMPARED)
+    sides = ({name: value for name, value in vars(receipt).items() if name not in left_out} for receipt in (expected, found))
+    return describe_differences(*sides)
 
 
 def contradictions(table: pa.Table) -> Iterator[str]:
