@@ -1,7 +1,7 @@
 """Keys of what is stored with a dataset: which of them two sides differ in, and what a side counts as that lacks one.
 
 A dataset keeps what made it, and is resumed by later versions. A key that came after version 0.1.0 is missing from older plans, footers and commits;
-there it counts as the value that gives what was done before the key came, and that value lies beside the key: `added(value)` as the default of a
+there it counts as the value that gives what was done before the key came, and that value is given with the key: `added(value)` as the default of a
 dataclass's field, `Annotated[type, IfAbsent(value)]` in a section of the configuration, FINGERPRINT_IF_ABSENT for a fingerprint.
 """
 

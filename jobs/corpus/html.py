@@ -32,7 +32,7 @@ def require_html_extractor(path: str) -> str:
 
 
 def require_same_extractor(pinned: str, what: str) -> None:
-    """UsageError where a dataset would be gone on with by another version than it was begun with. what: the dataset, or a file."""
+    """UsageError where a dataset would be continued with another version than it was begun with. what: the dataset, or a file."""
     if pinned and pinned != html_extractor():
         library, _, version = pinned.partition(" ")
         there = html_extractor() or "none"

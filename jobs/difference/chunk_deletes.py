@@ -14,7 +14,7 @@ from embermill.jobs.dataset.metadata.keys import buckets_of, live_keys
 from embermill.jobs.dataset.metadata.schema import VERSION
 from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, Version, VersionFile, live_documents
 from embermill.jobs.difference.claim import Claim
-from embermill.jobs.difference.committing import Added, deleted_rows, keys_written, publish_changed_keys, publish_deletes, upserted_files
+from embermill.jobs.difference.committing import Added, deleted_rows, keys_written, publish_changed_keys, publish_deletes, sorted_once, upserted_files
 from embermill.jobs.difference.differing import Totals
 from embermill.jobs.difference.making import VersionFolder
 from embermill.jobs.plan.files import Plan
@@ -86,8 +86,4 @@ def deletes_of_chunks(before: pa.Table, now: pa.Array, gone: pa.Table, version: 
     vanished = before.filter(pc.invert(pc.is_in(before.column("id"), now)))
     why = gone.column(REASON).take(pc.index_in(vanished.column("document"), gone.column("id").combine_chunks()))
     reasons = pc.fill_null(why, DELETED)
-    table = pa.table({"id": vanished.column("id"), VERSION: pa.array(np.full(vanished.num_rows, version, np.int64)), REASON: reasons})
-    table = table.sort_by("id").combine_chunks()
-    ids = table.column("id").to_pylist()
-    first = [place for place, identity in enumerate(ids) if not place or identity != ids[place - 1]]
-    return table.take(pa.array(first, pa.int64()))
+    return sorted_once(pa.table({"id": vanished.column("id"), VERSION: pa.array(np.full(vanished.num_rows, version, np.int64)), REASON: reasons}))

@@ -75,12 +75,17 @@ def deleted_rows(folder: Folder, claim: Claim, id_type: pa.DataType) -> tuple[pa
         reasons = np.where(action == Action.STALE, REFUSED, np.where(np.isin(files, [*still]), DELETED, SOURCE_GONE))
         version = np.full(table.num_rows, claim.number, np.int64)
         tables.append(pa.table([table.column("id"), pa.array(version), pa.array(reasons.tolist(), pa.string())], schema=tables[0].schema))
-    joined = pa.concat_tables(tables).sort_by("id")
-    ids = joined.column(0).combine_chunks()
+    return sorted_once(pa.concat_tables(tables)), rows
+
+
+def sorted_once(table: pa.Table) -> pa.Table:
+    """By `id`; of rows with the same one the first."""
+    joined = table.sort_by("id").combine_chunks()
+    ids = joined.column("id").combine_chunks()
     first = np.ones(len(ids), bool)
     if len(ids) > 1:
         first[1:] = np.asarray(pc.not_equal(ids[1:], ids[:-1]))
-    return joined.filter(pa.array(first)), rows
+    return joined.filter(pa.array(first))
 
 
 def publish_deletes(folder: Folder, plan: Plan, number: int, deletes: pa.Table, file_number: int) -> tuple[VersionFile, ...]:

@@ -2,7 +2,7 @@
 
 bert: tracel-ai/models bert-burn; minilm: minilm-burn; masked: bert-burn's BertMaskedLM; st: sentence-transformers-burn.
 A layout is nested like the record itself. Its leaves are a Place, which names the Hugging Face tensor that is there, or None for what
-Burn writes as nil (constants, dropout, activations). What the tensors are called stands in models/bert.py.
+Burn writes as nil (constants, dropout, activations). The names of the tensors are in models/bert.py.
 Burn multiplies x @ weight, so a Linear holds [in, out] where Hugging Face has [out, in].
 """
 
