@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,7 @@ from embermill.jobs.storage import Folder
 
 HashAll = Callable[[pa.Array], pa.Array]
 """Strings [N] -> text_hash of each, as hash_texts."""
+GROUPS_AT_A_TIME = 4  # row groups of a shard that are encoded side by side; each is in memory until it is in the file
 
 
 class ShardWriter:
@@ -40,7 +42,7 @@ class ShardWriter:
     """
 
     def __init__(
-        self, folder: Folder, plan: Plan, partition: Partition, ordinal: int, *, encoders: int = 0, hash_all: HashAll = hash_texts
+        self, folder: Folder, plan: Plan, partition: Partition, ordinal: int, *, encoders: Executor | None = None, hash_all: HashAll = hash_texts
     ) -> None:  # fmt: skip
         """encoders: threads that encode row groups beside whoever writes; the file is the same. hash_all: as hash_texts, somewhere else."""
         self.folder, self.plan, self.partition, self.ordinal = folder, plan, partition, ordinal
@@ -50,7 +52,7 @@ class ShardWriter:
         self._temporary = folder.temporary(published_name(plan, DATA, partition, ordinal))
         self._encoders, self._hash_all = encoders, hash_all
         self._parquet: pq.ParquetWriter | RowGroupFile | None = None
-        self._groups = RowGroupBuffer(plan, encoders + 1)
+        self._groups = RowGroupBuffer(plan, 1 if encoders is None else GROUPS_AT_A_TIME + 1)
         self._tally = RowTally(plan.rows)
         self._values_clipped = self._unknown_words = 0
         self._files = FileRuns(partition)
@@ -151,9 +153,12 @@ class ShardWriter:
         self._tally.add(table)
 
     def _open_parquet(self) -> pq.ParquetWriter | RowGroupFile:
-        if not self._encoders:
+        if self._encoders is None:
             return open_writer(self._temporary, self.plan)
-        return RowGroupFile(self._temporary, lambda sink: open_writer(sink, self.plan), self._encoders)
+        return RowGroupFile(self._temporary, self._open_part, column_runs(self.plan), self._encoders, GROUPS_AT_A_TIME)
+
+    def _open_part(self, sink: pa.NativeFile, columns: Sequence[str]) -> pq.ParquetWriter:
+        return open_writer(sink, self.plan, columns)
 
     def _publish_quarantine(self, footer: Footer) -> tuple[PublishedFile, bool]:
         self._quarantine.close(footer.to_metadata())
@@ -171,8 +176,21 @@ class ShardWriter:
         return publish_shard(self.folder, self.plan, self.partition, self._temporary, written)
 
 
-def open_writer(path: Path | pa.NativeFile, plan: Plan) -> pq.ParquetWriter:
+def column_runs(plan: Plan) -> list[list[str]]:
+    """The plan's columns in their order, each of vectors by itself: those are most of the work, and are encoded side by side."""
+    vectors = {vector.column for vector in plan.stored}
+    runs: list[list[str]] = []
+    for name in plan.schema.names:
+        if runs and not vectors & {name, runs[-1][-1]}:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return runs
+
+
+def open_writer(path: Path | pa.NativeFile, plan: Plan, columns: Sequence[str] = ()) -> pq.ParquetWriter:
     """The dataset's writer settings: float32 byte-stream split, codes in dictionaries, vectors without statistics; checksums on every page.
+    columns: of the plan's, in their order; (): all.
 
     Portable ones are plain: no Arrow schema, so that vectors are lists to every reader, PLAIN and dictionary pages, Snappy.
     """
@@ -180,12 +198,13 @@ def open_writer(path: Path | pa.NativeFile, plan: Plan) -> pq.ParquetWriter:
     codes = {vector.column for vector in plan.stored if vector.numpy_type in (np.int8, np.uint8)}  # Parquet stores them in 32 bits, but for a dictionary
     holds_text = plan.rows.holds_text or plan.rows.holds_chunk_text
     unique = {plan.rows.id_name, "text_hash", *([UUID] if plan.rows.derives_uuid else []), *([TEXT] if holds_text else [])}
-    names = plan.schema.names
+    schema = pa.schema([plan.schema.field(name) for name in columns], plan.schema.metadata) if columns else plan.schema
+    names = schema.names
     floats = {vector.column for vector in plan.stored if vector.numpy_type is np.float32}  # DuckDB reads no half-precision numbers that are split
     split = [] if plan.is_portable else [f"{name}.list.element" for name in names if name in floats]
     writer = pq.ParquetWriter(
         path,
-        plan.schema,
+        schema,
         version="2.6",
         data_page_version="1.0",
         compression="snappy" if plan.is_portable else "zstd",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.dataset.metadata.differing_tokens import DIFFERING, TOKENIZER, DifferingTokens, note_difference
@@ -29,6 +30,13 @@ class TokensDiffer(Exception):
     """Rows of a shard that is to be published have other ids than those that count."""
 
 
+class Compared(NamedTuple):
+    """texts: so many, of which `differing` have other ids."""
+
+    texts: int
+    differing: int
+
+
 class TokenCheck:
     """dataset: the whole one. The engine tokenizes by its fast tokenizer from now on, where it has one and no note says otherwise."""
 
@@ -38,6 +46,7 @@ class TokenCheck:
         self._dataset = dataset
         self.fast_name: str = getattr(engine, "fast_tokenizer_name", "") if may_be_fast else ""
         self._exactly = not self.fast_name
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="token-check")
         if not self._exactly:
             self._engine.tokenize_exactly(False)
 
@@ -51,19 +60,22 @@ class TokenCheck:
         """Whether it is the one of which rows are compared."""
         return bool(self.fast_name) and tokenizer == self.fast_name
 
-    def require_equal(self, tokenizer: str, sample: TokenSample, partition: Partition) -> None:
-        """tokenizer: of the partition, as begin() had it. Raises TokensDiffer, and the note is written by then."""
-        if not self.is_fast(tokenizer):
-            return
-        texts = sample.texts()
-        differing = self._engine.differing_texts(texts)
-        if not differing:
+    def compare(self, tokenizer: str, sample: TokenSample) -> Future[Compared] | None:
+        """All rows of a shard have been added to the sample: its texts are tokenized by both, in a thread beside the caller. None where nothing is compared.
+
+        tokenizer: of the partition, as begin() had it.
+        """
+        return self._beside.submit(self._compare, sample) if self.is_fast(tokenizer) else None
+
+    def require_equal(self, comparing: Future[Compared] | None, partition: Partition) -> None:
+        """comparing: as compare() began it. Waits for it. Raises TokensDiffer, and the note is written by then."""
+        if comparing is None or not (found := comparing.result()).differing:
             return
         self._switch()
         exact = self._engine.tokenizer_name
-        note_difference(self._dataset, DifferingTokens(self.fast_name, exact, partition.number, len(texts), len(differing)))
+        note_difference(self._dataset, DifferingTokens(self.fast_name, exact, partition.number, found.texts, found.differing))
         raise TokensDiffer(
-            f"{describe_partition(partition)}: {self.fast_name} gives other token ids than {exact} to {len(differing)} of {len(texts)} rows: "
+            f"{describe_partition(partition)}: {self.fast_name} gives other token ids than {exact} to {found.differing} of {found.texts} rows: "
             f"it is done again by {exact}, and so is all that comes later"
         )
 
@@ -79,6 +91,10 @@ class TokenCheck:
             first = first or (str(batch.ids[places[0]].as_py()) if places else "")
         told = {TOKENIZER: self.fast_name, ROWS_DIFFERING: str(differing), DIFFERING_SHARDS: json.dumps(sorted(shards)), FIRST_ID: first}
         return step_receipt(partition, "", rows_in=rows, provenance=told)
+
+    def _compare(self, sample: TokenSample) -> Compared:
+        texts = sample.texts()
+        return Compared(len(texts), len(self._engine.differing_texts(texts)))
 
     def _switch(self) -> None:
         self._exactly = True

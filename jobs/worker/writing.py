@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from embermill.jobs.worker.cutting import BatchLimits, ShardEnd
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.stage_clock import StageClock
 from embermill.jobs.worker.stream_items import Attempt, Broken, End, Item, Rows, Through
-from embermill.jobs.worker.token_check import TokenCheck, TokensDiffer
+from embermill.jobs.worker.token_check import Compared, TokenCheck, TokensDiffer
 from embermill.jobs.worker.token_sample import TokenSample
 
 
@@ -49,12 +50,12 @@ class Work:
 
 @dataclass(frozen=True)
 class Written:
-    """A shard whose rows are all in its sink."""
+    """A shard whose rows are all in its sink. comparing: a sample of its texts, tokenized by both tokenizers."""
 
     attempt: Attempt
     end: ShardEnd
     sink: ShardSink
-    sample: TokenSample
+    comparing: Future[Compared] | None
     opened_s: float
 
 
@@ -107,7 +108,8 @@ class Writing:
             case End():
                 sink = self._open(attempt, item.end.ordinal)
                 sink.flush()
-                written = Written(attempt, item.end, sink, self._sample, self._opened_s)
+                comparing = self._work.tokens.compare(attempt.tokenizer, self._sample) if self._work.tokens is not None else None
+                written = Written(attempt, item.end, sink, comparing, self._opened_s)
                 self._sink = self._owner = None
                 return written
         return item
@@ -162,7 +164,7 @@ class Writing:
             case Written():
                 told = {"seconds": f"{time.monotonic() - item.opened_s:.3f}"}
                 if self._work.tokens is not None and attempt.tokenizer:
-                    self._work.tokens.require_equal(attempt.tokenizer, item.sample, attempt.task.partition)
+                    self._work.tokens.require_equal(item.comparing, attempt.task.partition)
                     told[TOKENIZER] = attempt.tokenizer
                 receipt = item.sink.finish(item.end.last, self._work.provenance | told, item.end.input_digest)
                 attempt.published.add(item.end.ordinal)

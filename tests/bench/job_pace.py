@@ -1,9 +1,9 @@
 """How fast rows go through a worker with a forward pass that costs nothing, and which threads and lines that takes: for reader, tokenizer and writer.
 
-    python -m tests.bench.job_pace CORPUS [--rows 300000] [--at /dev/shm/job-pace] [--tokenizer FOLDER] [--spy PY_SPY]
+    python -m tests.bench.job_pace CORPUS --model FOLDER [--at /dev/shm/job-pace] [--compact] [--partition-text-bytes N] [--spy PY_SPY]
 
 The pipeline of a worker as a GPU has it (its batches, its partitions), in this process; CORPUS is a folder of Parquet files (id, text). Prints rows/s, and
-CPU seconds of each thread by its name; --spy: the lines that hold the interpreter, by `py-spy record --gil`.
+CPU seconds of each thread by its name; --compact: float16, int8 and bits beside float32; --spy: the lines that hold the interpreter, by `py-spy record --gil`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from embermill.jobs.config import JobConfig
+from embermill.jobs.vectors.form import StoredVector
 
-DIM = 384
+SCALE = 0.0012  # of int8: near what is measured of vectors of 768 random numbers
 
 
 class StubProgram:
@@ -31,8 +32,8 @@ class StubProgram:
 
     depth = 3
 
-    def __init__(self) -> None:
-        vectors = np.random.default_rng(0).standard_normal((65_536, DIM), np.float32)
+    def __init__(self, dimension: int) -> None:
+        vectors = np.random.default_rng(0).standard_normal((65_536, dimension), np.float32)
         self._vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def submit(self, batch: Any) -> StubProgram:
@@ -60,20 +61,27 @@ def stub_engine(model: Path) -> Any:
     engine = NativeEngine(config.model, device="cpu", threads=os.cpu_count() or 1)
     encoder = engine._encoder
     encoder._runner.close()
-    encoder._runner = Runner(StubProgram(), encoder._encode_busy)  # type: ignore[arg-type]
+    encoder._runner = Runner(StubProgram(encoder.dimension), encoder._encode_busy)  # type: ignore[arg-type]
     encoder.__dict__["_budget"] = Budget(1 << 17, 1, 1 << 17, 2)
     return engine
 
 
-def run(corpus: Path, output: Path, engine: Any, spy: str, encoders: int) -> None:
+def compact_columns(dim: int) -> tuple[StoredVector, ...]:
+    """As output.vectors of tests.bench.compact_pace."""
+    return (
+        StoredVector("embedding", "embedding", "float32", dim), StoredVector("embedding_half", "embedding", "float16", dim),
+        StoredVector("embedding_int8", "embedding", "int8", dim, packing="symmetric", scale=SCALE),
+        StoredVector("embedding_bits", "embedding", "ubinary", dim, packing="msb"),
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace, engine: Any) -> None:
     from functools import partial
 
     from embermill.jobs.corpus.reading import read_rows
     from embermill.jobs.plan.planning import make_plan
     from embermill.jobs.prepare import prepare
     from embermill.jobs.receipt import Receipt, Task
-    from embermill.jobs.shard.hash_process import HashProcess
-    from embermill.jobs.shard.text_hash import hash_texts
     from embermill.jobs.shard.writer import ShardWriter
     from embermill.jobs.storage import open_folder
     from embermill.jobs.worker.cutting import LIMITS
@@ -81,24 +89,25 @@ def run(corpus: Path, output: Path, engine: Any, spy: str, encoders: int) -> Non
     from embermill.jobs.worker.task_queue import TaskQueue
     from embermill.jobs.worker.token_check import TokenCheck
     from embermill.jobs.worker.writing import Work
+    from embermill.jobs.worker.writing_helpers import helpers_for
 
-    files = {"files": [str(corpus / "*.parquet")], "partition_text_bytes": 64 << 20}
+    files = {"files": [str(args.corpus / "*.parquet")], "partition_text_bytes": args.partition_text_bytes}
     model = {"source": str(engine._encoder.description.model.folder)}
-    config = JobConfig.model_validate({"model": model, "corpus": files, "output": {"uri": str(output)}})
+    config = JobConfig.model_validate({"model": model, "corpus": files, "output": {"uri": str(args.at)}})
     found = prepare(config)
     assert found.prospect is not None
-    plan = make_plan(config, engine.fingerprint(), engine.outputs(), "cpu", "float32", files=found.prospect.files, tells_versions=True, listed_s=0.0)
-    folder = open_folder(str(output))
-    hash_all = HashProcess() if encoders else hash_texts
+    vectors = compact_columns(engine.outputs()[0].dim) if args.compact else ()
+    plan = make_plan(config, engine.fingerprint(), engine.outputs(), "cpu", "float32", files=found.prospect.files, listed_s=0.0, vectors=vectors)
+    folder = open_folder(str(args.at))
     work = Work(
-        read=partial(read_rows, schema=plan.rows, unreadable={}), open_shard=partial(ShardWriter, folder, plan, encoders=encoders, hash_all=hash_all),
+        read=partial(read_rows, schema=plan.rows, unreadable={}), open_shard=partial(ShardWriter, folder, plan, **helpers_for(args.threads)),
         rows_per_shard=plan.rows_per_shard, limits=LIMITS["gpu"], tokens=TokenCheck(engine, folder), provenance={},
     )  # fmt: skip
     tasks, receipts = TaskQueue[Task](), list[Receipt]()
     for partition in plan.partitions:
         tasks.put(Task(partition))
     tasks.finish()
-    watching = Spy(spy) if spy else None
+    watching = Spy(args.spy) if args.spy else None
     stop, seen = threading.Event(), dict[str, float]()
     threading.Thread(target=watch_threads, args=(stop, seen), daemon=True).start()
     begin = time.monotonic()
@@ -166,13 +175,15 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--at", type=Path, default=Path("/dev/shm/job-pace"))
     parser.add_argument("--spy", default="")
-    parser.add_argument("--encoders", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=16, help="of the CPU that the worker believes it has: what helps its writer follows from it")
+    parser.add_argument("--compact", action="store_true")
+    parser.add_argument("--partition-text-bytes", type=int, default=64 << 20)
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     engine = stub_engine(args.model)
     for _ in range(args.rounds):
         shutil.rmtree(args.at, ignore_errors=True)
-        run(args.corpus, args.at, engine, args.spy, args.encoders)
+        run(args, engine)
     shutil.rmtree(args.at, ignore_errors=True)
     os._exit(0)
 
