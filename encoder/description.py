@@ -73,6 +73,13 @@ class ModelDescription:
         return bool(self.prompt) and not self.config.include_prompt
 
     @property
+    def why_no_spans(self) -> str:
+        """Why parts of a text cannot have vectors of their own out of one pass over the text; "" where they can."""
+        if self.config.static:
+            return "a static model gives a word the same vector in every text"
+        return "" if self.pooling == "mean" else f"its pooling is {self.pooling}, and they are made for mean alone"
+
+    @property
     def position_limit(self) -> int:
         """Tokens of the longest document that the model can take at all."""
         return position_limit(self.config)

@@ -15,7 +15,7 @@ import numpy as np
 from embermill.encoder.backends import backend_of, get_ops
 from embermill.encoder.description import ModelDescription, ModelOptions, Reopening, describe, reopen
 from embermill.encoder.device import Device, choose_device, resolve_precision, usable_threads
-from embermill.encoder.errors import DeviceError, InputError
+from embermill.encoder.errors import DeviceError, InputError, ModelConfigError
 from embermill.encoder.migration import missing_attribute, refuse_unsupported_keywords
 from embermill.encoder.models import family_of
 from embermill.encoder.ops.base import Activations, DeviceBatch, Ops
@@ -23,6 +23,7 @@ from embermill.encoder.parameters import open_parameters
 from embermill.encoder.pipeline.busy_clock import BusyClock
 from embermill.encoder.pipeline.documents import as_batch, cut_texts, cut_token_ids, each_batch, require_whole_number
 from embermill.encoder.pipeline.runner import Runner
+from embermill.encoder.pipeline.spans import SpannedText, encode_spans
 from embermill.encoder.pipeline.stream import Budget, Tokenize, encode_stream
 from embermill.encoder.pipeline.switch_interval import SHORT_SWITCH_INTERVAL
 from embermill.encoder.pipeline.windows import EncodedBatch
@@ -224,6 +225,13 @@ class Encoder:
         """
         return self._stream(batches, self.description.prompt)
 
+    def encode_spans(self, batches: Iterable[Sequence[SpannedText]]) -> Iterator[EncodedBatch]:
+        """Stretches of texts, each text read once: batches in, a row for each stretch out. ModelConfigError where the model's pooling is no mean."""
+        tokenizer = self._tokenizer(self.description.prompt)
+        if (why := self.description.why_no_spans) or isinstance(tokenizer, StaticTokenizer):
+            raise ModelConfigError(f"{self.description.model.source}: parts of a text cannot have vectors of their own: {why}")
+        return encode_spans(batches, tokenizer.tokenize_with_places, self._runner, self.dimension, self._budget_with(self.description.prompt))
+
     def encode_token_ids(self, ids: Sequence[Sequence[int]] | np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:
         """Embed documents that are tokenised already, special tokens included; no tokenizer is needed, and nothing is cut.
 
@@ -232,7 +240,7 @@ class Encoder:
         """
         transformer = self.description.config.transformer
         pieces = cut_token_ids(ids, offsets, transformer.vocab_size, self.description.position_limit, self._budget.window_tokens)
-        return next(encode_stream([pieces], _as_it_is, self._runner, self.dimension, self._budget)).embeddings
+        return next(encode_stream([pieces], lambda tokens, first: tokens, self._runner, self.dimension, self._budget)).embeddings
 
     def close(self) -> None:
         self._runner.close()
@@ -281,9 +289,11 @@ class Encoder:
 
     def _stream(self, batches: Iterable[Any], prompt: str) -> Iterator[EncodedBatch]:
         pieces = (cut_texts(batch, self._budget.window_tokens) for batch in each_batch(batches))
+        return encode_stream(pieces, self._tokenize_with(prompt), self._runner, self.dimension, self._budget_with(prompt))
+
+    def _budget_with(self, prompt: str) -> Budget:
         not_pooled = self._tokenizer(prompt).prompt_tokens if prompt and not self.description.config.include_prompt else 0
-        budget = self._budget._replace(prompt_tokens=not_pooled)
-        return encode_stream(pieces, self._tokenize_with(prompt), self._runner, self.dimension, budget)
+        return self._budget._replace(prompt_tokens=not_pooled)
 
     def _tokenizer(self, prompt: str) -> Tokenizer | StaticTokenizer:
         """With this prompt; opened when the first text comes, by whichever thread brings it."""
@@ -337,7 +347,3 @@ def _plan_forward(description: ModelDescription, ops: Ops) -> Any:
 def _opened_again(reopening: Reopening, device: str, precision: str, threads: int | None) -> Encoder:
     """An Encoder out of a pickle."""
     return Encoder._open(reopen(reopening), device, precision, threads)
-
-
-def _as_it_is(tokens: TokenizedTexts, first: int) -> TokenizedTexts:
-    return tokens

@@ -1,4 +1,4 @@
-"""From hidden states to embeddings: pooling over each document, then the model's Dense modules, truncation and L2.
+"""From hidden states to embeddings: pooling over each document, or parts of it, then the model's Dense modules, truncation, L2.
 
     hidden_states [T, E] -> cls | mean | max | last -> [B, E] -> Dense, Normalize ... -> [B, N] -> (LayerNorm) first `dimensions` columns -> L2
 """
@@ -21,8 +21,9 @@ def plan_head(
 
     modules: what follows pooling, a last normalisation left out. dimensions: keep this many columns. normalize: L2 at the very end, so that
     truncated embeddings have length one again. truncation_norm_eps: of a LayerNorm over the whole vector before columns are dropped.
+    A batch with spans has their means pooled, whatever `pooling` is.
     """
-    pool = ops.segment_pool(pooling)
+    pool, pool_spans = ops.segment_pool(pooling), ops.span_pool()
     steps: list[Callable[[Activations], Activations]] = [_plan_module(ops, module) for module in modules]
     if dimensions is not None and truncation_norm_eps is not None:
         steps.append(ops.layer_norm(truncation_norm_eps))
@@ -32,7 +33,7 @@ def plan_head(
         steps.append(ops.l2_normalize)
 
     def run(hidden_states: Activations, batch: DeviceBatch) -> Activations:
-        embeddings = pool(hidden_states, batch)
+        embeddings = (pool if batch.spans is None else pool_spans)(hidden_states, batch)
         for step in steps:
             embeddings = step(embeddings)
         return embeddings

@@ -82,6 +82,9 @@ class TimedOps(CudaOps):
     def segment_pool(self, kind: str) -> Any:
         return self._timed("pool", super().segment_pool(kind))
 
+    def span_pool(self) -> Any:
+        return self._timed("pool", super().span_pool())
+
 
 class ShapeProfile:
     """A model on a GPU: its kernel families on any documents, and its ceiling."""

@@ -19,7 +19,7 @@ from embermill.encoder.ops.rotary import Rotary
 from embermill.encoder.pipeline.batching import PackedBatch
 
 Activations = Any  # [T, N] in whatever form the backend keeps it
-DeviceBatch = Any  # a PackedBatch where the backend wants it
+DeviceBatch = Any  # a PackedBatch where the backend wants it; `spans` is None where the batch has none
 Block = Callable[[Activations, DeviceBatch], Activations]  # (hidden_states [T, E], batch) to [T, E]
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "tanh")
@@ -143,6 +143,13 @@ class Ops(ABC):
 
         "weightedmean" weighs the n-th token of a document by n; "mean_sqrt_len_tokens" is the sum divided by the root of the number of tokens;
         "cls" is the first token that is left, or the first of all where none is; "last" the last one. All else of nothing is 0.
+        """
+
+    @abstractmethod
+    def span_pool(self) -> Callable[[Activations, DeviceBatch], Activations]:
+        """(hidden_states [T, E], batch with spans) to [S, E] float32: the mean over the rows of each span, 0 where it has none.
+
+        A span of all rows of a document has the bits that segment_pool("mean") gives it.
         """
 
     @abstractmethod

@@ -80,6 +80,11 @@ def documents(batch: PackedBatch) -> Iterator[slice]:
     return (slice(start, start + length) for start, length in zip(batch.cu_seqlens.tolist(), batch.lengths.tolist(), strict=False))
 
 
+def spans_of(batch: PackedBatch) -> list[tuple[int, int]]:
+    assert batch.spans is not None, "a batch with spans"
+    return [(start, end) for start, end in batch.spans.tolist()]
+
+
 class ReferenceOps(Ops):
     """float64 on the CPU, [T, N] arrays; `to_host` rounds to float32."""
 
@@ -135,6 +140,9 @@ class ReferenceOps(Ops):
         if kind not in POOLINGS:
             raise ModelConfigError(f"pooling: expected one of {', '.join(POOLINGS)}, got {kind!r}")
         return lambda x, batch: np.stack([pool(x[rows], kind, batch.prompt_tokens) for rows in documents(batch)])
+
+    def span_pool(self) -> Callable[[Array, PackedBatch], Array]:
+        return lambda x, batch: np.stack([x[start:end].mean(0) if start < end else np.zeros(x.shape[1]) for start, end in spans_of(batch)])
 
     def dense(self, weight: Array, bias: Array | None, activation: str | None) -> Callable[[Array], Array]:
         return self.linear(weight, bias, activation)

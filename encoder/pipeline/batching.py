@@ -23,6 +23,8 @@ class PackedBatch(NamedTuple):
     input_ids: [T] int32. position_ids: [T] int32. cu_seqlens: [B+1] int32, row at which each document starts, then T.
     lengths: [B] int32, tokens of each document. order: [B] int64, where each document stood in the caller's input.
     prompt_tokens: as many at the start of each document are left out of pooling.
+    spans: [S, 2] int32, first row and end of each stretch of rows that gets a vector, all of one document; order: [S] then, where each stood in the
+    caller's input. None: each document gets one.
     On a GPU lengths == diff(cu_seqlens). On a CPU a document starts at `place_in_block` of its own length, cu_seqlens[0] need not be 0, and
     the rows between documents are filler (id 0, position 0) that no attention, pooling or count sees; T is a multiple of `row_block`.
     """
@@ -33,10 +35,16 @@ class PackedBatch(NamedTuple):
     lengths: np.ndarray
     order: np.ndarray
     prompt_tokens: int = 0
+    spans: np.ndarray | None = None
 
     @property
     def num_sequences(self) -> int:
         return len(self.lengths)
+
+    @property
+    def num_pooled(self) -> int:
+        """Vectors that come of it."""
+        return self.num_sequences if self.spans is None else len(self.spans)
 
     @property
     def num_rows(self) -> int:

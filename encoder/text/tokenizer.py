@@ -21,7 +21,7 @@ from embermill.encoder.text.building import open_tokenizer
 from embermill.encoder.text.fast_word_piece import choose_row_tokenizer
 from embermill.encoder.text.library import library_errors, library_panics
 from embermill.encoder.text.prompt_boundary import warn_where_words_are_lost
-from embermill.encoder.text.whole_rows import Exact, cut_rows, differing_rows
+from embermill.encoder.text.whole_rows import Exact, WholeRows, cut_rows, differing_rows
 
 if TYPE_CHECKING:
     import tokenizers
@@ -171,6 +171,24 @@ class Tokenizer:
         if self._may_exceed:
             self._require_rows(tokens, first)
         return tokens
+
+    def tokenize_with_places(self, texts: Sequence[str], first: int = 0) -> tuple[TokenizedTexts, np.ndarray]:
+        """As tokenize, by `tokenizers` itself, and the place of each id in its text: [N] int64, the code point of the last character that it is of.
+
+        Places ascend within a text. Of special tokens, and of the prompt's, they are below 0, or past every text.
+        """
+        try:
+            with library_panics(self._folder):
+                whole, places = self._exact.with_places(self._prompted(texts), self._prefix, self._suffix)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise input_error(texts, first, error) from error
+        kept, dropped = cut_rows(whole, self._max_tokens, prefix=self._prefix, suffix=self._suffix, left=self._cuts_left)
+        if dropped.any():
+            places, _ = cut_rows(WholeRows(places, whole.offsets), self._max_tokens, prefix=self._prefix, suffix=self._suffix, left=self._cuts_left)[0]
+        tokens = TokenizedTexts(kept.input_ids, kept.offsets, dropped)
+        if self._may_exceed:
+            self._require_rows(tokens, first)
+        return tokens, places - len(self._prompt)
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """[B] int64: tokens of each text by `tokenizers` itself, special ones and prompt included, of what is over the limit too. InputError as tokenize."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 _ADD_AS_MANY = ("BertProcessing", "RobertaProcessing", "TemplateProcessing", "NoneType")  # special tokens, whatever the text
+PAST = 1 << 60  # beyond every text
 _BRACKETED = re.compile(r"[\[<][A-Za-z0-9_]+[\]>]")
 
 
@@ -48,6 +49,18 @@ class Exact:
         ids = (encoding.ids for encoding in encodings)
         return WholeRows(np.fromiter(chain.from_iterable(ids), np.int32, int(offsets[-1])), offsets)
 
+    def with_places(self, texts: Sequence[str], prefix: int, suffix: int) -> tuple[WholeRows, np.ndarray]:
+        """The rows, and of each id the last code point of what it stands for, ascending in a row: [N] int64. Of special ones -1 (before) and PAST (after).
+
+        prefix, suffix: special tokens at either end of every row.
+        """
+        encodings = self._library.encode_batch(texts if isinstance(texts, list) else list(texts))
+        rows = [np.array(encoding.ids, np.int32) for encoding in encodings]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        places = [_last_points(np.array(encoding.offsets, np.int64).reshape(-1, 2), prefix, suffix) for encoding in encodings]
+        return WholeRows(_joined(rows, np.int32), offsets), _joined(places, np.int64)
+
     def count(self, texts: Sequence[str]) -> np.ndarray:
         """[B] int64: ids of each text, special tokens included."""
         encodings = self._library.encode_batch_fast(texts if isinstance(texts, list) else list(texts))
@@ -71,6 +84,17 @@ class Exact:
             return []
         encoding, wanted = self._library.encode(text, add_special_tokens=False), self._library.token_to_id(unknown)
         return [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if token == wanted]
+
+
+def _joined(rows: Sequence[np.ndarray], kind: type) -> np.ndarray:
+    return np.concatenate(rows) if rows else np.empty(0, kind)
+
+
+def _last_points(offsets: np.ndarray, prefix: int, suffix: int) -> np.ndarray:
+    """offsets: [L, 2] of one row. Of a blank byte-level tokenizers may give the place after it, as begin and end."""
+    places = np.maximum.accumulate(np.maximum(offsets[:, 1] - 1, 0)) if len(offsets) else np.empty(0, np.int64)
+    places[:prefix], places[len(places) - suffix :] = -1, PAST
+    return places
 
 
 def cut_rows(rows: WholeRows, max_tokens: int, *, prefix: int, suffix: int, left: bool) -> tuple[WholeRows, np.ndarray]:

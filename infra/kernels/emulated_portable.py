@@ -55,6 +55,7 @@ def portable_cases(clang: str) -> Iterator[tuple[str, float]]:
             yield f"epilogue {width} {precision}", epilogue(clang, precision, width)
             for kind in range(6):
                 yield f"segment_pool {kind} {width} {precision}", segment_pool(clang, precision, width, kind)
+            yield f"span_pool {width} {precision}", span_pool(clang, precision, width)
         for head_dim in (12, 64):
             yield f"turn {head_dim} {precision}", turn(clang, precision, head_dim)
             yield f"attention {head_dim} {precision}", attention(clang, precision, head_dim)
@@ -193,6 +194,19 @@ def segment_pool(clang: str, precision: str, width: int, kind: int) -> float:
     kernel((3, 1), (64, 4), out, hidden, BOUNDS, COUNT, np.array([skip], np.int32), out)
 
     return numbers.error(out, np.array([pool(rows, POOLINGS[kind], skip) for rows in np.split(numbers.real(hidden), BOUNDS[1:-1])]))
+
+
+def span_pool(clang: str, precision: str, width: int) -> float:
+    """Whole documents, parts of them, one row, and nothing."""
+    numbers = Numbers(precision, seed=9)
+    starts, ends = BOUNDS[:-1], BOUNDS[1:]
+    spans = np.ascontiguousarray(np.stack([np.concatenate([starts, starts, starts, ends]), np.concatenate([ends, (starts + ends) // 2, starts + 1, ends])], 1))
+    hidden, out = numbers.normal(ROWS, width), numbers.poisoned(len(spans), width, np.float32)
+    parameters = "stored* hidden, int* spans, int* count, float* out"
+    kernel = Kernel(clang, "cupy/pooling.cu", "span_pool", parameters, precision, WIDTH=width, POOLING=1)
+    kernel((3, 1), (64, 4), out, hidden, spans, np.array([len(spans)], np.int32), out)
+    rows = numbers.real(hidden)
+    return numbers.error(out, np.array([rows[start:end].mean(0) if start < end else np.zeros(width) for start, end in spans.tolist()]))
 
 
 def row_layer_norm(clang: str) -> float:

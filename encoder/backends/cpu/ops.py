@@ -17,7 +17,7 @@ from embermill.encoder.backends.cpu.attention import NumpyAttention
 from embermill.encoder.backends.cpu.layer import NumpyLayer
 from embermill.encoder.backends.cpu.linear import NumpyGatedLinear, NumpyLinear
 from embermill.encoder.backends.cpu.norm import NumpyLayerNorm
-from embermill.encoder.backends.cpu.pooling import pooling_named
+from embermill.encoder.backends.cpu.pooling import mean_of_spans, pooling_named
 from embermill.encoder.backends.cpu.row_block import Shape, invariant_block
 from embermill.encoder.backends.cpu.threads import InlineProgram, ThreadedProgram, blas_name, single_threaded_blas
 from embermill.encoder.backends.cpu.workspace import Workspace
@@ -121,6 +121,9 @@ class NumpyOps(Ops):
 
     def segment_pool(self, kind: str) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
         return pooling_named(kind)
+
+    def span_pool(self) -> Callable[[np.ndarray, PackedBatch], np.ndarray]:
+        return mean_of_spans
 
     def dense(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Callable[[np.ndarray], np.ndarray]:
         stored = np.ascontiguousarray(_float32(weight).T)

@@ -1,4 +1,4 @@
-"""Pooling of the CPU backend: every document by itself."""
+"""Pooling of the CPU backend: every document, or every span of one, by itself."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ def _last(hidden_states: np.ndarray, batch: PackedBatch) -> np.ndarray:
     return picked
 
 
+def mean_of_spans(hidden_states: np.ndarray, batch: PackedBatch) -> np.ndarray:
+    """(hidden_states [T, E], batch with spans) to [S, E]."""
+    assert batch.spans is not None, "a batch with spans"
+    pooled = np.zeros((len(batch.spans), hidden_states.shape[1]), np.float32)
+    for row, (start, end) in zip(pooled, batch.spans.tolist(), strict=True):
+        if start < end:
+            np.add.reduce(_summed(hidden_states[start:end]), axis=0, out=row)
+    pooled /= np.maximum(batch.spans[:, 1] - batch.spans[:, 0], 1)[:, None].astype(np.float32)
+    return pooled
+
+
+def _summed(rows: np.ndarray) -> np.ndarray:
+    """Of many rows the sums of SUMMED_ROWS each."""
+    return rows if len(rows) <= SUMMED_ROWS else np.add.reduceat(rows, np.arange(0, len(rows), SUMMED_ROWS), axis=0)
+
+
 def _reduced(kind: str, hidden_states: np.ndarray, batch: PackedBatch) -> np.ndarray:
     reduce = np.maximum.reduce if kind == "max" else np.add.reduce
     skipped = batch.prompt_tokens
@@ -47,9 +63,7 @@ def _reduced(kind: str, hidden_states: np.ndarray, batch: PackedBatch) -> np.nda
             continue
         if kind == "weightedmean":
             kept = kept * np.arange(skipped + 1, length + 1, dtype=np.float32)[:, None]
-        if len(kept) > SUMMED_ROWS and kind != "max":
-            kept = np.add.reduceat(kept, np.arange(0, len(kept), SUMMED_ROWS), axis=0)
-        reduce(kept, axis=0, out=row)
+        reduce(kept if kind == "max" else _summed(kept), axis=0, out=row)
     counts = np.maximum(batch.lengths - skipped, 1)
     if kind == "mean":
         pooled /= counts[:, None].astype(np.float32)

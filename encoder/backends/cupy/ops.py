@@ -161,7 +161,7 @@ class CupyOps(PooledOps):
 
     def to_device(self, batch: PackedBatch) -> GpuBatch:
         tiles = attention_tiles(batch, self.tile_rows)
-        room = BatchRoom(batch.num_rows, batch.num_sequences, len(tiles))
+        room = BatchRoom.of(batch, len(tiles))
         block = np.empty(room.size, np.int32)
         room.fill(block, batch, tiles)
         return GpuBatch.on(cp.asarray(block), room)

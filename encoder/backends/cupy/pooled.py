@@ -39,6 +39,16 @@ class PooledOps(Ops):
 
         return run
 
+    def span_pool(self) -> Callable[[DeviceArray, GpuBatch], Pooled]:
+        def run(hidden_states: DeviceArray, batch: GpuBatch) -> Pooled:
+            width = hidden_states.shape[1]
+            kernel = self._module("cupy/pooling.cu", WIDTH=width, POOLING=KERNEL_POOLINGS["mean"]).kernel("span_pool", (64, 4))
+            out = cp.empty((batch.room.vectors, width), np.float32)
+            kernel((self.blocks,), hidden_states, batch.spans, batch.num_pooled, out)
+            return Pooled(out, batch.num_pooled)
+
+        return run
+
     def dense(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None) -> Callable[[Pooled], Pooled]:
         outputs, inputs = weight.shape
         table, shift = float32(weight), None if bias is None else float32(bias)

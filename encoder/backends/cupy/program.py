@@ -4,7 +4,7 @@
 
 With `graphs`, the forward pass is captured once per bucket of rows and replayed; a batch runs in the smallest bucket that holds it. Everything
 the pass allocates comes from a pool of its own: after the first run nothing is allocated, and a captured graph's memory is used by nobody else.
-A batch of very many very short documents fits no bucket and runs without a graph: the same kernels, the same bits.
+A batch of very many very short documents fits no bucket, and one with spans has another end; both run without a graph: the same kernels, the same bits.
 What a pass takes is measured once, on a small batch (`bytes_per_row`); how large a batch may be then follows from what is free (memory.py).
 """
 
@@ -102,7 +102,7 @@ class GpuProgram:
             pending.result()
         tiles = attention_tiles(batch, self.tile_rows)
         bucket = self._bucket(batch, len(tiles))
-        room = bucket.room if bucket else BatchRoom(batch.num_rows, batch.num_sequences, len(tiles))
+        room = bucket.room if bucket else BatchRoom.of(batch, len(tiles))
         slot.make_room(room.size, 0)
         room.fill(slot.host_in[: room.size], batch, tiles)
         with self.copies:
@@ -111,7 +111,7 @@ class GpuProgram:
         self.compute.wait_event(slot.uploaded)
         with self.compute, cp.cuda.using_allocator(self.pool.malloc):
             embeddings = self._replay(bucket, slot) if bucket else self.forward(GpuBatch.on(slot.device_in[: room.size], room)).array
-            shape = batch.num_sequences, embeddings.shape[1]
+            shape = batch.num_pooled, embeddings.shape[1]
             size = shape[0] * shape[1]
         slot.make_room(0, size)
         with self.compute:
@@ -138,7 +138,7 @@ class GpuProgram:
         tiles = attention_tiles(example, self.tile_rows)
         room = self._room(rows)  # as buckets have it, with memory for many documents
         if not room.holds(example, len(tiles)):
-            room = BatchRoom(example.num_rows, example.num_sequences, len(tiles))
+            room = BatchRoom.of(example, len(tiles))
         block = np.empty(room.size, np.int32)
         room.fill(block, example, tiles)
         self.pool.free_all_blocks()
@@ -165,6 +165,8 @@ class GpuProgram:
         return self.buckets.get(rows)
 
     def _bucket(self, batch: PackedBatch, num_tiles: int) -> Bucket | None:
+        if batch.spans is not None:
+            return None
         for rows in self.bucket_rows:
             room = self._room(rows)
             if room.holds(batch, num_tiles):

@@ -82,11 +82,16 @@ def split(batch: PackedBatch, rows: int) -> Iterator[PackedBatch]:
     while first < batch.num_sequences:
         last = max(first + 1, int(np.searchsorted(starts, starts[first] + rows, "right")) - 1)
         begin, end = int(starts[first]), int(starts[last])
+        pooled, spans = slice(first, last), None
+        if batch.spans is not None:
+            pooled = slice(*np.searchsorted(batch.spans[:, 0], (begin, end)).tolist())
+            spans = batch.spans[pooled] - np.int32(begin)
         yield batch._replace(
             input_ids=batch.input_ids[begin:end],
             position_ids=batch.position_ids[begin:end],
             cu_seqlens=starts[first : last + 1] - starts[first],
             lengths=batch.lengths[first:last],
-            order=batch.order[first:last],
+            order=batch.order[pooled],
+            spans=spans,
         )
         first = last

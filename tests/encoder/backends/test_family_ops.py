@@ -107,6 +107,18 @@ def test_every_pooling(ops: Ops, backend: Backend, random: np.random.Generator, 
     assert_close(ops.to_host(pool(inputs.hidden, device_batch)), REFERENCE.segment_pool(kind)(inputs.host, batch), float32, 300)
 
 
+def test_the_mean_over_spans(ops: Ops, backend: Backend, random: np.random.Generator) -> None:
+    inputs = Inputs(ops, random, 48, LENGTHS)
+    starts, lengths = inputs.batch.cu_seqlens[: inputs.batch.num_sequences], inputs.batch.lengths
+    cut = (random.random((2, len(lengths))) * (lengths + 1)).astype(np.int32)
+    parts = [(starts, starts + lengths), (starts + cut.min(0), starts + cut.max(0)), (starts + lengths - 1, starts + lengths), (starts, starts)]
+    batch = inputs.batch._replace(spans=np.concatenate([np.stack(each, 1) for each in parts]).astype(np.int32))
+    got = ops.to_host(ops.span_pool()(inputs.hidden, ops.to_device(batch)))
+    assert_close(got, REFERENCE.span_pool()(inputs.host, batch), Backend(backend.module, "float32", 6e-8), 300)
+    whole = ops.to_host(ops.segment_pool("mean")(inputs.hidden, inputs.device_batch))
+    assert got[: len(lengths)].tobytes() == whole.tobytes() and not got[-len(lengths) :].any()
+
+
 @pytest.mark.parametrize("activation", [None, "tanh", "relu", "gelu"])
 def test_dense_activations_and_layer_norm_of_vectors(ops: Ops, backend: Backend, random: np.random.Generator, activation: str | None) -> None:
     inputs = Inputs(ops, random, 48)

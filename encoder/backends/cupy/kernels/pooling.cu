@@ -63,6 +63,44 @@ extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hid
     }
 }
 
+// The mean over stretches of rows. hidden [T, WIDTH]; spans [S, 2], the first row and the end of each; count: S; out [S, WIDTH], 0 where a span has no
+// row. A span that is a whole document is added up as segment_pool does it. Block (64, SLICES); grid-stride over spans.
+extern "C" __global__ void __launch_bounds__(256) span_pool(const stored* hidden, const int* spans, const int* count, float* out) {
+    __shared__ float partial[SLICES][64 * STEP];
+    int pooled = *count, slice = threadIdx.y;
+    for (int b = blockIdx.x; b < pooled; b += gridDim.x) {
+        int first = spans[2 * b], length = spans[2 * b + 1] - first;
+        for (int start = 0; start < WIDTH; start += 64 * STEP) {
+            int c = start + threadIdx.x * STEP;
+            float value[STEP];
+            for (int i = 0; i < STEP; ++i) value[i] = 0.0f;
+            if (c < WIDTH) {
+#pragma unroll 4
+                for (int t = slice; t < length; t += SLICES) {
+                    const stored* row = hidden + (long long)(first + t) * WIDTH + c;
+                    float v[STEP];
+#if STEP > 1
+                    unpack(*(const Packed*)row, v);
+#else
+                    v[0] = unpack_float(*row);
+#endif
+#pragma unroll
+                    for (int i = 0; i < STEP; ++i) value[i] += v[i];
+                }
+            }
+            for (int i = 0; i < STEP; ++i) partial[slice][threadIdx.x * STEP + i] = value[i];
+            __syncthreads();
+            if (slice == 0 && c < WIDTH)
+                for (int i = 0; i < STEP; ++i) {
+                    float x = value[i];
+                    for (int s = 1; s < SLICES; ++s) x += partial[s][threadIdx.x * STEP + i];
+                    out[(long long)b * WIDTH + c + i] = length > 0 ? x / (float)length : 0.0f;
+                }
+            __syncthreads();
+        }
+    }
+}
+
 #endif
 
 // x [B, WIDTH] float32 -> each row to mean 0 and variance 1. Block (32, rows per block); grid-stride over rows.

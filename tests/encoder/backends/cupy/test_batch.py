@@ -47,7 +47,22 @@ def test_a_block_holds_the_batch_and_filler(lengths: list[int], spare_rows: int,
     assert (input_ids[: batch.num_rows] == batch.input_ids).all() and not input_ids[batch.num_rows :].any()
     assert (position_ids[: batch.num_rows] == batch.position_ids).all() and not position_ids[batch.num_rows :].any()
     assert (cu_seqlens[: batch.num_sequences + 1] == batch.cu_seqlens).all()
-    assert counts.tolist() == [batch.num_sequences, len(tiles), 3]
+    assert counts.tolist() == [batch.num_sequences, len(tiles), 3, batch.num_sequences]
+    assert room.spans_in(block) is None
+
+
+@given(LENGTHS, st.integers(0, 50))
+def test_a_block_holds_the_spans(lengths: list[int], more: int) -> None:
+    plain = packed(lengths)
+    batch = plain._replace(spans=np.arange(2 * (len(lengths) + more), dtype=np.int32).reshape(-1, 2))
+    tiles = attention_tiles(batch, 128)
+    room = BatchRoom.of(batch, len(tiles))
+    block = np.full(room.size, -7, np.int32)
+    room.fill(block, batch, tiles)
+    assert batch.spans is not None and room.spans_in(block).tolist() == batch.spans.tolist() and -7 not in block.tolist()
+    counts = room.split(block)[-1]
+    assert counts[3] == room.vectors == len(lengths) + more
+    assert BatchRoom.of(plain, len(tiles)).vectors == len(lengths)
 
 
 @pytest.mark.parametrize("missing", ["rows", "sequences", "tiles"])

@@ -174,3 +174,18 @@ def test_splitting_keeps_every_document(lengths: list[int], rows: int) -> None:
         assert part.prompt_tokens == 2 and part.cu_seqlens[0] == 0 and part.cu_seqlens[-1] == part.num_rows
         assert np.diff(part.cu_seqlens).tolist() == part.lengths.tolist() and (part.num_rows <= rows or part.num_sequences == 1)
         assert part.position_ids.tolist() == [position for length in part.lengths for position in range(length)]
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=40), rows=st.integers(1, 200), more=st.integers(0, 3))
+def test_splitting_keeps_every_span(lengths: list[int], rows: int, more: int) -> None:
+    whole = documents(lengths)
+    starts = np.repeat(whole.cu_seqlens[:-1], 1 + more)
+    spans = np.stack([starts, starts + np.repeat(whole.lengths, 1 + more)], 1)
+    spans[1 :: 2 + more, 0] += 0 if len(spans) < 2 else spans[1 :: 2 + more, 1] - spans[1 :: 2 + more, 0] - 1
+    batch, seen = whole._replace(spans=spans, order=np.arange(len(spans))), list[int]()
+    for part in split(batch, rows):
+        assert part.spans is not None and part.num_pooled == len(part.order)
+        for place, (start, end) in zip(part.order.tolist(), part.spans.tolist(), strict=True):
+            assert part.input_ids[start:end].tolist() == batch.input_ids[slice(*spans[place])].tolist()
+            seen.append(place)
+    assert seen == [*range(len(spans))]
