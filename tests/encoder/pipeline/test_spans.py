@@ -28,12 +28,19 @@ def folder(path: Path, **options: object) -> Path:
 
 
 def loaded(path: Path, **options: object) -> Encoder:
-    return Encoder.from_pretrained(str(path), device="cpu", threads=1, **options)  # type: ignore[arg-type]
+    return Encoder.from_pretrained(str(path), **{"device": "cpu", "threads": 1, **options})  # type: ignore[arg-type]
 
 
 def vectors(encoder: Encoder, *texts: SpannedText) -> np.ndarray:
     (batch,) = encoder.encode_spans([texts])
     return batch.embeddings
+
+
+DEVICES = [
+    pytest.param("cpu", "float32", 2e-5, id="cpu-float32"), pytest.param("cpu", "int8", 0.2, id="cpu-int8"),
+    *(pytest.param("gpu", precision, bound, marks=pytest.mark.gpu, id=f"gpu-{precision}") for precision, bound in (("float32", 2e-5), ("float16", 0.01))),
+]  # fmt: skip
+"""device, precision, how far values may be from those of float32 on the CPU."""
 
 
 def parts(text: str, *places: int) -> SpannedText:
@@ -80,16 +87,19 @@ def test_a_text_without_parts_has_the_vector_that_it_has_alone(tmp_path: Path) -
             assert found.num_tokens.tolist() == plain.num_tokens.tolist()
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_a_vector_depends_on_its_text_and_part_alone(tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize(("device", "precision", "bound"), DEVICES)
+def test_a_vector_depends_on_its_text_and_part_alone(tmp_path: Path, device: str, precision: str, bound: float) -> None:
     random = np.random.default_rng(3)
     texts = [parts(" ".join(random.choice(TEXT.split(), size).tolist()), *sorted({3, size, 2 * size})) for size in range(2, 60)]
-    with loaded(folder(tmp_path), precision=precision) as encoder:
+    with loaded(folder(tmp_path)) as encoder:
+        expected = vectors(encoder, *texts)
+    with loaded(tmp_path, device=device, precision=precision) as encoder:
         together = vectors(encoder, *texts)
         backwards = vectors(encoder, *texts[::-1])
         alone = [vectors(encoder, text) for text in texts]
         single = [vectors(encoder, SpannedText(text.text, [span])) for text in texts for span in text.spans]
         streams = list(encoder.encode_spans([texts[:7], [], texts[7:]]))
+    assert np.abs(together - expected).max() <= bound
     assert together.tobytes() == np.concatenate(alone).tobytes() == np.concatenate(single).tobytes()
     assert together.tobytes() == np.concatenate([batch.embeddings for batch in streams]).tobytes()
     ends = np.cumsum([len(text.spans) for text in texts[::-1]])
@@ -114,7 +124,7 @@ def test_parts_cover_all_tokens_but_the_special_ones(name: str, prompt: str) -> 
     assert tokens.input_ids.tolist() == tokenizer.exactly().tokenize(TEXTS).input_ids.tolist()
 
     @given(st.integers(0, len(TEXTS) - 1), st.lists(st.floats(0, 1), max_size=6))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def check(at: int, shares: list[float]) -> None:
         text = TEXTS[at]
         edges = [0, *sorted({round(share * len(text)) for share in shares} - {0, len(text)}), len(text)]
