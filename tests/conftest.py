@@ -58,6 +58,7 @@ LONG = (
     "jobs/sync/test_two_commands.py",
     "jobs/sync/test_scale.py",
     "jobs/test_flipped_bits.py",
+    "jobs/test_late_chunks.py",
     "jobs/test_damage.py",
     "jobs/stages/test_rereading.py",
     "encoder/text/test_fast_word_piece.py",

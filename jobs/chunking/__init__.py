@@ -7,6 +7,7 @@ long_words.py   words that the tokenizer takes for one unknown token
 markdown.py     headings and fences, as CommonMark has them
 prefix.py       title and headings before a chunk
 own_splitter.py spans of the user's own function, under the same checks
+late.py         windows that the model reads at once, and chunks in them
 ids.py          ids of chunks
 alphabet.py     which code points are blanks, ends of sentences and marks: lists of our own, the same in every Python
 measure.py      what is asked of a tokenizer

@@ -46,12 +46,23 @@ class Document:
 
 
 @dataclass(frozen=True)
+class Window:
+    """What the model reads at once, text[start:end] of the document, and of it the span that a chunk's vector is made of; with chunk.pooling: late."""
+
+    start: int
+    end: int
+    span_start: int
+    span_end: int
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """text[start:end] of the document, in code points, and what comes before it."""
+    """text[start:end] of the document, in code points, and what comes before it. window: None where the model reads the chunk alone."""
 
     start: int
     end: int
     prefix: Prefix = NO_PREFIX
+    window: Window | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class ChunkConfig(Section):
     document_column: Annotated[str, Field(min_length=1), IfAbsent("document_id")] = "document_id"
     on_blob: Annotated[Literal["keep", "refuse"], IfAbsent("keep")] = "keep"
     splitter: Annotated[str | None, AfterValidator(_splitter), IfAbsent(None)] = None
+    pooling: Annotated[Literal["alone", "late"], IfAbsent("alone")] = "alone"
     edition: Annotated[Literal[1], IfAbsent(1)] = 1
 
     @model_validator(mode="after")
@@ -45,4 +46,13 @@ class ChunkConfig(Section):
             raise ValueError("headings: true needs Markdown: set chunk.rules to auto or markdown")
         if self.headings and self.splitter is not None:
             raise ValueError("headings: true and a splitter exclude each other: put headings into what chunk.prefix_columns name")
+        if self.pooling == "late":
+            self._check_late()
         return self
+
+    def _check_late(self) -> None:
+        if self.max_tokens is None:
+            raise ValueError("pooling: late: set chunk.max_tokens, the tokens of a chunk; model.max_tokens is that of a window, which holds several")
+        others = {"overlap_tokens": self.overlap_tokens > 0, "headings": self.headings, "splitter": self.splitter is not None}
+        if taken := [name for name, is_set in others.items() if is_set]:
+            raise ValueError(f"pooling: late goes without {' and '.join(taken)}: a chunk sees all of its window already; take it out")

@@ -11,12 +11,14 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embermill.jobs.chunking.cutter import Chunk, Cut, Document
+from embermill.jobs.chunking.cutter import Chunk, Cut, Document, Window
+from embermill.jobs.chunking.late import given_text
 from embermill.jobs.chunking.prefix import Prefix
 from embermill.jobs.difference.known_texts import as_digests
 from embermill.jobs.difference.making import sync_folder
@@ -40,6 +42,7 @@ CUTS_SCHEMA = pa.schema(
         pa.field("refused", pa.string(), nullable=False),
         pa.field("text_hash", pa.binary(DIGEST_BYTES), nullable=False),
         pa.field("text_bytes", pa.int32(), nullable=False),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("window_start", "window_end", "span_start", "span_end")),  # -1 where there is no window
     ]
 )
 
@@ -91,7 +94,7 @@ def _table(documents: Sequence[Document], cuts: Sequence[Cut], rows: np.ndarray)
     chunks = [(row, place, chunk) for row, cut in zip(rows.tolist(), cuts, strict=True) for place, chunk in enumerate(cut.chunks or (_NO_CHUNK,))]
     why = [cut.refused for cut in cuts for _ in cut.chunks or (_NO_CHUNK,)]
     texts = [document.text for document, cut in zip(documents, cuts, strict=True) for _ in cut.chunks or (_NO_CHUNK,)]
-    given = [chunk.prefix.text + text[chunk.start : chunk.end] for text, (_, _, chunk) in zip(texts, chunks, strict=True)]
+    given = [given_text(text, chunk) for text, (_, _, chunk) in zip(texts, chunks, strict=True)]
     digests = pa.Array.from_buffers(pa.binary(DIGEST_BYTES), len(given), [None, pa.py_buffer(bytes(digest_each(pa.array(given, pa.string()))))])
     columns = [
         pa.array([row for row, _, _ in chunks], pa.int32()),
@@ -104,8 +107,14 @@ def _table(documents: Sequence[Document], cuts: Sequence[Cut], rows: np.ndarray)
         pa.array(why, pa.string()),
         digests,
         pa.array([len(text.encode()) for text in given], pa.int32()),
+        *(pa.array(numbers, pa.int64()) for numbers in np.array([_window(chunk) for _, _, chunk in chunks], np.int64).reshape(-1, 4).T),
     ]
     return pa.Table.from_arrays(columns, schema=CUTS_SCHEMA)
+
+
+def _window(chunk: Chunk) -> tuple[int, int, int, int]:
+    window = chunk.window
+    return (-1, -1, -1, -1) if window is None else (window.start, window.end, window.span_start, window.span_end)
 
 
 _NO_CHUNK = Chunk(0, 0)
@@ -133,8 +142,15 @@ class StoredCuts:
         rows = self._table.slice(first, end - first).to_pylist()
         if rows[0]["index"] == REFUSED:
             return Cut((), 0, rows[0]["refused"])
-        chunks = (Chunk(row["start"], row["end"], Prefix(row["prefix"], 0, row["dropped"])) for row in rows)
+        chunks = (Chunk(row["start"], row["end"], Prefix(row["prefix"], 0, row["dropped"]), _window_in(row)) for row in rows)
         return Cut(tuple(chunks), rows[0]["unknown_words"])
+
+
+def _window_in(row: dict[str, Any]) -> Window | None:
+    """row: of a file that may be older than windows are."""
+    if row.get("window_start", -1) < 0:
+        return None
+    return Window(row["window_start"], row["window_end"], row["span_start"], row["span_end"])
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class Preview:
     For `model.on_long_text: split` count_tokens must not stop at max_tokens, or count_uncut does not. unknown_words: a text -> (start, end) in code points
     of each word that is one unknown token; None where there are none, or it is not known. counts_add_up: of a text of printable ASCII, tabs and line ends
     the count is that of "" and what its words and its punctuation marks add, each counted by itself; chunks of such text are then counted once.
+    why_not_late: why `chunk.pooling: late` cannot be; "" where it can.
     """
 
     outputs: tuple[Output, ...] = ()
@@ -65,6 +66,7 @@ class Preview:
     count_uncut: CountTokens | None = None
     unknown_words: Callable[[str], Sequence[tuple[int, int]]] | None = None
     counts_add_up: bool = False
+    why_not_late: str = "only the engine native gives parts of a text vectors of their own"
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embermill.jobs.chunking.cutter import Cutter, Settings
+from embermill.jobs.chunking.late import LateCutter
 from embermill.jobs.chunking.measure import CountTokens, Measure, none_unknown
 from embermill.jobs.chunking.own_splitter import Splitter
 from embermill.jobs.engine import Preview
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from embermill.jobs.config import JobConfig
 
 
-def make_cutter(config: JobConfig, preview: Preview, *, search_path: Sequence[str] = ()) -> Cutter:
+def make_cutter(config: JobConfig, preview: Preview, *, search_path: Sequence[str] = ()) -> Cutter | LateCutter:
     """UsageError where such an engine, or such a limit, cannot be cut for."""
     chunk, asked = config.chunk, f"model.on_long_text: split: the engine {config.model.engine}"
     if preview.count_tokens is None and preview.count_uncut is None:
@@ -30,12 +32,27 @@ def make_cutter(config: JobConfig, preview: Preview, *, search_path: Sequence[st
         raise UsageError(f"chunk.max_tokens: expected at most {preview.max_tokens}, which is all that the model takes, got {limit}")
     if chunk.overlap_tokens * 2 >= limit:
         raise UsageError(f"chunk.overlap_tokens: expected less than half of a chunk's {limit} tokens, got {chunk.overlap_tokens}")
+    if chunk.pooling == "late":
+        _require_late(preview, limit)
     settings = Settings(limit, chunk.min_fill, chunk.overlap_tokens, chunk.headings, chunk.on_blob == "refuse")
     measure = Measure(_counter(preview, limit, asked), preview.unknown_words or none_unknown, preview.counts_add_up)
     try:
-        return Cutter(measure, settings, _splitter(chunk.splitter, search_path))
+        chunks = Cutter(measure, settings, _splitter(chunk.splitter, search_path))
     except ValueError as error:
         raise UsageError(f"{'chunk.max_tokens' if chunk.max_tokens else asked}: {error}") from None
+    if chunk.pooling != "late" or preview.max_tokens is None:
+        return chunks
+    return LateCutter(Cutter(measure, replace(settings, max_tokens=preview.max_tokens)), chunks)
+
+
+def _require_late(preview: Preview, limit: int) -> None:
+    if preview.why_not_late:
+        raise UsageError(f"chunk.pooling: late: {preview.why_not_late}: leave it out")
+    if preview.max_tokens is None or limit >= preview.max_tokens:
+        raise UsageError(
+            f"chunk.pooling: late: expected chunk.max_tokens under {preview.max_tokens}, the tokens of a window (model.max_tokens), got {limit}: "
+            "a window must hold several chunks"
+        )
 
 
 def _counter(preview: Preview, limit: int, asked: str) -> CountTokens:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from embermill.jobs.chunking.late import SpannedText
 from embermill.jobs.engine import Closeness, Embedded, Output, Preview, Prompts, Shortening
 from embermill.jobs.errors import UsageError, model_errors
 
 if TYPE_CHECKING:
     from embermill.encoder import Encoder, ModelDescription
+    from embermill.encoder.pipeline.windows import EncodedBatch
     from embermill.jobs.config import ModelConfig
 
 COLUMN = "embedding"
@@ -76,6 +78,7 @@ class NativeEngine:
             count_uncut=tokenizer.count,
             unknown_words=tokenizer.unknown_words,
             counts_add_up=tokenizer.adds_up,
+            why_not_late=description.why_no_spans and f"{model.source}: {description.why_no_spans}",
         )
 
     @classmethod
@@ -136,13 +139,23 @@ class NativeEngine:
         return _outputs(self._encoder.dimension)
 
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
-        from embermill.encoder import DeviceError
+        return _answers(self._encoder.encode_stream(texts))
 
-        try:
-            for batch in self._encoder.encode_stream(texts):
-                yield Embedded({COLUMN: batch.embeddings}, batch.num_tokens.astype(np.int32, copy=False), batch.num_tokens_dropped.astype(np.int32, copy=False))
-        except DeviceError as error:
-            raise UsageError(str(error)) from error
+    def embed_spans(self, texts: Iterable[Sequence[SpannedText]]) -> Iterator[Embedded]:
+        """Batches of texts -> a row for each span, or for a text without any, in their order; for chunk.pooling: late."""
+        from embermill.encoder.pipeline.spans import SpannedText as Given
+
+        return _answers(self._encoder.encode_spans([Given(*each) for each in batch] for batch in texts))
+
+
+def _answers(batches: Iterable[EncodedBatch]) -> Iterator[Embedded]:
+    from embermill.encoder import DeviceError
+
+    try:
+        for batch in batches:
+            yield Embedded({COLUMN: batch.embeddings}, batch.num_tokens.astype(np.int32, copy=False), batch.num_tokens_dropped.astype(np.int32, copy=False))
+    except DeviceError as error:
+        raise UsageError(str(error)) from error
 
 
 def _described(model: ModelConfig) -> ModelDescription:

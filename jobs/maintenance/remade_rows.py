@@ -24,6 +24,7 @@ from embermill.jobs.dataset.metadata.versions import KEYS, Version, VersionFile
 from embermill.jobs.dataset.views.live import open_rows, with_version
 from embermill.jobs.difference.selecting import read_selected
 from embermill.jobs.engine import Engine
+from embermill.jobs.engine.late import engine_of_chunks
 from embermill.jobs.errors import DataError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
@@ -112,7 +113,7 @@ def _embed(
     for part in parts:
         tasks.put(Task(part, frozenset()))
     tasks.finish()
-    Pipeline(engine, work, events.append).run(tasks)
+    Pipeline(engine_of_chunks(config, engine), work, events.append).run(tasks)
     for event in events:
         if isinstance(event, Failed):
             raise DataError(event.message)

@@ -36,6 +36,7 @@ from embermill.jobs.difference.claim import INPUTS
 from embermill.jobs.difference.making import SYNC, VersionFolder
 from embermill.jobs.driver.outcome import failures_as_error
 from embermill.jobs.engine import Engine
+from embermill.jobs.engine.late import engine_of_chunks
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import DataError, MetadataDamaged, UsageError
 from embermill.jobs.maintenance.repair_versions import repair_versions, stands
@@ -286,7 +287,7 @@ def _embed(
         tasks.put(Task(there.partitions[number], frozenset(known[number] - ordinals)))
     tasks.finish()
     events: list[Event] = []
-    Pipeline(engine, work, events.append).run(tasks)
+    Pipeline(engine_of_chunks(config, engine), work, events.append).run(tasks)
     made = {(event.partition, event.ordinal): event for event in events if isinstance(event, Receipt)}
     return made, [event for event in events if isinstance(event, Failed)]
 

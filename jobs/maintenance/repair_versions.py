@@ -20,6 +20,7 @@ from embermill.jobs.dataset.views.live import LiveRows, file_groups
 from embermill.jobs.difference.copying import CopyingEngine
 from embermill.jobs.difference.making import VersionFolder, upserts_of
 from embermill.jobs.engine import Engine
+from embermill.jobs.engine.late import engine_of_chunks
 from embermill.jobs.errors import JobError
 from embermill.jobs.maintenance.remade_deletes import remake_deletes
 from embermill.jobs.maintenance.remade_rows import remake_rows
@@ -152,6 +153,7 @@ def _run(folder: Folder, making: VersionFolder, plan: Plan, rows: SelectedRows, 
     work = Work(rows.read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS["cpu"])
     if task.partition.number < rows.writes.embedded or plan.rows.is_chunked:  # the texts that documents took their vectors from are no longer kept
         engine, config = make()
+        engine = engine_of_chunks(config, engine)
         device = config.workers.device if config.workers.device != "auto" else plan.device_kind
         read = reader_of_chunks(config, device, plan.rows, rows.read_whole, (str(Path.cwd()),))
         work = Work(read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS[device], refuse_long_texts=config.model.on_long_text == "error")

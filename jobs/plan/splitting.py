@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from embermill.jobs.chunking.cutter import Cutter, Document
+from embermill.jobs.chunking.late import LateCutter
 from embermill.jobs.engine import CountTokens
 
 CUT_CHARACTERS = 1 << 20  # of a sample, in all: about a second of one core
@@ -39,7 +40,7 @@ class Splitting:
 class Ratio:
     """What cutting made of the texts over the limit that were cut: so many chunks and tokens of so many tokens of text."""
 
-    cutter: Cutter
+    cutter: Cutter | LateCutter
     count: CountTokens
     text_tokens: float = 0.0
     chunks: int = 0

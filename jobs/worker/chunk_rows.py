@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from embermill.jobs.chunking.cutter import Cut, Document
 from embermill.jobs.chunking.ids import chunk_ids
+from embermill.jobs.chunking.late import given_text
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.chunk_columns import COUNT, DOCUMENT_HASH, END, INDEX, PREFIX, START, ChunkColumns
 from embermill.jobs.corpus.rows import TEXT, Origin, Refusal, RowBatch, RowSchema
@@ -63,7 +64,7 @@ def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cuts, of_markdown: Is
     moved = tuple(replace(refusal, row=int(ordinals[refusal.row - batch.first_row])) for refusal in sorted(refused, key=lambda refusal: refusal.row))
     origins = tuple(_moved(origin, batch.first_row, counts, ordinals) for origin in batch.origins)
     of_chunks = _columns(batch, schema, texts, cuts, parents)
-    given = [chunk.prefix.text + text[chunk.start : chunk.end] for text, cut in zip(texts, cuts, strict=True) for chunk in cut.chunks]
+    given = [given_text(text, chunk) for text, cut in zip(texts, cuts, strict=True) for chunk in cut.chunks]
     hashes = hash_texts(pa.array(given, pa.string()))
     names = batch.ids.cast(pa.string()).take(pa.array(parents)).to_pylist()
     dropped = np.array([chunk.prefix.dropped for cut in cuts for chunk in cut.chunks], np.int32)

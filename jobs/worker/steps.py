@@ -12,6 +12,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from embermill.jobs.chunking.cutter import Cut, Cutter, Document
+from embermill.jobs.chunking.late import LateCutter
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.to_cut import documents_to_cut, markdown_test
 from embermill.jobs.dataset.metadata.versions import Version, read_version
@@ -113,7 +114,7 @@ class Steps:
             yield documents, self._cutter.cut(documents)
 
     @cached_property
-    def _cutter(self) -> Cutter:
+    def _cutter(self) -> Cutter | LateCutter:
         preview = preview_engine(self._config.model, self._plan.device_kind, search_path=self._search_path)
         return make_cutter(self._config, preview, search_path=self._search_path)
 

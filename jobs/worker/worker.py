@@ -20,6 +20,7 @@ from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.difference.making import TextsFolder, VersionFolder
 from embermill.jobs.engine import Engine
+from embermill.jobs.engine.late import engine_of_chunks
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
@@ -175,7 +176,8 @@ class Worker:
     @cached_property
     def _working_engine(self) -> Engine:
         """The engine, asked only for what shards that are stood in for do not hold already."""
-        return ReusingEngine(self._engine, KnownVectors(self._folder, self._plan)) if self._plan.superseded else self._engine
+        engine = engine_of_chunks(self._job.config, self._engine)
+        return ReusingEngine(engine, KnownVectors(self._folder, self._plan)) if self._plan.superseded else engine
 
     @cached_property
     def _work(self) -> Work:
@@ -187,6 +189,7 @@ class Worker:
             read = reader_of_chunks(self._job.config, self._job.device, plan.rows, read, self._job.search_path)
         else:
             read = selected(self._dataset, making.version, require_plan(self._dataset).rows).read
+        engine = engine_of_chunks(self._job.config, self._engine)
         plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
             read=read,
@@ -194,7 +197,7 @@ class Worker:
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error" or (making is not None and making.texts),
-            tokens=TokenCheck(self._engine, self._dataset, may_be_fast=making is None),  # what a sync embeds is tokenized exactly
+            tokens=TokenCheck(engine, self._dataset, may_be_fast=making is None),  # what a sync embeds is tokenized exactly
             provenance=self._provenance(),
         )
 

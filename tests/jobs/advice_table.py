@@ -17,9 +17,13 @@ CLUSTER = "A cluster, or a machine that lacks something, is not at hand; the wor
 NO_FAULT = "No fault: it explains, or describes an option"
 
 CHUNKS = "test_chunked_job.py::test_what_is_advised_helps"
+LATE_CHUNKS = "test_late_chunks.py::test_what_is_advised_helps"
 
 TABLE: dict[str, Way] = {
     # chunks
+    "pooling: late: set chunk.max_tokens": LATE_CHUNKS,
+    "chunk.pooling: late: {}: leave it out": LATE_CHUNKS,
+    "more than {}: split the document": "chunking/test_late.py::test_a_document_whose_windows_take_too_much_is_refused",
     "extract its text first": "test_documents.py::test_what_other_tools_make_text_of",
     "text is made of HTML by {}, which is not installed": "test_html_documents.py::test_without_the_extra",
     "pip install {}=={}, on every node, or choose another output.uri": "test_html_documents.py::test_the_extractor_is_pinned",

@@ -76,7 +76,8 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "workers.partition_stall_s": 300,
         "ray.address": None,
         "chunk.max_tokens": None, "chunk.min_fill": 0.25, "chunk.overlap_tokens": 0, "chunk.rules": "auto", "chunk.prefix_columns": [], "chunk.headings": False,
-        "chunk.keep_text": False, "chunk.document_column": "document_id", "chunk.on_blob": "keep", "chunk.splitter": None, "chunk.edition": 1,
+        "chunk.keep_text": False, "chunk.document_column": "document_id", "chunk.on_blob": "keep", "chunk.splitter": None, "chunk.pooling": "alone",
+        "chunk.edition": 1,
     }
 
 
