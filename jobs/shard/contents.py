@@ -228,8 +228,9 @@ def pieces(parquet: pq.ParquetFile) -> Iterator[pa.Table]:
 
 
 def row_groups(parquet: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """columns: a few small ones, which this thread has decoded before Arrow's would have been woken; None: all of them."""
     for number in range(parquet.num_row_groups):
-        yield parquet.read_row_group(number, columns=None if columns is None else list(columns))
+        yield parquet.read_row_group(number, columns=None if columns is None else list(columns), use_threads=columns is None)
 
 
 def check_schema(found: pa.Schema, expected: pa.Schema) -> None:

@@ -177,8 +177,8 @@ class ShardWriter:
 
 
 def column_runs(plan: Plan) -> list[list[str]]:
-    """The plan's columns in their order, each of vectors by itself: those are most of the work, and are encoded side by side."""
-    vectors = {vector.column for vector in plan.stored}
+    """The plan's columns in their order. Where several are of vectors, each of them is a run by itself: they are most of the work."""
+    vectors = {vector.column for vector in plan.stored} if len(plan.stored) > 1 else set[str]()
     runs: list[list[str]] = []
     for name in plan.schema.names:
         if runs and not vectors & {name, runs[-1][-1]}:

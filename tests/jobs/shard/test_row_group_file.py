@@ -122,9 +122,9 @@ def test_a_file_that_failed_leaves_the_others_their_threads_and_uses_no_table_an
         ended.append(True)
         return open_writer(sink, plan, columns)
 
-    file = RowGroupFile(tmp_path / "file", slow, column_runs(plan), pool, 2)
+    file = RowGroupFile(tmp_path / "file", slow, [[name] for name in plan.schema.names], pool, 2)
     file.write_table(table_of(plan.schema, 5, 0), row_group_size=5)
-    begun.acquire()
+    assert begun.acquire(timeout=10)
     threading.Timer(0.1, go_on.set).start()
     with pytest.raises(OSError, match="No space"):
         file.close()
