@@ -8,6 +8,9 @@ INDEX_VENV := .venv-index
 INSTALL := PYTHON='$(PYTHON)' infra/install.sh
 LOCKED := pyproject.toml infra/install.sh infra/lock.txt infra/model.txt $(wildcard encoder/backends/cpu/compiled/kernels/*)
 
+# What is imported is compiled once, whatever the environment says: 500 files of tests in each of two processes, and every command line that they start.
+export PYTHONDONTWRITEBYTECODE :=
+
 .NOTPARALLEL:
 SEEDS ?= 100000
 FIRST ?= 0

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from embermill.jobs.index.metadata_json import json_rows, json_text
 
 BYTES_PER_NUMBER = 22  # of the longest number in JSON, and its comma
+BYTES_PER_VALUE = 40  # of the longest time, in quotes
+BYTES_BESIDE_DIGITS = 16  # of a decimal number: quotes, sign, point and exponent, or the zeros after a point
 ESCAPED = 6  # bytes of JSON that one byte of text becomes at most
 
 
@@ -39,8 +41,10 @@ class Rows:
                 return self.metadata_bytes
             if pa.types.is_string(field.type) or pa.types.is_binary(field.type):
                 bound += ESCAPED * pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False) + 2
+            elif pa.types.is_decimal(field.type):
+                bound += max(BYTES_PER_VALUE, field.type.precision + BYTES_BESIDE_DIGITS)
             else:
-                bound += max(BYTES_PER_NUMBER, 40)
+                bound += BYTES_PER_VALUE
         return bound
 
     @cached_property

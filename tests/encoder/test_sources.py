@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from embermill.encoder.errors import SourceError
 from embermill.encoder.sources import fetch_model, file_digest, files_digest
+from tests.serving import serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -126,13 +126,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub() -> Iterator[http.server.ThreadingHTTPServer]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)) as server:
+        yield server
 
 
 def fetch_in_a_new_process(address: str, cache: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

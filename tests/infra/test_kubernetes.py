@@ -6,7 +6,6 @@ import json
 import shlex
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +23,7 @@ from embermill.jobs.submit.package import GRACE_S
 from tests.conftest import SHARED
 from tests.infra.rayjobs import K8S, derived, pods
 from tests.services import ROOT, program
+from tests.serving import serving
 
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 KUBERNETES = "1.34"
@@ -280,12 +280,10 @@ def test_the_creator_waits_for_the_end_of_what_it_created(tmp_path: Path, looks:
     (tmp_path / "namespace").write_text("batch")
     (tmp_path / "token").write_text("t0ken")
     Api.looks, Api.created = [*looks], []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Api)) as server:
         environment = {"KUBERNETES_API": f"http://127.0.0.1:{server.server_port}", "SERVICE_ACCOUNT": str(tmp_path), "POLL_S": "0.01"}
         script = [sys.executable, str(K8S / "overlays/sync/create.py"), str(K8S / "overlays/sync/rayjob-sync.yaml")]
         done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=60)
-        server.shutdown()
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     ((path, token, body),) = Api.created
     assert (path, token, body["kind"]) == ("/apis/ray.io/v1/namespaces/batch/rayjobs", "Bearer t0ken", "RayJob")

@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -16,7 +17,7 @@ from embermill.jobs.config import JobConfig
 from tests.jobs import command_line, golden_datasets
 from tests.jobs.stores.azurite import Azurite, find_azurite, run_azurite
 from tests.jobs.stores.gcs_server import GcsServer, run_gcs_server
-from tests.jobs.stores.moto import Moto, run_moto
+from tests.jobs.stores.moto import run_moto
 
 BUCKET = "corpus-and-datasets"
 
@@ -34,6 +35,15 @@ def s3_server() -> Iterator[str]:
     with run_moto() as server, in_environment(server.environment):
         server.create_bucket(BUCKET)
         yield server.address
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_server: str) -> Iterator[Any]:
+    """boto3's, once: to make one takes longer than what most tests ask of it."""
+    import boto3
+
+    with contextlib.closing(boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")) as client:
+        yield client
 
 
 @contextlib.contextmanager
@@ -95,11 +105,10 @@ def put_object(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
     def put(url: str, data: bytes) -> None:
         scheme, _, rest = url.partition("://")
         bucket, _, key = rest.partition("/")
-        server = request.getfixturevalue(SERVERS[scheme])
         if scheme == "s3":
-            Moto(server).put(bucket, key, data)
+            request.getfixturevalue("s3_client").put_object(Bucket=bucket, Key=key, Body=data)
         else:
-            server.put(bucket, key, data)
+            request.getfixturevalue(SERVERS[scheme]).put(bucket, key, data)
 
     return put
 
@@ -118,12 +127,9 @@ def command() -> Callable[..., command_line.Answer]:
 
 
 @pytest.fixture(scope="session")
-def golden_store(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def golden_store(s3_client: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus and the models of the old datasets, on the S3 server. Returns a folder for fetched models."""
-    import boto3
-
-    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
-    golden_datasets.upload(lambda url, data: client.put_object(Bucket=BUCKET, Key=url.removeprefix(f"s3://{BUCKET}/"), Body=data), BUCKET)
+    golden_datasets.upload(lambda url, data: s3_client.put_object(Bucket=BUCKET, Key=url.removeprefix(f"s3://{BUCKET}/"), Body=data), BUCKET)
     return tmp_path_factory.mktemp("fetched-models")
 
 

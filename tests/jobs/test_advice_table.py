@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ JOBS = TESTS.parents[1] / "jobs"
 IN_WORDS = ("answers", "html_report", "first_configuration")  # files of `commands` whose words are for people, whether raised or not
 
 
+@cache
 def all_messages() -> dict[str, str]:
     """Message -> its file."""
     found = dict[str, str]()

@@ -68,6 +68,8 @@ COLUMNS = {
     pa.bool_(): st.booleans(),
     pa.timestamp("ns", "UTC"): st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
     pa.decimal128(38, 10): st.decimals(-(10**27), 10**27, places=10),
+    pa.decimal128(5, -3): st.integers(-99999, 99999).map(lambda digits: Decimal(digits).scaleb(3)),
+    pa.decimal256(76, 76): st.integers(1 - 10**76, 10**76 - 1).map(lambda digits: Decimal((digits < 0, tuple(map(int, str(abs(digits)))), -76))),
     pa.list_(pa.string()): st.lists(st.text(max_size=9), max_size=4),
 }
 

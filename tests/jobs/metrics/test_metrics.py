@@ -6,7 +6,6 @@ import http
 import json
 import re
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -32,6 +31,7 @@ from tests.jobs.command_line import run as run_command
 from tests.jobs.fakes import receipt
 from tests.jobs.submit.heads import free_ports
 from tests.services import ROOT, program
+from tests.serving import serving
 
 MONITORING = ROOT / "infra/monitoring"
 NAMES = {measure.name for measure in MEASURES}
@@ -157,8 +157,7 @@ def prometheus(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> Iterato
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Served, directory=str(file.parent))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(Served, directory=str(file.parent)))) as server:
         scraped = {"job_name": "job", "metrics_path": f"/{file.name}", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
         settings = {"global": {"scrape_interval": "1s"}, "rule_files": [str(MONITORING / "rules.yaml")], "scrape_configs": [scraped]}
         (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(settings))
@@ -170,7 +169,6 @@ def prometheus(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> Iterato
         finally:
             process.terminate()
             process.wait(30)
-            server.shutdown()
 
 
 def ask(address: str, query: str) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from tests.serving import serving
+
 PAGE = 1000
 
 
@@ -163,13 +165,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def run_gcs_server() -> Iterator[GcsServer]:
-    with tempfile.TemporaryDirectory(prefix="gcs-") as folder:
-        server = GcsServer(Path(folder) / "account.json")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+    with tempfile.TemporaryDirectory(prefix="gcs-") as folder, serving(GcsServer(Path(folder) / "account.json")) as server:
+        yield server

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.serving import serving
+
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
@@ -114,12 +116,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def run_proxy(upstream: str, faults: Faults) -> Iterator[FaultyProxy]:
-    server = FaultyProxy(upstream, faults)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(FaultyProxy(upstream, faults)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -25,6 +24,7 @@ from embermill.jobs.submit.following import Reading, follow
 from embermill.jobs.submit.start import PHASE, REPORT
 from tests.jobs.command_line import command
 from tests.jobs.submit.test_refusals import URLS, submission
+from tests.serving import serving
 
 MIDWAY = Snapshot(10, 100, 1.0, 10.0, 1, 2, 0.5, 100, 10.0, dict.fromkeys(STAGES, 0.25), "encoder", 2)
 LOG = "\n".join([
@@ -144,10 +144,8 @@ class JobServer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def job_server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), JobServer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), JobServer)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 @pytest.mark.parametrize(("ray", "python", "said"), [("2.40.0", "3.12.1", "Ray 2.40.0"), ("2.60.0", "3.10.9", "Python 3.10.9")])
