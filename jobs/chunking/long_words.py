@@ -16,6 +16,8 @@ MOST_POINTS = 64  # of such a word in one chunk
 FEWEST_POINTS = 16
 MOST_CHUNKS = 1000  # of one document that long words may make; above it the document is a blob
 _RUN = re.compile(f"[^{character_class(BLANKS)}]{{{MOST_POINTS + 1},}}")
+_PLAIN = re.compile("[!-~]*")  # what Measure.adds_up is about, without blanks
+_PLAIN_WORD = re.compile(f"[0-9A-Za-z]{{{MOST_POINTS + 1},}}")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class LongWords:
 
 
 def find_long_words(text: str, measure: Measure) -> LongWords:
-    spans = [(run.start() + start, run.start() + end) for run in _RUN.finditer(text) for start, end in measure.unknown_words(run[0])]
+    spans = [(first + start, first + end) for first, last in _long_runs(text, measure) for start, end in measure.unknown_words(text[first:last])]
     spans = [(start, end) for start, end in spans if end - start > MOST_POINTS]
     breaks = list[int]()
     for span in spans:
@@ -39,6 +41,15 @@ def find_long_words(text: str, measure: Measure) -> LongWords:
         if len(breaks) >= MOST_CHUNKS:
             break
     return LongWords(spans, breaks)
+
+
+def _long_runs(text: str, measure: Measure) -> Iterator[tuple[int, int]]:
+    """(start, end) of all that may be such a word. Where punctuation is known to end words, as base64 has it after 32 letters or so, few of them are left."""
+    for run in _RUN.finditer(text):
+        if measure.adds_up and _PLAIN.fullmatch(run[0]):
+            yield from (word.span() for word in _PLAIN_WORD.finditer(text, run.start(), run.end()))
+        else:
+            yield run.span()
 
 
 def unknown_in(words: LongWords, text: str, chunks: Sequence[tuple[int, int]], measure: Measure) -> int:

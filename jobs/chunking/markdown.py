@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 _LINE_END = re.compile("\r\n|\n|\r")
 
@@ -36,6 +38,8 @@ class Outline:
 
 @cache
 def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # here: every command imports this file, and few meet Markdown
+
     parser = MarkdownIt("commonmark")
     parser.core.ruler.enableOnly(["normalize", "block"])
     return parser

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 import embermill.jobs.chunking as room
 from embermill.jobs.chunking.alphabet import BLANKS, MARKS
 from embermill.jobs.chunking.cutter import Chunk, Cut, Cutter, Document, Settings
+from embermill.jobs.chunking.long_words import find_long_words
 from embermill.jobs.chunking.measure import Measure
 from tests.jobs.chunking.tokenizers_to_cut_by import KINDS, measure_of
 
@@ -67,6 +70,25 @@ def test_a_sum_that_is_a_proof_cuts_as_the_second_look_does(text: str, limit: in
     summed, looked_at = (Cutter(measure_of("wordpiece", adds_up=adds_up), Settings(limit, headings=headings)) for adds_up in (True, False))
     documents = [Document(text * 3, ("A title",), markdown=headings)]
     assert summed.cut(documents) == looked_at.cut(documents)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(["a" * 30, "b" * 65, "Z" * 101, "+", "/", " ", "\u0436", "\x00", "[UNK]", "_"]), max_size=40).map("".join))
+def test_long_words_between_punctuation_are_those_of_the_whole_run(text: str) -> None:
+    parts, whole = (find_long_words(text, measure_of("wordpiece", adds_up=adds_up)) for adds_up in (True, False))
+    assert parts == whole
+
+
+def test_of_a_run_with_punctuation_the_long_words_alone_are_asked_for() -> None:
+    inner, asked = measure_of("wordpiece"), list[str]()
+
+    def unknown_words(text: str) -> Sequence[tuple[int, int]]:
+        asked.append(text)
+        return inner.unknown_words(text)
+
+    found = find_long_words(("a" * 32 + "/") * 1000 + "b" * 101 + "+=", replace(inner, unknown_words=unknown_words))
+    assert found.spans == [(33_000, 33_101)]
+    assert max(map(len, asked)) <= 101
 
 
 def test_plain_text_is_counted_once() -> None:
