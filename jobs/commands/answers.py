@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from embermill.jobs.commands.answers_splitting import show_splitting
+from embermill.jobs.commands.answers_splitting import show_splitting, show_unknown_words
 from embermill.jobs.commands.answers_sync import show_sync_plan
 from embermill.jobs.commands.answers_vectors import show_recall, show_vectors
 from embermill.jobs.commands.command import Answer
@@ -29,7 +29,7 @@ def show_run(answer: Answer) -> str:
         ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
         *show_vectors(answer),
-        *_show_unknown_words(answer.get("unknown_words", 0)),
+        *show_unknown_words(answer.get("unknown_words", 0)),
         *_show_findings(answer["findings"]),
         *_show_prompts(answer["prompts"]),
         *show_corpus(answer.get("corpus")),
@@ -53,14 +53,6 @@ def _show_findings(found: Answer | None) -> list[tuple[str, str]]:
     if found["files_gone"]:
         said.append(f"{several(found['files_gone'], 'corpus file')} gone since then")
     return [("found", "; ".join(said))] if said else []
-
-
-def _show_unknown_words(pieces: int) -> list[tuple[str, str]]:
-    """Of documents that were cut to chunks."""
-    if not pieces:
-        return []
-    what = f"{several(pieces, 'piece')} of over 64 characters of words that the tokenizer does not know, each one unknown token to the model"
-    return [("unknown", f"{what}: chunk.on_blob: refuse keeps such documents out")]
 
 
 def show_corpus(seen: Answer | None) -> list[tuple[str, str]]:

@@ -25,3 +25,11 @@ def show_splitting(answer: Answer) -> list[tuple[str, str]]:
         ("too long", f"{over} are longer than the model takes; {FATE[answer['on_long_text']].format(found['tokens_over'])}"),
         ("advice", f"--set model.on_long_text=split embeds them whole, as chunks: {', '.join(cost)}"),
     ]
+
+
+def show_unknown_words(pieces: int) -> list[tuple[str, str]]:
+    """Of documents that were cut to chunks."""
+    if not pieces:
+        return []
+    what = f"{several(pieces, 'piece')} of over 64 characters of words that the tokenizer does not know, each one unknown token to the model"
+    return [("unknown", f"{what}: chunk.on_blob: refuse keeps such documents out")]

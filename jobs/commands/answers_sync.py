@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from embermill.jobs.commands.answers_splitting import show_unknown_words
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
 from embermill.jobs.wording import several
@@ -30,6 +31,7 @@ def show_sync(answer: Answer) -> str:
         ("embedded", f"{several(answer['texts_embedded'], 'text')}, {answer['tokens_embedded']:,} tokens; {copied}"),
         *_show_imported(answer["imported"]),
         ("written", show_bytes(answer["bytes_written"]) + _show_clipped(answer["values_clipped"])),
+        *show_unknown_words(answer["unknown_words"]),
         *_show_kept(answer),
         ("time", show_seconds(answer["seconds"])),
     ]

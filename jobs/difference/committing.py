@@ -49,7 +49,7 @@ class Added:
         return told if self.documents is None else told | {DOCUMENTS: self.documents}
 
 
-RECEIPT_COLUMNS = ("partition", "tokens", "shard", "rows_out", "shard_bytes", "shard_sha256", "quarantine", "values_clipped")
+RECEIPT_COLUMNS = ("partition", "tokens", "shard", "rows_out", "shard_bytes", "shard_sha256", "quarantine", "values_clipped", "unknown_words")
 """What a commit of a version asks of receipts."""
 
 

@@ -36,6 +36,7 @@ def count_rows(
         "tokens_embedded": tokens_below(receipts, writes.embedded),
         "bytes_written": sum(file.bytes for file in added.files),
         "values_clipped": sum(receipts.column("values_clipped").to_pylist()),
+        "unknown_words": sum(receipts.column("unknown_words").to_pylist()),
     }
 
 

@@ -19,7 +19,8 @@ class SyncSummary:
     rows_unchanged are then of chunks; rows_moved of those that were written again under the same id: at another place, or of another version of the document.
     imported: of vectors that were given (`--import-vectors`): files, vectors, and how those agree with the engine's own (difference/importing.Agreement).
     compacted: the version after it, with a new base (output.compact_at).
-    values_clipped: numbers of new vectors that were too large for their codes (output.vectors).
+    values_clipped: numbers of new vectors that were too large for their codes (output.vectors). unknown_words: of the chunked documents that were
+    written, pieces of over 64 characters of words that the tokenizer takes for one unknown token (chunk.on_blob).
     texts_embedded: given to the engine; vectors_copied: taken from elsewhere. abandoned: versions that were begun and given up by this sync.
     """
 
@@ -45,6 +46,7 @@ class SyncSummary:
     tokens_embedded: int = 0
     bytes_written: int = 0
     values_clipped: int = 0
+    unknown_words: int = 0
     abandoned: int = 0
     seconds: float = 0.0
     run: Summary | None = None

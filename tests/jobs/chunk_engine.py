@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ def count(texts: Iterable[str]) -> np.ndarray:
 class ChunkEngine:
     """A text with the word POISON fails."""
 
+    POISON = "POISON"
+
     def __init__(self, model: Any, *, device: str, threads: int) -> None:
         pass
 
@@ -39,7 +43,7 @@ class ChunkEngine:
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
         for batch in texts:
             found = batch.to_pylist()
-            if any("POISON" in text for text in found):
+            if any(self.POISON in text for text in found):
                 raise ValueError("poisoned")
             digests = [np.frombuffer(hashlib.blake2b(text.encode(), digest_size=DIM).digest(), np.uint8) for text in found]
             counts = count(found)
@@ -47,6 +51,17 @@ class ChunkEngine:
                 {"embedding": np.stack(digests).astype(np.float32)}, np.minimum(counts, MAX_WORDS).astype(np.int32),
                 np.maximum(counts - MAX_WORDS, 0).astype(np.int32),
             )  # fmt: skip
+
+
+class CountingChunkEngine(ChunkEngine):
+    """Appends every text that it embeds to the file `embedded-texts`."""
+
+    def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+        for batch in texts:
+            (answer,) = super().embed([batch])
+            with Path("embedded-texts").open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(text) + "\n" for text in batch.to_pylist())
+            yield answer
 
 
 class CutCounter(ChunkEngine):

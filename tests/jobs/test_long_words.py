@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from embermill.jobs.chunking.cutter import Cutter, Document, Settings
 from embermill.jobs.commands.answers import show_run
+from embermill.jobs.commands.answers_sync import show_sync
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.storage import open_folder
 from tests.jobs.chunking.tokenizers_to_cut_by import measure_of
@@ -30,6 +32,7 @@ def encoded(size: int) -> str:
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
+    monkeypatch.setattr("embermill.jobs.sync.stages.open_pool", open_inline_pool)
 
 
 def chunks_of(answer: Answer, texts: list[str]) -> dict[int, list[str]]:
@@ -67,6 +70,21 @@ def test_refused_where_that_is_asked_for(tmp_path: Path) -> None:
     refused: dict[str, Any] = answer["first_quarantined"]
     assert refused["id"] == "3" and refused["reason"] == "not_cut" and "over 1000 chunks" in refused["error"]
     assert "unknown_words" not in read_manifest(open_folder(str(answer.output))).root["totals"]  # type: ignore[union-attr]
+
+
+def test_a_sync_counts_those_of_the_documents_that_it_writes(tmp_path: Path) -> None:
+    kept, new = "a" * 70_000, "some words, and " + "b" * 90_000
+    first = split(corpus(tmp_path, ["short", kept]), ENGINE)
+    assert first["unknown_words"] > 0
+    synced = split(corpus(tmp_path, ["shorter", kept, new]), ENGINE, name="sync")
+    assert (synced.code, synced["action"], synced["version"]) == (0, "committed", 2), synced.errors
+    (cut,) = Cutter(measure_of("wordpiece", ""), Settings(256)).cut([Document(new)])
+    expected = long_unknown([new[chunk.start : chunk.end] for chunk in cut.chunks])
+    assert expected > 100 and synced["unknown_words"] == expected, "the kept document was counted by the run"
+    assert f"{expected:,} pieces of over 64 characters" in show_sync(json.loads(synced.stdout))
+    corpus(tmp_path, ["shorter still", kept, new])
+    later = split(tmp_path, ENGINE, name="sync")
+    assert (later["version"], later["unknown_words"]) == (3, 0) and "of over 64 characters" not in show_sync(json.loads(later.stdout))
 
 
 def test_base64_has_words_of_all_lengths(tmp_path: Path) -> None:
