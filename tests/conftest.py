@@ -28,6 +28,7 @@ SHARED = Path(__file__).parents[2] / "shared"  # beside the clone: real Burn, an
 LONG = (
     "test_install.py",
     "jobs/test_ray.py",
+    "jobs/test_chunk_workers.py",
     "jobs/test_kill.py",
     "jobs/test_storage_trouble.py",
     "jobs/test_two_hosts.py",
