@@ -1,6 +1,8 @@
 """Pace, hard input and stability of the cutter, in CPU seconds of one core, with MiniLM's tokenizer at 256 tokens.
 
-    TOKENIZERS_PARALLELISM=false python tests/bench/cutting.py pace | hard | edits
+    TOKENIZERS_PARALLELISM=false python tests/bench/cutting.py pace | hard | edits [FOLDER]
+
+edits is of the modules of the standard library, or of the files .md of a folder, with a line of prose put in.
 """
 
 from __future__ import annotations
@@ -76,25 +78,27 @@ def hard() -> None:
         print(f"{name}: {', '.join(f'{seconds:.2f}' for seconds in found)} s at 1, 2, 4 MB; {doublings}", flush=True)
 
 
-def edits() -> None:
+def edits(folder: str | None = None) -> None:
     cutter = Cutter(measure(), Settings(LIMIT))
+    texts = library() if folder is None else [path.read_text(encoding="utf-8") for path in sorted(Path(folder).rglob("*.md"))]
+    new_line = "# a line that was put in\n" if folder is None else "A line that was put in.\n"
 
     def texts_of(text: str) -> set[str]:
-        chunks: tuple[Chunk, ...] = cutter.cut([Document(text)])[0].chunks
+        chunks: tuple[Chunk, ...] = cutter.cut([Document(text, markdown=folder is not None)])[0].chunks
         return {text[chunk.start : chunk.end] for chunk in chunks}
 
     words, lines = list[int](), list[int]()
-    for text in library():
+    for text in texts:
         before = texts_of(text)
         if len(before) < 12 or len(words) == 80:
             continue
         middle = text.index(" ", len(text) // 2)
         words.append(len(texts_of(text[:middle] + "edited" + text[middle:]) - before))
         line = text.index("\n", len(text) // 2) + 1
-        lines.append(len(texts_of(text[:line] + "# a line that was put in\n" + text[line:]) - before))
+        lines.append(len(texts_of(text[:line] + new_line + text[line:]) - before))
     for name, found in (("one word edited", words), ("a line inserted", lines)):
         print(f"{name} in {len(found)} documents: mean {np.mean(found):.2f}, median {np.median(found):.0f}, most {max(found)} chunks changed")
 
 
 if __name__ == "__main__":
-    {"pace": pace, "hard": hard, "edits": edits}[sys.argv[1]]()
+    {"pace": pace, "hard": hard, "edits": edits}[sys.argv[1]](*sys.argv[2:])
