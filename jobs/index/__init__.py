@@ -108,6 +108,8 @@ class Target(ABC):
     """Whose recorded limits on ids and columns hold here (embermill.jobs.index.limits); "" for none."""
     dtypes: tuple[str, ...] = (FLOAT32,)
     """Forms of vectors that it takes."""
+    dtypes_note: str = ""
+    """Why not more, for who is refused: "Chroma has float32 alone"."""
     metrics: tuple[str, ...] = METRICS
     """The first is the default; `?metric=` in its address chooses."""
     options: tuple[str, ...] = ()
@@ -118,6 +120,8 @@ class Target(ABC):
     """Whether nothing of what was upserted and deleted since the last `commit` stays where the loader is killed before the next one."""
     normalizes: bool = False
     """Whether it may keep vectors of length 1 in place of those it was given, where the metric is cosine."""
+    unit_rows: int = 1 << 17
+    """Rows of small files that are one unit together. A kill loses a unit at most; who is fast, and slow at many small writes, takes more."""
     max_workers: int | None = 1
     """How many may write at once, each through an instance of its own; None: any number."""
     has_alias: bool = False

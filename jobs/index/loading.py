@@ -65,7 +65,7 @@ class Load:
 
     def _in_threads(self, live: LiveRows, since: int, new: bool) -> None:
         """Every unit that is not there yet, one after another, or several at once."""
-        units = self.source.units(live, since, self.cursor.loading)
+        units = self.source.units(live, since, self.cursor.loading, self.targets[0].unit_rows)
         if len(self.targets) == 1:
             for unit in units:
                 self._write(self.targets[0], live, unit, since, new)

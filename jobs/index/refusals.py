@@ -70,8 +70,8 @@ def require_loadable(source: Source, target: Target, rows: int, where: str) -> N
     """UsageError for vectors or columns that such a target does not take. rows: how many there will be."""
     vector = source.layout.vector
     if vector.dtype not in target.dtypes:
-        taken = " or ".join(target.dtypes)
-        raise UsageError(f"{where}: takes {taken} vectors, the column {source.form['column']} holds {vector.dtype}: choose another with --vector")
+        taken, note = " or ".join(target.dtypes), f" ({target.dtypes_note})" if target.dtypes_note else ""
+        raise UsageError(f"{where}: takes {taken} vectors, the column {source.form['column']} holds {vector.dtype}{note}: choose another with --vector")
     if target.limits:
         form = Form(source.layout.id.type, source.form["column"], vector.dtype, vector.dimensions, pa.schema(source.layout.columns), rows)
         _refuse(find_form_violations(limits_of(target.limits), form), source, where)

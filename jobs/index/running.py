@@ -164,7 +164,7 @@ class _Round:
         """Nothing is written: what would be."""
         live = start(self.source, cursor.version, to, None if cursor.loading is None else cursor.loading.to)
         loading = cursor.loading if cursor.loading is not None and cursor.loading.to == to.number else None
-        files = [file for unit in self.source.units(live, cursor.version, loading) for file in unit.files]
+        files = [file for unit in self.source.units(live, cursor.version, loading, self.target.unit_rows) for file in unit.files]
         upserts = sum(file.rows for file in files)
         deletes = live.deleted(cursor.version).num_rows if cursor.version else 0
         return Loaded(

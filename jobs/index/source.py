@@ -21,7 +21,6 @@ from embermill.jobs.storage import Folder
 
 DELETES = -1  # the number of the unit of deletes
 BATCH_BYTES = 16 << 20  # of vectors
-UNIT_ROWS = 1 << 17
 DTYPES = {pa.float32(): FLOAT32, pa.float16(): FLOAT16, pa.int8(): INT8, pa.uint8(): UBINARY}
 
 
@@ -64,12 +63,12 @@ class Source:
         scale = next(form.scale for form in self.plan.stored if form.column == column)
         return described if scale is None else described | {"scale": scale}
 
-    def units(self, live: LiveRows, since: int, loading: Loading | None) -> Iterator[Unit]:
-        """Of the rows that changed after `since`, but for files that are loaded; small files together."""
+    def units(self, live: LiveRows, since: int, loading: Loading | None, most: int) -> Iterator[Unit]:
+        """Of the rows that changed after `since`, but for files that are loaded; small files together, with at most so many rows."""
         group: list[LiveFile] = []
         for file in live.files(since):
             if file.rows and (loading is None or not loading.has(file.file.number)):
-                if group and sum(each.rows for each in group) + file.rows > UNIT_ROWS:
+                if group and sum(each.rows for each in group) + file.rows > most:
                     yield _unit(group)
                     group = []
                 group.append(file)

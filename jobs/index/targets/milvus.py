@@ -30,7 +30,8 @@ CURSOR = "embermill.cursor"
 SUFFIX = ".db"  # what pymilvus takes for a database of Milvus Lite
 METRICS = {COSINE: "COSINE", DOT: "IP", L2: "L2"}
 VECTORS = {FLOAT32: DataType.FLOAT_VECTOR, FLOAT16: DataType.FLOAT16_VECTOR, UBINARY: DataType.BINARY_VECTOR}
-LITE_DTYPES = (FLOAT32,)  # Milvus Lite 3.2 has neither FLOAT16_VECTOR nor BINARY_VECTOR
+LITE_DTYPES = (FLOAT32,)
+LITE_NOTE = "Milvus Lite (3.2) has neither FLOAT16_VECTOR nor BINARY_VECTOR, a Milvus server has both"
 LONGEST = 65_535  # bytes of a VARCHAR
 ROWS = 2_048  # a request
 
@@ -47,7 +48,8 @@ class MilvusTarget(LeasedTarget):
         if self._index not in ("auto", "flat"):
             raise UsageError(f"target {address.shown}: index={self._index}: expected auto or flat")
         self.where, self.is_server = address.shown, address.text.startswith("milvus://")
-        self.dtypes = type(self).dtypes if self.is_server else LITE_DTYPES
+        if not self.is_server:
+            self.dtypes, self.dtypes_note = LITE_DTYPES, LITE_NOTE
         self._path = Path(address.place).expanduser()
         if not self.is_server and self._path.suffix != SUFFIX:
             raise UsageError(f"target {address.shown}: expected a path that ends in {SUFFIX}, by which pymilvus tells Milvus Lite from a server")

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.types.json import Jsonb
+from psycopg.types.string import BytesBinaryDumper
 
 from embermill.jobs.errors import AnotherRun, DataError, UsageError
 from embermill.jobs.index import COSINE, DOT, FLOAT16, FLOAT32, L2, UBINARY, Address, Layout, Standing, Target
@@ -82,6 +83,7 @@ class PostgreSQLTarget(Target):
             self._sql.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} (table_name text PRIMARY KEY, cursor text NOT NULL)").format(self._cursors))
             self._sql.commit()  # the next of several workers would wait for this transaction
             register_vector(self._sql)
+            self._sql.adapters.register_dumper(bytes, BytesBinaryDumper)  # in place of one in Python, for `copied_vectors`
             self._sql.commit()
 
     def upsert(self, rows: pa.RecordBatchReader, *, new: bool) -> None:
@@ -210,16 +212,15 @@ class PostgreSQLTarget(Target):
         with self._sql.cursor() as cursor:
             statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(table, sql.SQL(", ").join(map(sql.Identifier, names)))
             with cursor.copy(statement) as copy:
-                copy.set_types([kind.partition("(")[0] for kind in kinds])
+                copy.set_types([kinds[0], "bytea", *(kind.partition("(")[0] for kind in kinds[2:])])
                 for batch in rows:
                     for row in zip(*self._values(batch, kinds), strict=True):
                         copy.write_row(row)
 
     def _values(self, batch: pa.RecordBatch, kinds: Sequence[str]) -> Iterator[Sequence[Any]]:
         """Of each column, what psycopg writes."""
-        vectors = vectors_of(batch.column(1))
         yield batch.column(0).to_pylist()
-        yield [self._to_vector(vector) for vector in vectors]
+        yield copied_vectors(vectors_of(batch.column(1)), self._known.vector.dtype)
         columns = [*zip(batch.schema.names, kinds, strict=True)][2:]
         documents = [*json_rows(batch.select([name for name, kind in columns if kind == "jsonb"]))] if "jsonb" in kinds else []
         for name, kind in columns:
@@ -239,6 +240,20 @@ class PostgreSQLTarget(Target):
 
     def _as_id(self, value: Any) -> Any:
         return int(value) if pa.types.is_integer(self._known.id.type) else str(value)
+
+
+def copied_vectors(vectors: np.ndarray, dtype: str) -> list[bytes]:
+    """[N] of COPY's binary form of a vector, halfvec or bit: the number of dimensions, then the numbers, big-endian, or the bits.
+
+    Made for all rows at once, and handed to psycopg as bytea, which it copies: pgvector's own classes take 7 us a row of 384 numbers, this less than one.
+    """
+    if dtype == UBINARY:
+        head, body = (8 * vectors.shape[1]).to_bytes(4, "big"), vectors
+    else:
+        head, body = vectors.shape[1].to_bytes(2, "big") + bytes(2), vectors.astype(vectors.dtype.newbyteorder(">")).view(np.uint8)
+    rows = np.empty((len(body), 4 + body.shape[1]), np.uint8)
+    rows[:, :4], rows[:, 4:] = np.frombuffer(head, np.uint8), body
+    return [row.tobytes() for row in rows]
 
 
 def column_type(kind: pa.DataType) -> str:

@@ -9,7 +9,6 @@ import pytest
 from embermill.jobs.dataset.metadata.versions import read_version
 from embermill.jobs.errors import UsageError
 from embermill.jobs.index.cursor import Cursor, read_cursor
-from embermill.jobs.index.source import UNIT_ROWS
 from embermill.jobs.storage import open_folder
 from tests.jobs.histories.world import World, open_world
 from tests.jobs.index.loads import load_into, load_killed, require_equal, save
@@ -20,8 +19,8 @@ BOTH = pytest.mark.parametrize("transactional", [True, False])
 
 @pytest.fixture(autouse=True)
 def a_file_is_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert UNIT_ROWS > 1
-    monkeypatch.setattr("embermill.jobs.index.source.UNIT_ROWS", 1)
+    assert SqliteTarget.unit_rows > 1
+    monkeypatch.setattr(SqliteTarget, "unit_rows", 1)
 
 
 def long_world(steps: int) -> World:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from embermill.jobs.index import source
 from embermill.jobs.index.opening import parse_address, target_class
 from embermill.jobs.index.running import Options, load
 
@@ -34,8 +33,8 @@ class Dying:
 
 
 def main(dataset: str, target: str, at: int, unit_rows: int) -> None:
-    source.UNIT_ROWS = unit_rows
     made: Any = target_class(parse_address(target))
+    made.unit_rows = unit_rows
     dying = Dying(at)
     upsert, delete, commit = made.upsert, made.delete, made.commit
 

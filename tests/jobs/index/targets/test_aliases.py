@@ -74,7 +74,9 @@ def test_a_name_that_is_a_collection_itself_is_refused_before_the_first_write(
 def test_several_workers_that_replace_rows_without_a_key(versions: tuple[Path, Path], tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg
 
-    monkeypatch.setattr("embermill.jobs.index.source.UNIT_ROWS", 1)
+    from embermill.jobs.index.targets.postgresql import PostgreSQLTarget
+
+    monkeypatch.setattr(PostgreSQLTarget, "unit_rows", 1)
     address = address_of("postgresql", tmp_path, postgres, table="by_workers")
     rows = load(str(versions[0]), address, Options(workers=3)).rows
     with psycopg.connect(postgres) as connection:

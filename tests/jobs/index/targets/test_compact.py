@@ -131,12 +131,18 @@ def by_key(path: Path, vector: Any) -> dict[str, np.ndarray]:
 READERS = {"postgresql": read_postgresql, "lancedb": read_lancedb, "usearch": read_usearch, "faiss": read_faiss}
 
 
-REFUSED = [("faiss", "codes", "float32 or ubinary"), ("duckdb", "half", "float32"), ("chroma", "bits", "float32"), ("milvus", "bits", "float32")]
+LITE = r"\(Milvus Lite .* has neither FLOAT16_VECTOR nor BINARY_VECTOR, a Milvus server has both\)"
+REFUSED = [
+    ("faiss", "codes", "float32 or ubinary", ""), ("duckdb", "half", "float32", ""), ("chroma", "bits", "float32", ""),
+    ("milvus", "half", "float32", f" {LITE}"), ("milvus", "bits", "float32", f" {LITE}"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "column", "takes"), REFUSED)
-def test_a_form_that_a_target_does_not_take_is_refused_before_the_first_write(name: str, column: str, takes: str, compact: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"takes {takes} vectors, the column {column} holds"):
+@pytest.mark.parametrize(("name", "column", "takes", "note"), REFUSED)
+def test_a_form_that_a_target_does_not_take_is_refused_before_the_first_write(
+    name: str, column: str, takes: str, note: str, compact: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"takes {takes} vectors, the column {column} holds [a-z0-9]+{note}: choose another with --vector"):
         load(str(compact), address_of(name, tmp_path), Options(vector=column))
     assert not [path for path in tmp_path.iterdir() if path.is_file() and path.stat().st_size and "lock" not in path.name]
 
