@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from embermill.encoder.backends.cpu.activations import activation_named
+from embermill.encoder.backends.cpu.row_block import layouts_agree
 from embermill.encoder.backends.cpu.workspace import Workspace
 
 BLOCK_BYTES = 110_000
@@ -15,7 +16,7 @@ class NumpyLinear:
     """activation(x @ weight.T + bias) + residual. weight: [N, K] as the file stores it, [out, in] or a view of [in, out]; never copied if it can be used."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None, activation: str | None, workspace: Workspace) -> None:
-        self.weight = _as_it_lies(weight).T  # [K, N]; x @ weight gives equal bits either way from two rows up, and a copy would cost more than loading all else
+        self.weight = _as_it_lies(weight).T  # [K, N]; a copy would cost more than loading all else
         self.workspace = workspace
         self.activate = activation_named(activation)
         self.block_rows = max(1, BLOCK_BYTES // (4 * self.weight.shape[1]))
@@ -70,7 +71,8 @@ class NumpyGatedLinear:
 
 
 def _as_it_lies(weight: np.ndarray) -> np.ndarray:
-    """[N, K] in the layout in which the file stores it; copied only where the BLAS could not take it."""
+    """[N, K] in the layout in which the file stores it; copied only where the BLAS could not take it, or would give a view of [K, N] other bits."""
     weight = np.asarray(weight, np.float32)
-    fits = weight.flags.aligned and (weight.flags.c_contiguous or weight.flags.f_contiguous)
-    return weight if fits else np.ascontiguousarray(weight)
+    if weight.flags.aligned and (weight.flags.c_contiguous or (weight.flags.f_contiguous and layouts_agree(weight.shape[::-1]))):
+        return weight
+    return np.ascontiguousarray(weight)

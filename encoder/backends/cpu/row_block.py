@@ -20,7 +20,8 @@ from embermill.encoder.machine_cache import machine_cache
 Shape = tuple[int, int] | tuple[int, int, str]
 """(K, N) of a row-major weight, or with "F" as the third that of a column-major one."""
 CANDIDATES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
-
+PROBED_ROWS = (2, 3, 6, 8, 12, 24, 48, 96, 384)
+"""Sizes of products in which both layouts of a weight are compared."""
 
 WORTH_KEEPING = 1 << 18
 """Elements of a weight from which on a finding is kept on disk; smaller ones are measured in no time."""
@@ -33,6 +34,30 @@ def invariant_block(shapes: Iterable[Shape], most_rows: int) -> int | None:
     """
     wanted = tuple(shapes)
     return next((block for block in CANDIDATES if all(_known_to_keep_bits(shape, block, most_rows) for shape in wanted)), None)
+
+
+def layouts_agree(shape: tuple[int, int]) -> bool:
+    """Whether a product with a [K, N] weight has the same bits whether it is row-major or column-major, from two rows up.
+
+    So it is of OpenBLAS on AVX2; on AVX-512 small products have kernels of their own, one for each layout.
+    """
+    if shape[0] * shape[1] < WORTH_KEEPING:
+        return _layouts_agree(shape)
+    notes, name = machine_cache("layouts-1", f"NumPy {np.__version__}, {blas_name()}"), f"{shape}"
+    found = notes.get(name)
+    if found is None:
+        found = _layouts_agree(shape)
+        notes.put(name, found)
+    return found
+
+
+@cache
+def _layouts_agree(shape: tuple[int, int]) -> bool:
+    random = np.random.default_rng(13)
+    weight = random.standard_normal(shape, dtype=np.float32)
+    columns = np.asfortranarray(weight)
+    x = random.standard_normal((max(PROBED_ROWS), shape[0]), dtype=np.float32)
+    return all(((x[:rows] @ weight).view(np.int32) == (x[:rows] @ columns).view(np.int32)).all() for rows in PROBED_ROWS)
 
 
 def _known_to_keep_bits(shape: Shape, block: int, most_rows: int) -> bool:

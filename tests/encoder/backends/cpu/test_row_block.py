@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embermill.encoder.backends.cpu import row_block
+from embermill.encoder.backends.cpu.linear import NumpyLinear
 from embermill.encoder.backends.cpu.ops import BATCH_TOKENS, NumpyOps
 from embermill.encoder.backends.cpu.row_block import CANDIDATES, invariant_block
+from embermill.encoder.backends.cpu.workspace import Workspace
 from embermill.encoder.pipeline.batching import pack
 
 SHAPES = [(384, 1152), (384, 384), (384, 1536), (1536, 384), (24, 24), (37, 41), (64, 3)]
@@ -69,10 +71,20 @@ def test_a_block_divides_the_budget_of_a_batch() -> None:
 
 @pytest.mark.usefixtures("one_blas_thread")
 def test_both_layouts_of_a_weight_give_equal_bits_from_two_rows_up() -> None:
-    """What lets every weight file give the same vectors, although the ops use each weight as it lies."""
-    random = np.random.default_rng(1)
+    """What lets every weight file give the same vectors, although the ops use each weight as it lies where the BLAS allows it."""
+    random, ops = np.random.default_rng(1), NumpyOps()
     for inner, columns in ((768, 2304), (768, 768), (3072, 768), (384, 1536), (37, 41)):
         weight = random.standard_normal((inner, columns), dtype=np.float32)
-        for rows in (2, 6, 12, 24, 96, 384):
+        as_view, as_stored = ops.linear(weight.T, None), ops.linear(np.ascontiguousarray(weight.T), None)
+        for rows in (2, 3, 5, 6, 7, 12, 24, 31, 96, 100, 384):
             x = random.standard_normal((rows, inner), dtype=np.float32)
-            np.testing.assert_array_equal((x @ weight).view(np.int32), (x @ np.asfortranarray(weight)).view(np.int32))
+            np.testing.assert_array_equal(as_view(x).view(np.int32), as_stored(x).view(np.int32))
+
+
+def test_where_layouts_differ_a_weight_is_laid_out_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = np.random.default_rng(2).standard_normal((37, 41), dtype=np.float32)
+    for agree in (True, False):
+        monkeypatch.setattr("embermill.encoder.backends.cpu.linear.layouts_agree", lambda shape, agree=agree: agree)
+        viewed, stored = NumpyLinear(weight.T, None, None, Workspace()), NumpyLinear(np.ascontiguousarray(weight.T), None, None, Workspace())
+        assert np.shares_memory(viewed.weight, weight) == agree and np.array_equal(viewed.weight, stored.weight)
+        assert (viewed.weight.strides == stored.weight.strides) == (not agree)
