@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.config.explanations import explanations
+from embermill.jobs.corpus.formats import document
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.corpus.surveyed import SurveyedFile
@@ -79,8 +80,8 @@ def propose(corpus: tuple[str, ...], model: str, output: str) -> Proposal:
 
 def _choose_texts(config: JobConfig, files: list[SurveyedFile], columns: dict[str, pa.DataType]) -> tuple[str, ...]:
     """A column by a usual name, with a title before it; else the one with the longest texts in the sample."""
-    if not columns:
-        return ("text",)  # plain text: each line
+    if not columns or files[0].format == document.NAME:
+        return ("text",)  # plain text: each line; a file of Markdown begins with its title already
     strings = [name for name, kind in columns.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
     body = next((name for usual in BODIES for name in strings if name.lower() == usual), None)
     if body is None:

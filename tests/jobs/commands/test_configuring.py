@@ -88,6 +88,17 @@ def test_what_it_writes_is_taken_by_plan(tmp_path: Path, monkeypatch: pytest.Mon
     assert all(line.lstrip().startswith("#") or ":" in line or not line for line in text.splitlines()) and "files: [\"corpus\"]" in text
 
 
+def test_the_title_of_a_file_is_not_put_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markdown has it in its text."""
+    (tmp_path / "handbook").mkdir()
+    (tmp_path / "handbook/pets.md").write_text("# Pets\n\nCats sleep.\n")
+    monkeypatch.chdir(tmp_path)
+    answer = command("init", "handbook", MODEL)
+    assert answer.code == 0, answer.errors
+    corpus = load_config(tmp_path / "job.yaml").corpus
+    assert (corpus.text_columns, corpus.id_column) == (("text",), "id")
+
+
 def test_a_file_that_is_there_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "job.yaml").write_text("mine")
