@@ -79,6 +79,8 @@ Single tests have it too: those that go over the same ground with more cases, or
 """
 LONGEST_FIRST = (
     "encoder/families/test_real_mpnet_reference.py",
+    "jobs/index/targets/test_kills.py",
+    "jobs/index/targets/test_demo.py",
     *LONG,
     "encoder/test_invariance.py",
     "test_package.py",

@@ -22,8 +22,8 @@ from embermill.jobs.index.sql import CURSOR_TABLE, quoted
 
 DISTANCES = {COSINE: "array_cosine_distance", DOT: "array_negative_inner_product", L2: "array_distance"}
 COMMIT_ROWS = 1 << 20
-"""Of a first load, in one transaction and in one statement, which fills row groups (122,880 rows) on every core. DuckDB writes whole ones straight into the
-file; what is committed before one is full goes through its log and is written once more."""
+"""Of a first load, in one transaction. DuckDB writes whole row groups (122,880 rows) straight into the file; what is committed before one is full goes through
+its log and is written once more."""
 VSS_METRICS = {COSINE: "cosine", DOT: "ip", L2: "l2sq"}
 
 
@@ -32,7 +32,6 @@ class DuckDBTarget(Target):
     dtypes = (FLOAT32,)
     options = ("table", "index")
     transactional = True
-    unit_rows = COMMIT_ROWS
     has_alias = True
 
     def __init__(self, address: Address) -> None:

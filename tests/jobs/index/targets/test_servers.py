@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import subprocess
 import sys
@@ -24,8 +25,11 @@ pytestmark = [pytest.mark.index, pytest.mark.timeout(600), pytest.mark.filterwar
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What chromadb leaves open is collected here, where its warnings are ignored, and not in the next file of tests."""
     monkeypatch.setattr(lease, "SETTLE_S", 0.5)
+    yield
+    gc.collect()
 
 
 @contextlib.contextmanager
