@@ -61,7 +61,7 @@ class ProcessPool:
             number = numbers[connection]
             try:
                 found += [(number, event) for event in pickle.loads(connection.recv_bytes())]
-            except EOFError:
+            except (EOFError, ConnectionError):  # the latter where it died while it spoke
                 self.stop_worker(number)
                 found.append((number, Died("its process is gone")))
         return found
