@@ -66,8 +66,13 @@ class Watch:
             time.sleep(0.5)
 
     def _kill(self) -> None:
+        before = 0
         for turn in itertools.count():
             time.sleep(self._kill_every_s)
+            shards = self.samples[-1][0] if self.samples else 0
+            if shards == before:
+                continue  # a job whose workers are lost with nothing to do ends
+            before = shards
             workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
             if workers and time.time() - (worker := workers[turn % len(workers)]).create_time() > GROWN_UP_S:
                 worker.send_signal(signal.SIGKILL)
