@@ -23,18 +23,13 @@ _SPAN = re.compile(f"{MARK}([0-9]+):([0-9]+)\n")
 def given_text(text: str, chunk: Chunk) -> str:
     """What the engine is given of a chunk of `text`: prefix and chunk, or the span and the window in which it stands."""
     if (window := chunk.window) is None:
-        plain = chunk.prefix.text + text[chunk.start : chunk.end]
-        return plain if window_of(plain) == (plain, None) else f"{MARK}\n{plain}"  # a text of somebody's own may begin as a window does
+        return chunk.prefix.text + text[chunk.start : chunk.end]
     ahead = len(chunk.prefix.text) - window.start
     return f"{MARK}{window.span_start + ahead}:{window.span_end + ahead}\n{chunk.prefix.text}{text[window.start : window.end]}"
 
 
 def window_of(given: str) -> tuple[str, tuple[int, int] | None]:
     """What given_text was made of: (window with its prefix, span in it), or (text, None)."""
-    if not given.startswith(MARK):
-        return given, None
-    if given.startswith(MARK + "\n"):
-        return given[2:], None
     found = _SPAN.match(given)
     return (given, None) if found is None else (given[found.end() :], (int(found[1]), int(found[2])))
 
@@ -56,8 +51,9 @@ class LateCutter:
         if refused := cut.refused or next((each.refused for each in inner if each.refused), ""):
             return Cut((), 0, refused)
         if len(cut.chunks) == 1 and len(inner[0].chunks) == 1 and _is_whole(cut.chunks[0], document.text):
-            return inner[0]
-        chunks = [chunk for window, each in zip(cut.chunks, inner, strict=True) for chunk in _in_window(window, each.chunks)]
+            return replace(inner[0], chunks=(_as_it_is(inner[0].chunks[0], document.text),))
+        pairs = zip(cut.chunks, inner, strict=True)
+        chunks = [_as_it_is(chunk, document.text) for window, each in pairs for chunk in _in_window(window, each.chunks)]
         if (size := sum(_given_bytes(document.text, chunks))) > MOST_GIVEN_BYTES:
             return Cut((), 0, f"chunk.pooling: late: each chunk holds its window, {size:,} bytes in all, more than {MOST_GIVEN_BYTES:,}: split the document")
         return Cut(tuple(chunks), cut.unknown_words)
@@ -65,6 +61,13 @@ class LateCutter:
 
 def _is_whole(chunk: Chunk, text: str) -> bool:
     return (chunk.start, chunk.end) == (0, len(text))
+
+
+def _as_it_is(chunk: Chunk, text: str) -> Chunk:
+    """A chunk that the model reads alone; where what is given of it would begin as a window does, a window of its own."""
+    if chunk.window is not None or window_of(given_text(text, chunk))[1] is None:
+        return chunk
+    return replace(chunk, window=Window(chunk.start, chunk.end, chunk.start, chunk.end))
 
 
 def _in_window(window: Chunk, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
