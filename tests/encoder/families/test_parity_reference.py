@@ -31,7 +31,8 @@ def test_hidden_states(tmp_path: Path, case: Case) -> None:
     model = reference_models.make_model(case)
     folder = reference_models.save(model, case, tmp_path)
     documents = case.documents()
-    require_equal(planned.hidden_states(folder, documents), reference_models.hidden_states(model, documents))
+    # In float64: of a model four wide transformers' own float32 is up to 5e-5 from it, and which way depends on the processor, as ours does.
+    require_equal(planned.hidden_states(folder, documents), reference_models.hidden_states(model.double(), documents))
 
 
 @pytest.mark.parametrize("case", long_cases(), ids=lambda case: case.name)
