@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from embermill.jobs.chunking.late import Grouped, SpannedText, by_window
-from embermill.jobs.engine import Embedded, Engine, Output
+from embermill.jobs.engine import Embedded, Engine
+from embermill.jobs.engine.around import AroundEngine
 
 if TYPE_CHECKING:
     from embermill.jobs.config import JobConfig
@@ -22,23 +23,10 @@ class SpanEngine(Engine, Protocol):
     def embed_spans(self, texts: Iterable[Sequence[SpannedText]]) -> Iterator[Embedded]: ...
 
 
-class LateEngine:
+class LateEngine(AroundEngine[SpanEngine]):
     """Each window of a batch is read once. Its token ids are those that count: nothing is to be compared."""
 
-    answers_promptly = False
     fast_tokenizer_name = ""
-
-    def __init__(self, engine: SpanEngine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def fingerprint(self) -> dict[str, str]:
-        return self._engine.fingerprint()
-
-    def outputs(self) -> tuple[Output, ...]:
-        return self._engine.outputs()
 
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
         waiting = deque[Grouped]()

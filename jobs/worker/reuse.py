@@ -6,12 +6,12 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from embermill.jobs.engine import Embedded, Engine, Output, StoredRows
+from embermill.jobs.engine import Embedded, Engine, StoredRows
+from embermill.jobs.engine.around import AroundEngine
 from embermill.jobs.errors import EngineError
 from embermill.jobs.plan.files import Plan, numbers_in
 from embermill.jobs.shard.contents import Damaged, open_parquet, to_matrix
@@ -118,22 +118,12 @@ class KnownVectors:
         return held
 
 
-class ReusingEngine:
+class ReusingEngine(AroundEngine[Engine]):
     """An engine that is asked only for what is not known. A batch that is known whole ends the engine's stream; the next one that is not begins another."""
 
-    answers_promptly = False
-
     def __init__(self, engine: Engine, known: KnownVectors) -> None:
-        self._engine, self._known = engine, known
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def fingerprint(self) -> dict[str, str]:
-        return self._engine.fingerprint()
-
-    def outputs(self) -> tuple[Output, ...]:
-        return self._engine.outputs()
+        super().__init__(engine)
+        self._known = known
 
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
         batches = iter(texts)
