@@ -64,7 +64,7 @@ def main() -> None:
         for way in ("float32", "four") if pair % 2 == 0 else ("four", "float32"):
             vectors: dict[str, Any] = {"vectors": FOUR} if way == "four" else {}
             settings = {"partition_text_bytes": args.partition_text_bytes}
-            rates[way].append(job(args.model, model, corpus, "*.parquet", way, place, False, settings, vectors))
+            rates[way].append(job(args.model, model, corpus, "*.parquet", way, place, False, settings, vectors).rows_s)
     medians = {way: statistics.median(found) for way, found in rates.items()}
     ratio = medians["four"] / medians["float32"]
     say(row="compact", model=args.model, float32_rows_s=round(medians["float32"]), four_rows_s=round(medians["four"]), ratio=round(ratio, 4), bar=0.97)

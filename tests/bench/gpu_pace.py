@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -36,6 +36,7 @@ BATCH_ROWS = 8192
 DEVICE = os.environ.get("PACE_DEVICE", "gpu")  # "cpu" to try the script
 PRECISION = "float16" if DEVICE == "gpu" else "float32"
 BEGIN = time.monotonic()
+SPY_SECONDS = 30
 FIRST_VECTOR = """
 import sys, time
 begin = float(sys.argv[2])
@@ -135,13 +136,14 @@ def stream(name: str, folder: Path, corpora: dict[str, Any], seconds: float, way
                 say(row="stream", model=name, corpus=corpus, way=way, tokenizer=encoder.tokenizer_name, **figures, busy=busy)
 
 
-def ids_in(name: str, encoder: Any, corpus: str, batches: Any, seconds: float) -> None:
+def ids_in(name: str, encoder: Any, corpus: str, batches: Any, seconds: float) -> float:
+    """Million tokens/s of encode_token_ids."""
     tokenizer = encoder.description.open_tokenizer()
     parts, tokens = [], 0
     for batch in batches:
         parts.append(tokenizer.tokenize(batch.to_pylist()))
         tokens += len(parts[-1].input_ids)
-        if tokens > (15e6 if name == "minilm" else 2.8e6) * seconds / 2:
+        if tokens > (15e6 if "minilm" in name else 2.8e6) * seconds / 2:
             break
     ids, lengths = np.concatenate([part.input_ids for part in parts]), np.concatenate([np.diff(part.offsets) for part in parts])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -149,6 +151,7 @@ def ids_in(name: str, encoder: Any, corpus: str, batches: Any, seconds: float) -
     encoder.encode_token_ids(ids, offsets)
     took = time.perf_counter() - begin
     say(row="stream", model=name, corpus=corpus, way="ids", mtok_s=round(tokens / took / 1e6, 3), seconds=round(took, 1))
+    return tokens / took / 1e6
 
 
 def peer(folder: Path, rows: int, scripts: Path) -> None:
@@ -188,9 +191,14 @@ class _Pool(ProcessPool):
         return found
 
 
+class Rate(NamedTuple):
+    mtok_s: float
+    rows_s: float
+
 
 class Spy:
-    """py-spy beside the worker for ten seconds: the share of the time in which a thread of it holds the interpreter, and the lines that do."""
+    """py-spy beside the worker for SPY_SECONDS, which the job must outlast: the share of that time
+    in which a thread of it holds the interpreter, and the lines that do."""
 
     def __init__(self, pool: _Pool) -> None:
         self._pool, self._file = pool, Path("/tmp/gil.raw")
@@ -203,7 +211,7 @@ class Spy:
             time.sleep(0.2)
         pid = next(iter(self._pool._workers.values()))[0].pid
         program = next((str(path) for folder in ["/usr/bin", *sys.path] if (path := Path(folder) / "bin" / "py-spy").exists()), "py-spy")
-        command = [program, "record", "--gil", "-r", "100", "-d", "10", "-f", "raw", "-o", str(self._file), "--pid", str(pid)]
+        command = [program, "record", "--gil", "-r", "100", "-d", str(SPY_SECONDS), "-f", "raw", "-o", str(self._file), "--pid", str(pid)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         self._said = (done.stdout + done.stderr)[-300:]
 
@@ -214,7 +222,7 @@ class Spy:
         by_line: Counter[str] = Counter()
         for count, frames in held:
             by_line[frames[-1]] += count
-        share = sum(count for count, _ in held) / 1000
+        share = sum(count for count, _ in held) / (100 * SPY_SECONDS)
         say(row="interpreter", held=round(share, 3), lines=by_line.most_common(14), said="" if held else getattr(self, "_said", ""))
 
 
@@ -231,8 +239,8 @@ def python_path(way: str, place: Path) -> str:
 def job(
     name: str, model: Path, corpus: Path, files: str, way: str, place: Path, spy: bool,
     settings: dict[str, Any] | None = None, more: dict[str, Any] | None = None,
-) -> float:  # fmt: skip
-    """Rows/s between the first shard and the last. settings, more: of the sections corpus and output."""
+) -> Rate:  # fmt: skip
+    """Between the first shard and the last. settings, more: of the sections corpus and output."""
     without_ray(os.cpu_count() or 1, int(DEVICE == "gpu"))
     from embermill.jobs import run as run_module
     from embermill.jobs.config import load_config
@@ -278,7 +286,7 @@ def job(
         wall_s=round(wall, 1), first_commit_s=round(came[0][0] - begin, 2), rows=sum(one[2] for one in came), shards=len(came), gigabytes=round(size / 1e9, 2),
         bound=summary.bound, shares=summary.stage_shares,
     )  # fmt: skip
-    return rows / between
+    return Rate(tokens / between / 1e6, rows / between)
 
 
 def tokenizer_of(output: Path) -> str:
