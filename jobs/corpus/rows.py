@@ -127,6 +127,13 @@ class Origin:
         first_row, first_byte = (None if found is None else int(found[row - self.ordinal]) for found in (self.first_row, self.first_byte))
         return self.file, first_row, first_byte
 
+    def part(self, start: int, end: int) -> Origin:
+        """Of its rows those with ordinals in [start, end)."""
+        low = max(self.ordinal, start)
+        high = max(low, min(self.ordinal + self.num_rows, end))
+        first_row, first_byte = (None if found is None else found[low - self.ordinal : high - self.ordinal] for found in (self.first_row, self.first_byte))
+        return Origin(low, self.file, first_row, first_byte, high - low)
+
 
 @dataclass(frozen=True)
 class RowBatch:

@@ -21,6 +21,7 @@ from embermill.jobs.engine.cutter import make_cutter
 from embermill.jobs.engine.loading import preview_engine
 from embermill.jobs.partition import Partition
 from embermill.jobs.shard.text_hash import hash_documents, hash_texts
+from embermill.jobs.worker.cut_processes import CutProcesses
 
 
 class Cuts(Protocol):
@@ -39,14 +40,31 @@ def rows_of_chunks(batches: Iterable[RowBatch], schema: RowSchema, cutter: Cuts,
 
 
 def reader_of_chunks(
-    config: JobConfig, device: str, schema: RowSchema, read: Callable[[Partition], Iterator[RowBatch]], search_path: Sequence[str] = ()
+    config: JobConfig,
+    device: str,
+    schema: RowSchema,
+    read: Callable[[Partition], Iterator[RowBatch]],
+    search_path: Sequence[str] = (),
+    processes: CutProcesses | None = None,
 ) -> Callable[[Partition], Iterator[RowBatch]]:
-    """read: of documents, as schema.of_documents has them; it is given back where each document is a row. UsageError where the engine cannot be cut for."""
+    """read: of documents, as schema.of_documents has them; it is given back where each document is a row. UsageError where the engine cannot be cut for.
+
+    processes: that cut; None where the thread that reads does.
+    """
     if not schema.is_chunked:
         return read
+    if processes is not None:
+        return lambda partition: processes.rows(read(partition), schema)
     cutter = make_cutter(config, preview_engine(config.model, device, search_path=search_path), search_path=search_path)
     of_markdown = markdown_test(config.chunk.rules)
     return lambda partition: rows_of_chunks(read(partition), schema, cutter, of_markdown)
+
+
+def open_cutting(config: JobConfig, device: str, search_path: Sequence[str]) -> Callable[[RowSchema, RowBatch], RowBatch]:
+    """For a process beside a worker: batches by themselves, as if no row came before them. UsageError where the engine cannot be cut for."""
+    cutter = make_cutter(config, preview_engine(config.model, device, search_path=search_path), search_path=search_path)
+    of_markdown = markdown_test(config.chunk.rules)
+    return lambda schema, batch: _cut_batch(batch, schema, cutter, of_markdown, 0, 0)
 
 
 def _cut_batch(batch: RowBatch, schema: RowSchema, cutter: Cuts, of_markdown: IsMarkdown, first_row: int, document: int) -> RowBatch:
@@ -108,10 +126,9 @@ def _refusal(batch: RowBatch, place: int, cut: Cut) -> Refusal:
 
 def _moved(origin: Origin, first: int, counts: np.ndarray, ordinals: np.ndarray) -> Origin:
     """The origin of the rows that documents became: each row has its document's place in the file."""
-    low = max(origin.ordinal, first)
-    high = min(origin.ordinal + origin.num_rows, first + len(counts))
-    sizes, inner = counts[low - first : high - first], slice(low - origin.ordinal, high - origin.ordinal)
-    first_row, first_byte = (None if found is None else np.repeat(found[inner], sizes) for found in (origin.first_row, origin.first_byte))
-    return Origin(int(ordinals[low - first]), origin.file, first_row, first_byte, int(sizes.sum()))
+    here = origin.part(first, first + len(counts))
+    sizes = counts[here.ordinal - first :][: here.num_rows]
+    first_row, first_byte = (None if found is None else np.repeat(found, sizes) for found in (here.first_row, here.first_byte))
+    return Origin(int(ordinals[here.ordinal - first]), origin.file, first_row, first_byte, int(sizes.sum()))
 
 

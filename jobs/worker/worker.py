@@ -29,6 +29,7 @@ from embermill.jobs.receipt import MEASURE, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.chunk_rows import reader_of_chunks
+from embermill.jobs.worker.cut_processes import CutProcesses, cutting_processes, open_processes
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.measuring import measure
@@ -95,7 +96,7 @@ class Worker:
         self._see_mark()
         if self._steps is not None:
             return self._steps.ready(job.device, job.threads)
-        engine = self._engine
+        engine, _ = self._engine, self._cutters  # which find the model where the engine has put it, and open its tokenizer while the driver plans
         return Ready(
             device_kind=job.device,
             device_name=getattr(engine, "device_name", "") or platform.processor() or platform.machine(),
@@ -166,6 +167,13 @@ class Worker:
         return load_engine(job.config.model, device=job.device, threads=job.threads, search_path=job.search_path)
 
     @cached_property
+    def _cutters(self) -> CutProcesses | None:
+        """Processes that cut documents, of a worker that makes version 1 with several cores; else the thread that reads cuts."""
+        job = self._job
+        count = cutting_processes(job.device, job.threads) if job.config.model.on_long_text == "split" and job.making is None else 0
+        return open_processes(job.config, job.device, job.search_path, count)
+
+    @cached_property
     def _plan(self) -> Plan:
         """Known once there is something to do: by then it stands in the dataset's folder."""
         plan = read_plan(self._folder)
@@ -186,7 +194,7 @@ class Worker:
         read: Callable[[Partition], Iterator[RowBatch]] = partial(read_rows, schema=plan.rows.of_documents, unreadable=unreadable)
         making = self._job.making
         if making is None:
-            read = reader_of_chunks(self._job.config, self._job.device, plan.rows, read, self._job.search_path)
+            read = reader_of_chunks(self._job.config, self._job.device, plan.rows, read, self._job.search_path, self._cutters)
         else:
             read = selected(self._dataset, making.version, require_plan(self._dataset).rows).read
         engine = engine_of_chunks(self._job.config, self._engine)

@@ -11,7 +11,9 @@ import argparse
 import math
 import multiprocessing
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,9 @@ from tokenizers import Tokenizer
 
 POOL_CHARACTERS = 12_000_000  # of docstrings that all rows are cut from
 ROW_GROUP_ROWS, SPECIAL_TOKENS = 4096, 2
+LONG_TOKENS, LONG_GROUP_ROWS = 10_000, 64  # of a long document, and of a row group of them
 
+T = TypeVar("T")
 _pool: tuple[str, np.ndarray, np.ndarray]  # all docstrings as one text; first and last character of each of its tokens
 
 
@@ -91,8 +95,29 @@ def write_file(task: tuple[Path, int, int, int]) -> int:
     return int(lengths.sum())
 
 
+def write_long_file(task: tuple[Path, int, int, int]) -> tuple[int, int]:
+    """One Parquet file of documents of LONG_TOKENS; returns its tokens and characters."""
+    path, number, rows, seed = task
+    text, begins, ends = _pool
+    first = np.random.default_rng(seed + 2000 + number).integers(0, len(begins) - LONG_TOKENS, rows)
+    texts = [text[begin:end] for begin, end in zip(begins[first].tolist(), ends[first + LONG_TOKENS - 1].tolist(), strict=True)]
+    ids = [f"{number:02d}-{row:07d}" for row in range(rows)]
+    pq.write_table(pa.table({"id": ids, "text": texts}), path, row_group_size=LONG_GROUP_ROWS, compression="zstd")
+    return rows * LONG_TOKENS, sum(map(len, texts))
+
+
+def write_long_corpus(folder: Path, tokenizer_folder: Path, documents: int, files: int = 16, seed: int = 0) -> tuple[int, int]:
+    """Tokens and characters of so many documents."""
+    found = _write(folder, tokenizer_folder, documents, files, seed, write_long_file)
+    return sum(tokens for tokens, _ in found), sum(characters for _, characters in found)
+
+
 def write_corpus(folder: Path, tokenizer_folder: Path, rows: int = 1_000_000, files: int = 16, seed: int = 0) -> int:
     """Tokens intended; the tokenizer's own count differs by what a cut in the middle of a word changes."""
+    return sum(_write(folder, tokenizer_folder, rows, files, seed, write_file))
+
+
+def _write(folder: Path, tokenizer_folder: Path, rows: int, files: int, seed: int, write: Callable[[tuple[Path, int, int, int]], T]) -> list[T]:
     global _pool
     workers = multiprocessing.cpu_count()
     tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
@@ -104,7 +129,7 @@ def write_corpus(folder: Path, tokenizer_folder: Path, rows: int = 1_000_000, fi
     shares = [rows // files + (number < rows % files) for number in range(files)]
     tasks = [(folder / f"part-{number:02d}.parquet", number, share, seed) for number, share in enumerate(shares)]
     with multiprocessing.get_context("fork").Pool(min(workers, files)) as pool:
-        return sum(pool.imap(write_file, tasks))
+        return [*pool.imap(write, tasks)]
 
 
 def main() -> None:

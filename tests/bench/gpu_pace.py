@@ -1,7 +1,8 @@
 """Text in, vectors stored, at the pace of the GPU (issue 20): streams, whole jobs without Ray, short rows and the start, each beside its baseline.
 
-    python -m tests.bench.gpu_pace --tokenizer FOLDER --parts start,peer,stream,job,short [--rows 3000000] [--seconds 20] [--folder /dev/shm/pace]
+    python -m tests.bench.gpu_pace --tokenizer FOLDER --parts start,peer,stream,job,short,long [--rows 3000000] [--seconds 20] [--folder /dev/shm/pace]
 
+"long" is documents of about 10,000 tokens, cut to chunks of 256 and 512, beside rows as they are.
 FOLDER holds all-MiniLM-L6-v2's tokenizer files; models have random weights. One JSON line for each figure, as soon as it is there. "exact" is by `tokenizers`,
 as before; "fast" by nanotoken; "ids" is encode_token_ids on the same documents. A job is a worker in a process of its own, the driver in this one.
 """
@@ -34,6 +35,7 @@ from tests.bench.without_ray import without_ray
 NAMES = {"minilm": "minilm-l6", "base": "bert-base"}
 BATCH_ROWS = 8192
 DEVICE = os.environ.get("PACE_DEVICE", "gpu")  # "cpu" to try the script
+CORES = int(os.environ.get("PACE_CORES", os.cpu_count() or 1))
 PRECISION = "float16" if DEVICE == "gpu" else "float32"
 BEGIN = time.monotonic()
 SPY_SECONDS = 30
@@ -238,10 +240,10 @@ def python_path(way: str, place: Path) -> str:
 
 def job(
     name: str, model: Path, corpus: Path, files: str, way: str, place: Path, spy: bool,
-    settings: dict[str, Any] | None = None, more: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None, more: dict[str, Any] | None = None, chunk_tokens: int = 0,
 ) -> Rate:  # fmt: skip
-    """Between the first shard and the last. settings, more: of the sections corpus and output."""
-    without_ray(os.cpu_count() or 1, int(DEVICE == "gpu"))
+    """Between the first shard and the last. settings, more: of the sections corpus and output. chunk_tokens: that documents are cut to; 0: none is."""
+    without_ray(CORES, int(DEVICE == "gpu"))
     from embermill.jobs import run as run_module
     from embermill.jobs.config import load_config
     from embermill.jobs.pool.opening import OpenPool, worker_job
@@ -253,11 +255,14 @@ def job(
     shutil.rmtree(output, ignore_errors=True)
     file = place / "job.yaml"
     told = {"model": {"source": str(model), "precision": PRECISION}, "corpus": {"files": [str(corpus / files)]} | (settings or {})}
-    file.write_text(json.dumps(told | {"output": {"uri": str(output)} | (more or {}), "workers": {"device": DEVICE, "count": 1}}), encoding="utf-8")
+    if chunk_tokens:
+        told["model"]["on_long_text"], told["chunk"] = "split", {"max_tokens": chunk_tokens}
+    workers = {"device": DEVICE, "count": 1} | ({} if DEVICE == "gpu" else {"cpus": CORES})
+    file.write_text(json.dumps(told | {"output": {"uri": str(output)} | (more or {}), "workers": workers}), encoding="utf-8")
 
     @contextlib.contextmanager
     def open_pool(config: Any, folder: Any, plan: Any, making: Any = None) -> Iterator[OpenPool]:
-        placement = placed(config.workers, [Node(cpus=os.cpu_count() or 1, gpus=int(DEVICE == "gpu"))], joined=False)
+        placement = placed(config.workers, [Node(cpus=CORES, gpus=int(DEVICE == "gpu"))], joined=False)
         environment = worker_settings(DEVICE, placement.cpus) | {"CUDA_VISIBLE_DEVICES": "0", "PYTHONPATH": python_path(way, place)}
         with mock.patch.dict(os.environ, environment):
             pool = _Pool(worker_job(config, placement, plan, making=making))
@@ -281,12 +286,26 @@ def job(
     between = max(came[-1][0] - came[0][0], 1e-9)
     size = sum(path.stat().st_size for path in output.rglob("*.parquet"))
     say(
-        row="job", tokenizer=tokenizer_of(output), model=name,
+        row="job", tokenizer=tokenizer_of(output), model=name, chunk_tokens=chunk_tokens,
         corpus=corpus.name, way=way, mtok_s=round(tokens / between / 1e6, 3), rows_s=round(rows / between), seconds=round(between, 1),
         wall_s=round(wall, 1), first_commit_s=round(came[0][0] - begin, 2), rows=sum(one[2] for one in came), shards=len(came), gigabytes=round(size / 1e9, 2),
         bound=summary.bound, shares=summary.stage_shares,
     )  # fmt: skip
     return Rate(tokens / between / 1e6, rows / between)
+
+
+def long_documents(models: dict[str, Path], tokenizer: Path, documents: int, corpus: Path, place: Path, spy: bool) -> None:
+    """documents: of about 10,000 tokens, for the smallest model; others get less of them, and of the rows."""
+    from tests.bench.corpus import write_long_corpus
+
+    whole = place / "long"
+    if not any(whole.glob("*.parquet")):
+        tokens, characters = write_long_corpus(whole, tokenizer, documents)
+        say(row="long corpus", documents=documents, tokens=tokens, characters=characters)
+    for name, model in models.items():
+        job(name, model, corpus, "part-0[0-7].parquet" if name == "minilm" else "part-0[0-1].parquet", "fast", place, False)
+        for limit in (256, 512):
+            job(name, model, whole, "*.parquet" if name == "minilm" else "part-0[0-4].parquet", "fast", place, spy, chunk_tokens=limit)
 
 
 def tokenizer_of(output: Path) -> str:
@@ -311,6 +330,7 @@ def main() -> None:
     parser.add_argument("--ways", default="fast,exact,ids")
     parser.add_argument("--rows", type=int, default=3_000_000)
     parser.add_argument("--short-rows", type=int, default=5_000_000)
+    parser.add_argument("--long-documents", type=int, default=20_800)
     parser.add_argument("--docstrings", type=int, default=400_000)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm/pace"))
@@ -321,7 +341,7 @@ def main() -> None:
     place.mkdir(parents=True, exist_ok=True)
     models = {name: model_folder(name, args.tokenizer, place) for name in args.models.split(",")}
     corpus = place / "mixed"
-    if {"stream", "job", "short"} & {*parts} and not any(corpus.glob("*.parquet")):
+    if {"stream", "job", "short", "long"} & {*parts} and not any(corpus.glob("*.parquet")):
         from tests.bench.corpus import write_corpus
 
         say(row="corpus", rows=args.rows, tokens=write_corpus(corpus, args.tokenizer, args.rows))
@@ -343,6 +363,8 @@ def main() -> None:
     if "short" in parts:
         short_corpus(place / "short", args.short_rows, corpus)
         job("minilm", models["minilm"], place / "short", "*.parquet", "fast", place, args.spy)
+    if "long" in parts:
+        long_documents(models, args.tokenizer, args.long_documents, corpus, place, args.spy)
 
 
 if __name__ == "__main__":
