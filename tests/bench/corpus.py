@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -117,15 +118,19 @@ def write_corpus(folder: Path, tokenizer_folder: Path, rows: int = 1_000_000, fi
     return sum(_write(folder, tokenizer_folder, rows, files, seed, write_file))
 
 
-def _write(folder: Path, tokenizer_folder: Path, rows: int, files: int, seed: int, write: Callable[[tuple[Path, int, int, int]], T]) -> list[T]:
-    global _pool
-    workers = multiprocessing.cpu_count()
+@cache
+def _pool_of(tokenizer_folder: Path) -> tuple[str, np.ndarray, np.ndarray]:
     tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    return token_pool(docstrings(multiprocessing.cpu_count()), tokenizer)
+
+
+def _write(folder: Path, tokenizer_folder: Path, rows: int, files: int, seed: int, write: Callable[[tuple[Path, int, int, int]], T]) -> list[T]:
+    global _pool
+    workers = multiprocessing.cpu_count()
     folder.mkdir(parents=True, exist_ok=True)
-    texts = docstrings(workers)
-    _pool = token_pool(texts, tokenizer)
+    _pool = _pool_of(tokenizer_folder)
     shares = [rows // files + (number < rows % files) for number in range(files)]
     tasks = [(folder / f"part-{number:02d}.parquet", number, share, seed) for number, share in enumerate(shares)]
     with multiprocessing.get_context("fork").Pool(min(workers, files)) as pool:
