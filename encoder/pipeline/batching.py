@@ -16,6 +16,8 @@ import numpy as np
 
 from embermill.encoder.errors import InputError
 
+ROWS = np.arange(1 << 18, dtype=np.int32)  # numbers of the rows of any batch but the longest
+
 
 class PackedBatch(NamedTuple):
     """Documents laid one after another.
@@ -149,9 +151,16 @@ def _pack_tightly(input_ids: np.ndarray, offsets: np.ndarray, lengths: np.ndarra
         ids = input_ids[offsets[first] : offsets[last]].astype(np.int32, copy=False)
         cu_seqlens = (offsets[first : last + 1] - offsets[first]).astype(np.int32)
         counts = np.diff(cu_seqlens)
-        position_ids = np.arange(len(ids), dtype=np.int32) - np.repeat(cu_seqlens[:-1], counts)
-        yield PackedBatch(ids, position_ids, cu_seqlens, counts, np.arange(first, last))
+        yield PackedBatch(ids, _positions(cu_seqlens, counts), cu_seqlens, counts, np.arange(first, last))
         first = last
+
+
+def _positions(cu_seqlens: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """[T] int32, counted from each document's own first row."""
+    found = np.repeat(cu_seqlens[:-1], counts)
+    rows = ROWS[: len(found)] if len(found) <= len(ROWS) else np.arange(len(found), dtype=np.int32)
+    np.subtract(rows, found, out=found)
+    return found
 
 
 def _packed(units: list[Unit], input_ids: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> PackedBatch:

@@ -109,12 +109,11 @@ def cut_rows(rows: WholeRows, max_tokens: int, *, prefix: int, suffix: int, left
     if not len(long):
         return rows, dropped
     first = rows.offsets[long] + (prefix if left else max_tokens - suffix)
-    edges = np.zeros(len(rows.input_ids) + 1, np.int8)
-    edges[first] += 1
-    edges[first + surplus[long]] -= 1
+    begins, ends = [0, *(first + surplus[long]).tolist()], [*first.tolist(), len(rows.input_ids)]
     offsets = np.zeros_like(rows.offsets)
     np.cumsum(lengths - surplus, out=offsets[1:])
-    return WholeRows(rows.input_ids[np.cumsum(edges[:-1], dtype=np.int8) == 0], offsets), dropped
+    kept = np.concatenate([rows.input_ids[begin:end] for begin, end in zip(begins, ends, strict=True)])  # few rows are long: no step for each id
+    return WholeRows(kept, offsets), dropped
 
 
 def differing_rows(one: WholeRows, other: WholeRows) -> np.ndarray:
