@@ -90,7 +90,7 @@ class Cutter:
         words, units = list[LongWords](), list[Units]()
         for document in documents:
             found = self._units.read(document.text)
-            long = find_long_words(document.text, self._measure) if found.longest_run() > MOST_POINTS else LongWords()
+            long = find_long_words(document.text, self._measure, found.long_runs)
             words.append(long)
             units.append(self._units.read(document.text, long.breaks) if long.breaks and not long.make_a_blob else found)
         prefixes = [self._prefixes.fit(document.columns, ()) for document in documents]
@@ -137,8 +137,8 @@ class Cutter:
         chunks, doubtful = list[Chunk](), list[int]()
         for first, end in pack(units, rooms, must, self._packing):
             section = bisect_right(firsts, first) - 1
-            proven = self._measure.adds_up and units.add_up(first, end) and units.tokens[end] - units.tokens[first] <= rooms[section][1]
-            if not proven:
+            most = units.most_tokens(first, end) if self._measure.adds_up else None
+            if most is None or most > rooms[section][1]:
                 doubtful.append(len(chunks))
             chunks.append(Chunk(*units.span(first, end), sections[section][1]))
         parts = self._parts(document.text, chunks, doubtful)

@@ -9,13 +9,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from embermill.jobs.chunking.alphabet import BLANKS, character_class, safe_cut
+from embermill.jobs.chunking.alphabet import safe_cut
 from embermill.jobs.chunking.measure import Measure
 
 MOST_POINTS = 64  # of such a word in one chunk
 FEWEST_POINTS = 16
 MOST_CHUNKS = 1000  # of one document that long words may make; above it the document is a blob
-_RUN = re.compile(f"[^{character_class(BLANKS)}]{{{MOST_POINTS + 1},}}")
 _PLAIN = re.compile("[!-~]*")  # what Measure.adds_up is about, without blanks
 _PLAIN_WORD = re.compile(f"[0-9A-Za-z]{{{MOST_POINTS + 1},}}")
 
@@ -32,8 +31,9 @@ class LongWords:
         return len(self.breaks) >= MOST_CHUNKS
 
 
-def find_long_words(text: str, measure: Measure) -> LongWords:
-    spans = [(first + start, first + end) for first, last in _long_runs(text, measure) for start, end in measure.unknown_words(text[first:last])]
+def find_long_words(text: str, measure: Measure, runs: Sequence[tuple[int, int]]) -> LongWords:
+    """runs: (start, end) of what has no blank and more than MOST_POINTS code points."""
+    spans = [(first + start, first + end) for first, last in _long_runs(text, measure, runs) for start, end in measure.unknown_words(text[first:last])]
     spans = [(start, end) for start, end in spans if end - start > MOST_POINTS]
     breaks = list[int]()
     for span in spans:
@@ -43,13 +43,13 @@ def find_long_words(text: str, measure: Measure) -> LongWords:
     return LongWords(spans, breaks)
 
 
-def _long_runs(text: str, measure: Measure) -> Iterator[tuple[int, int]]:
+def _long_runs(text: str, measure: Measure, runs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """(start, end) of all that may be such a word. Where punctuation is known to end words, as base64 has it after 32 letters or so, few of them are left."""
-    for run in _RUN.finditer(text):
-        if measure.adds_up and _PLAIN.fullmatch(run[0]):
-            yield from (word.span() for word in _PLAIN_WORD.finditer(text, run.start(), run.end()))
+    for start, end in runs:
+        if measure.adds_up and _PLAIN.fullmatch(text, start, end):
+            yield from (word.span() for word in _PLAIN_WORD.finditer(text, start, end))
         else:
-            yield run.span()
+            yield start, end
 
 
 def unknown_in(words: LongWords, text: str, chunks: Sequence[tuple[int, int]], measure: Measure) -> int:

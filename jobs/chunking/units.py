@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from embermill.jobs.chunking.alphabet import BLANKS, CLOSERS, FULL_WIDTH_ENDS, LINE_ENDS, MARK_CLASS, SENTENCE_ENDS, character_class
+from embermill.jobs.chunking.long_words import MOST_POINTS
 from embermill.jobs.chunking.measure import Measure
 
 HEADING, PARAGRAPH, LINE, SENTENCE, BLANK, INSIDE = 5, 4, 3, 2, 1, 0
@@ -34,12 +35,14 @@ _PLAIN_BLANKS = " \t\n\r"
 _PLAIN = re.compile("[\t\n\r -~]*")  # what Measure.adds_up is about
 
 _PUNCTUATION = re.compile(f"[{_P}]")
+_WORD = re.compile("[0-9A-Za-z]+")
 
 # What is remembered of a unit: tokens, blanks before it, whether it is plain, whether a word is open at its front and at its end, how it ends, its rank.
 _RANK_BITS, _END_BITS, _PLAIN_BITS, _BLANK_BITS = 3, 2, 3, 30
 _PLAIN_UNIT, _OPEN_FRONT, _OPEN_END = 1, 2, 4
 _LOW_BITS = _RANK_BITS + _END_BITS + _PLAIN_BITS
 _ENDS_SENTENCE, _ENDS_ANYWHERE = 1, 2
+_MISSED = -1
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,19 @@ class Units:
     """U units, as what Python searches fastest. ends: [U] code points at which each ends; it begins where the one before ended.
 
     blank_ends: [U] where the blanks at its front end. tokens: [U + 1] of all units before each. ranks: [U] of the boundary before each.
-    doubtful: [U + 1] how many units before each may not add up: they are not plain, or go on in the middle of a word.
+    other: [U + 1] how many units before each are not plain. Where the measure adds up, goes_on: [U + 1] 1 for each that begins in the middle of a word,
+    and more: [U + 1] tokens that such words have as wholes, beyond what their parts have, of all before each; one counts where it ends.
+    long_runs: (start, end) in code points of all that has no blank and more than MOST_POINTS code points.
     """
 
     ends: list[int]
     blank_ends: list[int]
     tokens: list[int]
     ranks: bytearray
-    doubtful: list[int]
+    other: list[int]
+    goes_on: bytearray
+    more: list[int]
+    long_runs: list[tuple[int, int]]
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -67,17 +75,26 @@ class Units:
         """Code points of units [first, last), without the blanks before them."""
         return self.blank_ends[first], self.ends[last - 1]
 
-    def add_up(self, first: int, last: int) -> bool:
-        """Whether the tokens of units [first, last) as one text are the sum, where the measure adds up."""
-        return self.doubtful[last] == self.doubtful[first]
+    def most_tokens(self, first: int, last: int) -> int | None:
+        """What units [first, last) take as one text at most, where the measure adds up; None where only counting would tell.
 
-    def longest_run(self) -> int:
-        """Code points without a blank between them, at most."""
-        if not self.ends:
-            return 0
-        ends, begins = np.array(self.ends), np.array(self.blank_ends)
-        runs = np.flatnonzero(begins > np.concatenate([[-1], ends[:-1]]))
-        return int((np.concatenate([ends[runs[1:] - 1], ends[-1:]]) - begins[runs]).max())
+        A word of three units and more that the span holds a part of is not known; of two units, each is a word by itself there.
+        """
+        inner = last - first > 1
+        if self.other[last] != self.other[first] or (inner and (all(self.goes_on[first : first + 2]) or all(self.goes_on[last - 1 : last + 1]))):
+            return None
+        return self.tokens[last] - self.tokens[first] + self.more[last] - self.more[first + 1]
+
+
+class _Known(dict[str, int]):
+    """What is remembered of units. Of one that is not it says _MISSED, and takes it down: cheaper than to look for those first."""
+
+    def __init__(self) -> None:
+        self.missed: list[str] = []
+
+    def __missing__(self, unit: str) -> int:
+        self.missed.append(unit)
+        return _MISSED
 
 
 class UnitReader:
@@ -85,34 +102,46 @@ class UnitReader:
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
-        self._known: dict[str, int] = {}
+        self._known = _Known()
         self._atoms: dict[str, int] = {}
         self._empty, self._anchored = (int(count) for count in measure.count(["", ANCHOR]))
 
     def read(self, text: str, breaks: Sequence[int] = ()) -> Units:
         """breaks: places at which a unit must end."""
         pieces = _split(text, breaks)
-        return _units(pieces, self._values(pieces))
+        values = self._values(pieces)
+        more = np.zeros(len(pieces), np.int64)
+        goes_on = _going_on(values) if self._measure.adds_up else np.zeros(len(pieces), bool)
+        for unit, tokens in self._joined(pieces, np.flatnonzero(goes_on).tolist()):
+            more[unit] = tokens
+        return _units(pieces, values, goes_on, more)
+
+    def _joined(self, pieces: list[str], places: list[int]) -> Iterator[tuple[int, int]]:
+        """Words that units end in the middle of: the unit that ends each, and the tokens that it has beyond those of its parts. places: where they go on."""
+        words = [*_words(pieces, places)]
+        self._count_missing({text for _, parts in words for text in (*parts, "".join(parts))})
+        for unit, parts in words:
+            yield unit, self._atoms["".join(parts)] - sum(map(self._atoms.__getitem__, parts))
 
     def _values(self, pieces: list[str]) -> np.ndarray:
         if len(self._known) > MOST_REMEMBERED:
             self._known.clear()
-        if missing := set(pieces).difference(self._known):
-            self._describe(missing)
         values = np.fromiter(map(self._known.__getitem__, pieces), np.int64, len(pieces))
-        for unit in missing:
-            if len(unit) > LONGEST_REMEMBERED:
-                del self._known[unit]
+        if missing := {*self._known.missed}:
+            self._known.missed.clear()
+            self._describe(missing)
+            places = np.flatnonzero(values == _MISSED).tolist()
+            values[places] = [self._known[pieces[place]] for place in places]
+            for unit in missing:
+                if len(unit) > LONGEST_REMEMBERED:
+                    del self._known[unit]
         return values
 
     def _describe(self, units: set[str]) -> None:
         plain = {unit: _PLAIN.fullmatch(unit) is not None for unit in units}
         bare = self._measure.adds_up  # blanks are no tokens then, and a word is counted once, with or without them
         atoms = {unit: ATOM.findall(unit.lstrip(_PLAIN_BLANKS) if bare and plain[unit] else unit) for unit in units}
-        if len(self._atoms) > MOST_REMEMBERED:
-            self._atoms.clear()
-        if missing := {atom for found in atoms.values() for atom in found}.difference(self._atoms):
-            self._count(sorted(missing))
+        self._count_missing({atom for found in atoms.values() for atom in found})
         for unit, found in atoms.items():
             tokens = sum(map(self._atoms.__getitem__, found))
             blanks = len(unit) - len(unit.lstrip(BLANKS))
@@ -120,6 +149,12 @@ class UnitReader:
             open_word = plain[unit] * _PLAIN_UNIT | front | _OPEN_END * (not _PUNCTUATION.match(unit[-1]))
             marks = open_word << _RANK_BITS + _END_BITS | _ending(unit) << _RANK_BITS
             self._known[unit] = (tokens << _BLANK_BITS | blanks) << _LOW_BITS | marks | _rank(unit[:blanks])
+
+    def _count_missing(self, atoms: set[str]) -> None:
+        if len(self._atoms) > MOST_REMEMBERED:
+            self._atoms.clear()
+        if missing := atoms.difference(self._atoms):
+            self._count(sorted(missing))
 
     def _count(self, atoms: list[str]) -> None:
         """Of one that follows blanks the tokens are those after another text: some tokenizers tell blanks at a text's front from others."""
@@ -136,6 +171,38 @@ def _split(text: str, breaks: Sequence[int]) -> list[str]:
     return [unit for start, end in pairwise(places) for unit in UNIT.findall(text[start:end])]
 
 
+def _going_on(values: np.ndarray) -> np.ndarray:
+    """[U] bool: whether each begins in the middle of a word, that it and the one before it hold plain letters of."""
+    words = values >> (_RANK_BITS + _END_BITS)
+    found: np.ndarray = words & _PLAIN_UNIT != 0
+    found[1:] &= (words[1:] & _OPEN_FRONT != 0) & (words[:-1] & (_PLAIN_UNIT | _OPEN_END) == _PLAIN_UNIT | _OPEN_END)
+    found[:1] = False
+    return found
+
+
+def _words(pieces: list[str], places: list[int]) -> Iterator[tuple[int, list[str]]]:
+    """The unit that ends each word, and its parts."""
+    at = 0
+    while at < len(places):
+        unit = places[at]
+        parts = [_last_word(pieces[unit - 1]), _first_word(pieces[unit])]
+        while at + 1 < len(places) and places[at + 1] == unit + 1 and parts[-1] == pieces[unit]:
+            at, unit = at + 1, unit + 1
+            parts.append(_first_word(pieces[unit]))
+        yield unit, parts
+        at += 1
+
+
+def _first_word(unit: str) -> str:
+    found = _WORD.match(unit)
+    assert found is not None
+    return found[0]
+
+
+def _last_word(unit: str) -> str:
+    return _WORD.findall(unit)[-1]  # type: ignore[no-any-return]
+
+
 def _rank(blanks: str) -> int:
     if not blanks:
         return INSIDE
@@ -150,24 +217,39 @@ def _ending(unit: str) -> int:
     return _ENDS_SENTENCE if inner and inner[-1] in SENTENCE_ENDS else 0
 
 
-def _units(pieces: list[str], values: np.ndarray) -> Units:
+def _units(pieces: list[str], values: np.ndarray, goes_on: np.ndarray, more: np.ndarray) -> Units:
     ends = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
     ranks = values & ((1 << _RANK_BITS) - 1)
     endings = (values >> _RANK_BITS) & ((1 << _END_BITS) - 1)
     rest = values >> _LOW_BITS
-    words = values >> (_RANK_BITS + _END_BITS)
-    doubtful = words & _PLAIN_UNIT == 0
-    doubtful[1:] |= (words[1:] & _OPEN_FRONT != 0) & (words[:-1] & _OPEN_END != 0)
+    other = (values >> (_RANK_BITS + _END_BITS)) & _PLAIN_UNIT == 0
     starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
     before = np.concatenate([[0], endings[:-1]]) if len(endings) else endings
     ends_sentence = (before == _ENDS_ANYWHERE) | ((before == _ENDS_SENTENCE) & (ranks > INSIDE))
     ranks = np.where(ends_sentence, np.maximum(ranks, SENTENCE), ranks)
-    tokens = np.concatenate([[0], np.cumsum(rest >> _BLANK_BITS)])
     blank_ends = starts + (rest & ((1 << _BLANK_BITS) - 1))
-    return Units(ends.tolist(), blank_ends.tolist(), tokens.tolist(), bytearray(ranks.astype(np.uint8).tobytes()), _sums(doubtful))
+    return Units(
+        ends=ends.tolist(),
+        blank_ends=blank_ends.tolist(),
+        tokens=_sums(rest >> _BLANK_BITS),
+        ranks=bytearray(ranks.astype(np.uint8).tobytes()),
+        other=_sums(other),
+        goes_on=bytearray(goes_on.tobytes() + b"\0"),
+        more=_sums(more),
+        long_runs=_long_runs(ends, blank_ends, starts),
+    )
 
 
-def _sums(marks: np.ndarray) -> list[int]:
-    """[U + 1] of all marks before each."""
-    found: list[int] = np.concatenate([[0], np.cumsum(marks, dtype=np.int64)]).tolist()
+def _long_runs(ends: np.ndarray, blank_ends: np.ndarray, starts: np.ndarray) -> list[tuple[int, int]]:
+    firsts = np.flatnonzero((blank_ends > starts) | (starts == 0))
+    if not len(firsts):
+        return []
+    begins, stops = blank_ends[firsts], np.concatenate([ends[firsts[1:] - 1], ends[-1:]])
+    long = stops - begins > MOST_POINTS
+    return [*zip(begins[long].tolist(), stops[long].tolist(), strict=True)]
+
+
+def _sums(numbers: np.ndarray) -> list[int]:
+    """[U + 1] of all before each."""
+    found: list[int] = np.concatenate([[0], np.cumsum(numbers, dtype=np.int64)]).tolist()
     return found

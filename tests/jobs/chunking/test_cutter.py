@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import embermill.jobs.chunking as room
-from embermill.jobs.chunking.alphabet import BLANKS, MARKS
+from embermill.jobs.chunking.alphabet import BLANKS, MARKS, character_class
 from embermill.jobs.chunking.cutter import Chunk, Cut, Cutter, Document, Settings
 from embermill.jobs.chunking.long_words import find_long_words
 from embermill.jobs.chunking.measure import Measure
+from embermill.jobs.chunking.units import UnitReader
 from tests.jobs.chunking.tokenizers_to_cut_by import KINDS, measure_of
 
 LIMITS = (32, 128, 256)
@@ -60,7 +61,8 @@ def test_no_chunk_is_over_and_nothing_is_lost(kind: str, text: str, limit: int, 
 
 
 PLAIN = st.lists(st.sampled_from([
-    *"abcz _-.,:()[]{}='\"\n\t\r/0", "the ", " fox", "\x1f", "\x0b", "\u00e9", "\u200d", "\u0301", "[UNK]", "word_of_some_length",
+    *"abcz _-.,:()[]{}='\"\n\t\r/0", "the ", " fox", "\x1f", "\x0b", "\u00e9", "\u200d", "\u0301", "[UNK]", "word_of_some_length", "a" * 7,
+    "abc" * 9, "quickfox" * 5, "lazy.quickfoxjumpsoverthe.dog", "a" * 23 + "[UNK]",
 ]), max_size=300).map("".join)  # fmt: skip
 
 
@@ -75,7 +77,9 @@ def test_a_sum_that_is_a_proof_cuts_as_the_second_look_does(text: str, limit: in
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["a" * 30, "b" * 65, "Z" * 101, "+", "/", " ", "\u0436", "\x00", "[UNK]", "_"]), max_size=40).map("".join))
 def test_long_words_between_punctuation_are_those_of_the_whole_run(text: str) -> None:
-    parts, whole = (find_long_words(text, measure_of("wordpiece", adds_up=adds_up)) for adds_up in (True, False))
+    runs = UnitReader(measure_of("wordpiece")).read(text).long_runs
+    assert runs == [run.span() for run in re.finditer(f"[^{character_class(BLANKS)}]{{65,}}", text)]
+    parts, whole = (find_long_words(text, measure_of("wordpiece", adds_up=adds_up), runs) for adds_up in (True, False))
     assert parts == whole
 
 
@@ -86,7 +90,8 @@ def test_of_a_run_with_punctuation_the_long_words_alone_are_asked_for() -> None:
         asked.append(text)
         return inner.unknown_words(text)
 
-    found = find_long_words(("a" * 32 + "/") * 1000 + "b" * 101 + "+=", replace(inner, unknown_words=unknown_words))
+    text = ("a" * 32 + "/") * 1000 + "b" * 101 + "+="
+    found = find_long_words(text, replace(inner, unknown_words=unknown_words), [(0, len(text))])
     assert found.spans == [(33_000, 33_101)]
     assert max(map(len, asked)) <= 101
 
@@ -99,9 +104,9 @@ def test_plain_text_is_counted_once() -> None:
         asked.extend(texts)
         return inner.count(texts)
 
-    text = "The quick (brown) fox: it jumps, over_the lazy dog's back.\n" * 100
+    text = "The quick (brown) fox: it jumps, over_the lazy dog's back, self.assertEqual(jumps.over, dog).\n" * 100
     chunks = Cutter(Measure(count, inner.unknown_words, adds_up=True), Settings(64)).cut([Document(text)])[0].chunks  # type: ignore[arg-type]
-    assert len(chunks) > 20 and max(map(len, asked)) < 10
+    assert len(chunks) > 20 and max(map(len, asked)) < 12
 
 
 @settings(max_examples=15, deadline=None)
