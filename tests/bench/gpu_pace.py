@@ -221,11 +221,14 @@ class Spy:
         self._thread.join(30)
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         held = [(int(line.rpartition(" ")[2]), line.rpartition(" ")[0].split(";")) for line in lines]
-        by_line: Counter[str] = Counter()
+        by_line, by_loop = Counter[str](), Counter[str]()
         for count, frames in held:
             by_line[frames[-1]] += count
+            ours = [frame for frame in frames if "embermill" in frame]
+            by_loop[" > ".join(frame.partition(" ")[0] for frame in ours[:3])] += count
         share = sum(count for count, _ in held) / (100 * SPY_SECONDS)
-        say(row="interpreter", held=round(share, 3), lines=by_line.most_common(14), said="" if held else getattr(self, "_said", ""))
+        found = dict(lines=by_line.most_common(14), loops=by_loop.most_common(24))
+        say(row="interpreter", held=round(share, 3), **found, said="" if held else getattr(self, "_said", ""))
 
 
 def python_path(way: str, place: Path) -> str:
