@@ -30,6 +30,9 @@ _WEIGHT_FILES = ("*.safetensors", "*.mpk", "*.mpk.gz", "*.bpk")
 _OTHER_RUNTIMES = ("onnx/*", "openvino/*", "coreml/*", "gguf/*", "*/onnx/*", "*/openvino/*")
 _HUB_ID = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"
 _COMMIT = r"[0-9a-f]{40}"
+_ALLOW_HTTP_AND_ENDPOINT = (
+    ("AWS_ALLOW_HTTP", "AWS_ENDPOINT_URL"), ("GOOGLE_ALLOW_HTTP", "GOOGLE_BASE_URL"), ("AZURE_ALLOW_HTTP", "AZURE_STORAGE_ENDPOINT"),
+)  # fmt: skip
 _SLOWEST_BYTES_PER_S = 1_000_000  # a request's time limit follows from its size: obstore's own 30 s would cut a large file off
 
 
@@ -181,8 +184,13 @@ def _open_store(source: str, num_bytes: int) -> ObjectStore:
 
     timeout = timedelta(seconds=60 + num_bytes / _SLOWEST_BYTES_PER_S)
     # obstore reads endpoint and credentials from the environment, but not this once client options are given
-    allow_http = any(os.environ.get(f"{cloud}_ALLOW_HTTP", "").lower() in ("1", "true", "yes", "on") for cloud in ("AWS", "GOOGLE", "AZURE"))
+    allow_http = any(_allows_http(*(os.environ.get(name, "") for name in names)) for names in _ALLOW_HTTP_AND_ENDPOINT)
     return from_url(source, client_options={"timeout": timeout, "allow_http": allow_http}, retry_config={"max_retries": 5, "retry_timeout": timeout})
+
+
+def _allows_http(allow: str, endpoint: str) -> bool:
+    """Who gives an endpoint as http:// has allowed it, unless the other variable says otherwise."""
+    return allow.lower() in ("1", "true", "yes", "on") if allow else endpoint.startswith("http://")
 
 
 def _list_objects(source: str, patterns: list[str]) -> dict[str, Mapping[str, Any]]:

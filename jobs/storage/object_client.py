@@ -65,9 +65,13 @@ def store_for(scheme: str, bucket: str, size: int = 0) -> ObjectStore:
 
 
 @functools.cache
-def _store(scheme: str, bucket: str, timeout_s: int, allow_http: str, _endpoint: str) -> ObjectStore:
-    """obstore takes endpoint and credentials from the environment, but its own AWS_ALLOW_HTTP counts no more once client options are given."""
-    client: Any = {"timeout": f"{timeout_s}s", "connect_timeout": "10s", "allow_http": allow_http.lower() in ("1", "true", "yes", "on")}
+def _store(scheme: str, bucket: str, timeout_s: int, allow_http: str, endpoint: str) -> ObjectStore:
+    """obstore takes endpoint and credentials from the environment, but its own AWS_ALLOW_HTTP counts no more once client options are given.
+
+    Who gives an endpoint as http:// has allowed it, as with Amazon's own tools, unless AWS_ALLOW_HTTP says otherwise.
+    """
+    plain = allow_http.lower() in ("1", "true", "yes", "on") if allow_http else endpoint.startswith("http://")
+    client: Any = {"timeout": f"{timeout_s}s", "connect_timeout": "10s", "allow_http": plain}
     retries: Any = {"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=max(180, timeout_s))}
     try:
         return SCHEMES[scheme](bucket, client_options=client, retry_config=retries)

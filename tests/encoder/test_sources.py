@@ -164,7 +164,7 @@ def test_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     try:
         address = "http://{}:{}".format(*server.get_host_and_port())
         credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
-        for key, value in (credentials | {"AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true", "EMBERMILL_CACHE": str(tmp_path / "cache")}).items():
+        for key, value in (credentials | {"AWS_ENDPOINT_URL": address, "EMBERMILL_CACHE": str(tmp_path / "cache")}).items():
             monkeypatch.setenv(key, value)
         client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         client.create_bucket(Bucket="models")

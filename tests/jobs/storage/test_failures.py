@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.storage import disk_failure, open_folder
+from embermill.jobs.storage.object_client import store_for
 
 
 @pytest.mark.parametrize(("code", "error", "advice"), [
@@ -24,6 +26,17 @@ from embermill.jobs.storage import disk_failure, open_folder
 def test_an_error_of_the_file_system(code: int, error: type[Exception], advice: str) -> None:
     failure = disk_failure(OSError(code, os.strerror(code), "/data/x"), "/data: cannot be written")
     assert type(failure) is error and str(failure).startswith(f"/data: cannot be written: {os.strerror(code)}: /data/x") and advice in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "allowed", "plain"),
+    [("http://host:9000", "", True), ("http://host:9000", "false", False), ("https://host", "", False), ("https://host", "true", True), ("", "", False)],
+)
+def test_an_endpoint_that_is_given_as_http_may_be_asked_so(monkeypatch: pytest.MonkeyPatch, endpoint: str, allowed: str, plain: bool) -> None:
+    for name, value in (("AWS_ENDPOINT_URL", endpoint), ("AWS_ALLOW_HTTP", allowed)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    store: Any = store_for("s3", "bucket")
+    assert store.client_options["allow_http"] == str(plain).lower()
 
 
 def test_an_error_without_a_number_may_pass() -> None:

@@ -18,7 +18,6 @@ class Moto:
         """What a client needs to reach it."""
         return {
             "AWS_ENDPOINT_URL": self.address,
-            "AWS_ALLOW_HTTP": "true",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
             "AWS_REGION": "us-east-1",
