@@ -236,7 +236,8 @@ def show_verify(answer: Answer) -> str:
     """What was read again and found good; damage is an error and comes another way."""
     shards = several(answer["shards"], "shard")
     scope = f"{shards} read again" if answer["finished"] else f"{shards} read again (of a run that is not finished)"
-    lines = [f"{answer['root']} is sound: {scope}, {several(answer['rows_out'], 'row')}. Sums, schema, counts, ids, finite values and norms are right."]
+    later = f", and the files of later versions; version {answer['version']} has {several(answer['rows'], 'row')}" if (answer["version"] or 1) > 1 else ""
+    lines = [f"{answer['root']} is sound: {scope}, {several(answer['rows_out'], 'row')}{later}. Sums, schema, counts, ids, finite values and norms are right."]
     if not answer["shards"] and not answer["finished"]:
         lines = [f"{answer['root']}: nothing is committed yet, so there are no shards to verify"]
     if answer["unnamed_files"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.commands.answers import show_verify
 from embermill.jobs.dataset.metadata.versions import KEYS, read_version
 from embermill.jobs.storage import open_folder
 from tests.jobs.command_line import Answer
@@ -35,7 +37,8 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("kind", ["upserts", "deletes", "keys", "versions"])
 @pytest.mark.parametrize("how", [flip, Path.unlink], ids=["flipped", "gone"])
 def test_a_damaged_file_is_named_with_what_helps(dataset: Path, command: Command, kind: str, how: Callable[[Path], None]) -> None:
-    assert command("verify", str(dataset))["version"] == 4
+    answer = command("verify", str(dataset))
+    assert answer["version"] == 4 and f"the files of later versions; version 4 has {answer['rows']} rows" in show_verify(json.loads(answer.stdout))
     path = sorted(dataset.rglob(f"_embermill/{kind}/*.pq" if kind == "versions" else f"**/{kind}/**/*.p*q*"))[0]
     how(path)
     answer = command("verify", str(dataset))
