@@ -48,7 +48,7 @@ class Assignment:
         return self._staff.starting > 0 or not work.failed_on.issuperset(self._staff.seats) or self._wants_another(work)
 
     def doubts(self) -> bool:
-        """Whether a further worker is to be started so that another one looks at a partition. Looks at all that was begun."""
+        """Whether a further worker is to be started so that another one looks at a partition. Looks at all that was begun: ask it where few are."""
         return any(map(self._wants_another, self._load.begun))
 
     def _wants_another(self, work: Work) -> bool:

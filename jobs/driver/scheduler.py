@@ -281,10 +281,13 @@ class Scheduler:
     # -- who does what next
 
     def _replacements(self) -> list[Action]:
-        """As many workers as are wanted, where there is something for them to do. Looks at all that was begun, so it is asked where that may have changed."""
+        """As many workers as are wanted, where there is something for them to do. Looks at what was begun only where that is less than they are."""
+        useful = len(self._load)
         if len(self._staff) >= self._staff.wanted:
             return []
-        missing = max(0, min(self._staff.wanted, len(self._load) + self._assignment.doubts()) - len(self._staff))
+        if useful < self._staff.wanted:  # else each of them has a partition, whatever is in doubt
+            useful += self._assignment.doubts()
+        missing = max(0, min(self._staff.wanted, useful) - len(self._staff))
         self._staff.starting += missing
         return [Start(frozenset(self._nodes.barred))] * missing
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
 
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, Start, Stop, Submit
 from embermill.jobs.driver.scheduler import Scheduler
+from embermill.jobs.driver.workload import Work, Workload
 from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Ready, Receipt
@@ -351,6 +353,21 @@ def test_events_that_come_twice_change_nothing() -> None:
     assert driver.handle(0, ready()) == []
     driver.handle(0, Died("x"))
     assert driver.handle(0, Died("x")) == [] and driver.handle(0, ready()) == []
+
+
+def test_a_worker_is_replaced_without_a_look_at_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = list[int]()
+
+    def begun(load: Workload) -> Collection[Work]:
+        looked_at.append(len(load._begun))
+        return load._begun.values()
+
+    monkeypatch.setattr(Workload, "begun", property(begun))
+    driver = started(600, workers=2)
+    for worker in range(250):
+        driver.handle(worker, ready(node=f"node-{worker}"))
+        assert Start() in driver.handle(worker, Died("lost", node=f"node-{worker}"))
+    assert len(driver._load._begun) == 500 and max(looked_at, default=0) <= 2, "suspects wait, and each new worker had fresh ones"
 
 
 def following(most: float = math.inf) -> Answered:
