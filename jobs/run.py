@@ -160,7 +160,7 @@ class _Job:
             self._steps.done("Ray started" if address is None else "cluster joined")
             self._ledger.publish_if_due(time.monotonic())
             useful = self._unfinished(plan) if plan else _partitions_at_most(self._config, files, opened.placement.device)
-            workers = max(1, min(opened.placement.count, useful))
+            workers = opened.begin_with(useful)
             display.phase(f"starting {several(workers, 'worker')} and loading the model")
             nodes = Nodes()
             heard, ready = await_first(opened.pool, workers, stop, nodes)

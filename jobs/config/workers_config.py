@@ -39,6 +39,7 @@ class WorkersConfig(Section):
 
     count: AutoInt = "auto"
     max: Annotated[PositiveInt | None, IfAbsent(None)] = None
+    autoscaling: Annotated[bool, IfAbsent(False)] = False
     device: Literal["auto", "cpu", "gpu"] = "auto"
     cpus: AutoInt = "auto"
     resources: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_amounts), IfAbsent([])] = ()
@@ -50,4 +51,6 @@ class WorkersConfig(Section):
     def _check(self) -> WorkersConfig:
         if self.max is not None and self.count != "auto" and self.count > self.max:
             raise ValueError(f"count: {self.count} is more than workers.max: {self.max}; workers.max bounds `auto`, so leave one of the two out")
+        if self.autoscaling and self.max is None and self.count == "auto":
+            raise ValueError("autoscaling: true: expected workers.max (or a number as workers.count), the most workers that the autoscaler is asked for")
         return self

@@ -63,6 +63,7 @@ def drive(
                 followed_s = now
                 if (room := pool.room()) is not None:
                     loop.do(driver.follow(room, now))
+                    pool.want(driver.lacking)
             tick(now)
         return loop.outcome
     finally:

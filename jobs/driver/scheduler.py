@@ -79,6 +79,12 @@ class Scheduler:
         """Partitions in the queues of all workers; one that two of them have counts twice."""
         return sum(len(seat.queue) for seat in self._staff.seats.values())
 
+    @property
+    def lacking(self) -> int:
+        """Workers beside those at work and on their way that would have something to do, as of the last look: nobody has those partitions."""
+        unassigned = len(self._load) - self.assigned - self._staff.starting
+        return max(0, int(min(self._staff.bound - len(self._staff), unassigned)))
+
     def start(self) -> list[Action]:
         """The first actions: as many workers as are wanted and useful; Finish at once where nothing is to be done."""
         return self._replacements() if self._load else self._finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Staff:
 
     def __init__(self, wanted: int, starting: int) -> None:
         self.wanted, self.starting = wanted, starting
+        self.bound = math.inf  # workers, however many nodes come, as of the last look
         self.seats: dict[int, Seat] = {}
         self.refused_by: dict[int, Failed] = {}  # workers on which something failed that only a person can change, since their last shard
         self._gone = Gone()
@@ -117,7 +119,8 @@ class Staff:
         self._awaits_node = any(self._places(node) > 0 for node in self._seen.keys() - room.keys() - set(barred))
         lost = sum(self._lost_places[node] for node in room)
         places = sum(max(0, self._places(node)) for node in room if node not in barred)
-        self.wanted = max(int(self._awaits_node), int(min(most - lost, places))) if any(room.values()) else 1
+        self.bound = most - lost
+        self.wanted = max(int(self._awaits_node), int(min(self.bound, places))) if any(room.values()) else 1
 
     def _places(self, node: str) -> int:
         """Workers that the node has room for, or had when it was last seen, without the places that were given up."""

@@ -1,6 +1,6 @@
 """The seam between driver and workers, with InlinePool and RayPool behind it: the driver sends tasks to workers and gets events back.
 
-A pool never loses an event of a living worker and always reports a dead one. Ray is imported in embermill.jobs.pool.ray_pool and ray_session alone.
+A pool never loses an event of a living worker and always reports a dead one. Ray is imported in embermill.jobs.pool.ray_pool, ray_session and demand alone.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class Pool(Protocol):
 
     def room(self) -> Mapping[str, int] | None:
         """How many workers each node that is there now has room for, busy ones included; None where that never changes."""
+        ...
+
+    def want(self, more: int) -> None:
+        """So many workers beside those that were started would have work, were there nodes for them: whoever brings nodes is told. Replaces what was wanted."""
         ...
 
     def submit(self, worker: int, task: Task) -> None:

@@ -34,6 +34,9 @@ class InlinePool:
     def room(self) -> None:
         """This process, always."""
 
+    def want(self, more: int) -> None:
+        """Nobody brings any."""
+
     def submit(self, worker: int, task: Task) -> None:
         if worker in self._workers:
             self._workers[worker][1].put(task)

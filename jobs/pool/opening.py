@@ -16,7 +16,7 @@ from embermill.jobs.errors import Interrupted, UsageError
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.pool.base import Died, Pool
 from embermill.jobs.pool.nodes import NODES_FAULT, Nodes
-from embermill.jobs.pool.placement import Placement
+from embermill.jobs.pool.placement import Placement, wants_of
 from embermill.jobs.receipt import Event, Ready
 from embermill.jobs.storage import Folder
 from embermill.jobs.worker.worker import Making, WorkerJob
@@ -33,20 +33,28 @@ class OpenPool:
     pool: Pool
     placement: Placement
 
+    def begin_with(self, useful: int) -> int:
+        """Workers to begin with, where so many would have work; the pool is told how many more would."""
+        workers = max(1, min(self.placement.count, useful))
+        self.pool.want(max(0, int(min(self.placement.most, useful)) - workers))
+        return workers
+
 
 @contextlib.contextmanager
 def open_pool(config: JobConfig, folder: Folder, plan: Plan | None, making: Making | None = None) -> Iterator[OpenPool]:
     """Ray, and workers on it; all that was started is gone at the end. making: see worker_job."""
+    from embermill.jobs.pool.demand import Demand
     from embermill.jobs.pool.ray_pool import RayPool
     from embermill.jobs.pool.ray_session import RaySession
 
     with RaySession(config, plan.device_kind if plan else None) as session:
         placement = session.placement()
         with _mark(folder, session.joined) as mark:
-            job = worker_job(config, placement, plan, mark, making)
+            job, workers = worker_job(config, placement, plan, mark, making), config.workers
+            demand = Demand(wants_of(workers, placement.device), dict(workers.labels)) if session.joined and workers.autoscaling else None
             pool = RayPool(
-                job, placement, partial(session.room, placement.device), start_timeout_s=config.workers.start_timeout_s,
-                resources=dict(config.workers.resources), name=folder.root.rstrip("/").rpartition("/")[2] or "embermill",
+                job, placement, partial(session.room, placement.device), start_timeout_s=workers.start_timeout_s,
+                resources=dict(workers.resources), name=folder.root.rstrip("/").rpartition("/")[2] or "embermill", demand=demand,
             )  # fmt: skip
             try:
                 yield OpenPool(pool, placement)

@@ -39,6 +39,7 @@ class Share:
 
 
 NOTHING = Share(0, 0, 0, 0)
+AUTOSCALED = "; where an autoscaler adds nodes on demand, set workers.autoscaling: true and workers.max"
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,16 @@ def place(workers: WorkersConfig, nodes: Sequence[Node], *, joined: bool, planne
     planned_device: what the dataset's plan says, None where there is none. gpu_library: CuPy is installed where the driver runs.
     """
     matching = [node for node in nodes if matches(workers, node)]
-    if nodes and not matching:
+    grows = joined and workers.autoscaling  # what is not there may come
+    if nodes and not matching and not grows:
         missing = f"none of {len(nodes)} nodes has what the workers ask for ({describe_wants(workers)})"
-        raise UsageError(f"workers: {missing}: see `ray status` and the nodes' labels")
-    device = _device(workers.device, sum(node.gpus for node in matching), joined, planned_device, gpu_library)
+        raise UsageError(f"workers: {missing}: see `ray status` and the nodes' labels{AUTOSCALED if joined else ''}")
+    device = _device(workers.device, math.inf if grows else sum(node.gpus for node in matching), joined, planned_device, gpu_library)
     shares = [share for node in matching if (share := share_of(workers, node, device)).workers]
     room = sum(share.workers for share in shares)
     threads = min((share.threads for share in shares), default=1 if workers.cpus == "auto" else workers.cpus)
-    _require_room(workers, device, room, threads, joined=joined)
+    if not grows:
+        _require_room(workers, device, room, threads, joined=joined)
     most = math.inf if workers.max is None else workers.max
     if workers.count == "auto":
         return Placement(device, int(min(max(1, sum(share.free for share in shares)), most)), threads, most)
@@ -82,7 +85,7 @@ def place(workers: WorkersConfig, nodes: Sequence[Node], *, joined: bool, planne
 def _require_room(workers: WorkersConfig, device: str, room: int, threads: int, *, joined: bool) -> None:
     """UsageError where fewer workers than were asked for could ever be placed."""
     if joined and room == 0:
-        raise UsageError(f"workers.cpus: no node of this cluster has room for a worker: {threads} CPUs, {describe_wants(workers)}")
+        raise UsageError(f"workers.cpus: no node of this cluster has room for a worker: {threads} CPUs, {describe_wants(workers)}{AUTOSCALED}")
     if workers.count != "auto" and workers.count > room:
         if device == "gpu":
             raise UsageError(f"workers.count: {workers.count} workers were asked for, each on a GPU of its own; there are {room}")
@@ -114,6 +117,12 @@ def share_of(workers: WorkersConfig, node: Node, device: str) -> Share:
     return Share(room, room if node.available is None else min(room, _fits(wants, node.available)), cpus, threads)
 
 
+def wants_of(workers: WorkersConfig, device: str) -> dict[str, float]:
+    """What a worker takes of a node that is not known yet; of its CPUs, those that were asked for."""
+    cpus = {"CPU": float(workers.cpus)} if workers.cpus != "auto" else {} if device == "gpu" else {"CPU": 1.0}
+    return {**cpus, **({"GPU": 1.0} if device == "gpu" else {}), **dict(workers.resources)}
+
+
 def _fits(wants: Mapping[str, float], there: Mapping[str, float]) -> int:
     """How often; a resource that none is wanted of limits nothing."""
     return int(min((there.get(name, 0) + 1e-9) // amount for name, amount in wants.items() if amount))
@@ -130,7 +139,7 @@ def _device(wanted: str, gpus: float, joined: bool, planned: str | None, gpu_lib
     if wanted == "auto" and joined and gpus < 1:
         raise UsageError(
             "workers.device: auto: no node of this cluster has a GPU that Ray knows of; a cluster job is never turned into a CPU job in silence: "
-            "add GPU nodes (ray start --num-gpus), or set workers.device: cpu"
+            f"add GPU nodes (ray start --num-gpus), or set workers.device: cpu{AUTOSCALED}"
         )
     if wanted == "gpu" and gpus < 1:
         raise UsageError("workers.device: gpu: Ray finds no GPU here: expected a GPU that nvidia-smi or rocm-smi shows, or workers.device: cpu")

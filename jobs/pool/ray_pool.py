@@ -26,6 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import embermill
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
+from embermill.jobs.pool.demand import Demand
 from embermill.jobs.pool.placement import Placement, Share
 from embermill.jobs.process import allocators
 from embermill.jobs.receipt import Event, Ready, Task
@@ -50,24 +51,27 @@ class _Actor:
     events: Any  # generator of references to lists of events
     started_s: float  # when it was asked for
     node: str  # where it was sent
-    begun_s: float = 0.0  # when that was
+    begun_s: float  # when that was
     ready: bool = False
     where: Whereabouts | None = None  # known once its process runs
 
 
 class RayPool:
-    """Workers on the Ray that is connected. start_timeout_s: from being asked for to being ready, loading the engine included.
+    """Workers on the Ray that is connected. start_timeout_s: from being sent to a node to being ready, loading the engine included; for so long a worker
+    waits for a node with room, too.
 
     shares: what workers get on each node that is there now. resources: that each takes beside CPUs and a GPU. name: what Ray's dashboard calls them, with
-    their numbers.
+    their numbers. demand: tells the cluster's autoscaler what there is no room for; None where nobody is to be told.
     """
 
     def __init__(
         self, job: WorkerJob, placement: Placement, shares: Callable[[], Mapping[str, Share]], *, start_timeout_s: float,
         resources: Mapping[str, float] | None = None, name: str = "embermill",
+        demand: Demand | None = None,
     ) -> None:  # fmt: skip
         self._job, self._placement, self._shares, self._start_timeout_s = job, placement, shares, start_timeout_s
         self._resources, self._name = dict(resources or {}), name
+        self._demand, self._wanted = demand, 0  # workers beside those that were started
         self._namespace = f"embermill-{uuid.uuid4().hex}"  # names are unique in one, and those of an earlier pool may not be free yet
         self._actors: dict[int, _Actor] = {}
         self._waiting: dict[int, tuple[float, frozenset[str]]] = {}  # those that no node has room for yet: when they were asked for, and where not to be
@@ -87,6 +91,9 @@ class RayPool:
     def room(self) -> dict[str, int]:
         ours, unseen = self._ours(), self._unseen()
         return {node: min(share.workers, ours[node] + max(0, share.free - unseen[node])) for node, share in self._shares().items()}
+
+    def want(self, more: int) -> None:
+        self._wanted = more
 
     def _place_waiting(self) -> Mapping[str, Share]:
         """Send those that wait to nodes with room for them, each to the one with the most; what nodes there are."""
@@ -133,8 +140,10 @@ class RayPool:
             actor.handle.submit.remote(pickle.dumps(task))
 
     def events(self, timeout_s: float) -> list[tuple[int, Event | Died]]:
-        if self._waiting and time.monotonic() - self._placed_s >= LOOK_FOR_NODES_S:
+        if (self._waiting or self._demand) and time.monotonic() - self._placed_s >= LOOK_FOR_NODES_S:
             self._place_waiting()
+            if self._demand:
+                self._demand.ask(len(self._waiting) + self._wanted)
         self._give_up_late_ones()
         self._require_a_node()
         if self._died:
@@ -153,6 +162,8 @@ class RayPool:
     def close(self) -> None:
         for number in [*self._actors, *self._waiting]:
             self.stop_worker(number)
+        if self._demand:
+            self._demand.withdraw()
 
     def _with_events(self, timeout_s: float) -> list[int]:
         """Workers that have said something, or that are gone."""
@@ -213,7 +224,7 @@ class RayPool:
     def _give_up_late_ones(self) -> None:
         now = time.monotonic()
         for number, actor in list(self._actors.items()):
-            if not actor.ready and now - actor.started_s > self._start_timeout_s:
+            if not actor.ready and now - actor.begun_s > self._start_timeout_s:
                 self.stop_worker(number)
                 self._died.append((number, self._located(actor, Died(self._too_late("loading the model takes longer, or Ray had no room"), "late"))))
         for number, (asked_s, _) in list(self._waiting.items()):

@@ -1,4 +1,4 @@
-"""One connection to Ray: a private cluster on this machine, or one that is there already. With embermill.jobs.pool.ray_pool the only room that imports ray."""
+"""One connection to Ray: a private cluster on this machine, or one that is there already. With ray_pool and demand the only room that imports ray."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _tokenize_again(config: JobConfig, folder: Folder, plan: Plan, lease: Lease 
     """The receipts of a task for each of the partitions."""
     partitions, done = [plan.partitions[number] for number in numbers], StepLog([])
     with open_pool(config, folder, plan) as opened, stopped_by_signals() as stop:
-        nodes, workers = Nodes(), max(1, min(opened.placement.count, len(partitions)))
+        nodes, workers = Nodes(), opened.begin_with(len(partitions))
         heard, _ = await_first(opened.pool, workers, stop, nodes)
         stage = Stage(
             config, folder, partitions, done.receipts, done, opened, workers, plan.device_kind, Silent(), stop, lease=lease, kind=TOKENIZE, heard=heard,

@@ -1,4 +1,4 @@
-"""A cluster's job server, through Ray's Jobs SDK: with embermill.jobs.submit.start, and the pool's two, the only room that imports ray."""
+"""A cluster's job server, through Ray's Jobs SDK: with embermill.jobs.submit.start, and the pool's three, the only room that imports ray."""
 
 from __future__ import annotations
 

@@ -276,7 +276,7 @@ class Stages:
         def committed() -> Iterator[Receipt]:
             return (receipt for receipt in receipts() if receipt.partition in mine)
 
-        workers = max(1, min(opened.placement.count, len(partitions)))
+        workers = opened.begin_with(len(partitions))
         self._ledger.publish_if_due(time.monotonic())
         nodes = Nodes()
         heard, _ = await_first(opened.pool, workers, self._stop, nodes)

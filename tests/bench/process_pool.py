@@ -48,6 +48,9 @@ class ProcessPool:
     def room(self) -> None:
         """As many processes as were asked for."""
 
+    def want(self, more: int) -> None:
+        """Nobody brings any."""
+
     def submit(self, worker: int, task: Task) -> None:
         if worker in self._workers:
             with contextlib.suppress(OSError):

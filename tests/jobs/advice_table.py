@@ -185,6 +185,7 @@ TABLE: dict[str, Way] = {
     "If it means embermill's own": Beyond("A name to write in somebody's own code; the words are tested in test_engine.py"),
     "add GPU nodes": Beyond(CLUSTER),
     "set TMPDIR to a folder": Beyond("Neither /tmp nor /var/tmp can be written: no test changes that"),
+    "set workers.autoscaling: true and workers.max": "submit/test_autoscaler.py::test_a_job_on_a_cluster_without_nodes_has_them_added_and_leaves_none_behind",
     "raise workers.start_timeout_s": "test_ray.py::test_a_worker_that_is_not_ready_in_time_is_given_up",
     "its raylet has died": "test_kill.py::test_killed_and_run_again_equals_undisturbed",
     "see `ray status` and the nodes' labels": Beyond(CLUSTER),

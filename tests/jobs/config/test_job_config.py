@@ -68,6 +68,7 @@ def test_defaults_are_those_of_the_issue(load: object, tmp_path: Path) -> None:
         "output.compact_at": None,
         "workers.count": "auto",
         "workers.max": None,
+        "workers.autoscaling": False,
         "workers.device": "auto",
         "workers.cpus": "auto",
         "workers.resources": [],
@@ -224,6 +225,7 @@ class TestWhereWorkersGo:
             ("{labels: {zone: 1}}", "labels"),
             ("{count: 9, max: 8}", "bounds `auto`"),
             ("{max: 0}", "max"),
+            ("{autoscaling: true}", "expected workers.max"),
         ],
     )
     def test_what_is_refused(self, load: object, workers: str, said: str) -> None:

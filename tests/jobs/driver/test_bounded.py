@@ -50,6 +50,9 @@ class MortalWorkers:
     def room(self) -> dict[str, int]:
         return {"node": 2}
 
+    def want(self, more: int) -> None:
+        pass
+
     def submit(self, worker: int, task: Task) -> None:
         if worker in self._tasks:
             self._tasks[worker].append(task)

@@ -34,6 +34,9 @@ class ScriptedPool:
     def room(self) -> None:
         pass
 
+    def want(self, more: int) -> None:
+        pass
+
     def submit(self, worker: int, task: Task) -> None:
         self.tasks.append((worker, task))
 

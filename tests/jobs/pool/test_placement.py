@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from embermill.jobs.config import WorkersConfig
 from embermill.jobs.errors import UsageError
-from embermill.jobs.pool.placement import NOTHING, Node, Placement, Share, place, share_of
+from embermill.jobs.pool.placement import NOTHING, Node, Placement, Share, place, share_of, wants_of
 
 LAPTOP, SERVER, CARDS = Node(8, 0), Node(64, 8), Node(32, 4)
 FAST = Node(16, 2, resources={"disk": 1.0}, labels={"zone": "eu"})
@@ -35,6 +35,11 @@ FAST = Node(16, 2, resources={"disk": 1.0}, labels={"zone": "eu"})
         ({"device": "cpu", "cpus": 4, "resources": {"disk": 1}}, [SERVER, FAST], True, Placement("cpu", 1, 4)),
         ({}, [Node(64, 8, available={"CPU": 60, "GPU": 3})], True, Placement("gpu", 3, 8)),
         ({}, [Node(64, 8, available={"CPU": 64})], True, Placement("gpu", 1, 8)),
+        ({"autoscaling": True, "max": 6}, [Node(0, 0)], True, Placement("gpu", 1, 1, 6)),
+        ({"autoscaling": True, "max": 6}, [LAPTOP, CARDS], True, Placement("gpu", 4, 8, 6)),
+        ({"autoscaling": True, "count": 3, "device": "cpu"}, [Node(0, 0)], True, Placement("cpu", 3, 1, 3)),
+        ({"autoscaling": True, "max": 6, "labels": (("zone", "us"),)}, [SERVER], True, Placement("gpu", 1, 1, 6)),
+        ({"autoscaling": True, "max": 6}, [LAPTOP], False, Placement("cpu", 6, 1, 6)),
     ],
 )
 def test_auto(workers: dict[str, Any], nodes: list[Node], joined: bool, expected: Placement) -> None:
@@ -58,6 +63,19 @@ def test_each_node_gives_its_own_share_and_a_cpu_node_nothing_to_a_gpu_job(worke
     assert share_of(WorkersConfig(**workers), node, device) == expected
 
 
+@pytest.mark.parametrize(
+    ("workers", "device", "wants"),
+    [
+        ({}, "gpu", {"GPU": 1}),
+        ({"cpus": 6, "resources": {"disk": 0.5}}, "gpu", {"CPU": 6, "GPU": 1, "disk": 0.5}),
+        ({}, "cpu", {"CPU": 1}),
+        ({"cpus": 4}, "cpu", {"CPU": 4}),
+    ],
+)
+def test_what_a_worker_wants_of_a_node_that_is_to_come(workers: dict[str, Any], device: str, wants: dict[str, float]) -> None:
+    assert wants_of(WorkersConfig(**workers), device) == wants
+
+
 @given(st.integers(0, 256), st.integers(0, 16), st.one_of(st.just("auto"), st.integers(1, 64)), st.sampled_from(["cpu", "gpu"]))
 def test_what_workers_reserve_is_there(cpus: int, gpus: int, each: Any, device: str) -> None:
     share = share_of(WorkersConfig(cpus=each), Node(cpus, gpus), device)
@@ -69,6 +87,8 @@ def test_what_workers_reserve_is_there(cpus: int, gpus: int, each: Any, device: 
     ("workers", "nodes", "joined", "words"),
     [
         ({}, [LAPTOP], True, "never turned into a CPU job"),
+        ({}, [LAPTOP], True, r"set workers\.autoscaling: true and workers\.max"),
+        ({"device": "cpu"}, [Node(0, 0)], True, r"set workers\.autoscaling: true and workers\.max"),
         ({"device": "gpu"}, [LAPTOP], False, "Ray finds no GPU"),
         ({"count": 9}, [SERVER], False, "each on a GPU of its own; there are 8"),
         ({"device": "cpu", "count": 9}, [LAPTOP], True, "has room for 8"),

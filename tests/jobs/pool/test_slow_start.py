@@ -30,7 +30,7 @@ def test_rays_plain_exception(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, m
 def test_where_no_node_is_left_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A raylet that died took its workers along: their replacements were waited for until start_timeout_s, five minutes each."""
     pool = RayPool(None, Placement("cpu", 1, 1), dict, start_timeout_s=300)  # type: ignore[arg-type]
-    pool._actors[0] = _Actor(handle=None, events=None, started_s=time.monotonic() - 6, node="")
+    pool._actors[0] = _Actor(handle=None, events=None, started_s=time.monotonic() - 6, node="", begun_s=time.monotonic() - 6)
     monkeypatch.setattr(RayPool, "_with_events", lambda self, timeout_s: [])
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
     assert pool.events(0) == []

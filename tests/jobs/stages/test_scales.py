@@ -44,6 +44,8 @@ class Scripted:
     def room(self) -> Mapping[str, int] | None:
         return None
 
+    def want(self, more: int) -> None: ...
+
     def close(self) -> None: ...
 
 

@@ -24,11 +24,12 @@ PRIVATE = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_
 
 @dataclass(frozen=True)
 class Head:
-    """address: of its dashboard. token: without it nobody is let in. metrics: where Prometheus would scrape it."""
+    """address: of its dashboard. token: without it nobody is let in. metrics: where Prometheus would scrape it. folder: of its files and its processes."""
 
     address: str
     token: str
     metrics: str = ""
+    folder: str = ""
 
     def ask(self, path: str) -> Any:
         """What its job server answers."""
@@ -38,9 +39,12 @@ class Head:
 
 
 @contextlib.contextmanager
-def start_head(python: Path, *, cpus: int = 2) -> Iterator[Head]:
-    """python: of the environment that Ray, and perhaps embermill, is installed in; it is not on the head's PATH."""
-    dashboard, gcs, client, agent, metrics = free_ports(5)
+def start_head(python: Path, *, cpus: int = 2, autoscaled: dict[str, float] | None = None, most: int = 0) -> Iterator[Head]:
+    """python: of the environment that Ray, and perhaps embermill, is installed in; it is not on the head's PATH.
+
+    autoscaled: resources of the nodes that an autoscaler adds on demand, up to `most`, and takes away when they have been idle for some seconds.
+    """
+    dashboard, gcs, client, agent, metrics, scaler = free_ports(6)
     token = secrets.token_hex(32)
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # a socket's path is short
         environment = {name: value for name, value in os.environ.items() if name not in PRIVATE} | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
@@ -50,10 +54,14 @@ def start_head(python: Path, *, cpus: int = 2) -> Iterator[Head]:
             f"--metrics-export-port={metrics}", "--num-gpus=0", "--object-store-memory=100000000", "--include-dashboard=true",
             "--disable-usage-stats", f"--temp-dir={folder}/r",
         ]  # fmt: skip
+        if autoscaled is not None:
+            environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "AUTOSCALER_METRIC_PORT": str(scaler)}
+            Path(f"{folder}/autoscaler.yaml").write_text(json.dumps(_autoscaler(gcs, autoscaled, most)))
+            command.append(f"--autoscaling-config={folder}/autoscaler.yaml")
         with Path(f"{folder}/log").open("w") as log:
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            head = Head(f"http://127.0.0.1:{dashboard}", token, f"http://127.0.0.1:{metrics}/metrics")
+            head = Head(f"http://127.0.0.1:{dashboard}", token, f"http://127.0.0.1:{metrics}/metrics", folder)
             _await(head, process, Path(f"{folder}/log"))
             yield head
         finally:
@@ -61,6 +69,28 @@ def start_head(python: Path, *, cpus: int = 2) -> Iterator[Head]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(60)
             _end_what_is_left(folder)
+
+
+def _autoscaler(gcs: int, resources: dict[str, float], most: int) -> dict[str, Any]:
+    """For Ray's autoscaler with the provider that it is tested with: nodes are further raylets on this machine."""
+    keys = (
+        "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands", "head_start_ray_commands",
+        "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude", "rsync_filter",
+    )  # fmt: skip
+    nothing: dict[str, Any] = {key: [] for key in keys}
+    types = {
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "worker": {"resources": resources | {"object_store_memory": 80_000_000}, "node_config": {}, "min_workers": 0, "max_workers": most},
+    }
+    return nothing | {
+        "cluster_name": "fake", "max_workers": most, "idle_timeout_minutes": 0.15, "upscaling_speed": 1.0, "auth": {"ssh_user": "nobody"}, "docker": {},
+        "provider": {
+            "type": "fake_multinode", "gcs_address": f"127.0.0.1:{gcs}", "use_node_id_as_ip": True,
+            "disable_node_updaters": True, "disable_launch_config_check": True,
+        },
+        "file_mounts": {}, "file_mounts_sync_continuously": False,
+        "head_node_type": "ray.head.default", "available_node_types": types,
+    }  # fmt: skip
 
 
 def _await(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
