@@ -16,7 +16,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -77,11 +77,12 @@ class CutProcesses:
 
     def __init__(self, config: JobConfig, device: str, search_path: Sequence[str], count: int) -> None:
         hello = pickle.dumps((config, device, tuple(search_path)))
+        settings = ONE_CORE | ({"HF_HUB_OFFLINE": "1"} if config.model.engine == "native" else {})  # the worker has just asked the hub, and has the model
         self._questions: SimpleQueue[tuple[Question, Future[RowBatch]] | None] = SimpleQueue()
         self._count, self._processes = count, list[_CutProcess]()
         weakref.finalize(self, _end, self._questions, self._processes)
         for _ in range(count):
-            self._processes.append(_CutProcess(hello))
+            self._processes.append(_CutProcess(hello, settings))
         for process in self._processes:
             threading.Thread(target=_ask_in_turn, args=(process, self._questions), name="cutting", daemon=True).start()
 
@@ -131,8 +132,10 @@ class CutProcesses:
 class _CutProcess:
     """One of them, used by one thread; it is started anew where it is gone."""
 
-    def __init__(self, hello: bytes) -> None:
-        self._hello, self._process, self._over = hello, _started(hello), False
+    def __init__(self, hello: bytes, settings: Mapping[str, str]) -> None:
+        """settings: of its environment, beside the worker's."""
+        self._hello, self._settings, self._over = hello, settings, False
+        self._process = self._started()
 
     @property
     def pid(self) -> int:
@@ -141,7 +144,7 @@ class _CutProcess:
     def ask(self, question: Question) -> RowBatch:
         if self._process.poll() is not None and not self._over:
             _close(self._process)
-            self._process = _started(self._hello)
+            self._process = self._started()
         process, answer = self._process, None
         assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(OSError):
@@ -155,6 +158,15 @@ class _CutProcess:
         assert isinstance(made, RowBatch)
         return made
 
+    def _started(self) -> subprocess.Popen[bytes]:
+        environment = os.environ | self._settings
+        process = subprocess.Popen([sys.executable, "-I", str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):  # whoever asks it finds it gone
+            write_frame(process.stdin, pickle.dumps(sys.path))
+            write_frame(process.stdin, self._hello)
+        return process
+
     def end(self) -> None:
         self._over = True
         _close(self._process)
@@ -167,15 +179,6 @@ def _close(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(OSError):
                 pipe.close()
     process.wait()
-
-
-def _started(hello: bytes) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-I", str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | ONE_CORE)
-    assert process.stdin is not None
-    with contextlib.suppress(OSError):  # whoever asks it finds it gone
-        write_frame(process.stdin, pickle.dumps(sys.path))
-        write_frame(process.stdin, hello)
-    return process
 
 
 def _last_words(process: subprocess.Popen[bytes], block: RowBatch) -> str:

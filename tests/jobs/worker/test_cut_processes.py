@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.rows import Origin, Refusal, RowBatch, RowSchema
 from embermill.jobs.dataset.views.compare import differences
+from embermill.jobs.driver.summary import Summary
 from embermill.jobs.errors import UsageError
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
@@ -28,7 +29,9 @@ from embermill.jobs.worker import cut_processes, worker
 from embermill.jobs.worker.chunk_rows import reader_of_chunks
 from embermill.jobs.worker.cut_processes import CutProcesses, CutterLost, cutting_processes, open_processes
 from embermill.jobs.worker.cutting import join
+from tests.jobs import late_chunks
 from tests.jobs.command_line import open_inline_pool
+from tests.jobs.sync.corpus import Corpus
 from tests.jobs.test_chunked_job import words
 
 SCHEMA = RowSchema(
@@ -173,9 +176,8 @@ def test_what_reading_raises_comes_after_the_rows_before_it(fails: tuple[JobConf
 
 def test_a_process_that_is_killed_is_named_and_replaced(fails: tuple[JobConfig, CutProcesses]) -> None:
     job, processes = fails
-    for _ in range(3):  # each of the two at least once
-        with pytest.raises(CutterLost, match=r"ended by SIGKILL while it had 1 of them, the first of them 'document 1'"):
-            chunks(job, [batch(LONG, f"DEATH {LONG}")], processes)
+    with pytest.raises(CutterLost, match=r"ended by SIGKILL while it had 1 of them, the first of them 'document 1'"):
+        chunks(job, [batch(LONG, f"DEATH {LONG}")], processes)
     chunks(job, [batch(*[LONG] * 8)], processes)
     for pid in processes.pids:
         os.kill(pid, signal.SIGKILL)  # while it waits
@@ -260,27 +262,46 @@ def test_how_many() -> None:
     assert [cutting_processes("cpu", threads) for threads in (1, 2, 4, 8, 16)] == [0, 0, 0, 1, 2]
 
 
+def ways(monkeypatch: pytest.MonkeyPatch, job: Callable[[int], JobConfig]) -> list[Summary]:
+    """The same job with none of them, one and three: shards are equal byte for byte."""
+    found, started, opened = list[Summary](), list[int](), cut_processes.open_processes
+
+    def open_them(config: JobConfig, device: str, search_path: Sequence[str], count: int) -> CutProcesses | None:
+        started.append(count)
+        return opened(config, device, search_path, count)
+
+    monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
+    monkeypatch.setattr(cut_processes, "BLOCK_BYTES", 3000)
+    monkeypatch.setattr(worker, "open_processes", open_them)
+    for count in (0, 1, 3):
+        monkeypatch.setattr(worker, "cutting_processes", lambda device, threads, count=count: count)
+        found.append(run(job(count)))
+    assert started == [0, 1, 3]
+    assert [differences(open_folder(each.output), open_folder(found[0].output)) for each in found[1:]] == [[], []]
+    return found
+
+
 @pytest.mark.long
 def test_a_job_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards are equal byte for byte with none, one and three."""
     (tmp_path / "corpus").mkdir()
     rows = [json.dumps({"id": str(number), "text": words(number * 20, number)}) for number in range(60)]
     (tmp_path / "corpus/a.jsonl").write_text("\n".join([*rows[:40], "{", *rows[40:]]) + "\n")
-    monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
-    monkeypatch.setattr(cut_processes, "BLOCK_BYTES", 3000)
-    outputs, started = list[str](), list[int]()
-    opened = cut_processes.open_processes
-    for count in (0, 1, 3):
-        monkeypatch.setattr(worker, "cutting_processes", lambda device, threads, count=count: count)
-        monkeypatch.setattr(worker, "open_processes", lambda *asked: started.append(asked[-1]) or opened(*asked))
+
+    def job(count: int) -> JobConfig:
         values: dict[str, dict[str, Any]] = config().model_dump(mode="json") | {
             "corpus": {"files": [str(tmp_path / "corpus")], "partition_text_bytes": 20_000, "max_quarantined": 1},
             "chunk": {"keep_text": True},
             "output": {"uri": str(tmp_path / f"out-{count}"), "shard_bytes": 6000},
             "workers": {"count": 1, "device": "cpu"},
         }
-        summary = run(JobConfig.model_validate(values))
+        return JobConfig.model_validate(values)
+
+    for summary in ways(monkeypatch, job):
         assert summary.documents == 60 and summary.rows_quarantined == 1 and summary.rows_out > 200
-        outputs.append(summary.output)
-    assert started == [0, 1, 3]
-    assert [differences(open_folder(output), open_folder(outputs[0])) for output in outputs[1:]] == [[], []]
+
+
+@pytest.mark.long
+def test_chunks_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    late_chunks.write_model(tmp_path / "model")
+    Corpus(tmp_path / "corpus").write("a.jsonl", late_chunks.documents(20))
+    assert all(summary.rows_out > 200 for summary in ways(monkeypatch, lambda count: late_chunks.settings(tmp_path, f"out-{count}")))
