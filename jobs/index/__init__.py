@@ -13,6 +13,7 @@ What the loader does with one, in this order (loading.py):
     may_alias(name)               only where an alias is asked for
     prepare(layout)               make what is missing; from here on it is written to
     commit(cursor)                before the first row, and after every unit of rows: rows and cursor are durable together, or at least the rows before it
+    expect(rows)                  of a first load
     upsert(rows, new), delete(ids)
     finish(layout)                build the index, tidy up
     count(), fetch(ids), search   what is compared with the dataset afterwards
@@ -186,6 +187,9 @@ class Target(ABC):
 
     def lock(self) -> None:  # noqa: B027 (nothing, unless a class says more)
         """Keep other loaders out until `close`, or until this process ends, however it ends. Raise AnotherRun where one is at work. Writes no rows."""
+
+    def expect(self, rows: int) -> None:  # noqa: B027
+        """So many rows there will be after this first load: a target that holds them in memory makes room at once. Called before the first `upsert`."""
 
     def may_alias(self, name: str) -> bool:
         """Whether `alias(name)` can be done: no collection of its own has that name. Writes nothing."""

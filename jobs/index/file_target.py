@@ -141,10 +141,12 @@ class FileTarget(Target):
         return pa.RecordBatch.from_arrays([ids.filter(pa.array(there)), values], names=["id", "vector"])
 
     def search(self, vectors: np.ndarray, k: int) -> Sequence[Sequence[Any]]:
-        table = self._table
-        known = table.column(KEY).combine_chunks()
-        ids = table.column(self._known.id.name)
-        return [ids.take(pc.index_in(pa.array(keys.astype(np.uint64)), known).drop_null()).to_pylist() for keys in self.nearest(self._index, vectors, k)]
+        keys = [np.asarray(each, np.uint64) for each in self.nearest(self._index, vectors, k)]
+        asked = pa.array(np.concatenate([np.empty(0, np.uint64), *keys]))
+        places = pc.index_in(asked, self._table.column(KEY).combine_chunks())  # at once: each call puts every key there is into a hash table
+        firsts = np.cumsum([0, *map(len, keys)])[:-1]
+        ids = self._table.column(self._known.id.name)
+        return [ids.take(places.slice(first, len(each)).drop_null()).to_pylist() for first, each in zip(firsts, keys, strict=True)]
 
     def close(self) -> None:
         self._lock.release()

@@ -25,7 +25,7 @@ from embermill.jobs.index.source import DELETES, Source, Unit, start
 log = logging.getLogger(__name__)
 
 DELETED_AT_A_TIME = 1 << 14
-READ_AHEAD = 2  # batches
+READ_AHEAD = 4  # batches
 COMPACT = "compact"
 
 
@@ -56,7 +56,9 @@ class Load:
         new = first and (not resumed or (self.targets[0].transactional and partly == version.number))
         self._commit(self.cursor.begun(version.number))
         deletes = None if first and partly in (None, version.number) else live.deleted(since)
-        self._total += version.totals["rows"] if not since else 0
+        if not since:
+            self._total += version.totals["rows"]
+            self.targets[0].expect(version.totals["rows"])
         self._in_threads(live, since, new)
         if deletes is not None:
             self._delete(deletes)

@@ -55,6 +55,17 @@ class FaissTarget(FileTarget):
         index.index.add(self._normalized(vectors))
         self._added.append(keys.astype(np.int64))
 
+    def expect(self, rows: int) -> None:
+        """Room for all vectors at once: a list of bytes that doubles is copied each time, and takes up to three times their memory while it is."""
+        index = self._index
+        if not isinstance(index, OURS):
+            return
+        binary = self._is_binary(index)
+        codes = faiss.downcast_IndexBinary(index.index).xb if binary else faiss.downcast_index(index.index).codes
+        held = codes.size()
+        codes.resize(max(held, rows * (index.d // 8 if binary else index.d * 4)))
+        codes.resize(held)
+
     def remove(self, index: Any, keys: np.ndarray) -> None:
         if self._settled(index).ntotal:
             index.remove_ids(keys.astype(np.int64))

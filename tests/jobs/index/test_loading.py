@@ -54,6 +54,15 @@ def test_a_target_follows_a_history_through_kills(seed: int, transactional: bool
         world.step()
 
 
+def test_a_target_is_told_how_many_rows_a_first_load_brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, told = long_world(4), []
+    dataset = save(world, tmp_path / "ds")
+    monkeypatch.setattr(SqliteTarget, "expect", lambda self, rows: told.append((self.count(), rows)))
+    first = load_into(dataset, tmp_path / "index.db", to=1)
+    load_into(dataset, tmp_path / "index.db")
+    assert newest(dataset) > 1 and told == [(0, first.rows)]
+
+
 @BOTH
 def test_killed_at_every_operation_and_run_again(transactional: bool, tmp_path: Path) -> None:
     world = World(4)
