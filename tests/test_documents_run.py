@@ -19,9 +19,10 @@ NOT_RUN = {
     "README.md: pip install '.[report]'      # CPUs; for GPUs add an extra: '.[cuda12,report]', '.[cuda13,report]' or '.[rocm,report]'": (
         "installs into this environment; tests/test_install.py installs into one of its own"
     ),
-    "README.md: pip install '.[submit]'                                        # here, where you submit from": (
-        "needs a cluster; tests/jobs/submit/test_on_a_cluster.py runs these commands on one"
-    ),
+    (
+        "README.md: ray get-auth-token --generate > /dev/null && ray start --head --dashboard-host 0.0.0.0     "
+        "# on the head; copy its ~/.ray/auth_token to the nodes and to here"
+    ): "starts and needs a cluster; tests/jobs/submit/test_on_a_cluster.py runs these commands on one",
 }
 """Blocks that are parsed alone (test_documents.py), and why."""
 BLOCKS = [block for block in blocks(README) if block.language in RUNNABLE]
