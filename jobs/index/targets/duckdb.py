@@ -18,12 +18,17 @@ import pyarrow as pa
 from embermill.jobs.errors import AnotherRun, UsageError
 from embermill.jobs.index import COSINE, DOT, FLOAT32, L2, Address, Layout, Standing, Target
 from embermill.jobs.index.lock_file import LockFile
+from embermill.jobs.index.regrouping import regrouped
 from embermill.jobs.index.sql import CURSOR_TABLE, quoted
 
 DISTANCES = {COSINE: "array_cosine_distance", DOT: "array_negative_inner_product", L2: "array_distance"}
 COMMIT_ROWS = 1 << 20
 """Of a first load, in one transaction. DuckDB writes whole row groups (122,880 rows) straight into the file; what is committed before one is full goes through
 its log and is written once more."""
+ROW_GROUP = 122_880
+GROUP_BYTES = 512 << 20
+"""Of the vectors of a row group, up to which a first load hands over whole ones. DuckDB compresses each of them on a core of its own, and holds as many at
+once as it has threads; smaller batches fill one row group at a time, on one core."""
 VSS_METRICS = {COSINE: "cosine", DOT: "ip", L2: "l2sq"}
 
 
@@ -76,6 +81,8 @@ class DuckDBTarget(Target):
             self._database = None
             self._path.parent.mkdir(parents=True, exist_ok=True)
         self._layout = layout
+        if layout.vector.dimensions * 4 * ROW_GROUP <= GROUP_BYTES:
+            self.unit_rows = COMMIT_ROWS
         self._begin()
         self._sql.register("template", pa.table({field.name: pa.array([], field.type) for field in (layout.id, *layout.columns)}))
         kept = ", ".join(self._typed(field.name) for field in layout.columns)
@@ -86,7 +93,7 @@ class DuckDBTarget(Target):
 
     def upsert(self, rows: pa.RecordBatchReader, *, new: bool) -> None:
         self._begin()
-        self._sql.register("incoming", rows)
+        self._sql.register("incoming", regrouped(rows, ROW_GROUP, 1) if new and self.unit_rows == COMMIT_ROWS else rows)
         into = quoted(self._table) if new else "incoming_rows"
         if not new:
             self._sql.execute(f"CREATE OR REPLACE TEMP TABLE incoming_rows AS FROM {quoted(self._table)} LIMIT 0")
