@@ -123,6 +123,14 @@ def wants_of(workers: WorkersConfig, device: str) -> dict[str, float]:
     return {**cpus, **({"GPU": 1.0} if device == "gpu" else {}), **dict(workers.resources)}
 
 
+def light_workers(workers: WorkersConfig, device: str) -> WorkersConfig:
+    """For tasks without an engine, of a job on that device: CPUs do them, all there are where `count` is of GPUs. No more are asked for than for the job."""
+    if device != "gpu":
+        return workers.model_copy(update={"device": "cpu"})
+    most = workers.count if workers.autoscaling and workers.count != "auto" else workers.max
+    return workers.model_copy(update={"device": "cpu", "count": "auto", "max": most})
+
+
 def _fits(wants: Mapping[str, float], there: Mapping[str, float]) -> int:
     """How often; a resource that none is wanted of limits nothing."""
     return int(min((there.get(name, 0) + 1e-9) // amount for name, amount in wants.items() if amount))

@@ -46,7 +46,7 @@ from embermill.jobs.plan.planning import check_surveyed, cut_corpus, partition_t
 from embermill.jobs.pool.inline import InlinePool
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import OpenPool, await_first, open_pool, worker_job
-from embermill.jobs.pool.placement import Placement
+from embermill.jobs.pool.placement import Placement, light_workers
 from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, EMBED, IMPORT, SCAN, SPLIT_KEYS, Receipt
 from embermill.jobs.run import why_not
 from embermill.jobs.storage import AlreadyExists, Folder
@@ -302,8 +302,8 @@ class Stages:
             job = worker_job(self._config, placement, None, making=making)
             yield OpenPool(InlinePool(lambda: Worker(job)), placement)
             return
-        workers = self._config.workers.model_copy(update={"device": "cpu"} | ({"count": "auto"} if self._plan.device_kind == "gpu" else {}))
-        with open_pool(self._config.model_copy(update={"workers": workers}), self._folder, None, making) as opened:
+        config = self._config.model_copy(update={"workers": light_workers(self._config.workers, self._plan.device_kind)})
+        with open_pool(config, self._folder, None, making) as opened:
             yield opened
 
     # -- commit

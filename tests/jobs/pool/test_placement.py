@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from embermill.jobs.config import WorkersConfig
 from embermill.jobs.errors import UsageError
-from embermill.jobs.pool.placement import NOTHING, Node, Placement, Share, place, share_of, wants_of
+from embermill.jobs.pool.placement import NOTHING, Node, Placement, Share, light_workers, place, share_of, wants_of
 
 LAPTOP, SERVER, CARDS = Node(8, 0), Node(64, 8), Node(32, 4)
 FAST = Node(16, 2, resources={"disk": 1.0}, labels={"zone": "eu"})
@@ -74,6 +74,20 @@ def test_each_node_gives_its_own_share_and_a_cpu_node_nothing_to_a_gpu_job(worke
 )
 def test_what_a_worker_wants_of_a_node_that_is_to_come(workers: dict[str, Any], device: str, wants: dict[str, float]) -> None:
     assert wants_of(WorkersConfig(**workers), device) == wants
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "light"),
+    [
+        ({"count": 4}, "cpu", {"count": 4, "device": "cpu"}),
+        ({"count": 4}, "gpu", {"device": "cpu"}),
+        ({"max": 6}, "gpu", {"max": 6, "device": "cpu"}),
+        ({"count": 4, "autoscaling": True}, "gpu", {"max": 4, "autoscaling": True, "device": "cpu"}),
+        ({"max": 6, "autoscaling": True}, "gpu", {"max": 6, "autoscaling": True, "device": "cpu"}),
+    ],
+)
+def test_tasks_without_an_engine_ask_an_autoscaler_for_no_more_than_the_job(workers: dict[str, Any], device: str, light: dict[str, Any]) -> None:
+    assert light_workers(WorkersConfig(**workers), device) == WorkersConfig(**light)
 
 
 @given(st.integers(0, 256), st.integers(0, 16), st.one_of(st.just("auto"), st.integers(1, 64)), st.sampled_from(["cpu", "gpu"]))
