@@ -27,12 +27,12 @@ import embermill
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.demand import Demand
+from embermill.jobs.pool.lean_ray import is_lean
 from embermill.jobs.pool.placement import Placement, Share
-from embermill.jobs.process import allocators
+from embermill.jobs.process.allocators import worker_environment
 from embermill.jobs.receipt import Event, Ready, Task
 from embermill.jobs.worker.worker import WorkerJob
 
-THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS", "ARROW_NUM_THREADS")
 ACCOUNT_LAGS_S = 2.0  # at most, what Ray says is free behind what it has given out
 LOOK_FOR_NODES_S = 2.0  # while a worker is on its way
 
@@ -117,7 +117,6 @@ class RayPool:
         return Counter(actor.node for actor in self._actors.values() if actor.begun_s > since_s)
 
     def _begin(self, number: int, node: str, share: Share, asked_s: float) -> _Actor:
-        settings = allocators.worker_settings(self._placement.device, share.threads)
         name = f"{self._name} {number}"
         options: dict[str, Any] = {
             "name": name,
@@ -127,12 +126,14 @@ class RayPool:
             "resources": self._resources,
             "max_restarts": 0,
             "max_task_retries": 0,
-            "runtime_env": {"env_vars": settings | dict.fromkeys(THREAD_LIMITS, str(share.threads))},
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
         }
+        environment = worker_environment(self._placement.device, share.threads)
+        if not is_lean():
+            options["runtime_env"] = {"env_vars": environment}
         handle = _actor_class().options(**options).remote()
         job = pickle.dumps(replace(self._job, threads=share.threads))
-        events = handle.run.options(num_returns="streaming").remote(str(Path(embermill.__file__).parent.parent), job)
+        events = handle.run.options(num_returns="streaming").remote(str(Path(embermill.__file__).parent.parent), job, environment)
         return _Actor(handle, events, asked_s, node, time.monotonic())
 
     def submit(self, worker: int, task: Task) -> None:
@@ -272,7 +273,7 @@ def _actor_class() -> Any:
 
             self._tasks: Any = queue.SimpleQueue()
 
-        def run(self, package_folder: str, job: bytes) -> Iterator[bytes]:
+        def run(self, package_folder: str, job: bytes, environment: dict[str, str]) -> Iterator[bytes]:
             """Batches of events, pickled, from Ready to the end."""
             import os
             import pickle
@@ -285,6 +286,7 @@ def _actor_class() -> Any:
             here = ("", str(Path.cwd()), os.environ.get("RAY_RUNTIME_ENV_WORKING_DIR"))
             shadowing = [entry for entry in sys.path if entry != package_folder and entry in here]
             sys.path[:] = [entry for entry in sys.path if entry not in shadowing] + shadowing
+            os.environ.update(environment)  # it is there already, but where somebody else's session had started Ray for workers with other threads
             from embermill.jobs.pool.remote_worker import run_worker
 
             yield from run_worker(job, self._tasks)

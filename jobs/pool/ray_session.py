@@ -1,4 +1,4 @@
-"""One connection to Ray: a private cluster on this machine, or one that is there already. With ray_pool and demand the only room that imports ray."""
+"""One connection to Ray: a private cluster on this machine, or one that is there already. With ray_pool, demand and lean_ray the only room that imports ray."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ import ray._private.worker
 
 from embermill.jobs.config import JobConfig, WorkersConfig
 from embermill.jobs.errors import Interrupted, UsageError
+from embermill.jobs.pool.lean_ray import can_be_lean, job_config, lean, marked_lean
 from embermill.jobs.pool.placement import Node, Placement, Share, place, share_of
 from embermill.jobs.pool.ray_home import ray_home
 from embermill.jobs.pool.ray_words import without_deaths
 from embermill.jobs.pool.reaper import MARK
+from embermill.jobs.process.allocators import worker_environment
 from embermill.jobs.process.cores import usable_cores
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,14 @@ class RaySession:
         empty = home / "empty"
         empty.mkdir()
         self._cleanup.callback(ray.shutdown)
-        with _slow_start():
+        options: dict[str, Any] = {"runtime_env": {"working_dir": str(empty)}}  # else the current folder is put before ours on the workers' path
+        with _slow_start(), contextlib.ExitStack() as starting:
+            if can_be_lean():
+                placement = private_placement(self._config.workers, self._planned_device)
+                environment = worker_environment(placement.device, placement.cpus)
+                starting.enter_context(lean(environment, empty, workers=placement.count, logs=log.isEnabledFor(logging.DEBUG)))
+                options = {"job_config": job_config()}
+                self._cleanup.enter_context(marked_lean())
             ray.init(
                 address="local",
                 _temp_dir=str(home / "r"),  # Ray lets everybody write to it: `home` lets nobody in
@@ -96,7 +105,7 @@ class RaySession:
                 log_to_driver=log.isEnabledFor(logging.DEBUG),
                 logging_level=logging.ERROR,
                 configure_logging=False,
-                runtime_env={"working_dir": str(empty)},  # else the current folder is put before ours on the workers' path
+                **options,
             )
 
     def _join(self, address: str) -> None:

@@ -19,6 +19,12 @@ from embermill.jobs.process.device_tuning import DEVICE_TUNING
 
 DRIVER_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "MIMALLOC_PURGE_DELAY": "0"}
 M_ARENA_MAX = -8  # malloc.h
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS", "ARROW_NUM_THREADS")
+
+
+def worker_environment(device: str, threads: int) -> dict[str, str]:
+    """What a worker's process is started with: its allocators and how many threads the libraries that it uses may take."""
+    return worker_settings(device, threads) | dict.fromkeys(THREAD_LIMITS, str(threads))
 
 
 def worker_settings(device: str, threads: int) -> dict[str, str]:

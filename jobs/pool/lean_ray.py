@@ -1,0 +1,109 @@
+"""A private Ray started with what a job needs of it: the control store, a raylet, as many processes as there will be workers. With ray_session and ray_pool
+the only room that imports ray.
+
+By itself `ray.init` also starts the dashboard's head and waits for it; a raylet that waits for two agents, in Python, before it registers, then starts a
+process for every core; an autoscaler's monitor; a monitor of logs. Here nobody looks at a dashboard, no worker wants an environment of its own (they all
+inherit the raylet's) and what is ours to tell comes with the events. What each costs: infra/decisions/0005.
+This goes through names that Ray keeps to itself, so it is done for the versions that it was tried with; any other starts as it does by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.job_config import JobConfig
+
+from embermill.jobs.pool import agent_stand_in
+
+TRIED = ("2.60.",)
+NO_PORT = "-1"  # what Ray's own agents answer where there is nothing to connect to
+
+
+class _WithoutFolders(JobConfig):  # type: ignore[misc, unused-ignore]
+    """A job of which neither the script's folder nor the current one is put before ours on the workers' path."""
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
+
+
+class _Started:
+    """What is started in this process now: Ray is one for each, whoever asks."""
+
+    lean = False
+
+
+def can_be_lean() -> bool:
+    return ray.__version__.startswith(TRIED)
+
+
+def is_lean() -> bool:
+    """Whether the Ray of this process has been started so: workers have their environment by then and could not be given another."""
+    return _Started.lean
+
+
+@contextlib.contextmanager
+def marked_lean() -> Iterator[None]:
+    _Started.lean = True
+    try:
+        yield
+    finally:
+        _Started.lean = False
+
+
+def job_config() -> Any:
+    return _WithoutFolders()
+
+
+@contextlib.contextmanager
+def lean(environment: Mapping[str, str], folder: Path, *, workers: int, logs: bool) -> Iterator[None]:
+    """While `ray.init` starts a private Ray. environment: of every worker, beside this process's. folder: where they begin. workers: started at once.
+
+    logs: what workers print is wanted here.
+    """
+    import ray._private.node as node
+    import ray._private.parameter as parameter
+    import ray._private.services as services
+    import ray._private.utils as utils
+
+    start = services.start_ray_process
+    stand_in = f"{sys.executable} -S -I {agent_stand_in.__file__}"
+    own = {
+        "num_prestart_python_workers": str(workers),
+        "dashboard_agent_command": stand_in,
+        "runtime_env_agent_command": stand_in,
+        **dict.fromkeys(("metrics-agent-port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port"), NO_PORT),
+    }
+
+    def started(command: list[str], process_type: str, *arguments: Any, **named: Any) -> Any:
+        if process_type == "raylet":
+            command = [argument for argument in command if _name(argument) not in own] + [f"--{name}={value}" for name, value in own.items()]
+            named["cwd"] = str(folder)
+        return start(command, process_type, *arguments, **named)
+
+    parameters = functools.partial(parameter.RayParams, no_monitor=True, include_log_monitor=logs, env_vars=dict(environment))  # type: ignore[arg-type]
+    with contextlib.ExitStack() as replaced:
+        replaced.enter_context(_replaced(services, "start_ray_process", started))
+        replaced.enter_context(_replaced(parameter, "RayParams", parameters))
+        replaced.enter_context(_replaced(node.Node, "start_api_server", lambda self, **_: None))
+        replaced.enter_context(_replaced(utils, "get_dashboard_dependency_error", lambda: ImportError("no dashboard is wanted")))
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    real = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, real)
+
+
+def _name(argument: str) -> str:
+    return argument.removeprefix("--").partition("=")[0]
