@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -72,7 +73,7 @@ def lean(environment: Mapping[str, str], folder: Path, *, workers: int, logs: bo
     import ray._private.utils as utils
 
     start = services.start_ray_process
-    stand_in = f"{sys.executable} -S -I {agent_stand_in.__file__}"
+    stand_in = subprocess.list2cmdline([sys.executable, "-S", "-I", agent_stand_in.__file__])
     own = {
         "num_prestart_python_workers": str(workers),
         "dashboard_agent_command": stand_in,

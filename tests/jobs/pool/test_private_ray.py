@@ -23,8 +23,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from embermill.jobs.config import JobConfig
 from embermill.jobs.pool.ray_home import OWNER, PREFIX, ray_home
 from embermill.jobs.pool.reaper import MARK, marked
+from embermill.jobs.run import run
 
 ROOT = Path(__file__).parent.parent.parent.parent
 NOBODY = 65534
@@ -86,6 +88,17 @@ def test_it_listens_on_loopback_alone(driver: subprocess.Popen[bytes], home: Pat
 def test_its_driver_keeps_no_metrics_and_no_task_events(driver: subprocess.Popen[bytes], home: Path) -> None:
     threads = {comm.read_text().strip() for comm in Path(f"/proc/{driver.pid}/task").glob("*/comm")}
     assert "worker.io" in threads and not [name for name in threads if name.startswith("task_event")], threads
+
+
+def test_another_version_of_ray_starts_as_it_does_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its workers get what they need by an environment that Ray makes for them."""
+    monkeypatch.setattr("embermill.jobs.pool.lean_ray.TRIED", ("0.",))
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["one", "two"]}), tmp_path / "corpus.parquet")
+    job = {
+        "model": {"engine": "python:tests.jobs.engines:PlainEngine"}, "corpus": {"files": [str(tmp_path / "corpus.parquet")]},
+        "output": {"uri": str(tmp_path / "out")}, "workers": {"count": 1},
+    }  # fmt: skip
+    assert run(JobConfig.model_validate(job)).rows_out == 2
 
 
 def test_no_secret_is_in_a_command_line(home: Path) -> None:
