@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -32,13 +31,13 @@ from embermill.encoder.progress import progress_bar, wanted
 from embermill.encoder.prompts import named_prompt, names_of
 from embermill.encoder.similarity import normalized, similarity
 from embermill.encoder.text.files import tokenizer_files
+from embermill.encoder.text.prompted import PromptedTokenizers
 from embermill.encoder.text.static_tokenizer import StaticTokenizer
-from embermill.encoder.text.tokenizer import TokenizedTexts, Tokenizer, size_thread_pool
+from embermill.encoder.text.tokenizer import TokenizedTexts, size_thread_pool
 
 SMALLEST_WINDOW_TOKENS = 4096
 MOST_THREADS = 1024  # more than a machine has cores; each takes memory of its own, and too many of them all there is
 LONGEST_EXPECTED = 1 << 15  # tokens of a document, where a model takes any number
-PROMPTS_KEPT = 64  # tokenizers for prompts that were given with a call; they share all but the prompt
 TEXTS_OF_A_STEP = 1024  # between two looks at a progress bar
 AMPLE_TOKENS = 16  # special tokens alone never fill as many
 
@@ -53,14 +52,14 @@ class Encoder:
 
     def __init__(self, description: ModelDescription, ops: Ops, device: Device, threads: int) -> None:
         self.description, self.device, self.threads = description, device, threads
+        self._tokenizer = PromptedTokenizers(description.prompt, description.open_tokenizer)
+        if _may_leave_no_text(description):
+            self._tokenizer()  # which says so, before weights are read
         self._ops, self._tokenize_busy, self._encode_busy = ops, BusyClock(), BusyClock()
         switch_interval = SHORT_SWITCH_INTERVAL if backend_of(device).tuning.short_switch_interval else None
         self._runner = Runner(ops.program(_plan_forward(description, ops), min(description.max_tokens, LONGEST_EXPECTED)), self._encode_busy, switch_interval)
-        self._loading_tokenizer = threading.Lock()
-        self._tokenizers: dict[str, Tokenizer | StaticTokenizer] = {}  # by prompt
         self._threads_asked_for: int | None = threads
         self._precision_asked_for = ops.precision
-        self._exactly = False
         weakref.finalize(self, self._runner.stop)  # an encoder that is dropped without close() gives its thread and weights back too
 
     @classmethod
@@ -89,10 +88,7 @@ class Encoder:
         chosen = choose_device(device)
         size_thread_pool(threads)
         count = usable_threads() if threads is None else threads
-        tokenizer = description.open_tokenizer() if _may_leave_no_text(description) else None
         encoder = cls(description, get_ops(chosen, resolve_precision(precision, chosen.kind), count), chosen, count)
-        if tokenizer is not None:
-            encoder._tokenizers[description.prompt] = tokenizer
         encoder._threads_asked_for = threads
         encoder._precision_asked_for = resolve_precision(precision, chosen.kind)
         return encoder
@@ -141,22 +137,27 @@ class Encoder:
     @property
     def tokenizer_name(self) -> str:
         """Which library makes the token ids, and its version, for the record: all of them make the same."""
-        return self._tokenizer(self.description.prompt).name
+        return self._tokenizer().name
 
     @property
     def fast_tokenizer_name(self) -> str:
         """The library, faster than `tokenizers`, that was found to give the same ids, and its version; "" where there is none. It need not be in use."""
-        return self._tokenizer(self.description.prompt).fast_name
+        return self._tokenizer().fast_name
 
     def tokenize_exactly(self, exactly: bool = True) -> None:
         """From the next text on by `tokenizers` alone, whose ids always count; exactly=False: by the faster library again, where there is one."""
-        with self._loading_tokenizer:
-            self._exactly = exactly
-            self._tokenizers = {prompt: tokenizer.exactly(exactly) for prompt, tokenizer in self._tokenizers.items()}
+        self._tokenizer.exactly(exactly)
 
     def differing_texts(self, texts: Sequence[str]) -> list[int]:
         """Places of the texts to which `tokenizers` gives other token ids than the faster library, whichever is in use; none are expected."""
-        return self._tokenizer(self.description.prompt).differing(texts)
+        return self._tokenizer().differing(texts)
+
+    def tokenize_beside(self, count: int) -> None:
+        """From the next text on in `count` processes beside this one, unless a faster library is at work; the ids are the same. They end with the encoder.
+
+        Raises OSError where none can be started.
+        """
+        self._tokenizer.beside(count)
 
     @property
     def busy_seconds(self) -> dict[str, float]:
@@ -227,7 +228,7 @@ class Encoder:
 
     def encode_spans(self, batches: Iterable[Sequence[SpannedText]]) -> Iterator[EncodedBatch]:
         """Stretches of texts, each text read once: batches in, a row for each stretch out. ModelConfigError where the model's pooling is no mean."""
-        tokenizer = self._tokenizer(self.description.prompt)
+        tokenizer = self._tokenizer()
         if (why := self.description.why_no_spans) or isinstance(tokenizer, StaticTokenizer):
             raise ModelConfigError(f"{self.description.model.source}: parts of a text cannot have vectors of their own: {why}")
         return encode_spans(batches, tokenizer.tokenize_with_places, self._runner, self.dimension, self._budget_with(self.description.prompt))
@@ -244,6 +245,7 @@ class Encoder:
 
     def close(self) -> None:
         self._runner.close()
+        self._tokenizer.close()
 
     def __enter__(self) -> Encoder:
         return self
@@ -294,19 +296,6 @@ class Encoder:
     def _budget_with(self, prompt: str) -> Budget:
         not_pooled = self._tokenizer(prompt).prompt_tokens if prompt and not self.description.config.include_prompt else 0
         return self._budget._replace(prompt_tokens=not_pooled)
-
-    def _tokenizer(self, prompt: str) -> Tokenizer | StaticTokenizer:
-        """With this prompt; opened when the first text comes, by whichever thread brings it."""
-        with self._loading_tokenizer:
-            own = self.description.prompt
-            if own not in self._tokenizers:
-                opened = self.description.open_tokenizer()
-                self._tokenizers[own] = opened.exactly() if self._exactly else opened
-            if prompt not in self._tokenizers:
-                if len(self._tokenizers) > PROMPTS_KEPT:
-                    self._tokenizers = {own: self._tokenizers[own]}
-                self._tokenizers[prompt] = self._tokenizers[own].with_prompt(prompt)
-            return self._tokenizers[prompt]
 
     def _tokenize_with(self, prompt: str) -> Tokenize:
         def tokenize(texts: list[str], first: int) -> TokenizedTexts:

@@ -6,7 +6,6 @@ It is made from the resolved tokenizer, never from a file. What it does not impl
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from functools import cache
@@ -14,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embermill.encoder.machine_cache import machine_cache
-from embermill.encoder.text.hostile_texts import HostileTexts, every_character
+from embermill.encoder.text import gate
 from embermill.encoder.text.library import library_panics
-from embermill.encoder.text.whole_rows import Exact, RowTokenizer, WholeRows, differing_rows
+from embermill.encoder.text.whole_rows import Exact, RowTokenizer, WholeRows
 
 if TYPE_CHECKING:
     import tokenizers
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CACHE_ENTRIES = 1 << 16  # words that each thread of nanotoken keeps: 65 MB over 3 million distinct ones; its default took 270
-HOSTILE_TEXTS = 3000
-SEED = 20
-BASIC_PLANE = 0x3000  # characters asked for one by one; those above are drawn at random
 
 
 class FastWordPiece:
@@ -50,9 +45,8 @@ def _as_text(text: object) -> str:
     return str(text)
 
 
-def choose_row_tokenizer(library: tokenizers.Tokenizer) -> RowTokenizer:
+def choose_row_tokenizer(library: tokenizers.Tokenizer, exact: Exact) -> RowTokenizer:
     """The fast one where it was seen to give this tokenizer's ids, else `tokenizers` itself; one line of the log says which, and why."""
-    exact = Exact(library)
     if type(library.model).__name__ != "WordPiece":
         return exact
     fast = _open(library)
@@ -61,10 +55,10 @@ def choose_row_tokenizer(library: tokenizers.Tokenizer) -> RowTokenizer:
     if isinstance(fast, str):
         log.info("%s tokenizes: %s", exact.name, fast)
         return exact
-    if not _agrees_here(library, exact, fast):
+    if not gate.agrees_here("word_piece-1", library, exact, fast):
         log.warning("%s tokenizes: %s gives other ids for this tokenizer", exact.name, fast.name)
         return exact
-    log.info("%s tokenizes: it gave the ids of %s on %d hostile texts", fast.name, exact.name, HOSTILE_TEXTS)
+    log.info("%s tokenizes: it gave the ids of %s on %d hostile texts", fast.name, exact.name, gate.HOSTILE_TEXTS)
     return fast
 
 
@@ -93,26 +87,3 @@ def _nanotoken() -> Any:
         return None
     nanotoken.set_cache_entries(CACHE_ENTRIES)
     return nanotoken
-
-
-def _agrees_here(library: tokenizers.Tokenizer, exact: Exact, fast: FastWordPiece) -> bool:
-    """What the hostile texts say, from this machine's notes where it is there."""
-    notes = machine_cache(f"word_piece-1-{HOSTILE_TEXTS}-{SEED}", f"{exact.name}, {fast.name}")
-    name = hashlib.sha256(library.to_str().encode()).hexdigest()
-    found = notes.get(name)
-    if found is None:
-        found = agrees(exact, fast, HostileTexts(library, SEED).texts(HOSTILE_TEXTS))
-        found = found and agrees(exact, fast, every_character("a{}b", last=BASIC_PLANE) + every_character("{}", last=BASIC_PLANE))
-        notes.put(name, found)
-    return found
-
-
-def agrees(exact: RowTokenizer, fast: RowTokenizer, texts: list[str]) -> bool:
-    """Whether both give the same ids for each of the texts. An exception of either is a difference: whoever makes the ids must say so of the text itself."""
-    try:
-        with library_panics(f"{exact.name}, {fast.name}"):
-            found = fast(texts)
-            return len(found.offsets) == len(texts) + 1 and not len(differing_rows(exact(texts), found))
-    except Exception as error:
-        log.warning("%s: %s", fast.name, error)
-        return False

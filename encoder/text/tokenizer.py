@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,9 @@ from embermill.encoder.text.building import open_tokenizer
 from embermill.encoder.text.fast_word_piece import choose_row_tokenizer
 from embermill.encoder.text.library import library_errors, library_panics
 from embermill.encoder.text.prompt_boundary import warn_where_words_are_lost
-from embermill.encoder.text.whole_rows import Exact, WholeRows, cut_rows, differing_rows
+from embermill.encoder.text.row_processes import RowProcesses, SpreadRows
+from embermill.encoder.text.whole_rows import Exact, RowTokenizer, WholeRows, cut_rows, differing_rows
+from embermill.encoder.text.word_cache import choose_words
 
 if TYPE_CHECKING:
     import tokenizers
@@ -58,11 +60,12 @@ class Tokenizer:
         """exact: by `tokenizers` alone."""
         size_thread_pool(threads)
         self._tokenizer, _, side = open_tokenizer(folder, lowercase=lowercase)
-        self._exact = Exact(self._tokenizer)
+        self._slow: RowTokenizer
+        self._exact = self._slow = Exact(self._tokenizer)
         self._folder, self._max_tokens = folder, max_tokens
         with library_errors(folder):
             probe = self._find_probe(folder)
-            self._rows_of = self._chosen = self._exact if exact else choose_row_tokenizer(self._tokenizer)
+            self._rows_of = self._chosen = self._exact if exact else choose_row_tokenizer(self._tokenizer, self._exact)
         special = probe.special_tokens_mask
         self._prefix, self._suffix = special.index(0), special[::-1].index(0)
         if any(probe.type_ids):
@@ -92,17 +95,27 @@ class Tokenizer:
     @property
     def fast_name(self) -> str:
         """The faster library that was found to give the same ids, and its version; "" where there is none. It need not be in use: see exactly()."""
-        return "" if self._chosen is self._exact else self._chosen.name
+        return "" if self._chosen is self._slow else self._chosen.name
 
     def exactly(self, exact: bool = True) -> Tokenizer:
         """The same tokenizer by `tokenizers` alone; exact=False: by the faster library again, where there is one."""
         other = copy.copy(self)
-        other._rows_of = self._exact if exact else self._chosen
+        other._rows_of = self._slow if exact else self._chosen
         return other
+
+    def beside(self, count: int) -> tuple[Tokenizer, Callable[[], None]] | None:
+        """The same tokenizer with `count` processes for many texts, and what ends them; None where a faster library is there. OSError where none can start."""
+        if self._chosen is not self._exact:
+            return None
+        processes, other = RowProcesses(self._tokenizer, count), copy.copy(self)
+        words = choose_words(self._tokenizer, self._exact)
+        other._slow = SpreadRows(processes, self._exact)
+        other._rows_of = other._chosen = SpreadRows(processes, self._exact, words) if words else other._slow
+        return other, processes.close
 
     def differing(self, texts: Sequence[str]) -> list[int]:
         """Places of the texts to which `tokenizers` gives other ids than the faster library, whichever of them is in use."""
-        if self._chosen is self._exact:
+        if self._chosen is self._slow:
             return []
         given = self._prompted(texts)
         try:

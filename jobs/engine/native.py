@@ -129,6 +129,10 @@ class NativeEngine:
     def tokenize_exactly(self, exactly: bool) -> None:
         self._encoder.tokenize_exactly(exactly)
 
+    def tokenize_beside(self, count: int) -> None:
+        """In processes, where no faster library is at work."""
+        self._encoder.tokenize_beside(count)
+
     def differing_texts(self, texts: Sequence[str]) -> list[int]:
         return self._encoder.differing_texts(texts)
 

@@ -9,7 +9,8 @@ class DeviceTuning(NamedTuple):
     """queued_per_worker: partitions that a worker has at a time. partition_text_bytes: what corpus.partition_text_bytes: auto means.
 
     batch_rows, batch_text_bytes: of what goes to the engine at once. first_text_bytes: as long as it has answered nothing.
-    cutting_share: processes that cut documents, for each core of a worker. arenas_per_thread, mimalloc_purge_delay_ms: of its allocators.
+    cutting_share: processes that cut documents, for each core of a worker. tokenizing_share: that tokenize, where no faster
+    library is at work. arenas_per_thread, mimalloc_purge_delay_ms: of its allocators.
     bench_tokens: of one load of `embermill bench`.
     """
 
@@ -19,6 +20,7 @@ class DeviceTuning(NamedTuple):
     batch_text_bytes: int
     first_text_bytes: int
     cutting_share: float
+    tokenizing_share: float
     arenas_per_thread: int
     mimalloc_purge_delay_ms: int
     bench_tokens: int
@@ -32,6 +34,7 @@ DEVICE_TUNING = {
         batch_text_bytes=128 << 10,
         first_text_bytes=4 << 10,  # about a thousand tokens; the largest models need ten seconds for them on one core
         cutting_share=1 / 8,  # it computes on the others
+        tokenizing_share=0,
         arenas_per_thread=2,
         mimalloc_purge_delay_ms=0,
         bench_tokens=1 << 13,
@@ -43,6 +46,7 @@ DEVICE_TUNING = {
         batch_text_bytes=4 << 20,
         first_text_bytes=4 << 20,
         cutting_share=5 / 8,  # 10 of 16; tokenizing and writing take the others
+        tokenizing_share=3 / 4,
         arenas_per_thread=8,  # glibc's own: 8 for each core
         mimalloc_purge_delay_ms=10,  # mimalloc's own
         bench_tokens=1 << 20,

@@ -6,7 +6,7 @@ stream.py        read -> embed -> write, three threads over a stream of partitio
 writing.py       the half of it that writes: rows into shards, and shards checked, published and reported
 stream_items.py  what travels between them
 chunk_rows.py    documents of a partition -> rows that are chunks
-cut_processes.py the same by several processes beside the worker         cut_server.py   the program that they run
+cut_processes.py the same by several processes beside the worker
 cutting.py       rows of a partition -> rows of its shards, in batches
 task_queue.py    what there is still to do
 failures.py      what went wrong with a partition, as data

@@ -6,22 +6,13 @@ shards are the same for any number of processes.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import pickle
 import signal
-import subprocess
-import sys
-import threading
-import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,18 +22,14 @@ from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.rows import RowBatch, RowSchema
 from embermill.jobs.errors import JobError
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
-from embermill.jobs.worker.cut_server import read_frame, write_frame
 from embermill.jobs.worker.cutting import split
 from embermill.jobs.worker.writing_helpers import FEW_CORES
+from embermill.side_process import SideProcesses, SideProcessLost
 
 log = logging.getLogger(__name__)
-PROGRAM = Path(__file__).with_name("cut_server.py")
 BLOCK_BYTES = 128 << 10  # of text, for one process at once: some 50 ms
 WAITING_FOR_EACH = 2  # blocks that are cut, or wait for it or after it, for each process
 MOST_WAITING_BYTES = 64 << 20  # of their texts; a longer document waits alone
-ONE_CORE = {name: "1" for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} | {"TOKENIZERS_PARALLELISM": "false"}
-
-Question = tuple[RowSchema, RowBatch]
 
 
 class CutterLost(JobError):
@@ -51,16 +38,13 @@ class CutterLost(JobError):
     elsewhere = True
 
 
-class _Elsewhere(Exception):
-    """The traceback of an exception in another process."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
-
-
 def cutting_processes(device: str, threads: int) -> int:
     """threads: of the CPU that the worker may use. One with few of them cuts in the thread that reads."""
     return int(threads * DEVICE_TUNING[device].cutting_share) if threads >= FEW_CORES else 0
+
+
+def tokenizing_processes(device: str, threads: int) -> int:
+    return int(threads * DEVICE_TUNING[device].tokenizing_share) if threads >= FEW_CORES else 0
 
 
 def open_processes(config: JobConfig, device: str, search_path: Sequence[str], count: int) -> CutProcesses | None:
@@ -76,22 +60,15 @@ class CutProcesses:
     """They end with whoever made them. OSError where one cannot be started."""
 
     def __init__(self, config: JobConfig, device: str, search_path: Sequence[str], count: int) -> None:
-        hello = pickle.dumps((config, device, tuple(search_path)))
-        settings = ONE_CORE | ({"HF_HUB_OFFLINE": "1"} if config.model.engine == "native" else {})  # the worker has just asked the hub, and has the model
-        self._questions: SimpleQueue[tuple[Question, Future[RowBatch]] | None] = SimpleQueue()
-        self._count, self._processes = count, list[_CutProcess]()
-        weakref.finalize(self, _end, self._questions, self._processes)
-        for _ in range(count):
-            self._processes.append(_CutProcess(hello, settings))
-        for process in self._processes:
-            threading.Thread(target=_ask_in_turn, args=(process, self._questions), name="cutting", daemon=True).start()
+        settings = {"HF_HUB_OFFLINE": "1"} if config.model.engine == "native" else {}  # the worker has just asked the hub, and has the model
+        opener = "embermill.jobs.worker.chunk_rows:open_cutting"
+        self._count = count
+        self._processes = SideProcesses(opener, (config, device, tuple(search_path)), count, name="cutting", settings=settings)
+        self.close = self._processes.close
 
     @property
     def pids(self) -> list[int]:
-        return [process.pid for process in self._processes]
-
-    def close(self) -> None:
-        _end(self._questions, self._processes)
+        return self._processes.pids
 
     def rows(self, batches: Iterable[RowBatch], schema: RowSchema) -> Iterator[RowBatch]:
         """As rows_of_chunks. What reading or cutting raises comes after the rows before it, as it does there."""
@@ -103,109 +80,47 @@ class CutProcesses:
     def _in_order(self, batches: Iterable[RowBatch], schema: RowSchema) -> Iterator[tuple[int, RowBatch]]:
         """(input rows, chunks of them) of each block; reads ahead as far as may wait."""
         blocks = (block for batch in batches for block in _blocks(batch))
-        waiting, held, fault = deque[tuple[int, int, "Future[RowBatch]"]](), 0, list[Exception]()
+        waiting, held, fault = deque[_Asked](), 0, list[Exception]()
         block = _next(blocks, fault)
         try:
             while block is not None or waiting:
                 while block is not None and self._may_wait(len(waiting), held + block.texts.nbytes):
                     held += block.texts.nbytes
-                    waiting.append((block.num_rows, block.texts.nbytes, self._asked(schema, block)))
+                    first = block.ids.slice(0, 1).to_pylist()
+                    waiting.append(_Asked(block.num_rows, block.texts.nbytes, first, len(block.ids), self._processes.ask(schema, block)))
                     block = _next(blocks, fault)
-                documents, size, made = waiting.popleft()
-                held -= size
-                yield documents, made.result()
+                asked = waiting.popleft()
+                held -= asked.text_bytes
+                yield asked.rows, asked.result()
         finally:
-            for _, _, made in waiting:
-                made.cancel()
+            for asked in waiting:
+                asked.made.cancel()
         if fault:
             raise fault[0]
 
     def _may_wait(self, blocks: int, text_bytes: int) -> bool:
         return not blocks or (blocks < WAITING_FOR_EACH * self._count and text_bytes <= MOST_WAITING_BYTES)
 
-    def _asked(self, schema: RowSchema, block: RowBatch) -> Future[RowBatch]:
-        made: Future[RowBatch] = Future()
-        self._questions.put(((schema, block), made))
-        return made
 
+class _Asked(NamedTuple):
+    """A block that is cut. rows: of the input. first: the id of its first document, where it has one."""
 
-class _CutProcess:
-    """One of them, used by one thread; it is started anew where it is gone."""
+    rows: int
+    text_bytes: int
+    first: list[str]
+    documents: int
+    made: Future[RowBatch]
 
-    def __init__(self, hello: bytes, settings: Mapping[str, str]) -> None:
-        """settings: of its environment, beside the worker's."""
-        self._hello, self._settings, self._over = hello, settings, False
-        self._process = self._started()
+    def result(self) -> RowBatch:
+        try:
+            return self.made.result()
+        except SideProcessLost as lost:
+            raise CutterLost(self._last_words(lost)) from None
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def ask(self, question: Question) -> RowBatch:
-        if self._process.poll() is not None and not self._over:
-            _close(self._process)
-            self._process = self._started()
-        process, answer = self._process, None
-        assert process.stdin is not None and process.stdout is not None
-        with contextlib.suppress(OSError):
-            write_frame(process.stdin, pickle.dumps(question, protocol=5))
-            answer = read_frame(process.stdout)
-        if answer is None:
-            raise CutterLost(_last_words(process, question[1]))
-        made, failed = pickle.loads(answer)
-        if failed is not None:
-            raise failed[0] from _Elsewhere(failed[1])
-        assert isinstance(made, RowBatch)
-        return made
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        environment = os.environ | self._settings
-        process = subprocess.Popen([sys.executable, "-I", str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        assert process.stdin is not None
-        with contextlib.suppress(OSError):  # whoever asks it finds it gone
-            write_frame(process.stdin, pickle.dumps(sys.path))
-            write_frame(process.stdin, self._hello)
-        return process
-
-    def end(self) -> None:
-        self._over = True
-        _close(self._process)
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    """It ends as soon as it has no more input."""
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    process.wait()
-
-
-def _last_words(process: subprocess.Popen[bytes], block: RowBatch) -> str:
-    process.kill()
-    code = process.wait()
-    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-    first = f", the first of them {block.ids[0].as_py()!r}" if len(block.ids) else ""
-    advice = ": where memory is short, give the worker fewer CPUs (workers.cpus); some of them cut" if code == -signal.SIGKILL else ""
-    return f"a process that cuts documents ended {how} while it had {len(block.ids)} of them{first}{advice}"
-
-
-def _ask_in_turn(process: _CutProcess, questions: SimpleQueue[tuple[Question, Future[RowBatch]] | None]) -> None:
-    while (taken := questions.get()) is not None:
-        question, made = taken
-        if made.set_running_or_notify_cancel():
-            try:
-                made.set_result(process.ask(question))
-            except BaseException as error:
-                made.set_exception(error)
-        del taken, question, made  # while it waits for the next
-
-
-def _end(questions: SimpleQueue[Any], processes: list[_CutProcess]) -> None:
-    for _ in processes:
-        questions.put(None)
-    for process in processes:
-        process.end()
+    def _last_words(self, lost: SideProcessLost) -> str:
+        named = f", the first of them {self.first[0]!r}" if self.first else ""
+        advice = ": where memory is short, give the worker fewer CPUs (workers.cpus); some of them cut" if lost.code == -signal.SIGKILL else ""
+        return f"a process that cuts documents ended {lost.how} while it had {self.documents} of them{named}{advice}"
 
 
 def _next(blocks: Iterator[RowBatch], fault: list[Exception]) -> RowBatch | None:

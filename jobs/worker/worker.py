@@ -29,7 +29,7 @@ from embermill.jobs.receipt import MEASURE, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.chunk_rows import reader_of_chunks
-from embermill.jobs.worker.cut_processes import CutProcesses, cutting_processes, open_processes
+from embermill.jobs.worker.cut_processes import CutProcesses, cutting_processes, open_processes, tokenizing_processes
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.measuring import measure
@@ -125,7 +125,10 @@ class Worker:
 
     def _warm_up(self) -> None:
         """While the driver writes the plan: what the first batch would have to wait for. Whatever fails here fails there again, where it is judged."""
-        warm_up = getattr(self._engine, "warm_up", None)
+        warm_up, tokenize_beside = (getattr(self._engine, name, None) for name in ("warm_up", "tokenize_beside"))
+        if tokenize_beside is not None and (count := tokenizing_processes(self._job.device, self._job.threads)):
+            with contextlib.suppress(OSError):  # it tokenizes itself
+                tokenize_beside(count)
         if warm_up is not None:
             with contextlib.suppress(Exception):
                 warm_up()

@@ -83,7 +83,7 @@ def test_an_encoders_own_prompt_stays_where_a_call_names_none(folder: Path, enco
 def test_many_prompts_are_not_kept_for_ever(encoder: Encoder) -> None:
     for number in range(150):
         encoder.encode("the", prompt="a" * number)
-    assert len(encoder._tokenizers) < 100
+    assert len(encoder._tokenizer) < 100
     assert encoder.encode("the", prompt="a").shape == (30,)
 
 

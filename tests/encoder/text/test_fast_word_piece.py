@@ -15,11 +15,12 @@ import pytest
 
 from embermill.encoder import Encoder, InputError
 from embermill.encoder.machine_cache import machine_cache
-from embermill.encoder.text import fast_word_piece, hostile_texts
-from embermill.encoder.text.fast_word_piece import FastWordPiece, agrees, choose_row_tokenizer
+from embermill.encoder.text import fast_word_piece, gate, hostile_texts
+from embermill.encoder.text.fast_word_piece import FastWordPiece, choose_row_tokenizer
+from embermill.encoder.text.gate import agrees
 from embermill.encoder.text.hostile_texts import HostileTexts, every_character
 from embermill.encoder.text.tokenizer import Tokenizer
-from embermill.encoder.text.whole_rows import Exact, WholeRows, differing_rows
+from embermill.encoder.text.whole_rows import Exact, RowTokenizer, WholeRows, differing_rows
 from tests.encoder.text.tokenizer_folders import CASES, TEXTS, write_case
 from tests.encoder.text.word_pieces import random_word_piece
 
@@ -33,6 +34,10 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     machine_cache.cache_clear()
     return tmp_path / "cache"
+
+
+def chosen_for(library: Any) -> RowTokenizer:
+    return choose_row_tokenizer(library, Exact(library))
 
 
 def minilm() -> Any:
@@ -51,10 +56,10 @@ TOKENIZERS: list[Callable[[], Any]] = [minilm, *((lambda seed=seed: random_word_
 @pytest.mark.parametrize("number", range(len(TOKENIZERS)))
 def test_fuzzed_texts(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Other texts than those that the tokenizer was admitted with, and shorter ones."""
-    monkeypatch.setattr(fast_word_piece, "HOSTILE_TEXTS", 300)
+    monkeypatch.setattr(gate, "HOSTILE_TEXTS", 300)
     monkeypatch.setattr(hostile_texts, "MOST_FRAGMENTS", 10)
     library = TOKENIZERS[number]()
-    chosen, exact = choose_row_tokenizer(library), Exact(library)
+    chosen, exact = chosen_for(library), Exact(library)
     texts = HostileTexts(library, 1000 + number).texts(FUZZED // len(TOKENIZERS))
     for start in range(0, len(texts), 1000):
         part = texts[start : start + 1000]
@@ -76,18 +81,18 @@ def test_every_character(surroundings: str) -> None:
     for first in random.Random(3).sample(range(0x40000, 0x110000, 256), 100):
         texts += every_character(surroundings, first, first + 256)
     assert sum(map(len, texts)) > 280_000
-    assert agrees(Exact(library), choose_row_tokenizer(library), texts)
+    assert agrees(Exact(library), chosen_for(library), texts)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "x" * 100_000, "é\u0301日" * 33_333, "a " * 50_000, "[SEP]" * 1000, *("w" * size for size in range(98, 103))])
 def test_long_words_and_empty_texts(text: str) -> None:
     library = minilm()
-    assert agrees(Exact(library), choose_row_tokenizer(library), [text, f"the {text}", f"{text} end"])
+    assert agrees(Exact(library), chosen_for(library), [text, f"the {text}", f"{text} end"])
 
 
 def test_the_order_and_company_of_texts_change_nothing() -> None:
     library = minilm()
-    rows, texts = choose_row_tokenizer(library), HostileTexts(library, 5).texts(400)
+    rows, texts = chosen_for(library), HostileTexts(library, 5).texts(400)
     alone = [rows([text]).input_ids.tolist() for text in texts]
     for order in (np.random.default_rng(1).permutation(400), np.arange(400)[::-1]):
         found = rows([texts[place] for place in order])
@@ -124,11 +129,11 @@ def test_a_planted_difference_sends_the_texts_to_tokenizers(
     library = minilm()
     monkeypatch.setattr(fast_word_piece, "_open", lambda library: Wrong(library, fails))
     with caplog.at_level(logging.INFO, logger="embermill.encoder"):
-        chosen = choose_row_tokenizer(library)
+        chosen = chosen_for(library)
     assert chosen.name.startswith("tokenizers") and "planted 1 gives other ids for this tokenizer" in caplog.text
     machine_cache.cache_clear()  # as a new process
-    monkeypatch.setattr(fast_word_piece, "agrees", lambda *_: pytest.fail("it was known"))
-    assert choose_row_tokenizer(library).name == chosen.name
+    monkeypatch.setattr(gate, "agrees", lambda *_: pytest.fail("it was known"))
+    assert chosen_for(library).name == chosen.name
 
 
 @pytest.mark.parametrize("broken", [lambda rows: WholeRows(rows.input_ids, rows.offsets[:-1]), lambda rows: 1 // 0], ids=["a row less", "an exception"])
@@ -145,11 +150,11 @@ def test_what_breaks_is_a_difference(broken: Callable[[WholeRows], WholeRows]) -
 def test_what_is_known_is_read_and_another_tokenizer_is_asked_anew(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     original = agrees
-    monkeypatch.setattr(fast_word_piece, "agrees", lambda exact, fast, texts: bool(asked.append(len(texts))) or original(exact, fast, texts))
+    monkeypatch.setattr(gate, "agrees", lambda exact, fast, texts: bool(asked.append(len(texts))) or original(exact, fast, texts))
     for seed in (0, 0, 1, 0):
         machine_cache.cache_clear()
-        choose_row_tokenizer(random_word_piece(seed))
-    assert asked[0] == fast_word_piece.HOSTILE_TEXTS and len(asked) == 4, "two questions for each of two tokenizers"
+        chosen_for(random_word_piece(seed))
+    assert asked[0] == gate.HOSTILE_TEXTS and len(asked) == 4, "two questions for each of two tokenizers"
     (file,) = notes.rglob("*.json")
     assert "nanotoken 0.1.0" in json.loads(file.read_text())["machine"] and "tokenizers" in json.loads(file.read_text())["machine"]
 
@@ -159,13 +164,13 @@ def test_what_nanotoken_does_not_have_is_left_to_tokenizers(monkeypatch: pytest.
 
     library = random_word_piece(3)
     library.encode_special_tokens = True
-    assert choose_row_tokenizer(library).name.startswith("tokenizers")
+    assert chosen_for(library).name.startswith("tokenizers")
     library = random_word_piece(3)
     library.normalizer = normalizers.Replace("a", "b")
-    assert choose_row_tokenizer(library).name.startswith("tokenizers")
+    assert chosen_for(library).name.startswith("tokenizers")
     monkeypatch.setitem(sys.modules, "nanotoken", None)
     fast_word_piece._nanotoken.cache_clear()
-    assert choose_row_tokenizer(random_word_piece(3)).name.startswith("tokenizers")
+    assert chosen_for(random_word_piece(3)).name.startswith("tokenizers")
     fast_word_piece._nanotoken.cache_clear()
 
 
@@ -214,6 +219,6 @@ def test_an_encoder_names_its_tokenizer_and_falls_back(tmp_path: Path) -> None:
 def test_caches_are_limited() -> None:
     import nanotoken
 
-    choose_row_tokenizer(minilm())
+    chosen_for(minilm())
     assert nanotoken.get_cache_entries() == fast_word_piece.CACHE_ENTRIES
-    assert isinstance(choose_row_tokenizer(minilm()), FastWordPiece)
+    assert isinstance(chosen_for(minilm()), FastWordPiece)

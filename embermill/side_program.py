@@ -1,7 +1,7 @@
-"""The program of a CutProcess: from stdin what a worker's cutter is made from, then again and again a batch of documents; to stdout its chunks.
+"""The program of a SideProcess: from stdin which function makes the answerer and of what, then again and again a question; to stdout its answers.
 
-It is run as a file, so that the worker's main module is not imported once more; what it imports comes after the worker's own search path. It ends with its
-input, at once and whatever it is at: a worker that is killed leaves none behind.
+It is run as a file, so that the main module of whoever started it is not imported once more; what it imports comes after that one's own search path. It
+ends with its input, at once and whatever it is at: a process that is killed leaves none behind.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from queue import SimpleQueue
 from typing import IO, Any
 
@@ -42,9 +43,9 @@ def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
     incoming: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(questions, incoming), daemon=True).start()
     sys.path[:] = pickle.loads(incoming.get())
-    cut = _opened(incoming.get())
+    answerer = _opened(incoming.get())
     while True:
-        write_frame(answers, _answer(cut, incoming.get()))
+        write_frame(answers, _answer(answerer, incoming.get()))
 
 
 def _receive(questions: IO[bytes], incoming: SimpleQueue[bytes]) -> None:
@@ -53,33 +54,32 @@ def _receive(questions: IO[bytes], incoming: SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
-def _opened(hello: bytes) -> Callable[[bytes], Any]:
-    """What answers. Where no cutter can be made, it says so to each question."""
+def _opened(hello: bytes) -> Callable[..., Any]:
+    """What answers. Where it cannot be made, it says so to each question."""
     try:
-        from embermill.jobs.worker.chunk_rows import open_cutting
-
-        config, device, search_path = pickle.loads(hello)
-        cut = open_cutting(config, device, search_path)
+        opener, arguments = pickle.loads(hello)
+        module, _, name = opener.partition(":")
+        answerer: Callable[..., Any] = getattr(import_module(module), name)(*arguments)
     except Exception as error:
         failed = error
 
-        def fail(question: bytes) -> Any:
+        def fail(*question: Any) -> Any:
             raise failed
 
         return fail
-    return lambda question: cut(*pickle.loads(question))
+    return answerer
 
 
-def _answer(cut: Callable[[bytes], Any], question: bytes) -> bytes:
-    """Pickled: (batch, None), or (None, (exception, its traceback))."""
+def _answer(answerer: Callable[..., Any], question: bytes) -> bytes:
+    """Pickled: (answer, None), or (None, (exception, its traceback))."""
     try:
-        return pickle.dumps((cut(question), None), protocol=5)
+        return pickle.dumps((answerer(*pickle.loads(question)), None), protocol=5)
     except Exception as error:
         return pickle.dumps((None, (_that_travels(error), "".join(traceback.format_exception(error)))))
 
 
 def _that_travels(error: Exception) -> Exception:
-    """A class of the user's may not be known to the worker, and an exception may not be made again from its arguments."""
+    """A class of the user's may not be known to whoever asks, and an exception may not be made again from its arguments."""
     if type(error).__module__.partition(".")[0] in ("builtins", "embermill"):
         with contextlib.suppress(Exception):
             pickle.loads(pickle.dumps(error))
@@ -88,10 +88,10 @@ def _that_travels(error: Exception) -> Exception:
 
 
 def _main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its worker
-    logging.disable(logging.WARNING)  # of a tokenizer, say: the worker has said it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with whoever started it
+    logging.disable(logging.WARNING)  # of a tokenizer, say: whoever started it has said it
     with os.fdopen(os.dup(0), "rb") as questions, os.fdopen(os.dup(1), "wb") as answers, contextlib.suppress(BrokenPipeError):
-        os.dup2(2, 1)  # a splitter of the user's own may print
+        os.dup2(2, 1)  # a function of the user's own may print
         serve(questions, answers)
 
 
