@@ -13,6 +13,7 @@ import contextlib
 import functools
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ray.job_config import JobConfig
 from embermill.jobs.pool import agent_stand_in
 
 TRIED = ("2.60.",)
+LOOK_EVERY_S, GIVE_UP_AFTER_S = 0.02, 20.0  # for the raylet, before Ray itself looks
 NO_PORT = "-1"  # what Ray's own agents answer where there is nothing to connect to
 
 
@@ -73,6 +75,7 @@ def lean(environment: Mapping[str, str], folder: Path, *, workers: int, logs: bo
     import ray._private.utils as utils
 
     start = services.start_ray_process
+    get_node: Any = services.get_node  # it has no annotations
     stand_in = subprocess.list2cmdline([sys.executable, "-S", "-I", agent_stand_in.__file__])
     own = {
         "num_prestart_python_workers": str(workers),
@@ -87,9 +90,18 @@ def lean(environment: Mapping[str, str], folder: Path, *, workers: int, logs: bo
             named["cwd"] = str(folder)
         return start(command, process_type, *arguments, **named)
 
+    def found(address: str, node_id: str) -> Any:
+        """It looks once a second by itself."""
+        state = _connected(address)
+        end_s = time.monotonic() + GIVE_UP_AFTER_S
+        while time.monotonic() < end_s and not any(each["NodeID"] == node_id for each in state.node_table()):
+            time.sleep(LOOK_EVERY_S)
+        return get_node(address, node_id)
+
     parameters = functools.partial(parameter.RayParams, no_monitor=True, include_log_monitor=logs, env_vars=dict(environment))  # type: ignore[arg-type]
     with contextlib.ExitStack() as replaced:
         replaced.enter_context(_replaced(services, "start_ray_process", started))
+        replaced.enter_context(_replaced(services, "get_node", found))
         replaced.enter_context(_replaced(parameter, "RayParams", parameters))
         replaced.enter_context(_replaced(node.Node, "start_api_server", lambda self, **_: None))
         replaced.enter_context(_replaced(utils, "get_dashboard_dependency_error", lambda: ImportError("no dashboard is wanted")))
@@ -104,6 +116,18 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, real)
+
+
+def _connected(address: str) -> Any:
+    """What Ray's control store at that address knows."""
+    import ray._private.services as services
+    import ray._private.state as state
+
+    connect: Any = state.GlobalState  # neither has annotations
+    options: Any = services._get_gcs_client_options
+    known = connect()
+    known._initialize_global_state(options(address))
+    return known
 
 
 def _name(argument: str) -> str:
