@@ -100,9 +100,9 @@ def matches(workers: WorkersConfig, node: Node) -> bool:
 
 
 def share_of(workers: WorkersConfig, node: Node, device: str) -> Share:
-    """What its workers get of it; nothing of a node without a GPU where the job is one for GPUs."""
+    """What its workers get of it; nothing of a node without a GPU where the job is one for GPUs, nor of one without CPUs, on which nothing is to run."""
     gpus = int(node.gpus) if device == "gpu" else 0
-    if not matches(workers, node) or (device == "gpu" and gpus == 0):
+    if not matches(workers, node) or node.cpus <= 0 or (device == "gpu" and gpus == 0):
         return NOTHING
     if workers.cpus != "auto":
         cpus, threads = float(workers.cpus), workers.cpus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from embermill.jobs.config import WorkersConfig
@@ -90,6 +90,7 @@ def test_tasks_without_an_engine_ask_an_autoscaler_for_no_more_than_the_job(work
     assert light_workers(WorkersConfig(**workers), device) == WorkersConfig(**light)
 
 
+@example(0, 1, "auto", "gpu")
 @given(st.integers(0, 256), st.integers(0, 16), st.one_of(st.just("auto"), st.integers(1, 64)), st.sampled_from(["cpu", "gpu"]))
 def test_what_workers_reserve_is_there(cpus: int, gpus: int, each: Any, device: str) -> None:
     share = share_of(WorkersConfig(cpus=each), Node(cpus, gpus), device)
