@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from usearch.index import Index
 
 from embermill.jobs.errors import UsageError
 from embermill.jobs.index.running import Options, load
@@ -19,6 +18,8 @@ pytestmark = pytest.mark.index
 
 @pytest.mark.parametrize(("option", "expected"), [("", 1), ("?threads=2", 2)])
 def test_threads_that_add(option: str, expected: int, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from usearch.index import Index
+
     add, used = Index.add, set()
 
     def counted(self: Index, keys: np.ndarray, vectors: np.ndarray, *, threads: int) -> object:
@@ -38,6 +39,8 @@ def test_a_number_of_threads_that_is_none(threads: str, demo: Path, tmp_path: Pa
 
 
 def test_each_row_is_found_by_its_own_vector(demo: Path, rows_of: Callable[[int], Rows], tmp_path: Path) -> None:
+    from usearch.index import Index
+
     for version in (1, 2):
         load(str(demo), f"usearch:{tmp_path}/docs", Options(to=version))
         index, rows, table = Index.restore(str(tmp_path / "docs")), rows_of(version), pq.read_table(tmp_path / "docs.rows.parquet")
