@@ -18,6 +18,7 @@ from typing import Any
 
 from embermill.side_program import read_frame, write_frame
 
+ENDING_S = 2.0
 PROGRAM = Path(__file__).with_name("side_program.py")
 ONE_CORE = {name: "1" for name in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} | {"TOKENIZERS_PARALLELISM": "false"}
 
@@ -47,6 +48,7 @@ class SideProcesses:
         processes' environment, beside this one's and ONE_CORE.
         """
         hello, environment = pickle.dumps((opener, arguments)), ONE_CORE | dict(settings or {})
+        self._closed = False
         self._questions: SimpleQueue[Asked | None] = SimpleQueue()
         self._processes = list[_SideProcess]()
         weakref.finalize(self, _end, self._questions, self._processes)
@@ -61,11 +63,14 @@ class SideProcesses:
 
     def ask(self, *question: Any) -> Future[Any]:
         """Answered by whichever is free. What the answerer raises is raised here; SideProcessLost where its process ended: it is started anew."""
+        if self._closed:
+            raise RuntimeError("these processes are closed")
         answer: Future[Any] = Future()
         self._questions.put((question, answer))
         return answer
 
     def close(self) -> None:
+        self._closed = True
         _end(self._questions, self._processes)
 
 
@@ -90,8 +95,7 @@ class _SideProcess:
             write_frame(process.stdin, pickle.dumps(question, protocol=5))
             answer = read_frame(process.stdout)
         if answer is None:
-            process.kill()
-            raise SideProcessLost(process.wait())
+            raise SideProcessLost(_ended(process))
         made, failed = pickle.loads(answer)
         if failed is not None:
             raise failed[0] from _Elsewhere(failed[1])
@@ -112,12 +116,22 @@ class _SideProcess:
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    """It ends as soon as it has no more input."""
+    """At once, whatever it is at: it has nothing to put in order. A thread that waits for its answer finds it gone, and lets go of the pipes."""
+    process.kill()
+    process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
-    process.wait()
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code, as subprocess has it; it is killed where it takes its time."""
+    try:
+        return process.wait(ENDING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _ask_in_turn(process: _SideProcess, questions: SimpleQueue[Asked | None]) -> None:

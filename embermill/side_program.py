@@ -60,7 +60,7 @@ def _opened(hello: bytes) -> Callable[..., Any]:
         opener, arguments = pickle.loads(hello)
         module, _, name = opener.partition(":")
         answerer: Callable[..., Any] = getattr(import_module(module), name)(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         failed = error
 
         def fail(*question: Any) -> Any:
@@ -74,13 +74,13 @@ def _answer(answerer: Callable[..., Any], question: bytes) -> bytes:
     """Pickled: (answer, None), or (None, (exception, its traceback))."""
     try:
         return pickle.dumps((answerer(*pickle.loads(question)), None), protocol=5)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return pickle.dumps((None, (_that_travels(error), "".join(traceback.format_exception(error)))))
 
 
-def _that_travels(error: Exception) -> Exception:
+def _that_travels(error: BaseException) -> Exception:
     """A class of the user's may not be known to whoever asks, and an exception may not be made again from its arguments."""
-    if type(error).__module__.partition(".")[0] in ("builtins", "embermill"):
+    if isinstance(error, Exception) and type(error).__module__.partition(".")[0] in ("builtins", "embermill"):
         with contextlib.suppress(Exception):
             pickle.loads(pickle.dumps(error))
             return error

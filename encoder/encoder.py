@@ -155,8 +155,11 @@ class Encoder:
     def tokenize_beside(self, count: int) -> None:
         """From the next text on in `count` processes beside this one, unless a faster library is at work; the ids are the same. They end with the encoder.
 
-        Raises OSError where none can be started.
+        Raises OSError where none can be started, InputError for a count that is none, RuntimeError once the encoder is closed.
         """
+        if count is None:
+            raise InputError("count=None: expected a whole number from 1 up.")
+        require_whole_number("count", count)
         self._tokenizer.beside(count)
 
     @property

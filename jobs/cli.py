@@ -162,6 +162,8 @@ def entry() -> NoReturn:
         code = _report(error, as_json=False, verbose=False)
     except KeyboardInterrupt:  # again, while the first one was being reported
         code = EXIT_INTERRUPTED
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # what comes now would end the way out
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()  # Ray's and the temporary folders' last words; standard output was flushed by main
     with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ class PromptedTokenizers:
         self._own, self._open = own_prompt, open_tokenizer
         self._lock = threading.Lock()
         self._by_prompt: dict[str, Tokenizer | StaticTokenizer] = {}
-        self._exactly = False
+        self._exactly = self._closed = False
         self._end_processes: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
@@ -46,6 +46,8 @@ class PromptedTokenizers:
 
     def beside(self, count: int) -> None:
         """From the next call on by processes, as Tokenizer.beside has it. OSError where none can be started."""
+        if self._closed:
+            raise RuntimeError("this encoder is closed")
         own = self()
         if isinstance(own, StaticTokenizer) or (found := own.beside(count)) is None:
             return
@@ -55,4 +57,5 @@ class PromptedTokenizers:
 
     def close(self) -> None:
         """End the processes, if there are any."""
+        self._closed = True
         self._end_processes()

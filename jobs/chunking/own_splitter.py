@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from embermill.jobs.chunking.alphabet import BLANKS
 
@@ -15,8 +17,12 @@ class BadSpans(ValueError):
 
 def checked_spans(splitter: Splitter, text: str) -> list[tuple[int, int]]:
     """Its (start, end) in code points, less those of blanks alone. BadSpans unless they ascend, lie in the text and leave nothing out but blanks."""
+    try:
+        given = list(splitter(text))
+    except (Exception, SystemExit) as error:
+        raise BadSpans(f"the splitter raised {type(error).__name__}: {error}{_place(error)}") from error
     spans, at = list[tuple[int, int]](), 0
-    for found in splitter(text):
+    for found in given:
         start, end = _pair(found)
         if not (at <= start < end <= len(text)) and not (spans and spans[-1][0] < start < end <= len(text) and end > at):
             raise BadSpans(f"expected spans that ascend within 0 to {len(text)}, got ({start}, {end}) after {spans[-1] if spans else 'none'}")
@@ -26,6 +32,12 @@ def checked_spans(splitter: Splitter, text: str) -> list[tuple[int, int]]:
             spans.append((start, end))
     _require_blank(text, at, len(text))
     return spans
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: " (file.py, line 9)"."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 def _pair(found: object) -> tuple[int, int]:

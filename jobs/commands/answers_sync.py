@@ -79,9 +79,9 @@ def _show_kept(answer: Answer) -> Iterator[tuple[str, str]]:
     """What is not as the corpus is."""
     if answer["rows_unseen"]:
         where = "no file gives them any more (corpus.complete: true deletes such rows)"
-        yield "unseen", f"{several(answer['rows_unseen'], 'row')} stay, though {where}"
+        yield "unseen", f"{several(answer['rows_unseen'], 'row')} kept, though {where}"
     if answer["rows_stale"]:
-        yield "stale", f"{several(answer['rows_stale'], 'row')} stay as they were, since they are refused now (corpus.on_refused_update)"
+        yield "stale", f"{several(answer['rows_stale'], 'row')} kept as before, refused in its new form (corpus.on_refused_update)"
     if answer["rows_quarantined"]:
         duplicates = f", {answer['rows_duplicate']:,} of them with an id that occurs earlier" if answer["rows_duplicate"] else ""
         yield "refused", f"{several(answer['rows_quarantined'], 'row')}{duplicates}: see quarantine/{answer['version']:06d}/"

@@ -116,7 +116,7 @@ def _has_begun(output: str) -> bool:
 
 def show_report(answer: Answer) -> str:
     rows = [
-        ("rows", f"{answer['rows']:,}; {answer['refused']['rows']:,} in quarantine"),
+        ("rows", f"{answer['rows']:,}; {answer['refused']['rows'] + answer['refused']['rows_later']:,} in quarantine"),
         ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {answer['rows_truncated']:,} rows"),
         ("runs", f"{len(answer['runs']):,} recorded"),
     ]

@@ -170,8 +170,8 @@ def erase(arguments: argparse.Namespace) -> Answer:
 def show_erase(answer: Answer) -> str:
     removed = several(len(answer["removed"]), "file")
     return (
-        f"version {answer['version']}: {answer['rows']:,} rows are erased, and {removed} that could have held them are removed; earlier versions and cursors "
-        "can no longer be used. Remove the rows from the corpus too: a `sync` that reads their files embeds them again"
+        f"version {answer['version']}: {several(answer['rows'], 'row')} erased, and {removed} that could have held them are removed; earlier versions and "
+        "cursors can no longer be used. Remove the rows from the corpus too: a `sync` that reads their files embeds them again"
     )
 
 

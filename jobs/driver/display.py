@@ -134,7 +134,7 @@ def describe(snapshot: Snapshot) -> str:
     """One line: how far, how fast, how long still, and what holds it up. Before the first token: what is done about it."""
     if not snapshot.tokens and snapshot.workers:
         ready = f"{snapshot.workers} worker{'' if snapshot.workers == 1 else 's'} ready"
-        return f"{ready}, computing the first batch (a GPU compiles its kernels first) · {snapshot.partitions_done}/{snapshot.partitions} partitions"
+        return f"{ready}, computing the first batch · {snapshot.partitions_done}/{snapshot.partitions} partitions"
     parts = [
         f"{snapshot.rows:,} documents",
         f"{snapshot.tokens_per_s:,.0f} tokens/s",

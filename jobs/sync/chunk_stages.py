@@ -48,7 +48,7 @@ class ChunkStages(Stages):
         parts = [part for part in self._parts if part.number in wanted]
         names = [cut_name(number, part) for part in parts]
         if parts:
-            self._step(CUT, parts, names, "partition to cut", number)
+            self._step(CUT, parts, names, "partition of documents", number)
         return read_cuts(self._folder, [(part.number, name) for part, name in zip(parts, names, strict=True)])
 
     def _write(self, writes: Writes, parts: Sequence[Partition]) -> CommitLog:

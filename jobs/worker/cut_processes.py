@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.rows import RowBatch, RowSchema
-from embermill.jobs.errors import JobError
+from embermill.jobs.errors import EngineError
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
 from embermill.jobs.worker.cutting import split
 from embermill.jobs.worker.writing_helpers import FEW_CORES
@@ -32,7 +32,7 @@ WAITING_FOR_EACH = 2  # blocks that are cut, or wait for it or after it, for eac
 MOST_WAITING_BYTES = 64 << 20  # of their texts; a longer document waits alone
 
 
-class CutterLost(JobError):
+class CutterLost(EngineError):
     """A process that cuts documents ended before it had answered. Another one takes its place, and the partition is tried again."""
 
     elsewhere = True

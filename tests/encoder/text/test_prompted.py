@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embermill.encoder import Encoder
+from embermill.encoder import Encoder, InputError
 from embermill.encoder.machine_cache import machine_cache
 from embermill.encoder.measure.random_model import write_random_folder
 from embermill.encoder.text import row_processes
@@ -58,3 +58,13 @@ def test_they_end_with_an_encoder_that_is_dropped(folder: Path) -> None:
     del encoder, rows
     gc.collect()
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("count", [0, -1, None, 1.5, True])
+def test_a_count_that_is_none_is_refused(folder: Path, count: object) -> None:
+    with Encoder.from_pretrained(folder, device="cpu", threads=1) as encoder:
+        with pytest.raises(InputError, match="expected a whole number from 1 up"):
+            encoder.tokenize_beside(count)  # type: ignore[arg-type]
+        assert encoder.encode(["a text"]).shape == (1, 16)
+    with pytest.raises(RuntimeError, match="closed"):
+        encoder.tokenize_beside(1)

@@ -60,13 +60,13 @@ def edit(corpus: Corpus) -> None:
 
 COMPLETE = keys(complete=True)
 OUTCOMES = {
-    "rows gone, and not said to be complete": Outcome(drop_rows, (), 0, ("5 rows stay, though no file gives them any more (corpus.complete: true",)),
+    "rows gone, and not said to be complete": Outcome(drop_rows, (), 0, ("5 rows kept, though no file gives them any more (corpus.complete: true",)),
     "a file gone, and not said to be complete": Outcome(drop_file, (), 0, ("1 gone", "20 rows stay", "corpus.complete")),
     "too many deletes": Outcome(drop_rows, COMPLETE, 3, ("5 of 40 rows would be deleted", "corpus.max_deleted_share: 0.05 allows 2", "--allow-deletes 5")),
     "so many allowed": Outcome(drop_rows, (*COMPLETE, "--allow-deletes", "5"), 0, ("5 deleted",), OUT - 5),
     "fewer allowed": Outcome(drop_rows, (*COMPLETE, "--allow-deletes", "4"), 3, ("--allow-deletes 4 allows no more", "--allow-deletes 5")),
     "an empty listing": Outcome(drop_all, (*COMPLETE, "--allow-deletes", "40"), 3, ("is deleted for an empty listing", "put the files back")),
-    "a row refused now": Outcome(refuse_a_row, COMPLETE, 0, ("1 row stay as they were, since they are refused now (corpus.on_refused_update)", "000002/")),
+    "a row refused now": Outcome(refuse_a_row, COMPLETE, 0, ("1 row kept as before, refused in its new form (corpus.on_refused_update)", "000002/")),
     "a row refused now, to be deleted": Outcome(refuse_a_row, keys(on_refused_update="delete"), 0, ("1 deleted",), OUT - 1),
     "too many refused": Outcome(refuse_a_row, keys(max_quarantined=0), 3, ("1 of the 20 rows", "corpus.max_quarantined: 0 allows 0", "Nothing was embedded")),
     "an id given twice": Outcome(repeat_an_id, (), 0, ("1 of them with an id that occurs earlier",), OUT + 1),
@@ -119,7 +119,7 @@ def test_an_unreadable_file_among_good_ones(tmp_path: Path) -> None:
     settings = keys(on_bad_file="quarantine", max_quarantined=1)
     answer = command("sync", str(job), *settings)
     assert (answer.code, answer["rows_stale"], answer["rows_quarantined"], answer["rows_deleted"]) == (0, 20, 1, 0), answer.errors
-    assert "20 rows stay as they were" in show_sync(json.loads(answer.stdout))
+    assert "20 rows kept as before" in show_sync(json.loads(answer.stdout))
     assert len(live_rows(str(tmp_path / "out"))) == OUT
     (folder / "b.parquet").write_bytes(whole)
     assert command("sync", str(job))["rows"] == OUT

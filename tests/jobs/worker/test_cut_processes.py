@@ -124,6 +124,8 @@ def failing(text: str) -> list[tuple[int, int]]:
         raise ValueError("poisoned")
     if "OWN" in text:
         raise OfOnesOwn(1, 2)
+    if "EXIT" in text:
+        sys.exit(3)
     if "DEATH" in text:
         os.kill(os.getpid(), signal.SIGKILL)
     return [(0, len(text))] if text else []
@@ -150,15 +152,14 @@ def fails() -> Iterator[tuple[JobConfig, CutProcesses]]:
 LONG = "alpha beta " * 1000
 
 
-@pytest.mark.parametrize(("word", "error", "match"), [("POISON", ValueError, "poisoned"), ("OWN", RuntimeError, "OfOnesOwn: 1 and 2")])
-def test_what_cutting_raises_comes_after_the_rows_before_it(fails: tuple[JobConfig, CutProcesses], word: str, error: type[Exception], match: str) -> None:
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize(("word", "said"), [("POISON", "ValueError: poisoned"), ("OWN", "OfOnesOwn: 1 and 2"), ("EXIT", "SystemExit: 3")])
+def test_a_document_that_a_splitter_raises_on_is_refused_alone(fails: tuple[JobConfig, CutProcesses], word: str, said: str, beside: bool) -> None:
     job, processes = fails
-    read = reader_of_chunks(job, "cpu", SCHEMA, lambda partition: iter([batch(LONG, LONG, f"{word} {LONG}", LONG)]), (), processes)(NOWHERE)
-    assert [next(read).num_rows > 1 for _ in range(2)] == [True, True]
-    with pytest.raises(error, match=match) as raised:
-        next(read)
-    assert "in failing" in str(raised.value.__cause__)
-    assert len(chunks(job, [batch(LONG)], processes)) == 1  # and the next partition goes on
+    made = join(chunks(job, [batch(LONG, f"{word} {LONG}", LONG)], processes if beside else None))
+    assert made.chunks is not None and [*dict.fromkeys(made.chunks.documents.tolist())] == [0, 2]
+    (refusal,) = made.refused
+    assert refusal.reason == "not_cut" and f"the splitter raised {said} (test_cut_processes.py, line " in refusal.error
 
 
 def test_what_reading_raises_comes_after_the_rows_before_it(fails: tuple[JobConfig, CutProcesses]) -> None:
