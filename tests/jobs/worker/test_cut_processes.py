@@ -258,7 +258,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_how_many() -> None:
+def test_a_worker_with_fewer_cpus_has_fewer_processes_or_none() -> None:
     assert [cutting_processes("gpu", threads) for threads in (1, 2, 3, 4, 8, 16)] == [0, 0, 0, 2, 5, 10]
     assert [cutting_processes("cpu", threads) for threads in (1, 2, 4, 8, 16)] == [0, 0, 0, 1, 2]
 
