@@ -61,7 +61,7 @@ def edit(corpus: Corpus) -> None:
 COMPLETE = keys(complete=True)
 OUTCOMES = {
     "rows gone, and not said to be complete": Outcome(drop_rows, (), 0, ("5 rows kept, though no file gives them any more (corpus.complete: true",)),
-    "a file gone, and not said to be complete": Outcome(drop_file, (), 0, ("1 gone", "20 rows stay", "corpus.complete")),
+    "a file gone, and not said to be complete": Outcome(drop_file, (), 0, ("1 gone", "20 rows kept", "corpus.complete")),
     "too many deletes": Outcome(drop_rows, COMPLETE, 3, ("5 of 40 rows would be deleted", "corpus.max_deleted_share: 0.05 allows 2", "--allow-deletes 5")),
     "so many allowed": Outcome(drop_rows, (*COMPLETE, "--allow-deletes", "5"), 0, ("5 deleted",), OUT - 5),
     "fewer allowed": Outcome(drop_rows, (*COMPLETE, "--allow-deletes", "4"), 3, ("--allow-deletes 4 allows no more", "--allow-deletes 5")),
