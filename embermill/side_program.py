@@ -1,7 +1,7 @@
 """The program of a SideProcess: from stdin which function makes the answerer and of what, then again and again a question; to stdout its answers.
 
 It is run as a file, so that the main module of whoever started it is not imported once more; what it imports comes after that one's own search path. It
-ends with its input, at once and whatever it is at: a process that is killed leaves none behind.
+ends with its input, as soon as what it is at lets another thread of it have the interpreter: a process that is killed leaves none behind.
 """
 
 from __future__ import annotations

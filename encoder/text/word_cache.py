@@ -35,21 +35,25 @@ _PLAIN = re.compile(
 
 def cuts_at_blanks(library: tokenizers.Tokenizer) -> bool:
     """Whether each word's ids follow from the word alone: Unigram or BPE behind a pre-tokenizer that splits at blanks and then marks every word alike."""
-    said: dict[str, Any] = json.loads(library.to_str())
-    before = said["pre_tokenizer"] or {}
+    before = _said_by(library.pre_tokenizer) or {}
     parts = before.get("pretokenizers", [before])
     marks_each = all(part["type"] == "Metaspace" and part.get("prepend_scheme", "always") == "always" for part in parts[1:])
     return bool(
-        said["model"]["type"] in ("Unigram", "BPE")
+        type(library.model).__name__ in ("Unigram", "BPE")
         and len(parts) == 2
         and parts[0].get("type") == "WhitespaceSplit"
         and marks_each
-        and said["truncation"] is None
-        and said["padding"] is None
+        and library.truncation is None
+        and library.padding is None
         and not library.encode_special_tokens
         and not any(_BLANK.search(token.content) for token in library.get_added_tokens_decoder().values())
-        and _normalizer_is_local(said["normalizer"])
+        and _normalizer_is_local(_said_by(library.normalizer))
     )
+
+
+def _said_by(part: Any) -> dict[str, Any] | None:
+    """What tokenizer.json says of one part, without its vocabulary; None where there is none."""
+    return None if part is None else json.loads(part.__getstate__())
 
 
 def _normalizer_is_local(normalizer: dict[str, Any] | None) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+FEW_CORES = 4  # of a worker: with fewer, nothing is done beside its own threads
+
 
 class DeviceTuning(NamedTuple):
     """queued_per_worker: partitions that a worker has at a time. partition_text_bytes: what corpus.partition_text_bytes: auto means.
@@ -52,3 +54,17 @@ DEVICE_TUNING = {
         bench_tokens=1 << 20,
     ),
 }
+
+
+def cutting_processes(device: str, threads: int) -> int:
+    """threads: of the CPU that the worker may use. One with few of them cuts in the thread that reads."""
+    return _of(threads, DEVICE_TUNING[device].cutting_share)
+
+
+def tokenizing_processes(device: str, threads: int) -> int:
+    """threads: as above. A worker with few of them tokenizes by itself."""
+    return _of(threads, DEVICE_TUNING[device].tokenizing_share)
+
+
+def _of(threads: int, share: float) -> int:
+    return int(threads * share) if threads >= FEW_CORES else 0

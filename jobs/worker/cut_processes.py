@@ -21,9 +21,7 @@ import pyarrow.compute as pc
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.rows import RowBatch, RowSchema
 from embermill.jobs.errors import EngineError
-from embermill.jobs.process.device_tuning import DEVICE_TUNING
 from embermill.jobs.worker.cutting import split
-from embermill.jobs.worker.writing_helpers import FEW_CORES
 from embermill.side_process import SideProcesses, SideProcessLost
 
 log = logging.getLogger(__name__)
@@ -36,15 +34,6 @@ class CutterLost(EngineError):
     """A process that cuts documents ended before it had answered. Another one takes its place, and the partition is tried again."""
 
     elsewhere = True
-
-
-def cutting_processes(device: str, threads: int) -> int:
-    """threads: of the CPU that the worker may use. One with few of them cuts in the thread that reads."""
-    return int(threads * DEVICE_TUNING[device].cutting_share) if threads >= FEW_CORES else 0
-
-
-def tokenizing_processes(device: str, threads: int) -> int:
-    return int(threads * DEVICE_TUNING[device].tokenizing_share) if threads >= FEW_CORES else 0
 
 
 def open_processes(config: JobConfig, device: str, search_path: Sequence[str], count: int) -> CutProcesses | None:

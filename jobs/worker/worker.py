@@ -25,11 +25,12 @@ from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import UsageError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, read_plan, require_plan
+from embermill.jobs.process.device_tuning import cutting_processes, tokenizing_processes
 from embermill.jobs.receipt import MEASURE, Event, Ready, Task
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.worker.chunk_rows import reader_of_chunks
-from embermill.jobs.worker.cut_processes import CutProcesses, cutting_processes, open_processes, tokenizing_processes
+from embermill.jobs.worker.cut_processes import CutProcesses, open_processes
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.measuring import measure

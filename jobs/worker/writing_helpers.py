@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypedDict
 
+from embermill.jobs.process.device_tuning import FEW_CORES
 from embermill.jobs.shard.hash_process import HashProcess
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.shard.writer import HashAll
 
-MOST_ENCODERS, CORES_FOR_AN_ENCODER, FEW_CORES = 8, 2, 4
+MOST_ENCODERS, CORES_FOR_AN_ENCODER = 8, 2
 
 
 class Helpers(TypedDict):

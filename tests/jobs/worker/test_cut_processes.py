@@ -23,11 +23,12 @@ from embermill.jobs.corpus.rows import Origin, Refusal, RowBatch, RowSchema
 from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.driver.summary import Summary
 from embermill.jobs.errors import UsageError
+from embermill.jobs.process.device_tuning import cutting_processes
 from embermill.jobs.run import run
 from embermill.jobs.storage import open_folder
 from embermill.jobs.worker import cut_processes, worker
 from embermill.jobs.worker.chunk_rows import reader_of_chunks
-from embermill.jobs.worker.cut_processes import CutProcesses, CutterLost, cutting_processes, open_processes
+from embermill.jobs.worker.cut_processes import CutProcesses, CutterLost, open_processes
 from embermill.jobs.worker.cutting import join
 from tests.jobs import late_chunks
 from tests.jobs.command_line import open_inline_pool
