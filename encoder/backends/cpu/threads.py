@@ -6,7 +6,9 @@ cannot depend on how many there are.
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
@@ -25,6 +27,7 @@ class BlasThreads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holders = 0
+        self._given_back = deque[None]()
         self._limits: threadpool_limits | None = None
 
     def hold(self) -> Callable[[], None]:
@@ -34,17 +37,28 @@ class BlasThreads:
             if self._holders == 0:
                 self._limits = limits
             self._holders += 1
-        held = [True]
+        self._settle()
+        held = [None]
 
         def give_back() -> None:
-            with self._lock:
-                if held:
-                    held.clear()
+            with contextlib.suppress(IndexError):
+                self._given_back.append(held.pop())
+            self._settle()
+
+        return give_back
+
+    def _settle(self) -> None:
+        """Counts what was given back. The garbage collector gives back, too, at any moment, in a thread that holds the lock as well: whoever holds it looks
+        again once it is free."""
+        while self._given_back and self._lock.acquire(blocking=False):
+            try:
+                while self._given_back:
+                    self._given_back.pop()
                     self._holders -= 1
                     if self._holders == 0 and self._limits is not None:
                         self._limits.restore_original_limits()
-
-        return give_back
+            finally:
+                self._lock.release()
 
 
 single_threaded_blas = BlasThreads()
