@@ -55,6 +55,8 @@ class Encoder:
         self._tokenizer = PromptedTokenizers(description.prompt, description.open_tokenizer)
         if _may_leave_no_text(description):
             self._tokenizer()  # which says so, before weights are read
+        elif tokenizer_files(description.config.transformer_folder):
+            self._tokenizer.open_ahead()
         self._ops, self._tokenize_busy, self._encode_busy = ops, BusyClock(), BusyClock()
         switch_interval = SHORT_SWITCH_INTERVAL if backend_of(device).tuning.short_switch_interval else None
         self._runner = Runner(ops.program(_plan_forward(description, ops), min(description.max_tokens, LONGEST_EXPECTED)), self._encode_busy, switch_interval)
@@ -310,7 +312,7 @@ class Encoder:
 
 
 def _may_leave_no_text(description: ModelDescription) -> bool:
-    """Only the tokenizer can tell how many tokens the prompt takes; it is opened at once where that could matter, else with the first text."""
+    """Only the tokenizer can tell how many tokens the prompt takes; it is opened at once where that could matter, else beside the weights."""
     little = bool(description.prompt) or description.max_tokens < AMPLE_TOKENS
     return little and bool(tokenizer_files(description.config.transformer_folder))
 

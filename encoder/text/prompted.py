@@ -1,7 +1,8 @@
-"""A model's tokenizer with every prompt that calls bring: opened when the first text comes, by whichever thread brings it."""
+"""A model's tokenizer with every prompt that calls bring: opened by a thread of its own while weights are read, or when the first text comes."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -37,6 +38,15 @@ class PromptedTokenizers:
                     self._by_prompt = {self._own: self._by_prompt[self._own]}
                 self._by_prompt[prompt] = self._by_prompt[self._own].with_prompt(prompt)
             return self._by_prompt[prompt]
+
+    def open_ahead(self) -> None:
+        """Begins to open the model's own; the next call waits for it. What is wrong with it, the next call says: it opens it again."""
+
+        def opened() -> None:
+            with contextlib.suppress(Exception):
+                self()
+
+        threading.Thread(target=opened, name="encoder-tokenizer").start()
 
     def exactly(self, exactly: bool) -> None:
         """From the next call on."""

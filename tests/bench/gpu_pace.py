@@ -39,17 +39,21 @@ CORES = int(os.environ.get("PACE_CORES", os.cpu_count() or 1))
 PRECISION = "float16" if DEVICE == "gpu" else "float32"
 BEGIN = time.monotonic()
 SPY_SECONDS = 30
-FIRST_VECTOR = """
+CONTEXT_ALONE = """
 import sys, time
 begin = float(sys.argv[2])
 import cupy
 cupy.zeros(1); cupy.cuda.Device().synchronize()
-context = time.time() - begin
+print(round(time.time() - begin, 2))
+"""
+FIRST_VECTOR = """
+import sys, time
+begin = float(sys.argv[2])
 from embermill.encoder import Encoder
 encoder = Encoder.from_pretrained(sys.argv[1], device="gpu", precision="float16")
 loaded = time.time() - begin
 encoder.encode(["how do I open a zip file"])
-print(round(context, 2), round(loaded, 2), round(time.time() - begin, 2))
+print(round(loaded, 2), round(time.time() - begin, 2))
 """
 
 
@@ -319,10 +323,15 @@ def tokenizer_of(output: Path) -> str:
 
 
 def start(name: str, model: Path) -> None:
-    """Seconds from the start of Python: import of CuPy and context, model loaded, first vector."""
-    for cache in ("first", "warm", "warm again"):
-        done = subprocess.run([sys.executable, "-c", FIRST_VECTOR, str(model), str(time.time())], capture_output=True, text=True, check=False)
-        say(row="start", model=name, cache=cache, context_loaded_vector=done.stdout.split() or done.stderr[-300:])
+    """Seconds from the start of Python: model loaded, first vector; beside it, in a process of its own, the import of CuPy and a context."""
+    for cache in ("first", *["warm"] * 5):
+        context, vector = (seconds_of(program, model) for program in (CONTEXT_ALONE, FIRST_VECTOR))
+        say(row="start", model=name, cache=cache, context_alone=context, loaded_vector=vector)
+
+
+def seconds_of(program: str, model: Path) -> Any:
+    done = subprocess.run([sys.executable, "-c", program, str(model), str(time.time())], capture_output=True, text=True, check=False)
+    return [float(figure) for figure in done.stdout.split()] or done.stderr[-300:]
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +14,29 @@ from embermill.encoder.backends.cupy import gpu
 from embermill.encoder.device import choose_device, resolve_precision, usable_threads
 from embermill.encoder.errors import DeviceError
 
+CONTEXT_MADE = threading.Event()
+CUPY = """
+from types import SimpleNamespace
+from tests.encoder.test_device import CONTEXT_MADE
+assert CONTEXT_MADE.wait(30), "the context is not made while CuPy is imported"
+properties = {"name": b"NVIDIA H200", "major": 9, "minor": 0, "multiProcessorCount": 132, "totalGlobalMem": 1 << 37}
+runtime = SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=lambda index: properties, is_hip=False)
+cuda = SimpleNamespace(runtime=runtime, Device=lambda: SimpleNamespace(id=0))
+"""
+
 
 class Driver:
     """libcuda, or libamdhip64: GPU 0 has the bytes 0, 1, 2, ... for its UUID."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def cuInit(self, flags: int) -> int:
+        return flags
+
+    def cuDevicePrimaryCtxRetain(self, context: object, device: object) -> int:
+        CONTEXT_MADE.set()
+        return 0
 
     def cuDeviceGet(self, handle: object, index: int) -> int:
         return 0 if index == 0 else 101
@@ -54,6 +72,26 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> N
     found = choose_device("auto")
     assert (found.kind, found.vendor, found.name, found.architecture, found.compute_units) == ("gpu", "nvidia", "NVIDIA H200", "sm_90", 132)
     assert found.memory_bytes == 1 << 37 and found.uuid == "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+
+def test_the_context_is_made_while_cupy_is_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    CONTEXT_MADE.clear()
+    monkeypatch.setattr(gpu.ctypes, "CDLL", Driver)  # type: ignore[attr-defined]
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "cupy.py").write_text(CUPY)
+    try:
+        assert choose_device("gpu").architecture == "sm_90"
+    finally:
+        sys.modules.pop("cupy", None)
+
+
+def test_no_context_is_made_where_cupy_may_have_another_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    CONTEXT_MADE.clear()
+    install_cupy(monkeypatch)
+    before = threading.active_count()
+    choose_device("gpu")
+    assert threading.active_count() == before and not CONTEXT_MADE.is_set()
 
 
 def test_an_amd_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import itertools
+import shutil
 import subprocess
 import sys
 import threading
@@ -354,6 +355,14 @@ def test_describing_touches_neither_backends_nor_weights(folder: Path) -> None:
     assert not loaded & {"threadpoolctl", *ours}  # `tokenizers` says whether the files beside tokenizer.json change what it gives
 
 
-def test_embedding_ids_loads_no_tokenizer(folder: Path) -> None:
-    script = f"from embermill.encoder import Encoder\nwith Encoder.from_pretrained({str(folder)!r}, device='cpu') as e: e.encode_token_ids([[2, 3]])"
-    assert not imported_by(script) & {"tokenizers", "pyarrow", "huggingface_hub"}
+@pytest.mark.parametrize("tokenizer", [None, "no JSON"])
+def test_embedding_ids_needs_no_tokenizer(folder: Path, tmp_path: Path, tokenizer: str | None) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    for name in ("tokenizer.json", "vocab.txt"):
+        (tmp_path / "model" / name).unlink(missing_ok=True)
+    if tokenizer is not None:
+        (tmp_path / "model/tokenizer.json").write_text(tokenizer)
+    with Encoder.from_pretrained(folder, device="cpu", threads=1) as whole, Encoder.from_pretrained(tmp_path / "model", device="cpu", threads=1) as without:
+        np.testing.assert_array_equal(without.encode_token_ids([[2, 3]]), whole.encode_token_ids([[2, 3]]))
+        with pytest.raises(EncoderError):
+            without.encode(["a text"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import sys
+import threading
 from importlib.util import find_spec
 
 from embermill.encoder.device import Device
@@ -14,6 +16,8 @@ def find_gpu() -> Device:
     if find_spec("cupy") is None:
         raise DeviceError("device='gpu': CuPy is not installed; install the extra for your GPU (embermill[cuda12], [cuda13] or [rocm]), or use device='cpu'.")
     try:
+        if "cupy" not in sys.modules:
+            threading.Thread(target=_create_context, name="encoder-context").start()
         import cupy
 
         if cupy.cuda.runtime.getDeviceCount() < 1:
@@ -35,6 +39,20 @@ def find_gpu() -> Device:
         int(properties["totalGlobalMem"]),
         _uuid(index, amd),
     )
+
+
+def _create_context() -> None:
+    """NVIDIA's driver makes the context that CuPy will use, its first GPU's: a quarter of a second, beside the import of CuPy, which takes as long.
+
+    CuPy makes it where this cannot, and says what is wrong. Not called where CuPy was imported before: its current GPU may be another one.
+    """
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        if driver.cuInit(0) == 0 and driver.cuDeviceGet(ctypes.byref(device), 0) == 0:
+            driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+    except (OSError, AttributeError):
+        pass
 
 
 def _text(value: bytes | str) -> str:

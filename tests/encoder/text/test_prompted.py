@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from embermill.encoder import Encoder, InputError
+from embermill.encoder import Encoder, InputError, TokenizerError
 from embermill.encoder.machine_cache import machine_cache
 from embermill.encoder.measure.random_model import write_random_folder
 from embermill.encoder.text import row_processes
+from embermill.encoder.text.prompted import PromptedTokenizers
+from embermill.encoder.text.tokenizer import Tokenizer
 from tests.encoder.text.test_word_cache import hostile, random_unigram
 
 CONFIG = {
@@ -29,6 +32,25 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     random_unigram(1).save(str(tmp_path / "model/tokenizer.json"))
     (tmp_path / "model/tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     return tmp_path / "model"
+
+
+def test_it_is_opened_beside_the_weights_and_says_what_is_wrong_with_the_first_text(folder: Path) -> None:
+    opened = threading.Event()
+
+    def broken() -> Tokenizer:
+        opened.set()
+        raise TokenizerError("no such vocabulary")
+
+    tokenizers = PromptedTokenizers("", broken)
+    tokenizers.open_ahead()
+    assert opened.wait(30)
+    with pytest.raises(TokenizerError, match="no such vocabulary"):
+        tokenizers()
+    with Encoder.from_pretrained(folder, device="cpu", threads=1) as encoder:
+        for thread in threading.enumerate():
+            if thread.name == "encoder-tokenizer":
+                thread.join()
+        assert len(encoder._tokenizer) == 1  # before any text
 
 
 def test_vectors_are_the_same_and_processes_end_with_the_encoder(folder: Path) -> None:
