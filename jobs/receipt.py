@@ -84,7 +84,8 @@ class Ready:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a partition is. rows, tokens: since this partition's last Progress. seconds: busy seconds of each stage since then."""
+    """How far a partition is. rows, tokens: since this partition's last Progress, and text_bytes: of the texts that they are of, with what a limit
+    dropped of them. seconds: busy seconds of each stage since then."""
 
     partition: int
     stage: str
@@ -92,6 +93,7 @@ class Progress:
     tokens: int
     time_s: float  # the worker's monotonic clock
     seconds: dict[str, float] = field(default_factory=dict)
+    text_bytes: int = 0
 
 
 @dataclass(frozen=True)

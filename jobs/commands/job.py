@@ -121,7 +121,7 @@ def plan(arguments: argparse.Namespace) -> Answer:
         told = forecast(config, found.prospect, arguments.tokens_per_s)
         where |= {"on_long_text": config.model.on_long_text}
         return {"action": "begin"} | told.to_json() | {"partitions_done": 0, "partitions_left": told.partitions} | where | {"sync": None}
-    rest = describe_remaining_work(folder, found.plan, config.corpus.max_quarantined, arguments.tokens_per_s)
+    rest = describe_remaining_work(config, folder, found.plan, arguments.tokens_per_s)
     if rest.partitions_left:
         resolve_device(config, found.plan.device_kind)
     changes = None

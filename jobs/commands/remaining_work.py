@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
+from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.inventory import receipts_of
@@ -13,7 +19,11 @@ from embermill.jobs.dataset.metadata.reconcile import require_consistent
 from embermill.jobs.dataset.views.first_quarantined import first_quarantined
 from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.progress import TOKENS_PER_BYTE
+from embermill.jobs.engine.loading import preview_engine
+from embermill.jobs.errors import JobError
 from embermill.jobs.plan.files import Plan, numbers_in
+from embermill.jobs.plan.forecast import Prospect, tokens_per_byte
+from embermill.jobs.plan.partitions import ChosenPartitions
 from embermill.jobs.shard.adoption import list_uncommitted
 from embermill.jobs.storage import Folder
 
@@ -22,7 +32,8 @@ from embermill.jobs.storage import Folder
 class RemainingWork:
     """action: "nothing" (finished), "finish" (all is embedded, the manifest is not published), "go_on".
 
-    partitions, text_bytes: of the plan, in all and left. rows, tokens: committed by now. tokens_left: estimated from those; seconds: at the speed given.
+    partitions, text_bytes: of the plan, in all and left. rows, tokens: committed by now. tokens_left: estimated from those, or from a sample of the corpus
+    where no partition is complete; seconds: at the speed given.
     uncommitted: shards that a killed run left, which are checked and adopted first; so less may be left than is said here.
     """
 
@@ -45,7 +56,7 @@ class RemainingWork:
         return asdict(self)
 
 
-def describe_remaining_work(folder: Folder, plan: Plan, max_quarantined: float, tokens_per_s: float | None = None) -> RemainingWork:
+def describe_remaining_work(config: JobConfig, folder: Folder, plan: Plan, tokens_per_s: float | None = None) -> RemainingWork:
     """plan: the dataset's, which the configuration agrees with. Raises what a run would raise before its first worker starts, and of one that has
     nothing left to embed also what it would end with."""
     log = CommitLog(folder)
@@ -54,11 +65,10 @@ def describe_remaining_work(folder: Folder, plan: Plan, max_quarantined: float, 
     left = unfinished(plan, receipts)
     totals = sum_receipts(receipts)
     if not len(left):
-        require_few_quarantined(folder.root, totals, max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
+        require_few_quarantined(folder.root, totals, config.corpus.max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
         check_files(folder, receipts, numbers_in(plan.superseded))
     text_bytes, bytes_left = plan.text_bytes(), plan.text_bytes(left)
-    done = text_bytes - bytes_left
-    tokens_left = round(bytes_left * (totals.tokens / done if done and totals.tokens else TOKENS_PER_BYTE))
+    tokens_left = _tokens_left(config, plan, receipts, left) if len(left) else 0
     return RemainingWork(
         action="go_on" if len(left) else "nothing" if manifest else "finish",
         files=len(plan.listing),
@@ -75,3 +85,22 @@ def describe_remaining_work(folder: Folder, plan: Plan, max_quarantined: float, 
         precision=plan.precision,
         seconds=None if not tokens_per_s else tokens_left / tokens_per_s,
     )
+
+
+def _tokens_left(config: JobConfig, plan: Plan, receipts: pa.Table, left: np.ndarray) -> int:
+    """left: numbers of the partitions that are not complete, of which shards may be committed."""
+    in_left = np.isin(receipts.column("partition").to_numpy(), left)
+    tokens = receipts.column("tokens").to_numpy()
+    bytes_left = plan.text_bytes(left)
+    bytes_done, tokens_done = plan.text_bytes() - bytes_left, int(tokens[~in_left].sum())
+    rate = tokens_done / bytes_done if bytes_done and tokens_done else _sampled_rate(config, plan, left)
+    return max(0, round(bytes_left * rate) - int(tokens[in_left].sum()))
+
+
+def _sampled_rate(config: JobConfig, plan: Plan, left: np.ndarray) -> float:
+    """Tokens of a byte of the corpus, as the engine counts them; of English text where it or the corpus cannot be looked at, which a run will refuse."""
+    found: float | None = None
+    with contextlib.suppress(JobError, OSError):
+        engine = preview_engine(config.as_planned(plan).model, plan.device_kind, search_path=(str(Path.cwd()),))
+        found = tokens_per_byte(config, Prospect(plan.device_kind, engine, (), plan.rows), ChosenPartitions(plan.partitions, left.tolist()))
+    return TOKENS_PER_BYTE if found is None else found

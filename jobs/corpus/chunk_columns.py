@@ -30,6 +30,12 @@ class ChunkColumns:
         columns = {name: column.take(chosen) for name, column in self.columns.items()}
         return ChunkColumns(self.documents[rows], columns, self.dropped[rows], self.unknown_words[rows])
 
+    def covered_characters(self) -> int:
+        """Of the documents, how many lie in at least one of these chunks, which follow one another in each."""
+        start, end = (self.columns[name].to_numpy() for name in (START, END))
+        before = np.where(self.documents[1:] == self.documents[:-1], end[:-1], 0)
+        return int((end - np.maximum(start, np.concatenate([[0], before])[: len(start)])).clip(0).sum())
+
     def border(self, row: int, *, up: bool) -> int:
         """The nearest row at or before (up: after) this one at which a document begins, or none is left."""
         if not 0 < row < len(self.documents) or self.documents[row] != self.documents[row - 1]:

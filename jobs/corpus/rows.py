@@ -154,6 +154,14 @@ class RowBatch:
     origins: tuple[Origin, ...] = ()
     chunks: ChunkColumns | None = None
 
+    @property
+    def text_bytes(self) -> int:
+        """Of the texts; of chunks, of what they cover of their documents: what two of them share counts once, a prefix not at all."""
+        size = int(pc.sum(pc.binary_length(self.texts)).as_py() or 0)
+        if self.chunks is None or not size:
+            return size
+        return size * self.chunks.covered_characters() // int(pc.sum(pc.utf8_length(self.texts)).as_py())
+
     def locate(self, row: int) -> tuple[str, int | None, int | None]:
         """(file, first_row, first_byte) of the row with that ordinal."""
         for origin in self.origins:

@@ -11,6 +11,7 @@ from embermill.jobs.plan.partitions import Places, numbers_of, text_bytes_of
 from embermill.jobs.receipt import Progress, Receipt, Shard, shares_of
 
 WINDOW_S = 30.0  # over which speed is measured
+TELLING_S = 5.0  # of work, before which speed tells nothing of how long the rest takes: the first batch is a small one, and everything warms up with it
 STAGE_WORKERS = {"read": "reader", "tokenize": "tokenizer", "encode": "encoder", "write": "writer"}
 TOKENS_PER_BYTE = 0.25  # of English text, until the corpus has told its own
 
@@ -25,7 +26,7 @@ class Meter:
         self._tokens: defaultdict[int, int] = defaultdict(int)  # partition -> tokens of its receipts
         self._flying: defaultdict[int, int] = defaultdict(int)  # partition -> tokens embedded and not committed
         self._done_bytes = self._done_tokens = 0
-        self._rows = self._all_tokens = 0
+        self._rows = self._all_tokens = self._all_bytes = 0
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._recent: deque[tuple[float, int, int]] = deque()
         self.began_s: float | None = None  # the first document was about to be read
@@ -38,6 +39,7 @@ class Meter:
         self.began_s = now_s if self.began_s is None else self.began_s
         self._rows += event.rows
         self._all_tokens += event.tokens
+        self._all_bytes += event.text_bytes
         self._flying[event.partition] += event.tokens
         for stage, seconds in event.seconds.items():
             self._seconds[stage] += seconds
@@ -69,7 +71,7 @@ class Meter:
 
     def snapshot(self, now_s: float) -> Snapshot:
         rows_per_s, tokens_per_s = self._speed(now_s)
-        per_byte = self._done_tokens / self._done_bytes if self._done_bytes and self._done_tokens else TOKENS_PER_BYTE
+        per_byte = self._tokens_per_byte()
         partial = sum(self._flying.values()) + sum(self._tokens.values())
         left = max(0, round(per_byte * (self._total_bytes - self._done_bytes)) - partial)
         finished = self._partitions_done == len(self._done)
@@ -84,11 +86,17 @@ class Meter:
             partitions=len(self._done),
             done_share=1.0 if finished else reached / (reached + left) if reached + left else 0.0,
             tokens_left=left,
-            eta_s=left / tokens_per_s if tokens_per_s > 0 else None,
+            eta_s=left / tokens_per_s if tokens_per_s > 0 and self.began_s is not None and now_s - self.began_s >= TELLING_S else None,
             stage_shares=self.stage_shares,
             bound=self.bound,
             workers=self.workers,
         )
+
+    def _tokens_per_byte(self) -> float:
+        """Of what is complete; before anything is, of the batches that have come back: what a limit drops of long texts is not computed."""
+        if self._done_bytes and self._done_tokens:
+            return self._done_tokens / self._done_bytes
+        return self._all_tokens / self._all_bytes if self._all_bytes else TOKENS_PER_BYTE
 
     def _commit(self, receipt: Shard | Receipt) -> None:
         number = receipt.partition

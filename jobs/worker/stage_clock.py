@@ -28,7 +28,7 @@ class StageClock:
         self._lock = threading.Lock()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._reported: dict[str, float] = dict(getattr(engine, "stage_seconds", {}))
-        self._counts: dict[int, list[int]] = {}  # partition -> rows, tokens not reported yet
+        self._counts: dict[int, list[int]] = {}  # partition -> rows, tokens, bytes of text not reported yet
         self._waited_s = 0.0
         self._engine_thread = 0
         self._last_s = 0.0
@@ -38,13 +38,14 @@ class StageClock:
         """Its first row is about to be read."""
         self._report(partition, "read")
 
-    def embedded(self, partition: int, embedded: Embedded) -> None:
-        """One batch came back from the engine."""
+    def embedded(self, partition: int, embedded: Embedded, text_bytes: int) -> None:
+        """One batch came back from the engine. text_bytes: of its texts."""
         self.has_answered = True
         with self._lock:
-            counts = self._counts.setdefault(partition, [0, 0])
+            counts = self._counts.setdefault(partition, [0, 0, 0])
             counts[0] += len(embedded.num_tokens)
             counts[1] += int(embedded.num_tokens.sum())
+            counts[2] += text_bytes
             due = time.monotonic() - self._last_s >= PROGRESS_EVERY_S
         if due:
             self._report(partition, "encode")
@@ -110,10 +111,10 @@ class StageClock:
             for name, total in dict(getattr(self._engine, "stage_seconds", {})).items():
                 self._seconds[name] += total - self._reported.get(name, 0.0)
                 self._reported[name] = total
-            rows, tokens = self._counts.pop(partition, (0, 0))
+            rows, tokens, text_bytes = self._counts.pop(partition, (0, 0, 0))
             seconds, self._seconds = dict(self._seconds), defaultdict(float)
             self._last_s = time.monotonic()
-            progress = Progress(partition, stage, rows, tokens, self._last_s, seconds)
+            progress = Progress(partition, stage, rows, tokens, self._last_s, seconds, text_bytes)
         self._emit(progress)
 
 

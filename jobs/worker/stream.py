@@ -257,7 +257,7 @@ class Stream:
         if found.failed:
             batch, embedded = refuse_failed(batch, embedded, found.failed)
         if embedded is not None:
-            self._clock.embedded(item.attempt.number, embedded)
+            self._clock.embedded(item.attempt.number, embedded, item.rows.batch.text_bytes)
             batch, embedded = judge_lengths(batch, embedded, self._work.refuse_long_texts)
         return Rows(item.attempt, ShardRows(item.rows.ordinal, batch), embedded)
 

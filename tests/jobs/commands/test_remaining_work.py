@@ -26,7 +26,9 @@ def run(embed: Run, tmp_path: Path) -> Run:
     (tmp_path / "corpus").mkdir()
     ids = pa.array(["a", "b", "c", None], pa.string())
     pq.write_table(pa.table({"id": ids, "text": ["text of a row"] * 4}), tmp_path / "corpus/a.parquet", row_group_size=1)
-    return lambda name="run", **corpus: embed(name=name, corpus={"partition_text_bytes": 1} | corpus)
+    return lambda name="run", model=None, chunk=None, **corpus: embed(
+        name=name, corpus={"partition_text_bytes": 1} | corpus, model=model or {}, chunk=chunk or {}
+    )
 
 
 def commit_only(out: Path, partitions: list[int]) -> None:
@@ -78,6 +80,20 @@ def test_a_half_finished_one_is_gone_on_with(run: Run, tmp_path: Path) -> None:
     assert planned["tokens_left"] == pytest.approx(planned["tokens"]) and planned["text_bytes_left"] * 2 == planned["text_bytes"]
     answer = run()
     assert (answer.code, answer["rows_embedded"], answer["committed_before"]) == (0, 2, 2)
+
+
+@pytest.mark.parametrize("chunk", [{}, {"max_tokens": 24, "overlap_tokens": 8}])
+def test_before_a_partition_is_complete_a_sample_tells_what_will_be_computed(run: Run, tmp_path: Path, chunk: dict[str, int]) -> None:
+    """Documents far longer than the limit: what it drops is not computed; of chunks all is, with what they share."""
+    rows = [" ".join(f"w{row}-{word}" for word in range(200)) for row in range(8)]
+    pq.write_table(pa.table({"id": [*map(str, range(8))], "text": rows}), tmp_path / "corpus/a.parquet", row_group_size=1)
+    engine = "python:tests.jobs.chunk_engine:ChunkEngine"
+    settings = {"model": {"engine": engine} | ({"on_long_text": "split"} if chunk else {}), "chunk": chunk}
+    planned, made = run("plan", **settings), run(**settings)
+    assert made.code == 0, made.errors
+    commit_only(made.output, [])
+    lose_shards(made.output, [*range(8)])
+    assert run("plan", **settings)["tokens_left"] == pytest.approx(made["tokens"], rel=0.05) == planned["tokens"]
 
 
 def test_what_a_killed_run_left_is_adopted(run: Run) -> None:

@@ -32,12 +32,28 @@ def test_nothing_is_known_at_first() -> None:
 def test_speed_share_and_time_left_follow_what_was_done() -> None:
     progress = meter()
     progress.progress(Progress(0, "read", 0, 0, 0.0), 100.0)
-    progress.progress(report(0, 10, 50, read=0.1, encode=1.9), 102.0)
+    progress.progress(report(0, 10, 50, read=0.1, encode=1.9), 110.0)
     progress.committed(receipt(0, tokens=50))
-    snapshot = progress.snapshot(102.0)
-    assert (snapshot.rows, snapshot.rows_per_s, snapshot.tokens_per_s) == (10, 5.0, 25.0)
-    assert (snapshot.partitions_done, snapshot.tokens_left, snapshot.eta_s, snapshot.done_share) == (1, 150, 6.0, 0.25)
+    snapshot = progress.snapshot(110.0)
+    assert (snapshot.rows, snapshot.rows_per_s, snapshot.tokens_per_s) == (10, 1.0, 5.0)
+    assert (snapshot.partitions_done, snapshot.tokens_left, snapshot.eta_s, snapshot.done_share) == (1, 150, 30.0, 0.25)
     assert snapshot.stage_shares == pytest.approx({"read": 0.05, "tokenize": 0, "encode": 0.95, "write": 0}) and snapshot.bound == "encoder"
+
+
+def test_before_anything_is_complete_what_has_come_back_tells_how_many_tokens_a_byte_gives() -> None:
+    """Documents far longer than the model's limit: of 40 bytes two tokens were computed, so of all 400 it will be twenty, not a hundred."""
+    progress = meter()
+    progress.progress(Progress(0, "encode", 1, 2, 0.0, {}, 40), 1.0)
+    assert progress.snapshot(2.0).tokens_left == 18
+    progress.committed(receipt(0, tokens=4))
+    assert progress.snapshot(2.0).tokens_left == 12, "from then on what is complete tells it"
+
+
+def test_the_first_seconds_tell_no_time_left() -> None:
+    progress = meter()
+    progress.progress(Progress(0, "read", 0, 0, 0.0), 100.0)
+    progress.progress(report(0, 1, 2), 103.0)
+    assert [progress.snapshot(at).eta_s is None for at in (103.0, 104.9, 105.0)] == [True, True, False]
 
 
 def test_tokens_that_are_embedded_and_not_committed_count_until_their_partition_is_given_back() -> None:

@@ -360,6 +360,12 @@ def test_rows_tokens_and_seconds_are_reported_once() -> None:
     assert all(seconds >= 0 for event in progress for seconds in event.seconds.values())
 
 
+def test_texts_are_told_with_what_a_limit_dropped_of_them() -> None:
+    events = run(engines.PlainEngine(), lambda p: iter([batch(0, ["x" * 1000, None, "é"])]), [Task(partition(0))], Shelf())
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert (sum(event.tokens for event in progress), sum(event.text_bytes for event in progress)) == (102, 1002)
+
+
 def test_a_fault_of_ours_in_emitting_ends_the_pipeline_loudly() -> None:
     def emit(event: Event) -> None:
         if not isinstance(event, Progress):
