@@ -1,6 +1,7 @@
 """The configuration of a job.
 
 job_config.py   JobConfig: every key with its type and default, and what goes with what; section.py, workers_config.py
+loading.py      a JobConfig from a file or from a plan's keys   overrides.py   what --set puts over it
 explanations.py what each key means, from configs/reference.yaml
 yaml.py         the file, read strictly and within limits        errors.py   what pydantic finds wrong, in our words
 vectors.py      an entry of output.vectors
@@ -15,12 +16,9 @@ from embermill.jobs.config.job_config import (
     JobConfig,
     ModelConfig,
     OutputConfig,
-    config_from_keys,
     flatten,
-    load_config,
-    made_absolute,
-    read_config,
 )
+from embermill.jobs.config.loading import config_from_keys, load_config, made_absolute, read_config
 from embermill.jobs.config.vectors import VectorConfig
 from embermill.jobs.config.workers_config import WorkersConfig
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
+from embermill.jobs.config.errors import WrongKey
 from embermill.jobs.config.section import PositiveInt, Section
 
 EDITION = 1  # of the cutting rules: other rules cut otherwise, and make another dataset
@@ -18,7 +19,7 @@ def _listed(value: object) -> object:
 
 def _splitter(value: str | None) -> str | None:
     if value is not None and not (value.startswith("python:") and value.count(":") == 2 and all(value.split(":"))):
-        raise ValueError(f"splitter: expected python:module:function, got {value!r:.80}")
+        raise ValueError(f"expected python:module:function, got {value!r:.80}")
     return value
 
 
@@ -41,18 +42,19 @@ class ChunkConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> ChunkConfig:
         if self.max_tokens is not None and self.overlap_tokens * 2 >= self.max_tokens:
-            raise ValueError(f"overlap_tokens: expected less than half of chunk.max_tokens: {self.max_tokens}, got {self.overlap_tokens}")
+            said = f"expected less than half of chunk.max_tokens, which is {self.max_tokens}, got {self.overlap_tokens}"
+            raise WrongKey("overlap_tokens", said, "max_tokens")
         if self.headings and self.rules == "text":
-            raise ValueError("headings: true needs Markdown: set chunk.rules to auto or markdown")
+            raise WrongKey("headings", "true needs Markdown: set chunk.rules to auto or markdown", "rules")
         if self.headings and self.splitter is not None:
-            raise ValueError("headings: true and a splitter exclude each other: put headings into what chunk.prefix_columns name")
+            raise WrongKey("headings", "true excludes chunk.splitter: put headings into what chunk.prefix_columns name", "splitter")
         if self.pooling == "late":
             self._check_late()
         return self
 
     def _check_late(self) -> None:
         if self.max_tokens is None:
-            raise ValueError("pooling: late: set chunk.max_tokens, the tokens of a chunk; model.max_tokens is that of a window, which holds several")
+            raise WrongKey("pooling", "late needs chunk.max_tokens, the tokens of a chunk: set it; model.max_tokens is that of a window, which holds several")
         others = {"overlap_tokens": self.overlap_tokens > 0, "headings": self.headings, "splitter": self.splitter is not None}
-        if taken := [name for name, is_set in others.items() if is_set]:
-            raise ValueError(f"pooling: late goes without {' and '.join(taken)}: a chunk sees all of its window already; take it out")
+        if taken := [f"chunk.{name}" for name, is_set in others.items() if is_set]:
+            raise WrongKey("pooling", f"late goes without {' and '.join(taken)}: a chunk sees all of its window already; take it out", *taken)

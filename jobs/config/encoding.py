@@ -13,4 +13,4 @@ def text_encoding(name: str | None) -> str | None:
         "a".encode(name)
         return codecs.lookup(name).name
     except (LookupError, UnicodeError, ValueError):
-        raise ValueError(f"encoding: expected an encoding of text that Python knows, utf-8, latin-1 or gbk for example, got {name!r:.80}") from None
+        raise ValueError(f"expected an encoding of text that Python knows, utf-8, latin-1 or gbk for example, got {name!r:.80}") from None

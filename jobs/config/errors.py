@@ -1,8 +1,9 @@
-"""What pydantic finds wrong with a configuration, in our words: the key, what was expected and what came."""
+"""What pydantic finds wrong with a configuration, in our words: the key, once, what was expected and what came."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,17 +22,52 @@ _EXPECTED = {
 DEEPER = ("output", "vectors")  # a key whose entries have keys: four parts say which
 
 
+class WrongKey(ValueError):
+    """What a section as a whole refuses. key: in it, of which `said` is true. others: keys that do not go with it; with a dot, of another section."""
+
+    def __init__(self, key: str, said: str, *others: str) -> None:
+        super().__init__(said)
+        self.key, self.others = key, others
+
+
+@dataclass(frozen=True)
+class Problem:
+    """key: that is wrong, "" where `said` names it. keys: that and those that do not go with it: whoever set one of them is to be told."""
+
+    key: str
+    said: str
+    keys: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return f"{self.key}: {self.said}" if self.key else self.said
+
+
 def describe_invalid(error: ValidationError) -> Iterator[str]:
-    """One sentence for each key that is wrong; the branches of a union count as one."""
-    found: dict[str, tuple[list[str], object]] = {}
+    """One sentence for each key that is wrong."""
+    return (problem.words for problem in find_invalid(error))
+
+
+def find_invalid(error: ValidationError) -> Iterator[Problem]:
+    """One for each key that is wrong; the branches of a union count as one."""
+    found: dict[str, tuple[list[str], object, tuple[str, ...]]] = {}
     for problem in error.errors(include_url=False, include_context=True):
-        key = ".".join(str(part) for part in problem["loc"][: 4 if problem["loc"][:2] == DEEPER else 2]) or "the configuration"
-        expected, _ = found.setdefault(key, ([], problem["input"]))
+        key, others = _keys(problem)
+        expected, *_ = found.setdefault(key, ([], problem["input"], others))
         expected.append(_expectation(problem))
-    for key, (expected, got) in found.items():
+    for key, (expected, got, others) in found.items():
         stands_alone = any(text.startswith("!") for text in expected)
         wanted = " or ".join(dict.fromkeys(text.lstrip("!") for text in expected))
-        yield f"{key}: {wanted}" if stands_alone else f"{key}: expected {wanted}, got {_shown(got, expected)}"
+        yield Problem(key, wanted if stands_alone else f"expected {wanted}, got {_shown(got, expected)}", (key, *others))
+
+
+def _keys(problem: Any) -> tuple[str, tuple[str, ...]]:
+    """The key that is wrong, and those that do not go with it."""
+    place = [str(part) for part in problem["loc"][: 4 if problem["loc"][:2] == DEEPER else 2]]
+    raised = problem.get("ctx", {}).get("error")
+    if not isinstance(raised, WrongKey):
+        return ".".join(place) or "the configuration", ()
+    return ".".join([*place, raised.key]), tuple(other if "." in other else ".".join([*place, other]) for other in raised.others)
 
 
 def _expectation(problem: Any) -> str:

@@ -5,30 +5,23 @@ Every key is documented in configs/reference.yaml. Errors are UsageError and nam
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.addresses import joinable
 from embermill.jobs.config.as_planned import AsPlanned
 from embermill.jobs.config.chunk_config import ChunkConfig
 from embermill.jobs.config.encoding import text_encoding
-from embermill.jobs.config.errors import describe_invalid
-from embermill.jobs.config.paths import absolute, anchored_source, require_lasting
+from embermill.jobs.config.errors import WrongKey
+from embermill.jobs.config.paths import absolute, anchored_source
 from embermill.jobs.config.section import AutoInt, PositiveInt, Section
 from embermill.jobs.config.vectors import Vectors
 from embermill.jobs.config.workers_config import WorkersConfig
-from embermill.jobs.config.yaml import parse_yaml
-from embermill.jobs.errors import UsageError
-
-log = logging.getLogger(__name__)
 
 
 def _listed(value: object) -> object:
@@ -69,10 +62,10 @@ def _types(value: object) -> object:
     """`{score: float64}` as pairs. ValueError for a name that is no type."""
     pairs = [*value.items()] if isinstance(value, dict) else value
     if not isinstance(pairs, list | tuple) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-        raise ValueError(f"types: expected {{column: type}}, got {value!r:.80}")
+        raise ValueError(f"expected {{column: type}}, got {value!r:.80}")
     for column, kind in pairs:
         if kind not in DECLARABLE:
-            raise ValueError(f"types: {column}: expected one of {', '.join(DECLARABLE)}, got {kind!r:.80}")
+            raise ValueError(f"{column}: expected one of {', '.join(DECLARABLE)}, got {kind!r:.80}")
     return tuple(map(tuple, pairs))
 
 
@@ -126,11 +119,11 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         if self.engine == "native" and self.source is None:
-            raise ValueError("source: expected a folder, a hub id, an object-store URL or package:NAME/SUBDIR; the native engine has no default model")
+            raise WrongKey("source", "expected a folder, a hub id, an object-store URL or package:NAME/SUBDIR; the native engine has no default model")
         if self.prompt is not None and self.prompt_name is not None:
-            raise ValueError("prompt and prompt_name exclude each other: give the text, or the name of one of the model's prompts")
+            raise WrongKey("prompt", "excludes model.prompt_name: give the text, or the name of one of the model's prompts", "prompt_name")
         if self.engine != "native" and not (self.engine.startswith("python:") and self.engine.count(":") == 2 and all(self.engine.split(":"))):
-            raise ValueError(f"engine: expected `native` or python:module:Class, got {self.engine!r}")
+            raise WrongKey("engine", f"expected `native` or python:module:Class, got {self.engine!r}")
         return self
 
     def as_planned(self, planned: AsPlanned) -> ModelConfig:
@@ -168,15 +161,15 @@ class CorpusConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> CorpusConfig:
         if self.max_quarantined >= 1 and not math.isclose(self.max_quarantined, round(self.max_quarantined)):
-            raise ValueError(f"max_quarantined: expected a share below 1 or a whole number of rows, got {self.max_quarantined}")
+            raise WrongKey("max_quarantined", f"expected a share below 1 or a whole number of rows, got {self.max_quarantined}")
         read = {self.id_column or "id", *(source for source, _ in self.keep_columns)}
         for column, kind in self.types:
             if column in self.text_columns and kind != "string":
-                raise ValueError(f"types: {column}: is a text column, and those are strings always; declare id and kept columns alone")
+                raise WrongKey("types", f"{column}: is a text column, and those are strings always; declare id and kept columns alone", "text_columns")
             if column not in read and column not in self.text_columns:
-                raise ValueError(f"types: {column}: is neither corpus.id_column nor one of corpus.keep_columns, so it is not read")
+                raise WrongKey("types", f"{column}: is neither corpus.id_column nor one of corpus.keep_columns, so it is not read", "id_column", "keep_columns")
             if column == (self.id_column or "id") and not (kind in ("string", "uuid") or "int" in kind):
-                raise ValueError(f"types: {column}: an id is a string or an integer, got {kind}")
+                raise WrongKey("types", f"{column}: an id is a string or an integer, got {kind}", "id_column")
         return self
 
 
@@ -213,9 +206,10 @@ class JobConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> JobConfig:
         if self.model.on_long_text != "split" and self.chunk != ChunkConfig():
-            raise ValueError("chunk: says how documents are cut, which is done with model.on_long_text: split alone: set that, or take the section out")
+            said = "says how documents are cut, which is done with model.on_long_text: split alone: set that, or take the section out"
+            raise WrongKey("chunk", said, "model.on_long_text")
         if self.model.on_long_text == "split" and self.output.text:
-            raise ValueError("output.text: with model.on_long_text: split the text of a chunk is kept by chunk.keep_text: true")
+            raise WrongKey("output.text", "with model.on_long_text: split the text of a chunk is kept by chunk.keep_text: true", "model.on_long_text")
         return self
 
     def as_planned(self, planned: AsPlanned) -> JobConfig:
@@ -246,98 +240,6 @@ IF_ABSENT = _if_absent(SECTIONS)
 """Key -> what a plan was made with that lacks it, for the keys that came after version 0.1.0. Stated beside the key: `Annotated[type, IfAbsent(value)]`."""
 
 
-def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> JobConfig:
-    """Read a job's YAML file and apply `section.key=value` overrides (each value is YAML). Paths become absolute under the working directory.
-
-    Raises UsageError for anything that is not exactly a JobConfig.
-    """
-    config = read_config(path, overrides)
-    require_lasting(config.output.uri, Path.cwd())
-    anchored = config.anchored(Path.cwd())
-    for key, given, taken in made_absolute(config, anchored):
-        log.info("%s: %s is %s", key, given, taken)
-    return anchored
-
-
-def read_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> JobConfig:
-    """The same with its paths as they are written, for a job that runs on another machine."""
-    document = _read(Path(path))
-    for override in overrides:
-        _apply(document, override)
-    if problems := [*_unknown(document)]:
-        raise UsageError(f"{path}: {'; '.join(problems)}")
-    try:
-        return JobConfig.model_validate(document)
-    except ValidationError as error:
-        raise UsageError(f"{path}: {'; '.join(describe_invalid(error))}") from None
-
-
-def made_absolute(config: JobConfig, anchored: JobConfig) -> Iterator[tuple[str, str, str]]:
-    """(key, as it was given, as it is taken) of every relative path."""
-    pairs = [("model.source", config.model.source, anchored.model.source)]
-    pairs += [("corpus.files", given, taken) for given, taken in zip(config.corpus.files, anchored.corpus.files, strict=True)]
-    pairs += [("output.uri", config.output.uri, anchored.output.uri)]
-    return ((key, given, taken) for key, given, taken in pairs if given is not None and taken is not None and given != taken)
-
-
-def config_from_keys(keys: Mapping[str, object], overrides: list[str] | tuple[str, ...] | Sequence[str] = ()) -> JobConfig:
-    """The inverse of flatten, as a plan holds it. overrides: as load_config has them. UsageError for one that does not fit."""
-    document: dict[str, Any] = {}
-    for key, value in keys.items():
-        section, _, name = key.partition(".")
-        document.setdefault(section, {})[name] = tuple(map(tuple, value)) if key == "corpus.keep_columns" and isinstance(value, list) else value
-    for override in overrides:
-        _apply(document, override)
-    if problems := [*_unknown(document)]:
-        raise UsageError("; ".join(problems))
-    try:
-        return JobConfig.model_validate(document).anchored(Path.cwd())
-    except ValidationError as error:
-        raise UsageError("; ".join(describe_invalid(error))) from None
-
-
 def flatten(config: JobConfig) -> dict[str, object]:
     """ "section.key" -> value, in the order of the documentation; values are plain JSON."""
     return {f"{name}.{key}": value for name, section in config.model_dump(mode="json").items() for key, value in section.items()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as a configuration: {error.strerror if isinstance(error, OSError) else error}") from None
-    document = parse_yaml(text, str(path))
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {'nothing' if document is None else type(document).__name__}")
-    return document
-
-
-def _apply(document: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not (equals and dot and name):
-        raise UsageError(f"--set {override}: expected section.key=value, for example --set output.shard_bytes=64000000")
-    held = document.setdefault(section, {})
-    if held is None:
-        held = document[section] = {}
-    if not isinstance(held, dict):
-        raise UsageError(f"{section}: expected a section with keys, got {held!r}")
-    held[name] = parse_yaml(text, f"--set {override}")
-
-
-def _unknown(document: dict[str, Any]) -> Iterator[str]:
-    for section, held in document.items():
-        if section not in SECTIONS:
-            yield f"unknown section `{section}`{_nearest(str(section), [*SECTIONS, *KEYS])}"
-            continue
-        for name in held if isinstance(held, dict) else ():
-            if f"{section}.{name}" not in KEYS:
-                yield f"unknown key `{section}.{name}`{_nearest(f'{section}.{name}', KEYS)}"
-
-
-def _nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """The known key that was probably meant: the same name in another section first, then the closest spelling."""
-    last = name.rpartition(".")[2]
-    same = [key for key in known if key.rpartition(".")[2] == last]
-    close = same or get_close_matches(name, known, n=1, cutoff=0.5) or [key for key in known if get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7)]
-    return f": did you mean `{close[0]}`?" if close else f"; known here: {', '.join(known)}"

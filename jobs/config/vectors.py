@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from embermill.jobs.config.errors import WrongKey
 from embermill.jobs.config.section import PositiveInt, Section
 
 BITS_A_BYTE = 8
@@ -25,11 +26,11 @@ class VectorConfig(Section):
     def _check(self) -> VectorConfig:
         if self.dtype != "int8" and (self.int8_ranges != "symmetric" or self.scale is not None):
             key = "scale" if self.scale is not None else "int8_ranges"
-            raise ValueError(f"{self.column}: {key}: is for int8 alone, and this column is {self.dtype}")
+            raise WrongKey(key, f"is for int8 alone, and the column {self.column!r} is {self.dtype}")
         if self.scale is not None and self.int8_ranges != "symmetric":
-            raise ValueError(f"{self.column}: scale: int8_ranges: {self.int8_ranges} has a range for each dimension instead: leave one of them out")
+            raise WrongKey("scale", f"is one number for all, and int8_ranges {self.int8_ranges} has a range for each dimension: leave one of the two out")
         if self.dtype == "ubinary" and self.dimensions is not None and self.dimensions % BITS_A_BYTE:
-            raise ValueError(f"{self.column}: dimensions: ubinary packs eight dimensions a byte: expected a multiple of 8, got {self.dimensions}")
+            raise WrongKey("dimensions", f"ubinary packs eight dimensions a byte: expected a multiple of 8, got {self.dimensions}")
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
+from embermill.jobs.config.errors import WrongKey
 from embermill.jobs.config.section import AutoInt, PositiveInt, Section
 
 RAYS_OWN = ("CPU", "GPU", "memory", "object_store_memory")  # resources that other keys decide about, or Ray itself
@@ -27,10 +28,10 @@ def _amounts(value: object) -> object:
     for name, amount in pairs:
         if name in RAYS_OWN:
             advice = "workers.cpus and workers.device decide about CPUs and GPUs"
-            raise ValueError(f"resources: {name}: expected a custom resource (ray start --resources); {advice}")
+            raise ValueError(f"{name}: expected a custom resource (ray start --resources); {advice}")
         number = isinstance(amount, int | float) and not isinstance(amount, bool)
         if not number or not 0 < amount < math.inf or (amount > 1 and amount != int(amount)):
-            raise ValueError(f"resources: {name}: expected an amount above 0, a whole number if above 1, got {amount!r:.80}")
+            raise ValueError(f"{name}: expected an amount above 0, a whole number if above 1, got {amount!r:.80}")
     return tuple((name, float(amount)) for name, amount in pairs)
 
 
@@ -50,7 +51,7 @@ class WorkersConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> WorkersConfig:
         if self.max is not None and self.count != "auto" and self.count > self.max:
-            raise ValueError(f"count: {self.count} is more than workers.max: {self.max}; workers.max bounds `auto`, so leave one of the two out")
+            raise WrongKey("count", f"{self.count} is more than workers.max, which is {self.max} and bounds `auto`: leave one of the two out", "max")
         if self.autoscaling and self.max is None and self.count == "auto":
-            raise ValueError("autoscaling: true: expected workers.max (or a number as workers.count), the most workers that the autoscaler is asked for")
+            raise WrongKey("autoscaling", "true needs workers.max (or a number as workers.count), the most workers that the autoscaler is asked for: set it")
         return self

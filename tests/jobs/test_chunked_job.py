@@ -141,7 +141,7 @@ def halves(text: str) -> list[tuple[int, int]]:
     [
         ("ChunkEngine", {"chunk": {"headings": True, "rules": "text"}}, "set chunk.rules", {"chunk": {"headings": True, "rules": "markdown"}}),
         (
-            "ChunkEngine", {"chunk": {"headings": True, "splitter": "python:tests.jobs.test_chunked_job:halves"}}, "exclude each other",
+            "ChunkEngine", {"chunk": {"headings": True, "splitter": "python:tests.jobs.test_chunked_job:halves"}}, "excludes chunk.splitter",
             {"chunk": {"prefix_columns": ["title"], "splitter": "python:tests.jobs.test_chunked_job:halves"}},
         ),
         ("ChunkEngine", {"model": {"on_long_text": "error"}, "chunk": {"max_tokens": 20}}, "set that, or take the section out", {"chunk": {"max_tokens": 20}}),

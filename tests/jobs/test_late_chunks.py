@@ -144,9 +144,9 @@ def test_a_vector_depends_on_nothing_but_its_window(tmp_path: Path, corpus: Corp
         ({"model": {"pooling": "cls"}}, "chunk.pooling: late: {model}: its pooling is cls, and they are made for mean alone"),
         ({"model": {"pooling": "last"}}, "its pooling is last"),
         ({"model": {"engine": "python:tests.jobs.chunk_engine:ChunkEngine"}, "chunk": {"max_tokens": 20}}, "only the engine native"),
-        ({"chunk": {"max_tokens": None}}, "pooling: late: set chunk.max_tokens"),
+        ({"chunk": {"max_tokens": None}}, "chunk.pooling: late needs chunk.max_tokens"),
         ({"chunk": {"max_tokens": WINDOW}}, f"expected chunk.max_tokens under {WINDOW}"),
-        ({"chunk": {"overlap_tokens": 3, "headings": True}}, "pooling: late goes without overlap_tokens and headings"),
+        ({"chunk": {"overlap_tokens": 3, "headings": True}}, "chunk.pooling: late goes without chunk.overlap_tokens and chunk.headings"),
         ({"chunk": {"pooling": "early"}}, "alone"),
     ],
 )
@@ -162,7 +162,7 @@ def test_what_is_refused_before_a_worker_starts(tmp_path: Path, corpus: Corpus, 
     ("sections", "said", "then"),
     [
         ({"model": {"pooling": "cls"}}, "leave it out", {"model": {"pooling": "cls"}, "chunk": {"pooling": "alone"}}),
-        ({"chunk": {"max_tokens": None}}, "set chunk.max_tokens", {"chunk": {"max_tokens": 30}}),
+        ({"chunk": {"max_tokens": None}}, "late needs chunk.max_tokens", {"chunk": {"max_tokens": 30}}),
         ({"chunk": {"overlap_tokens": 3}}, "take it out", {"chunk": {"overlap_tokens": 0}}),
     ],
 )

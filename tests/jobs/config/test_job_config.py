@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embermill.jobs.config import KEYS, SECTIONS, JobConfig, flatten, load_config
+from embermill.jobs.config import KEYS, SECTIONS, JobConfig, flatten, job_config, load_config
 from embermill.jobs.errors import UsageError
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -123,15 +123,15 @@ def test_values_of_every_kind(load: object) -> None:
         ("corpus.files=[a, a]", "corpus.files: named twice: a"),
         ("corpus.text_columns=[a, b, a]", "corpus.text_columns: named twice: a"),
         ("corpus.keep_columns=[3]", "corpus.keep_columns: each entry is a column's name"),
-        ("corpus.max_quarantined=1.5", "max_quarantined: expected a share below 1 or a whole number of rows, got 1.5"),
+        ("corpus.max_quarantined=1.5", "corpus.max_quarantined: expected a share below 1 or a whole number of rows, got 1.5"),
         ("corpus.max_quarantined=.nan", "corpus.max_quarantined"),
         ("output.shard_bytes=300000000", "output.shard_bytes: expected a number <= 256000000, got 300000000 (int)"),
         ("ray.address=ray://head:10001", "ray:// (Ray Client) is refused"),
         ("ray.address=foo", "ray.address: 'foo': expected auto (the cluster that this machine is in) or HOST:PORT"),
         ("ray.address=head:99999", "ray.address: 'head:99999': expected auto"),
         ("ray.address=local", "ray.address: 'local': expected auto"),
-        ("model.engine=python:mine", "engine: expected `native` or python:module:Class, got 'python:mine'"),
-        ("model.source=null", "source: expected a folder, a hub id"),
+        ("model.engine=python:mine", "model.engine: expected `native` or python:module:Class, got 'python:mine'"),
+        ("model.source=null", "model.source: expected a folder, a hub id"),
         ("workers=3", "--set workers=3: expected section.key=value"),
         ("workers.count", "--set workers.count: expected section.key=value"),
         ("workers.count=[", "--set workers.count=[: not valid YAML"),
@@ -140,7 +140,45 @@ def test_values_of_every_kind(load: object) -> None:
 def test_errors_name_key_expected_and_got(load: object, override: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         load(SMALLEST, override)  # type: ignore[operator]
-    assert message in str(caught.value)
+    assert message in str(caught.value) and str(caught.value).startswith("--set")
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("workers: {count: two}", (), "job.yaml: workers.count: expected 'auto' or a whole number, got 'two' (str)"),
+        ("workers: {count: two}", ("workers.max=3",), "job.yaml: workers.count: expected 'auto' or a whole number, got 'two' (str)"),
+        ("workers: {count: 1}", ("workers.count=two",), "--set workers.count: expected 'auto' or a whole number, got 'two' (str)"),
+        (
+            "workers: {count: 9}", ("workers.max=8",),
+            "--set workers.max: workers.count: 9 is more than workers.max, which is 8 and bounds `auto`: leave one of the two out",
+        ),
+        ("", ("chunk.splitter=a:b",), "--set chunk.splitter: expected python:module:function, got 'a:b'"),
+        (
+            "chunk: {headings: true}", ("model.on_long_text=truncate",),
+            "--set model.on_long_text: chunk: says how documents are cut, which is done with model.on_long_text: split alone: set that, "
+            "or take the section out",
+        ),
+        ("workers: {count: two}", ("ray.address=x",), "--set ray.address: 'x': expected auto (the cluster that this machine is in) or HOST:PORT of its head; "
+         "null starts a private Ray here; job.yaml: workers.count: expected 'auto' or a whole number, got 'two' (str)"),
+        ("", ("output.vectors=[{column: a, scale: 1.0}]",), "--set output.vectors.0.scale: is for int8 alone, and the column 'a' is float32"),
+        ("workers: {cpu: 1}", ("workers.gpu=1",), "--set unknown key `workers.gpu`: did you mean `workers.cpus`?; "
+         "job.yaml: unknown key `workers.cpu`: did you mean `workers.cpus`?"),
+        ("workers: 3", ("workers.count=1",), "job.yaml: workers: expected a section with keys, got 3"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_blamed_on_what_said_it_and_names_its_key_once(load: object, text: str, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(SMALLEST + text + "\n", *overrides)  # type: ignore[operator]
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_no_refusal_of_a_section_names_a_key_that_is_said_already(section: str) -> None:
+    """Each begins with its key, which is put before it: `chunk.splitter: splitter: …` would be read twice."""
+    source = "".join(path.read_text() for path in (Path(job_config.__file__).parent).glob("*.py"))
+    for key in SECTIONS[section].model_fields:
+        assert not re.search(rf"""ValueError\(f?["']{key}\b""", source) and not re.search(rf"""WrongKey\("{key}", f?["']{key}\b""", source), key
 
 
 @pytest.mark.parametrize(
@@ -215,6 +253,10 @@ class TestWhereWorkersGo:
         workers = load(SMALLEST + "workers: {max: 8, resources: {disk: 1, b: 0.5}, labels: {zone: eu}}\n").workers  # type: ignore[operator]
         assert (workers.max, workers.resources, workers.labels) == (8, (("b", 0.5), ("disk", 1.0)), (("zone", "eu"),))
 
+    def test_a_number_of_workers_to_ask_the_autoscaler_for(self, load: object) -> None:
+        for workers in ("{autoscaling: true, max: 8}", "{autoscaling: true, count: 8}"):
+            assert load(SMALLEST + f"workers: {workers}\n").workers.autoscaling  # type: ignore[operator]
+
     @pytest.mark.parametrize(
         ("workers", "said"),
         [
@@ -223,9 +265,9 @@ class TestWhereWorkersGo:
             ("{resources: {disk: -1}}", "above 0"),
             ("{resources: [disk]}", "expected {name: value}"),
             ("{labels: {zone: 1}}", "labels"),
-            ("{count: 9, max: 8}", "bounds `auto`"),
+            ("{count: 9, max: 8}", "workers.count: 9 is more than workers.max, which is 8 and bounds `auto`"),
             ("{max: 0}", "max"),
-            ("{autoscaling: true}", "expected workers.max"),
+            ("{autoscaling: true}", "workers.autoscaling: true needs workers.max"),
         ],
     )
     def test_what_is_refused(self, load: object, workers: str, said: str) -> None:
