@@ -94,6 +94,15 @@ def find_prompts(config: JobConfig, plan: Plan | None) -> Prompts | None:
     return engine_prompts(model, search_path=(str(Path.cwd()),))
 
 
+def report_private_ray(config: JobConfig) -> None:
+    """Of a configuration for a cluster on a Ray of this machine's own: what has no effect there."""
+    if config.workers.autoscaling and config.ray.address is None:
+        log.warning(
+            "workers.autoscaling: true has no effect on this machine alone (ray.address: null): `embermill submit` sends the job to a cluster, "
+            "and on its head --set ray.address=auto joins it"
+        )
+
+
 def report_changes(plan: Plan, config: JobConfig) -> None:
     """Of an unfinished dataset: its plan is immutable, so what came later is left out, and said. What changed is compared by the run (rereading.py)."""
     appeared, changed = changes_since(plan.listing, config.corpus)

@@ -10,7 +10,7 @@ from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.engine import Closeness, Prompts
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.plan.forecast import Prospect
-from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, require_exclusive, require_possible
+from embermill.jobs.preflight import find_prompts, look_ahead, report_changes, report_private_ray, require_exclusive, require_possible
 from embermill.jobs.stages.closeness import require_close
 from embermill.jobs.storage import Folder, open_folder
 
@@ -54,6 +54,8 @@ def prepare(config: JobConfig, *, limit: int | None = None) -> Prepared:
     finished = plan is not None and read_manifest(folder) is not None
     if plan is not None and limit is None and not finished:
         report_changes(plan, config)
+    if not finished:
+        report_private_ray(config)
     listed_s = time.time()
     prospect = look_ahead(config, limit) if plan is None else None
     closeness = None if prospect is None else require_close(config, prospect.device, prospect.files, prospect.rows)

@@ -17,6 +17,11 @@ def text(found: Any) -> None:
         raise ValueError(f"expected a string, got {_shown(found)}")
 
 
+def character(found: Any) -> None:
+    if not isinstance(found, str) or len(found) != 1:
+        raise ValueError(f"expected one character, got {_shown(found)}")
+
+
 def number(found: Any) -> None:
     if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < MAX_NUMBER:
         raise ValueError(f"expected an integer of at least 0, got {_shown(found)}")

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from embermill.jobs.config import JobConfig
 from embermill.jobs.config.explanations import explanations
 from embermill.jobs.corpus.formats import document
+from embermill.jobs.corpus.formats.csv import Csv, guess_delimiter
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.corpus.surveyed import SurveyedFile
@@ -56,9 +57,9 @@ class Proposal:
 def propose(corpus: tuple[str, ...], model: str, output: str) -> Proposal:
     """Look at the beginning of the corpus and at the model. UsageError and DataError as a run would raise them, and where no column holds text."""
     given = JobConfig.model_validate({"model": {"source": model}, "corpus": {"files": list(corpus)}, "output": {"uri": output}})
+    require_apart(given.anchored(Path.cwd()), open_folder(given.anchored(Path.cwd()).output.uri).root)
+    given, files = _surveyed(given)
     config = given.anchored(Path.cwd())
-    require_apart(config, open_folder(config.output.uri).root)
-    files = survey_files(config.corpus)
     readable = [file for file in files if not file.error and file.rows != 0]
     if not readable:
         raise DataError("; ".join(file.error for file in files[:3] if file.error) or "the corpus has no rows to look at")
@@ -76,6 +77,16 @@ def propose(corpus: tuple[str, ...], model: str, output: str) -> Proposal:
         given, {name: str(kind) for name, kind in columns.items()}, others, prompts.document if prompts else None, prospect.engine.max_tokens,
         forecast(config, prospect).to_json(),
     )  # fmt: skip
+
+
+def _surveyed(given: JobConfig) -> tuple[JobConfig, tuple[SurveyedFile, ...]]:
+    """The corpus, with the delimiter that its CSV files seem to have where commas give them one column each."""
+    files = survey_files(given.anchored(Path.cwd()).corpus)
+    guessed = {guess_delimiter(file) for file in files if file.format == Csv.name and not file.error}
+    if len(guessed) != 1 or (delimiter := guessed.pop()) is None:
+        return given, files
+    given = given.model_copy(update={"corpus": given.corpus.model_copy(update={"delimiter": delimiter})})
+    return given, survey_files(given.anchored(Path.cwd()).corpus)
 
 
 def _choose_texts(config: JobConfig, files: list[SurveyedFile], columns: dict[str, pa.DataType]) -> tuple[str, ...]:
@@ -152,7 +163,7 @@ def _sections(proposal: Proposal) -> Iterator[str]:
         "corpus": {
             "files": [*corpus.files], "id_column": corpus.id_column, "text_columns": [*corpus.text_columns], "keep_columns": [],
             "max_quarantined": corpus.max_quarantined,
-        },
+        } | ({} if corpus.delimiter == "," else {"delimiter": corpus.delimiter}),
         "output": {"uri": config.output.uri},
         "workers": {"count": "auto", "device": "auto"},
         "ray": {"address": None},

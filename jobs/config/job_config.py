@@ -69,6 +69,12 @@ def _types(value: object) -> object:
     return tuple(map(tuple, pairs))
 
 
+def _delimiter(value: str) -> str:
+    if len(value) != 1 or value in '"\r\n\0':
+        raise ValueError(f'expected one character, "," or ";" or "\\t" for example, got {value!r:.80}')
+    return value
+
+
 def _some(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or not all(value):
         raise ValueError("expected at least one entry, none of them empty")
@@ -148,6 +154,7 @@ class CorpusConfig(Section):
     keep_columns: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_kept)] = ()
     types: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_types), IfAbsent([])] = ()
     encoding: Annotated[str | None, AfterValidator(text_encoding), IfAbsent(None)] = None
+    delimiter: Annotated[str, AfterValidator(_delimiter), IfAbsent(",")] = ","
     partition_text_bytes: AutoInt = "auto"
     max_text_bytes: Annotated[int, Field(gt=0, le=MOST_TEXT_BYTES)] = 16_777_216
     max_quarantined: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01

@@ -44,6 +44,7 @@ class CsvParser:
 
     blocks: Iterator[LineBlock | LongLine]
     max_record_bytes: int
+    delimiter: str = ","
     pending: deque[Line] = field(default_factory=deque)
     taken: list[Line] = field(default_factory=list)
     taken_bytes: int = 0
@@ -84,7 +85,7 @@ class CsvParser:
         """As many of the pending lines as parse plainly; the others stay."""
         fields: list[list[str]] = []
         ends: list[int] = []
-        reader = csv.reader(self._plain_lines(), strict=True)
+        reader = csv.reader(self._plain_lines(), strict=True, delimiter=self.delimiter)
         try:
             for record in reader:
                 fields.append(record)
@@ -112,7 +113,7 @@ class CsvParser:
         """The record that begins with the first pending line."""
         self.taken, self.taken_bytes = [], 0
         try:
-            record = next(csv.reader(self._lines_of_one(), strict=True))
+            record = next(csv.reader(self._lines_of_one(), strict=True, delimiter=self.delimiter))
         except (csv.Error, _RecordTooLong) as error:
             fault = self._refused(error)
             return Records([[]], [self.taken[0].offset], {0: fault})
@@ -142,8 +143,8 @@ class CsvParser:
         return Fault("unparsable_line", lone if "new-line character" in str(error) else str(error))
 
 
-def parse_csv(blocks: Iterable[LineBlock | LongLine], max_record_bytes: int) -> CsvParser:
-    return CsvParser(iter(blocks), max_record_bytes)
+def parse_csv(blocks: Iterable[LineBlock | LongLine], max_record_bytes: int, delimiter: str = ",") -> CsvParser:
+    return CsvParser(iter(blocks), max_record_bytes, delimiter)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -31,6 +31,7 @@ class RowSchema:
     prefix: columns that are put before each chunk. holds_chunk_text: columns with the text of a chunk and what comes before it.
     html_extractor: name and version of what makes text of HTML files; "" where there were none when the dataset was begun.
     encoding: of files that are documents and say nothing of it by a byte order mark; "" is UTF-8.
+    delimiter: between the fields of CSV.
     json_ids_as_text: of datasets begun before there were declared types: a JSON number, true or false becomes the text of an id that is a string.
     """
 
@@ -54,6 +55,7 @@ class RowSchema:
     holds_chunk_text: bool = added(False)
     encoding: str = added("")
     html_extractor: str = added("")
+    delimiter: str = added(",")
 
     @property
     def is_chunked(self) -> bool:

@@ -25,6 +25,7 @@ class SurveyedFile:
 
     rows: None where only reading would tell; expected_rows: an estimate then. all_columns: a column that is not in `types` is not in the file.
     kept_row_bytes: mean bytes of a row's kept columns. error: why it cannot be read, "" where it can.
+    delimiter: by which it was surveyed, if it is CSV.
     head: only the rows in this range are wanted (--limit): ("bytes", 0, end) or ("head", 0, rows).
     """
 
@@ -42,6 +43,7 @@ class SurveyedFile:
     kept_row_bytes: int = 0
     error: str = ""
     head: tuple[str, int, int] | None = None
+    delimiter: str = ","
 
     def segment(self, kind: str, start: int, end: int) -> Segment:
         return Segment(self.info.path, self.name, self.format, self.compression, self.info.size, self.info.version, kind, start, end)

@@ -152,13 +152,13 @@ def first_rows(files: Iterable[SurveyedFile], limit: int, max_text_bytes: int) -
 
 def _survey(config: CorpusConfig, listed: tuple[str, FileInfo], kind: tuple[str, str | None], sampled: bool) -> SurveyedFile:
     name, info = listed
-    wanted = Wanted(config.text_columns, tuple(column for column, _ in config.keep_columns))
+    wanted = Wanted(config.text_columns, tuple(column for column, _ in config.keep_columns), config.delimiter)
     try:
         if not info.version:
             raise DataError(f"{info.path}: a link to nothing")
         source = open_input(info.path, info.size, info.version)
         try:
-            file = SurveyedFile(info, name, *kind)
+            file = SurveyedFile(info, name, *kind, delimiter=config.delimiter)
             return FORMATS[file.format].survey(source, file, wanted, sampled=sampled)
         finally:
             source.close()

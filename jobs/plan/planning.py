@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.chunk_columns import PREFIX, TYPES
 from embermill.jobs.corpus.columns import check_file
 from embermill.jobs.corpus.formats import FORMATS
+from embermill.jobs.corpus.formats.csv import guess_delimiter
 from embermill.jobs.corpus.formats.document import NAME as DOCUMENT
 from embermill.jobs.corpus.formats.document import is_html
 from embermill.jobs.corpus.html import require_html_extractor
@@ -141,6 +143,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         prefix=config.chunk.prefix_columns if chunked else (),
         holds_chunk_text=chunked and config.chunk.keep_text,
         encoding=corpus.encoding or "",
+        delimiter=corpus.delimiter,
         html_extractor=next((require_html_extractor(file.info.path) for file in readable if file.format == DOCUMENT and is_html(file.info.path)), ""),
     )
     for column in rows.prefix:
@@ -236,7 +239,16 @@ def _first_type(column: str, files: list[SurveyedFile], key: str) -> pa.DataType
         return pa.string()
     more = f" and {len(known) - SHOWN_COLUMNS} more" if len(known) > SHOWN_COLUMNS else ""
     there_are = ", ".join([*known][:SHOWN_COLUMNS]) + more or "none (and no line of the JSONL files that were looked at is an object)"
-    raise UsageError(f"{key}: no file has a column {column!r}; the columns there are: {there_are}")
+    raise UsageError(f"{key}: no file has a column {column!r}; the columns there are: {there_are}{_other_delimiter(files)}")
+
+
+def _other_delimiter(files: list[SurveyedFile]) -> str:
+    """What helps where the fields of CSV stand apart by something else than was read; "" where nothing says so."""
+    for file in files:
+        if (found := guess_delimiter(file)) is not None:
+            shown = json.dumps(found)
+            return f". The header of {file.info.path} is one column with {shown} in it: where that separates its columns, set corpus.delimiter: {shown}"
+    return ""
 
 
 def _refuse_equal_names(files: tuple[SurveyedFile, ...]) -> None:

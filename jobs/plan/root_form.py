@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embermill.jobs.bookkeeping.expected_form import anything, flag, number, one_of, or_none, pair, positive, require_form, text
+from embermill.jobs.bookkeeping.expected_form import anything, character, flag, number, one_of, or_none, pair, positive, require_form, text
 
 TABLE = {"file": text, "sha256": text}
 ROWS = {
     "id_name": text, "id_column": or_none(text), "types": text, "text_columns": [text], "text_separator": text, "kept": [pair(text, text)],
     "max_text_bytes": positive, "on_schema_drift": text, "on_bad_file?": text, "declared?": [text], "json_ids_as_text?": flag,
     "uuids?": [text], "holds_text?": flag, "derives_uuid?": flag,
-    "document_column?": text, "document_type?": text, "prefix?": [text], "holds_chunk_text?": flag, "encoding?": text,
+    "document_column?": text, "document_type?": text, "prefix?": [text], "holds_chunk_text?": flag, "encoding?": text, "delimiter?": character,
 }  # fmt: skip
 ROOT = {
     "segments": TABLE, "inputs": TABLE, "fingerprint": {"": text}, "config": {"": anything}, "rows": ROWS, "schema_arrow": text, "rows_per_shard": positive,

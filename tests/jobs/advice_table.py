@@ -21,15 +21,15 @@ LATE_CHUNKS = "test_late_chunks.py::test_what_is_advised_helps"
 
 TABLE: dict[str, Way] = {
     # chunks
-    "pooling: late: set chunk.max_tokens": LATE_CHUNKS,
+    "late needs chunk.max_tokens, the tokens of a chunk": LATE_CHUNKS,
     "chunk.pooling: late: {}: leave it out": LATE_CHUNKS,
     "more than {}: split the document": "chunking/test_late.py::test_a_document_whose_windows_take_too_much_is_refused",
     "extract its text first": "test_documents.py::test_what_other_tools_make_text_of",
     "text is made of HTML by {}, which is not installed": "test_html_documents.py::test_without_the_extra",
     "pip install {}=={}, on every node, or choose another output.uri": "test_html_documents.py::test_the_extractor_is_pinned",
     "this dataset was begun without HTML files": "test_html_documents.py::test_a_dataset_begun_without_pages_takes_none",
-    "headings: true needs Markdown: set chunk.rules": CHUNKS,
-    "headings: true and a splitter exclude each other": CHUNKS,
+    "true needs Markdown: set chunk.rules": CHUNKS,
+    "true excludes chunk.splitter": CHUNKS,
     "set that, or take the section out": CHUNKS,
     "is kept by chunk.keep_text: true": CHUNKS,
     "names no limit: set chunk.max_tokens": CHUNKS,
@@ -62,11 +62,12 @@ TABLE: dict[str, Way] = {
     # the configuration
     "credentials do not belong in a URL": Beyond("Every test on a store has them there; the refusal is in config/test_job_config.py"),
     "ray:// (Ray Client) is refused": Beyond(CLUSTER),
-    "prompt and prompt_name exclude each other": "test_document_prompt.py::test_the_configuration_has_the_last_word",
+    "excludes model.prompt_name": "test_document_prompt.py::test_the_configuration_has_the_last_word",
     "is a text column, and those are strings always": f"{TYPES}::test_what_cannot_be_declared",
     "asks for {}: choose another": "stages/test_closeness.py::test_under_the_least_cosine_nothing_is_written",
     "give the text itself as model.prompt": "test_document_prompt.py::test_a_model_with_a_prompt_of_another_name_says_so",
     # corpus
+    "where that separates its columns, set corpus.delimiter": f"{ADVICE}::CSV with semicolons",
     "set corpus.on_schema_drift to cast or null": f"{ADVICE}::another type",
     "fix the file, or": f"{ADVICE}::an unreadable file, removed",
     "declare corpus.types": f"{TYPES}::test_a_later_fraction_among_integers_is_refused_alone_and_the_message_says_what_helps",
@@ -167,7 +168,7 @@ TABLE: dict[str, Way] = {
     "`embermill repair` writes it again": f"{DAMAGE}::test_a_damaged_format",
     # compact columns
     "two columns would be called {}: give them different names": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
-    "has a range for each dimension instead: leave one of them out": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
+    "has a range for each dimension: leave one of the two out": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
     "choose another name for the vectors": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
     "and its files do not say that it was trained for fewer": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
     "ubinary packs eight dimensions a byte, and this model makes": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
@@ -186,6 +187,9 @@ TABLE: dict[str, Way] = {
     "If it means embermill's own": Beyond("A name to write in somebody's own code; the words are tested in test_engine.py"),
     "add GPU nodes": Beyond(CLUSTER),
     "set TMPDIR to a folder": Beyond("Neither /tmp nor /var/tmp can be written: no test changes that"),
+    "on this machine alone (ray.address: null)": "submit/test_autoscaler.py::test_a_job_on_a_cluster_without_nodes_has_them_added_and_leaves_none_behind",
+    "true needs workers.max (or a number as workers.count)": "config/test_job_config.py::test_a_number_of_workers_to_ask_the_autoscaler_for",
+    "bounds `auto`: leave one of the two out": "config/test_job_config.py::test_a_number_of_workers_to_ask_the_autoscaler_for",
     "set workers.autoscaling: true and workers.max": "submit/test_autoscaler.py::test_a_job_on_a_cluster_without_nodes_has_them_added_and_leaves_none_behind",
     "raise workers.start_timeout_s": "test_ray.py::test_a_worker_that_is_not_ready_in_time_is_given_up",
     "its raylet has died": "test_kill.py::test_killed_and_run_again_equals_undisturbed",

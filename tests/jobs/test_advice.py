@@ -65,6 +65,14 @@ CASES = {
         "keep_columns: [{embedding: source_embedding}]", lambda here: parquet(here, id=["a"], text=["x"], embedding=["e"]),
         {"corpus": {"keep_columns": ["embedding"]}}, then_settings={"corpus": {"keep_columns": [{"embedding": "source_embedding"}]}},
     ),
+    "CSV with semicolons": Case(
+        'set corpus.delimiter: ";"', lambda here: lines(here, "id;text", "a;one, and two", name="a.csv"), {"corpus": {"files": ["{here}/corpus/*.csv"]}},
+        then_settings={"corpus": {"files": ["{here}/corpus/*.csv"], "delimiter": ";"}},
+    ),
+    "CSV with tabs": Case(
+        'set corpus.delimiter: "\\t"', lambda here: lines(here, "id\ttext", "a\tx", name="a.csv"), {"corpus": {"files": ["{here}/corpus/*.csv"]}},
+        then_settings={"corpus": {"files": ["{here}/corpus/*.csv"], "delimiter": "\t"}},
+    ),
     "no such column": Case(
         "the columns there are: id, body", lambda here: parquet(here, id=["a"], body=["x"]), then_settings={"corpus": {"text_columns": ["body"]}}
     ),

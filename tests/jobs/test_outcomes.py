@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.config import JobConfig
+from embermill.jobs.run import run
 from tests.encoder.tiny_bert import TinyBert, write_tokenizer
 from tests.jobs.command_line import Answer
 
@@ -48,6 +50,26 @@ def test_an_empty_id_of_a_csv_file_is_none(embed: Embed, tmp_path: Path) -> None
     answer = embed(corpus={"files": [str(tmp_path / "corpus/*.csv")], "id_column": "id"})
     assert (answer.code, answer["rows_out"]) == (0, 1), answer.errors
     assert [(row["reason"], row["first_row"]) for row in quarantined(answer.output)] == [("null_id", 1)]
+
+
+@pytest.mark.parametrize("name", ["plan", "run"])
+def test_an_autoscaler_that_nobody_will_ask_is_told(embed: Embed, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "corpus/a.parquet", id=["a"], text=["x"])
+    assert embed(name=name, workers={"count": 1, "autoscaling": True}).code == 0
+    assert embed(name=name, output="other").code == 0
+    assert sum("workers.autoscaling: true has no effect on this machine alone (ray.address: null)" in line for line in caplog.messages) == 1
+
+
+def test_the_first_rows_of_csv_with_semicolons(embed: Embed, tmp_path: Path) -> None:
+    """A field that holds a line end is known by its quotes, and those by what stands before them."""
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.csv").write_text('id;text\na;"one\ntwo"\nb;"three\nfour"\nc;x\n')
+    config = JobConfig.model_validate({
+        "model": {"engine": "python:tests.jobs.word_engines:WordEngine"}, "output": {"uri": str(tmp_path / "out")},
+        "corpus": {"files": [str(tmp_path / "corpus/*.csv")], "delimiter": ";"},
+    })  # fmt: skip
+    assert run(config, limit=2).rows_out == 2 and {*embedded(tmp_path / "out-first-2")} == {"a", "b"}
+    assert embed(corpus={"files": [str(tmp_path / "corpus/*.csv")], "delimiter": ";"})["rows_out"] == 3
 
 
 def test_every_text_column_null(embed: Embed, tmp_path: Path) -> None:

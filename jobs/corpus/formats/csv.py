@@ -1,4 +1,7 @@
-"""CSV with a header: every field is a string, an empty one the empty string (as an id: none), quoted fields may hold line ends. Read front to back."""
+"""CSV with a header, read front to back: every field is a string, an empty one the empty string (as an id: none), quoted fields may hold line ends.
+
+Fields stand apart by commas, or by what corpus.delimiter says.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from embermill.jobs.corpus.formats.line_format import LineFormat
 from embermill.jobs.corpus.formats.line_sample import SAMPLE_BYTES, LinesSample
 from embermill.jobs.corpus.lines import LineBlock, LongLine
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
+from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.errors import DataError
+
+DELIMITERS = (";", "\t", "|", ",")  # that people use
 
 
 def read_header(parser: CsvParser, path: str) -> list[str]:
@@ -33,7 +39,7 @@ def read_header(parser: CsvParser, path: str) -> list[str]:
 
 def read_csv(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: str, max_record_bytes: int) -> Iterator[RawRows | RefusedRange]:
     """Front to back; rows have numbers and bytes. A row with more or fewer fields than the header is refused alone."""
-    parser = parse_csv(blocks, max_record_bytes)
+    parser = parse_csv(blocks, max_record_bytes, schema.delimiter)
     names = read_header(parser, path)
     if not names:
         return
@@ -69,6 +75,15 @@ def _raw(records: Records, names: list[str], fitter: ColumnFitter, first: int) -
     return RawRows(count, ids, texts, kept, rows, np.array(records.offsets, np.int64), uncastable | faults)
 
 
+def guess_delimiter(file: SurveyedFile) -> str | None:
+    """Of a CSV file whose header was read as one column, what seems to separate several; None where nothing does."""
+    if file.format != Csv.name or len(file.types) != 1:
+        return None
+    header = next(iter(file.types))
+    found = max(DELIMITERS, key=header.count)
+    return found if found in header else None
+
+
 class Csv(LineFormat):
     """A line end may be within a field, so a file is only read front to back."""
 
@@ -77,7 +92,7 @@ class Csv(LineFormat):
     ends_rows = False
 
     def sample(self, blocks: list[LineBlock], path: str, wanted: Wanted) -> LinesSample:
-        parser = parse_csv(blocks, SAMPLE_BYTES)
+        parser = parse_csv(blocks, SAMPLE_BYTES, wanted.delimiter)
         names = read_header(parser, path)
         rows = sum(len(records.fields) for records in parser)
         size = sum(len(block.data) for block in blocks) if names else 0

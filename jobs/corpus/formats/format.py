@@ -24,10 +24,11 @@ class BatchSize:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The columns that a survey is about."""
+    """The columns that a survey is about. delimiter: between fields of CSV."""
 
     texts: tuple[str, ...]
     kept: tuple[str, ...]
+    delimiter: str = ","
 
 
 class Format(Protocol):

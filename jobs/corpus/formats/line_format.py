@@ -70,7 +70,7 @@ class LineFormat(ABC):
     def first_rows(self, file: SurveyedFile, limit: int, max_text_bytes: int) -> SurveyedFile:
         """Counted by reading them."""
         rows = end = 0
-        schema = RowSchema("id", None, pa.string(), ("text",), "", (), max_text_bytes, "null", "quarantine")
+        schema = RowSchema("id", None, pa.string(), ("text",), "", (), max_text_bytes, "null", "quarantine", delimiter=file.delimiter)
         has_ranges = self.has_byte_ranges(file.compression)
         segment = file.segment("bytes" if has_ranges else "whole", 0, file.info.size)
         with closing(open_input(segment.path, segment.size, segment.version)) as source:

@@ -99,6 +99,18 @@ def test_the_title_of_a_file_is_not_put_before_it(tmp_path: Path, monkeypatch: p
     assert (corpus.text_columns, corpus.id_column) == (("text",), "id")
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+def test_the_delimiter_of_csv_is_found(tmp_path: Path, delimiter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.csv").write_text(f'id{delimiter}body\n1{delimiter}"a, b; c"\n')
+    done = command("init", "corpus", MODEL)
+    assert done.code == 0, done.errors
+    corpus = load_config("job.yaml").corpus
+    assert (corpus.delimiter, corpus.text_columns, corpus.id_column) == (delimiter, ("body",), "id")
+    assert command("plan", "job.yaml")["rows"] == 1
+
+
 def test_a_file_that_is_there_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "job.yaml").write_text("mine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,10 +19,10 @@ from tests.jobs.corpus.corpus_files import Found, compress, read, schema, segmen
 from tests.jobs.corpus.test_lines import Memory
 
 
-def found(tmp_path: Path, data: bytes, **options: object) -> Found:
+def found(tmp_path: Path, data: bytes, delimiter: str = ",", **options: object) -> Found:
     path = tmp_path / "x.csv"
     path.write_bytes(data)
-    return read(segment(path, "csv"), schema(**options))  # type: ignore[arg-type]
+    return read(segment(path, "csv"), replace(schema(**options), delimiter=delimiter))  # type: ignore[arg-type]
 
 
 FIELDS = st.lists(st.sampled_from([*'ab1,"\n é🙂\u2028\x85\x0b\x00;\t', "\r\n", "NA"]), max_size=5).map("".join)
@@ -114,6 +115,12 @@ def test_positional_ids_are_row_numbers(tmp_path: Path) -> None:
 def test_a_huge_line_is_refused_alone(tmp_path: Path) -> None:
     rows = found(tmp_path, b"id,text\na,b\nx," + b"y" * 3_000_000 + b"\nc,d\n", max_text_bytes=1000)
     assert rows.ids == ["a", "c"] and rows.reasons == ["text_too_long"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", "é"])
+def test_another_delimiter(tmp_path: Path, delimiter: str) -> None:
+    text = f'id{delimiter}text\na{delimiter}"two, {delimiter}\nlines"\nb{delimiter}plain\n'
+    assert found(tmp_path, text.encode(), delimiter=delimiter).rows == {0: ("a", f"two, {delimiter}\nlines"), 1: ("b", "plain")}
 
 
 def test_two_columns_of_one_name(tmp_path: Path) -> None:
