@@ -38,66 +38,99 @@ void NAME(layer_norm)(const float *x, const float *residual, const float *gamma,
     }
 }
 
-/* Four rows of x times two vectors of columns: out[4][2 VW] = x[4][inner] y[inner][2 VW]. */
-INLINE void four_rows(const float *x, int64_t x_pitch, const float *y, int64_t y_pitch, int64_t inner, float *out, int64_t out_pitch) {
-    vf sum[4][2];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) sum[i][0] = sum[i][1] = v_set(0);
+/* Rows of a document that are computed side by side: their sums hide each other's latency. */
+#if VW == 16
+#define SIDE 8
+#else
+#define SIDE 4
+#endif
+
+/* SIDE rows of x times two vectors of columns: out[SIDE][2 VW] = x[SIDE][inner] y[inner][2 VW]. */
+INLINE void side_by_side(const float *x, int64_t x_pitch, const float *y, int64_t y_pitch, int64_t inner, float *out, int64_t out_pitch) {
+    vf sum[SIDE][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < SIDE; i++) sum[i][0] = sum[i][1] = v_set(0);
     for (int64_t k = 0; k < inner; k++) {
         const vf left = v_load(y + k * y_pitch), right = v_load(y + k * y_pitch + VW);
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < SIDE; i++) {
             const vf one = v_set(x[i * x_pitch + k]);
             sum[i][0] = v_fma(one, left, sum[i][0]);
             sum[i][1] = v_fma(one, right, sum[i][1]);
         }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
+#pragma GCC unroll 8
+    for (int i = 0; i < SIDE; i++) {
         v_store(out + i * out_pitch, sum[i][0]);
         v_store(out + i * out_pitch + VW, sum[i][1]);
     }
 }
 
-/* exp(scores - the largest) in place, 0 from `length` to `padded`; returns 1 / sum. */
-INLINE float soften(float *scores, int64_t length, int64_t padded) {
-    for (int64_t i = length; i < padded; i++) scores[i] = -3e38f;
-    vf most = v_load(scores), total = v_set(0);
-    for (int64_t i = VW; i < padded; i += VW) most = v_max(most, v_load(scores + i));
-    most = v_set(v_largest(most));
-    for (int64_t i = 0; i < padded; i += VW) v_store(scores + i, v_exp(v_sub(v_load(scores + i), most)));
-    for (int64_t i = length; i < padded; i++) scores[i] = 0;
-    for (int64_t i = 0; i < padded; i += VW) total = v_add(total, v_load(scores + i));
-    return 1.0f / v_sum(total);
+/* exp(scores - the largest) of SIDE rows in place, `length` of each; share: 1 / the sum of each. */
+INLINE void soften(float *scores, int64_t pitch, int64_t length, float *share) {
+    const int64_t whole = length / VW * VW, rest = length - whole;
+    vf most[SIDE], total[SIDE];
+#pragma GCC unroll 8
+    for (int r = 0; r < SIDE; r++) most[r] = rest ? v_first(v_load(scores + r * pitch + whole), rest, v_set(-3e38f)) : v_set(-3e38f);
+    for (int64_t i = 0; i < whole; i += VW)
+#pragma GCC unroll 8
+        for (int r = 0; r < SIDE; r++) most[r] = v_max(most[r], v_load(scores + r * pitch + i));
+#pragma GCC unroll 8
+    for (int r = 0; r < SIDE; r++) {
+        most[r] = v_set(v_largest(most[r]));
+        total[r] = v_set(0);
+    }
+    for (int64_t i = 0; i < whole; i += VW)
+#pragma GCC unroll 8
+        for (int r = 0; r < SIDE; r++) {
+            const vf weight = v_exp(v_sub(v_load(scores + r * pitch + i), most[r]));
+            v_store(scores + r * pitch + i, weight);
+            total[r] = v_add(total[r], weight);
+        }
+    if (rest)
+#pragma GCC unroll 8
+        for (int r = 0; r < SIDE; r++) {
+            const vf weight = v_exp(v_sub(v_load(scores + r * pitch + whole), most[r]));
+            v_store(scores + r * pitch + whole, weight);
+            total[r] = v_add(total[r], v_first(weight, rest, v_set(0)));
+        }
+    for (int r = 0; r < SIDE; r += 4) {
+        __m128 sums = v_four_sums(total + r);
+        _mm_storeu_ps(share + r, _mm_div_ps(_mm_set1_ps(1.0f), sums));
+    }
 }
 
 #define PAD(n) (((n) + 2 * VW - 1) / (2 * VW) * (2 * VW))
 
 /* Floats of scratch that `attention` wants. */
-int64_t NAME(attention_scratch)(int64_t length, int64_t dim) { return PAD(length) * (dim + 4) + (length + 4) * PAD(dim) + 4 * dim; }
+int64_t NAME(attention_scratch)(int64_t length, int64_t dim) { return PAD(length) * (dim + SIDE) + (length + SIDE) * PAD(dim) + SIDE * dim; }
 
 /* softmax(q k^T scale) v of one document. qkv: [length, 3, heads, dim]; context: [length, heads, dim]. */
 static void NAME(document)(const float *qkv, int64_t length, int64_t heads, int64_t dim, float scale, float *context, float *scratch) {
     const int64_t padded = PAD(length), wide = PAD(dim), pitch = 3 * heads * dim;
-    float *keys = scratch, *scores = keys + padded * dim, *values = scores + 4 * padded, *results = values + length * wide, *queries = results + 4 * wide;
+    float *keys = scratch, *scores = keys + padded * dim, *values = scores + SIDE * padded, *results = values + length * wide, *queries = results + SIDE * wide;
     for (int64_t head = 0; head < heads; head++) {
         const float *q = qkv + head * dim, *k = q + heads * dim, *v = k + heads * dim;
-        for (int64_t j = 0; j < length; j++)
-            for (int64_t d = 0; d < dim; d++) keys[d * padded + j] = k[j * pitch + d];
-        for (int64_t d = 0; d < dim; d++)
-            for (int64_t j = length; j < padded; j++) keys[d * padded + j] = 0;
+        for (int64_t block = 0; block < padded; block += 2 * VW) { /* keys: [blocks][dim][2 VW] */
+            const int64_t some = length - block < 2 * VW ? length - block : 2 * VW;
+            for (int64_t d = 0; d < dim; d++) {
+                float *to = keys + block * dim + d * 2 * VW;
+                for (int64_t j = 0; j < some; j++) to[j] = k[(block + j) * pitch + d];
+                for (int64_t j = some; j < 2 * VW; j++) to[j] = 0;
+            }
+        }
         for (int64_t j = 0; j < length; j++) {
             memcpy(values + j * wide, v + j * pitch, sizeof(float) * dim);
             for (int64_t d = dim; d < wide; d++) values[j * wide + d] = 0;
         }
-        for (int64_t first = 0; first < length; first += 4) {
-            const int64_t count = length - first < 4 ? length - first : 4;
-            float share[4];
-            for (int64_t i = 0; i < 4; i++)
+        for (int64_t first = 0; first < length; first += SIDE) {
+            const int64_t count = length - first < SIDE ? length - first : SIDE;
+            float share[SIDE];
+            for (int64_t i = 0; i < SIDE; i++)
                 for (int64_t d = 0; d < dim; d++) queries[i * dim + d] = i < count ? q[(first + i) * pitch + d] * scale : 0;
-            for (int64_t j = 0; j < padded; j += 2 * VW) four_rows(queries, dim, keys + j, padded, dim, scores + j, padded);
-            for (int64_t i = 0; i < 4; i++) share[i] = soften(scores + i * padded, length, padded);
-            for (int64_t d = 0; d < wide; d += 2 * VW) four_rows(scores, padded, values + d, wide, length, results + d, wide);
+            for (int64_t j = 0; j < padded; j += 2 * VW) side_by_side(queries, dim, keys + j * dim, 2 * VW, dim, scores + j, padded);
+            soften(scores, padded, length, share);
+            for (int64_t d = 0; d < wide; d += 2 * VW) side_by_side(scores, padded, values + d, wide, length, results + d, wide);
             for (int64_t i = 0; i < count; i++)
                 for (int64_t d = 0; d < dim; d++) context[((first + i) * heads + head) * dim + d] = results[i * wide + d] * share[i];
         }

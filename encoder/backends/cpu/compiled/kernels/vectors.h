@@ -21,6 +21,7 @@ INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf v_abs(vf a) { return _mm512_abs_ps(a); }
+INLINE vf v_first(vf x, int64_t n, vf other) { return _mm512_mask_blend_ps((__mmask16)((1u << n) - 1), other, x); }
 INLINE vi v_bits(vf a) { return _mm512_castps_si512(a); }
 INLINE vf v_of_bits(vi a) { return _mm512_castsi512_ps(a); }
 INLINE vi v_int(int32_t x) { return _mm512_set1_epi32(x); }
@@ -50,6 +51,7 @@ INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+INLINE vf v_first(vf x, int64_t n, vf other) { return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(v_mask(n))); }
 INLINE vi v_bits(vf a) { return _mm256_castps_si256(a); }
 INLINE vf v_of_bits(vi a) { return _mm256_castsi256_ps(a); }
 INLINE vi v_int(int32_t x) { return _mm256_set1_epi32(x); }
@@ -68,12 +70,27 @@ INLINE float v_sum(vf x) {
     for (int i = 0; i < VW; i++) sum += lanes[i];
     return sum;
 }
+/* v_sum of four vectors at once. */
+INLINE __m128 v_four_sums(const vf *x) {
+    float lanes[4][VW];
+    __m128 sum = _mm_setzero_ps();
+    for (int r = 0; r < 4; r++) v_store(lanes[r], x[r]);
+    for (int i = 0; i < VW; i += 4) {
+        __m128 a = _mm_loadu_ps(lanes[0] + i), b = _mm_loadu_ps(lanes[1] + i), c = _mm_loadu_ps(lanes[2] + i), d = _mm_loadu_ps(lanes[3] + i);
+        _MM_TRANSPOSE4_PS(a, b, c, d);
+        sum = _mm_add_ps(_mm_add_ps(_mm_add_ps(_mm_add_ps(sum, a), b), c), d);
+    }
+    return sum;
+}
 INLINE float v_largest(vf x) {
-    float lanes[VW], most;
-    v_store(lanes, x);
-    most = lanes[0];
-    for (int i = 1; i < VW; i++) most = lanes[i] > most ? lanes[i] : most;
-    return most;
+#if VW == 16
+    __m256 half = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+#else
+    __m256 half = x;
+#endif
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_shuffle_ps(four, four, 1)));
 }
 
 INLINE float v_least(vf x) {
