@@ -79,6 +79,7 @@ def given_to(root: Path, where: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.timeout(max(300, 60 * KILLS))
 @pytest.mark.parametrize("name", ["run", "sync"])
 def test_killed_at_random_instants(tmp_path: Path, corpus: Corpus, name: str) -> None:
     chosen = random.Random(os.environ.get("EMBERMILL_SEED", "7"))
