@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from embermill.counts import several
 from embermill.jobs.bookkeeping.stored_keys import added, stored_form
 
 PLAN_FORMAT = 1
@@ -58,5 +59,5 @@ def partition_id(segments: tuple[Segment, ...]) -> str:
 def describe_partition(partition: Partition) -> str:
     """Which partition that is, for the person at the keyboard."""
     paths = list(dict.fromkeys(segment.path for segment in partition.segments))
-    more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+    more = f" and {several(len(paths) - 1, 'more file')}" if len(paths) > 1 else ""
     return f"partition {partition.number} ({paths[0] if paths else 'no file'}{more})"

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import NoReturn
 
+from embermill.counts import several
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.html import require_same_extractor
 from embermill.jobs.dataset.metadata.manifest import read_manifest_root
@@ -23,7 +24,6 @@ from embermill.jobs.shard.names import require_apart
 from embermill.jobs.storage import Folder
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import stored_vectors
-from embermill.jobs.wording import several
 
 BESIDE_TEXT = ("corpus.keep_columns", "corpus.id_column", "corpus.types")  # what shapes rows and no text
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def _raise_other_columns(folder: Folder, changes: list[str]) -> NoReturn:
     size = sum(file.bytes for file in version.of_kind(BASE, UPSERTS))
     raise UsageError(
         f"{folder.root}: this dataset was made with other settings: {'; '.join(changes)}. These columns stand in every row, so another choice of them is "
-        f"another dataset: all {version.totals['rows']:,} rows ({size:,} bytes) are written again, and no text is embedded again. Set them back, or run "
+        f"another dataset: with every row ({version.totals['rows']:,}, {size:,} bytes) written again and no text embedded again. Set them back, or run "
         f"`embermill sync` with another output.uri and --reuse {folder.root}, which takes the vectors from here"
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.bookkeeping.stored_keys import describe_changes
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.surveyed import SurveyedFile
@@ -52,7 +53,6 @@ from embermill.jobs.stages.token_review import review_tokens
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import StoredVector
-from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 

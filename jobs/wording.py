@@ -1,14 +1,9 @@
-"""Numbers and places in sentences."""
+"""Damage and refused rows in sentences; numbers with what they count are in embermill.counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-
-def several(number: int, noun: str) -> str:
-    """1 shard, 2,000 shards."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def describe_damage(error: Exception) -> str:

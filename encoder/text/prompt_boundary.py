@@ -10,6 +10,8 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING
 
+from embermill.counts import several
+
 if TYPE_CHECKING:
     import tokenizers
 
@@ -27,7 +29,7 @@ def warn_where_words_are_lost(tokenizer: tokenizers.Tokenizer, prompt: str) -> N
     joined = _characters_joined_to_text(tokenizer, prompt)
     left = longest - joined
     if joined and left < _SHARE_LEFT * longest:
-        _warn_once(joined, f"one of more than {left} character{'' if left == 1 else 's'} is" if left > 0 else "it is", longest)
+        _warn_once(joined, f"one of more than {several(left, 'character')} is" if left > 0 else "it is", longest)
 
 
 def _characters_joined_to_text(tokenizer: tokenizers.Tokenizer, prompt: str) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from embermill.counts import several
 from embermill.encoder.errors import InputError, ModelConfigError, TokenizerError
 from embermill.encoder.text.building import open_tokenizer
 from embermill.encoder.text.fast_word_piece import choose_row_tokenizer
@@ -146,7 +147,7 @@ class Tokenizer:
             raise ModelConfigError(f"prompt: not valid Unicode (a lone surrogate): {error}; replace it.") from error
         if added + prompt_tokens < self._max_tokens:
             return
-        taken = f"the prompt takes {prompt_tokens} tokens and special tokens take {added}" if self._prompt else f"special tokens take {added}"
+        taken = f"the prompt takes {several(prompt_tokens, 'token')} and special tokens take {added}" if self._prompt else f"special tokens take {added}"
         advice = f"{'shorten the prompt, or ' if self._prompt else ''}give max_tokens={added + prompt_tokens + 1} or more, if the model has as many positions"
         raise ModelConfigError(f"{folder}: {taken}, but max_tokens is {self._max_tokens}: nothing of a text would be left; {advice}.")
 

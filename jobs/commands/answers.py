@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from embermill.counts import several
 from embermill.jobs.commands.answers_splitting import show_splitting, show_unknown_words
 from embermill.jobs.commands.answers_sync import show_sync_plan
 from embermill.jobs.commands.answers_vectors import show_recall, show_vectors
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
-from embermill.jobs.wording import describe_refusal, several
+from embermill.jobs.wording import describe_refusal
 
 MAX_NAMED = 20
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
@@ -26,7 +27,7 @@ def show_run(answer: Answer) -> str:
         ("rows", _show_rows(answer) + (", see quarantine/ for the reasons" if answer["rows_quarantined"] else "")),
         *([("refused", f"for example {describe_refusal(answer['first_quarantined'])}")] if answer["first_quarantined"] else []),
         ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')} too long for the model"),
-        ("lengths", f"half of the rows up to {lengths['p50']} tokens, 90 % up to {lengths['p90']}, 99 % up to {lengths['p99']}, the longest {lengths['max']}"),
+        ("lengths", f"half of the rows up to {several(lengths['p50'], 'token')}, {_show_longer(lengths)}"),
         ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
         *show_vectors(answer),
         *show_unknown_words(answer.get("unknown_words", 0)),
@@ -35,6 +36,10 @@ def show_run(answer: Answer) -> str:
         *show_corpus(answer.get("corpus")),
     ]
     return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
+
+
+def _show_longer(lengths: dict[str, int]) -> str:
+    return f"90 % up to {lengths['p90']:,}, 99 % up to {lengths['p99']:,}, the longest {lengths['max']:,}"
 
 
 def _show_findings(found: Answer | None) -> list[tuple[str, str]]:
@@ -99,7 +104,7 @@ def show_plan(answer: Answer) -> str:
         ("tokens", f"about {answer['tokens']:,}" + ("" if answer["lengths"] else " (guessed from the text's size: this engine has no tokenizer to ask)")),
     ]
     if answer["output_bytes"] is not None:
-        rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {answer['dimensions']} numbers"))
+        rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {several(answer['dimensions'], 'number')}"))
     rows += show_splitting(answer)
     if answer["closeness"] is not None:
         found = answer["closeness"]
@@ -133,11 +138,11 @@ def _show_remaining_work(answer: Answer) -> str:
         "finish": f"publish the manifest: {done}",
         "go_on": f"resume: {left:,} of {several(answer['partitions'], 'partition')}, as they were planned",
     }
-    rows = [("run", actions[answer["action"]]), ("holds", f"{answer['rows']:,} rows, {answer['tokens']:,} tokens"), *_show_prompts(answer["prompts"])]
-    rows += _show_holder(answer)
+    held = f"{several(answer['rows'], 'row')}, {several(answer['tokens'], 'token')}"
+    rows = [("run", actions[answer["action"]]), ("holds", held), *_show_prompts(answer["prompts"]), *_show_holder(answer)]
     if left:
         rows += _show_cluster(answer)
-        rows.append(("left", f"about {answer['tokens_left']:,} tokens in {show_bytes(answer['text_bytes_left'])} of text"))
+        rows.append(("left", f"about {several(answer['tokens_left'], 'token')} in {show_bytes(answer['text_bytes_left'])} of text"))
         rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     if answer["uncommitted"]:
         rows.append(("adopted", f"{several(answer['uncommitted'], 'shard')} of a run that was killed, checked first: less may be left"))
@@ -183,7 +188,7 @@ def show_status(answer: Answer) -> str:
         age = "" if answer["version_age_s"] is None else f", {show_seconds(answer['version_age_s'])} ago"
         advice = f"; `embermill compact {answer['root']}` would make reading it cheaper" if answer["compact_advised"] else ""
         of = "" if answer.get("live_documents") is None else f" of {several(answer['live_documents'], 'document')}"
-        rows.append(("version", f"{answer['version']} by {answer['version_cause']}{age}: {answer['rows']:,} live rows{of}{advice}"))
+        rows.append(("version", f"{answer['version']} by {answer['version_cause']}{age}: {several(answer['rows'], 'live row')}{of}{advice}"))
     if answer["missing_files"]:
         names = ", ".join(answer["missing"][:3]) + (", …" if answer["missing_files"] > 3 else "")
         rows.append(("missing", f"{several(answer['missing_files'], 'file')}, missing or of the wrong size: {names}: run `embermill repair {answer['root']}`"))
@@ -252,9 +257,9 @@ def _show_rows(answer: Answer) -> str:
 def show_bench(answer: Answer) -> str:
     if "shapes" in answer:
         return _show_shapes(answer)
-    where = f"{answer['model']} on {answer['device']}, {answer['precision']}, {answer['threads']} threads"
+    where = f"{answer['model']} on {answer['device']}, {answer['precision']}, {several(answer['threads'], 'thread')}"
     return f"{where}\n" + table([
-        ("measured on", f"{several(answer['documents'], 'text')}, {answer['tokens']:,} tokens, the longest of {answer['longest']}"),
+        ("measured on", f"{several(answer['documents'], 'text')}, {several(answer['tokens'], 'token')}, the longest of {answer['longest']}"),
         ("encoder", f"{answer['encode_tokens_per_s']:,.0f} tokens/s, from token ids to vectors"),
         ("tokenizer", f"{answer['tokenize_tokens_per_s']:,.0f} tokens/s, from texts to token ids"),
         ("together", f"{answer['text_tokens_per_s']:,.0f} tokens/s, from texts to vectors"),
@@ -287,8 +292,16 @@ def _show_shapes(answer: Answer) -> str:
 
 def show_search(answer: Answer) -> str:
     found = [_show_hit(rank, hit) for rank, hit in enumerate(answer["hits"], 1)]
-    unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {answer['rows']:,} rows are committed so far)"]
-    return "\n".join([*found, *unfinished]) or "the dataset is finished and has no row"
+    unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {several(answer['rows'], 'row')} committed so far)"]
+    return "\n".join([*found, *_show_what_is_kept(answer), *unfinished]) or "the dataset is finished and has no row"
+
+
+def _show_what_is_kept(answer: Answer) -> list[str]:
+    """Of a dataset whose rows say nothing of what they are about."""
+    if answer["shows_content"] or not answer["hits"]:
+        return []
+    key = "chunk.keep_text: true" if answer["chunked"] else "output.text: true"
+    return [f"(this dataset keeps ids alone: made with {key}, or with columns in corpus.keep_columns, it would show here what each row says)"]
 
 
 def _show_hit(rank: int, hit: Answer) -> str:
@@ -306,12 +319,12 @@ def _shorten(value: object, width: int = 120) -> str:
 
 
 def show_inspect(answer: Answer) -> str:
-    architecture = f"{answer['architecture']}, {answer['layers']} layers" if answer["architecture"] else "none that embermill knows"
+    architecture = f"{answer['architecture']}, {several(answer['layers'], 'layer')}" if answer["architecture"] else "none that embermill knows"
     head = table([
         ("file", f"{answer['file']}, {answer['file_bytes']:,} bytes"),
         ("format", ", ".join(filter(None, (answer["format"], answer["era"], answer["burn_version"] and f"version {answer['burn_version']}")))),
         ("architecture", architecture),
-        ("parameters", f"{answer['parameters']:,} in {len(answer['tensors'])} tensors"),
+        ("parameters", f"{answer['parameters']:,} in {several(len(answer['tensors']), 'tensor')}"),
         *((f"metadata {name}", _shorten(value)) for name, value in answer["metadata"].items()),
     ])
     return head + "\n\n" + _show_tensors(answer["tensors"])

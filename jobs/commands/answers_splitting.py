@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from embermill.counts import several
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds
-from embermill.jobs.wording import several
 
 FATE = {"truncate": "about {:,} tokens would be cut off", "error": "these rows, with about {:,} tokens too many, would be refused"}
 
@@ -15,10 +15,10 @@ def show_splitting(answer: Answer) -> list[tuple[str, str]]:
     if found is None:
         return []
     over = f"about {several(found['documents_over'], 'text')} of {answer['rows']:,}"
-    made = f"about {found['rows']:,} rows"
+    made = f"about {several(found['rows'], 'row')}"
     if answer["on_long_text"] == "split":
         return [("chunks", f"{over} are longer than the model takes: {made}, {found['extra_rows']:,} more than documents")]
-    cost = [f"{made} ({found['extra_rows']:,} more)", f"{found['tokens']:,} tokens ({found['extra_tokens']:,} more)"]
+    cost = [f"{made} ({found['extra_rows']:,} more)", f"{several(found['tokens'], 'token')} ({found['extra_tokens']:,} more)"]
     cost += [] if found["output_bytes"] is None else [show_bytes(found["output_bytes"])]
     cost += [] if found["seconds"] is None else [f"{show_seconds(found['seconds'])}"]
     return [

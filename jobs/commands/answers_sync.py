@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from embermill.counts import several
 from embermill.jobs.commands.answers_splitting import show_unknown_words
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
-from embermill.jobs.wording import several
 
 FILE_WORDS = (("new", "new"), ("changed", "changed"), ("renamed", "renamed"), ("gone", "gone"), ("same", "unchanged"))
 
@@ -17,18 +17,18 @@ def show_sync(answer: Answer) -> str:
     if answer["action"] == "nothing":
         files = several(answer["files"]["same"], "file")
         more = f"; compacted into version {answer['compacted']}" if answer["compacted"] else ""
-        return f"{answer['output']}: version {answer['version']} is up to date: {files}, none of them changed; {answer['rows']:,} rows{more}"
+        return f"{answer['output']}: version {answer['version']} is up to date: {files}, none of them changed; {several(answer['rows'], 'row')}{more}"
     of_rows, documents = answer, answer.get("documents")
     if documents is not None:
         of_rows = {f"rows_{name}": number for name, number in documents.items()}
-    live = f"{answer['rows']:,} rows" if documents is None else f"{several(documents['live'], 'document')}, {several(answer['rows'], 'chunk')}"
+    live = several(answer["rows"], "row") if documents is None else f"{several(documents['live'], 'document')}, {several(answer['rows'], 'chunk')}"
     copied = f"{several(answer['vectors_copied'], 'vector')} copied"
     rows = [
         ("version", f"{answer['version']}, made from version {answer['parent']}: {live}"),
         ("files", _show_files(answer)),
         ("rows" if documents is None else "documents", ", ".join(_show_rows(of_rows)) or "none differs"),
         *([] if documents is None else [("chunks", ", ".join(_show_chunks(answer)) or "none differs")]),
-        ("embedded", f"{several(answer['texts_embedded'], 'text')}, {answer['tokens_embedded']:,} tokens; {copied}"),
+        ("embedded", f"{several(answer['texts_embedded'], 'text')}, {several(answer['tokens_embedded'], 'token')}; {copied}"),
         *_show_imported(answer["imported"]),
         ("written", show_bytes(answer["bytes_written"]) + _show_clipped(answer["values_clipped"])),
         *show_unknown_words(answer["unknown_words"]),
@@ -103,7 +103,7 @@ def show_sync_plan(answer: Answer) -> str:
         return table([*lines, (answer.get("of", "rows"), "not looked at (--quick): without it `embermill plan` reads the files that changed")])
     lines += [(answer.get("of", "rows") if number == 0 else "", words) for number, words in enumerate(_planned(answer["rows"]))]
     if "tokens" in answer:
-        embed = f"{several(answer['texts_to_embed'], 'text')}, about {answer['tokens']:,} tokens"
+        embed = f"{several(answer['texts_to_embed'], 'text')}, about {several(answer['tokens'], 'token')}"
         lines.append(("embed", embed + ("" if answer["seconds"] is None else f", about {show_seconds(answer['seconds'])}")))
         lines.append(("copy", f"{several(answer['vectors_to_copy'], 'vector')} of texts that have one"))
         lines.append(("output", f"about {show_bytes(answer['output_bytes'])}"))

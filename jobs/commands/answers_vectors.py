@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from embermill.counts import several
 from embermill.jobs.commands.command import Answer
-from embermill.jobs.wording import several
 
 
 def show_vectors(answer: Answer) -> list[tuple[str, str]]:

@@ -6,10 +6,10 @@ import argparse
 import textwrap
 from pathlib import Path
 
+from embermill.counts import several
 from embermill.jobs.commands.command import Answer, Command, filled
 from embermill.jobs.commands.quantities import show_bytes, table
 from embermill.jobs.errors import UsageError
-from embermill.jobs.wording import several
 
 WIDTH = 100
 
@@ -40,6 +40,8 @@ def _add_init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", nargs="+", type=filled, metavar="CORPUS", help="files, folders, globs (in quotes) or URLs of Parquet, JSONL, CSV or text")
     parser.add_argument("model", type=filled, metavar="MODEL", help="a Hugging Face id, a folder, an object-store URL, or package:NAME/SUBDIR")
     parser.add_argument("--output", type=filled, default="out/embeddings", metavar="URI", help="where the dataset will go (default: out/embeddings)")
+    kept = "keep each row's text in the dataset (output.text: true), so that `embermill search` shows it"
+    parser.add_argument("--keep-text", action="store_true", help=kept)
     parser.add_argument("--out", type=filled, default="job.yaml", metavar="FILE", help="the configuration that is written (default: job.yaml)")
 
 
@@ -49,7 +51,7 @@ def init(arguments: argparse.Namespace) -> Answer:
     file = Path(arguments.out)
     if file.exists():
         raise UsageError(f"--out {file}: is there already, and is not overwritten: name another file with --out, or remove it")
-    proposal = propose(tuple(arguments.corpus), arguments.model, arguments.output)
+    proposal = propose(tuple(arguments.corpus), arguments.model, arguments.output, keep_text=arguments.keep_text)
     text = write_configuration(proposal)
     try:
         with file.open("x", encoding="utf-8") as out:
@@ -63,7 +65,7 @@ def show_init(answer: Answer) -> str:
     found = answer["forecast"]
     about = "" if found["rows_exact"] else "about "
     rows = [
-        ("corpus", f"{several(found['files'], 'file')}, {about}{found['rows']:,} rows, {show_bytes(found['input_bytes'])}"),
+        ("corpus", f"{several(found['files'], 'file')}, {about}{several(found['rows'], 'row')}, {show_bytes(found['input_bytes'])}"),
         ("id", answer["id_column"] or "none was found: rows are named by file and position, and `sync` cannot follow them"),
         ("text", ", ".join(answer["text_columns"])),
         *([("also there", ", ".join(answer["others"]) + " (corpus.keep_columns carries columns along)")] if answer["others"] else []),
@@ -77,7 +79,7 @@ def show_init(answer: Answer) -> str:
 def _lengths(answer: Answer) -> str:
     found = answer["forecast"]["percentiles"]
     limit = f"; the model takes {answer['max_tokens']:,}, the rest is cut" if answer["max_tokens"] and found["max"] >= answer["max_tokens"] else ""
-    return f"half of the rows up to {found['p50']:,} tokens, 90 % up to {found['p90']:,}, the longest sampled {found['max']:,}{limit}"
+    return f"half of the rows up to {several(found['p50'], 'token')}, 90 % up to {found['p90']:,}, the longest sampled {found['max']:,}{limit}"
 
 
 COMMANDS = (

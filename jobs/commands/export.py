@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from embermill.counts import several
 from embermill.jobs.commands.command import Answer, Command, filled, positive, progress_bar
 from embermill.jobs.commands.quantities import show_bytes, show_seconds
-from embermill.jobs.wording import several
 
 
 def mapping(text: str) -> tuple[str, str]:

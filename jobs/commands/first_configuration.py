@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.counts import several
 from embermill.jobs.config import JobConfig
 from embermill.jobs.config.explanations import explanations
 from embermill.jobs.corpus.formats import document
@@ -27,7 +28,6 @@ from embermill.jobs.plan.planning import cut_corpus, row_schema
 from embermill.jobs.preflight import find_prompts, look_ahead
 from embermill.jobs.shard.names import require_apart
 from embermill.jobs.storage import open_folder
-from embermill.jobs.wording import several
 
 SAMPLED_ROWS = 200
 SAMPLED_BYTES = 1 << 18  # of text, from the beginning of the first file
@@ -54,9 +54,9 @@ class Proposal:
         return chosen | {"model": self.config.model.source, "max_tokens": self.max_tokens, "prompt": self.prompt, "forecast": self.forecast}
 
 
-def propose(corpus: tuple[str, ...], model: str, output: str) -> Proposal:
+def propose(corpus: tuple[str, ...], model: str, output: str, *, keep_text: bool = False) -> Proposal:
     """Look at the beginning of the corpus and at the model. UsageError and DataError as a run would raise them, and where no column holds text."""
-    given = JobConfig.model_validate({"model": {"source": model}, "corpus": {"files": list(corpus)}, "output": {"uri": output}})
+    given = JobConfig.model_validate({"model": {"source": model}, "corpus": {"files": list(corpus)}, "output": {"uri": output, "text": keep_text}})
     require_apart(given.anchored(Path.cwd()), open_folder(given.anchored(Path.cwd()).output.uri).root)
     given, files = _surveyed(given)
     config = given.anchored(Path.cwd())
@@ -145,7 +145,7 @@ def _head(proposal: Proposal) -> Iterator[str]:
     if lengths := found["percentiles"]:
         limit = f" The model takes {proposal.max_tokens:,}." if proposal.max_tokens else ""
         told = f"half up to {lengths['p50']}, 90 % up to {lengths['p90']}, the longest {lengths['max']}"
-        yield from _comment(f"Tokens of {found['sampled_texts']:,} sampled texts: {told}.{limit}", "")
+        yield from _comment(f"Tokens of {several(found['sampled_texts'], 'sampled text')}: {told}.{limit}", "")
     yield from _comment("Keys that are left out have their defaults: `embermill config --explain` lists them all.", "")
 
 
@@ -164,7 +164,7 @@ def _sections(proposal: Proposal) -> Iterator[str]:
             "files": [*corpus.files], "id_column": corpus.id_column, "text_columns": [*corpus.text_columns], "keep_columns": [],
             "max_quarantined": corpus.max_quarantined,
         } | ({} if corpus.delimiter == "," else {"delimiter": corpus.delimiter}),
-        "output": {"uri": config.output.uri},
+        "output": {"uri": config.output.uri} | ({"text": True} if config.output.text else {}),
         "workers": {"count": "auto", "device": "auto"},
         "ray": {"address": None},
     }  # fmt: skip

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from embermill.counts import several
 from embermill.jobs.commands.command import Answer, Command, filled, positive_rate
 from embermill.jobs.commands.quantities import show_bytes, table
 from embermill.jobs.errors import UsageError
@@ -117,7 +118,7 @@ def _has_begun(output: str) -> bool:
 def show_report(answer: Answer) -> str:
     rows = [
         ("rows", f"{answer['rows']:,}; {answer['refused']['rows'] + answer['refused']['rows_later']:,} in quarantine"),
-        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {answer['rows_truncated']:,} rows"),
+        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')}"),
         ("runs", f"{len(answer['runs']):,} recorded"),
     ]
     if answer["cost"] is not None:

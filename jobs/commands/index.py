@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from embermill.counts import several
 from embermill.jobs.commands.command import Answer, Command, filled, positive, progress_bar
 
 DESCRIPTION = """Load a dataset into a search index, or bring one up to date that was loaded before: what changed since is written, and nothing
@@ -63,11 +64,11 @@ def _parts(answer: Answer) -> Iterator[str]:
     state, after = ("would be", "to be written") if answer["dry_run"] else ("is", "written")
     created = " (new)" if answer["created"] else ""
     before = f", before {answer['before']}" if answer["before"] else ""
-    yield f"{answer['target']}{created} {state} at version {answer['version']}{before}: {answer['rows']:,} rows"
+    yield f"{answer['target']}{created} {state} at version {answer['version']}{before}: {several(answer['rows'], 'row')}"
     yield f"{answer['upserted']:,} {after}"
     yield f"{answer['deleted']:,} {'to be ' if answer['dry_run'] else ''}deleted in {answer['seconds']:.1f} s"
     if (checked := answer["checked"]) is not None:
-        yield f"counts equal, {checked['sampled']} sampled vectors equal"
+        yield f"counts equal, {several(checked['sampled'], 'sampled vector')} equal"
         if checked["recall"] is not None:
             yield f"recall@10 {checked['recall']:.3f}"
     if answer["alias"]:

@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from embermill.counts import several
 from embermill.jobs.commands import answers
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 from embermill.jobs.errors import DataError, UsageError, model_errors
@@ -97,7 +98,7 @@ def _require_finite(embeddings: np.ndarray) -> None:
         at = int(wrong.argmax())
         bad = embeddings[at][~np.isfinite(embeddings[at])]
         advice = "look at the model's weights, or try another --precision"
-        raise DataError(f"text {at + 1} of {len(embeddings)}: the model gave {bad[0]} in {bad.size} of {embeddings.shape[1]} places: {advice}")
+        raise DataError(f"text {at + 1} of {len(embeddings)}: the model gave {bad[0]} in {bad.size} of {several(embeddings.shape[1], 'place')}: {advice}")
 
 
 def _show_encode(answer: Answer) -> str:
@@ -134,7 +135,9 @@ def search(arguments: argparse.Namespace) -> Answer:
     if prompt is None and (prompts := engine_prompts(dataset.model, search_path=(str(Path.cwd()),))) is not None:
         prompt = prompts.query
     hits = search_dataset(dataset, arguments.query, k=arguments.k, prompt=prompt, device=arguments.device, column=arguments.vector, all_chunks=arguments.chunks)
-    return {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
+    rows = dataset.plan.rows
+    found = {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "finished": dataset.finished, "hits": [asdict(hit) for hit in hits]}
+    return found | {"chunked": rows.is_chunked, "shows_content": bool(rows.kept) or rows.holds_text or rows.holds_chunk_text}
 
 
 COMMANDS = (

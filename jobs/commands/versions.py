@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from embermill.counts import plural, several
 from embermill.jobs.commands.command import Answer, Command, filled, positive
-from embermill.jobs.wording import several
 
 SQL_ENGINES = ("duckdb", "polars")
 """Those of reading_rule.py, named here so that help loads no Arrow."""
@@ -37,7 +37,7 @@ def show_history(answer: Answer) -> str:
 def _history_line(entry: Answer) -> str:
     totals = entry["totals"]
     changed = "".join(f", {sign}{totals[key]:,}" for key, sign in (("rows_upserted", "+"), ("rows_deleted", "-")) if key in totals)
-    rows = f"  {totals['rows']:,} rows{changed}" if "rows" in totals else ""
+    rows = f"  {several(totals['rows'], 'row')}{changed}" if "rows" in totals else ""
     state = "" if entry["state"] == "readable" else f"  ({entry['state']})"
     return f"{entry['version']:>6}  {entry['created']}  {entry['cause']}{rows}{state}"
 
@@ -65,8 +65,8 @@ def files(arguments: argparse.Namespace) -> Answer:
 def show_files(answer: Answer) -> str:
     if answer["query"] is not None:
         return str(answer["query"])
-    lines = [f"{file['kind']:<8} {file['rows']:>12,} rows {file['bytes']:>14,} bytes  {file['name']}" for file in answer["files"]]
-    return "\n".join([*lines, f"version {answer['version']}: {answer['rows']:,} live rows; --sql duckdb prints the query that gives them"])
+    lines = [f"{file['kind']:<8} {file['rows']:>12,} {plural(file['rows'], 'row'):<4} {file['bytes']:>14,} bytes  {file['name']}" for file in answer["files"]]
+    return "\n".join([*lines, f"version {answer['version']}: {several(answer['rows'], 'live row')}; --sql duckdb prints the query that gives them"])
 
 
 def _add_changes_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,10 +102,11 @@ def show_changes(answer: Answer) -> str:
 def _changes_lines(answer: Answer) -> Iterator[str]:
     span = f"from version {answer['since']} to {answer['to']}"
     if "upserts" in answer:
-        yield f"{answer['upserts']:,} rows new or changed and {answer['deletes']:,} deleted {span}"
+        yield f"{several(answer['upserts'], 'row')} new or changed and {answer['deletes']:,} deleted {span}"
     else:
         for file in answer["files"]:
-            yield f"{file['version']:>6}  {file['kind']:<8} {file['rows']:>12,} rows  {file['name']}" + _filter_of(file, answer["since"])
+            rows = f"{file['rows']:>12,} {plural(file['rows'], 'row'):<4}"
+            yield f"{file['version']:>6}  {file['kind']:<8} {rows}  {file['name']}" + _filter_of(file, answer["since"])
         yield f"{several(len(answer['files']), 'file')} {span}"
     if answer["out"]:
         yield f"written into {answer['out']}"
@@ -132,8 +133,8 @@ def show_rollback(answer: Answer) -> str:
     if answer["version"] is None:
         return f"nothing changed since version {answer['to']}"
     totals = answer["totals"]
-    done = f"{totals['rows_upserted']:,} rows restored, {totals['rows_deleted']:,} deleted"
-    told = f"version {answer['version']} has the {totals['rows']:,} rows of version {answer['to']}: {done}"
+    done = f"{several(totals['rows_upserted'], 'row')} restored, {totals['rows_deleted']:,} deleted"
+    told = f"version {answer['version']} has the {several(totals['rows'], 'row')} of version {answer['to']}: {done}"
     return f"{told}. The next `sync` brings what the corpus holds by then"
 
 
@@ -150,7 +151,7 @@ def compact(arguments: argparse.Namespace) -> Answer:
 def show_compact(answer: Answer) -> str:
     if answer["version"] is None:
         return "nothing to compact: no row changed since the base was made"
-    made = f"{answer['rows']:,} rows, {several(answer['files'], 'file')}, {answer['bytes']:,} bytes"
+    made = f"{several(answer['rows'], 'row')}, {several(answer['files'], 'file')}, {answer['bytes']:,} bytes"
     return f"version {answer['version']}: a new base of {made}. `embermill gc --keep-versions 1` removes the old one"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from embermill.counts import several
 from embermill.jobs.config import CorpusConfig
 from embermill.jobs.config.quarantine_limit import allowed_quarantined
 from embermill.jobs.difference.claim import Claim
@@ -12,7 +13,6 @@ from embermill.jobs.difference.differing import Totals, read_differences
 from embermill.jobs.difference.scan import ScanTotals
 from embermill.jobs.errors import DataError
 from embermill.jobs.storage import Folder
-from embermill.jobs.wording import several
 
 SHOWN = 10
 
@@ -61,7 +61,7 @@ def require_few_refused(folder: Folder, claim: Claim, scans: Sequence[ScanTotals
     if refused <= allowed:
         return
     raise DataError(
-        f"{folder.root}: {refused:,} of the {scanned:,} rows of new and changed files were quarantined, and corpus.max_quarantined: {limit:g} allows "
+        f"{folder.root}: {refused:,} of the {several(scanned, 'row')} of new and changed files were quarantined, and corpus.max_quarantined: {limit:g} allows "
         f"{int(allowed):,}: see quarantine/{claim.number:06d}/ for the reasons. Nothing was embedded: fix the corpus, or run again with "
         f"corpus.max_quarantined: {refused} or more (1 and above is a number of rows, below 1 a share)"
     )

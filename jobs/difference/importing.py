@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.counts import several
 from embermill.jobs.config import CorpusConfig
 from embermill.jobs.corpus.arrow_types import canonical
 from embermill.jobs.corpus.formats.parquet import open_parquet as open_corpus_file
@@ -146,7 +147,7 @@ def _matrix(batch: RowBatch, output: Output, given: pa.Array) -> np.ndarray:
     """[N, dim] float32."""
     lengths = pc.fill_null(pc.list_value_length(given), -1).to_numpy(zero_copy_only=False)
     if (wrong := np.flatnonzero(lengths != output.dim)).size:
-        raise _refused(batch, int(wrong[0]), output, "none" if lengths[wrong[0]] < 0 else f"one of {lengths[wrong[0]]} numbers")
+        raise _refused(batch, int(wrong[0]), output, "none" if lengths[wrong[0]] < 0 else f"one of {several(lengths[wrong[0]], 'number')}")
     numbers = pc.list_flatten(given)
     vectors: np.ndarray = numbers.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, output.dim)  # null is NaN here
     if not all_finite(vectors):
@@ -157,7 +158,7 @@ def _matrix(batch: RowBatch, output: Output, given: pa.Array) -> np.ndarray:
 def _refused(batch: RowBatch, row: int, output: Output, found: str) -> UsageError:
     file, at, _ = batch.locate(int(batch.rows[row]))
     where = f"{file}, row {at} (id {batch.ids[row].as_py()!r})"
-    return UsageError(f"{OPTION}: {where}: expected a vector of {output.dim} finite numbers in the column {output.column!r}, got {found}")
+    return UsageError(f"{OPTION}: {where}: expected a vector of {several(output.dim, 'finite number')} in the column {output.column!r}, got {found}")
 
 
 def take_sample(wanted: Wanted, first_source: int) -> int:

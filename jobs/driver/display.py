@@ -7,6 +7,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from embermill.counts import plural, several
 from embermill.jobs.driver.progress_record import record
 from embermill.jobs.driver.snapshot import Snapshot
 
@@ -132,14 +133,14 @@ class Bar:
 
 def describe(snapshot: Snapshot) -> str:
     """One line: how far, how fast, how long still, and what holds it up. Before the first token: what is done about it."""
+    partitions = f"{snapshot.partitions_done}/{several(snapshot.partitions, 'partition')}"
     if not snapshot.tokens and snapshot.workers:
-        ready = f"{snapshot.workers} worker{'' if snapshot.workers == 1 else 's'} ready"
-        return f"{ready}, computing the first batch · {snapshot.partitions_done}/{snapshot.partitions} partitions"
+        return f"{several(snapshot.workers, 'worker')} ready, computing the first batch · {partitions}"
     parts = [
-        f"{snapshot.rows:,} documents",
+        several(snapshot.rows, "document"),
         f"{snapshot.tokens_per_s:,.0f} tokens/s",
-        f"{snapshot.partitions_done}/{snapshot.partitions} partitions",
-        f"{_short(snapshot.tokens_left)} tokens to go",
+        partitions,
+        f"{_short(snapshot.tokens_left)} {plural(snapshot.tokens_left, 'token')} to go",
         "" if snapshot.eta_s is None else f"{_duration(snapshot.eta_s)} left",
         f"bound by the {snapshot.bound}" if snapshot.bound else "",
     ]

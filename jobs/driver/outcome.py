@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from embermill.counts import several
 from embermill.jobs.config.quarantine_limit import allowed_quarantined
 from embermill.jobs.dataset.metadata.receipt_table import Totals
 from embermill.jobs.errors import DataError, InputChanged, Interrupted
 from embermill.jobs.receipt import Failed
-from embermill.jobs.wording import describe_refusal, several
+from embermill.jobs.wording import describe_refusal
 
 SHOWN = 5
 

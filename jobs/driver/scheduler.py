@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
+from embermill.counts import several
 from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Hold, Say, Start, Stop
 from embermill.jobs.driver.assignment import Assignment
 from embermill.jobs.driver.staff import Staff, describe_worker
@@ -27,7 +28,6 @@ from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.nodes import NODES_FAULT, SAME_DEATHS, Nodes
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
 from embermill.jobs.receipt import EMBED, Alive, Done, Event, Failed, Measured, Progress, Ready, Receipt, Shard
-from embermill.jobs.wording import several
 
 
 class Scheduler:

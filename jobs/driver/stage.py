@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from embermill.counts import several
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.lease import Lease
 from embermill.jobs.driver.commit_buffer import CommitBuffer, Log
@@ -30,7 +31,6 @@ from embermill.jobs.pool.opening import Heard, OpenPool
 from embermill.jobs.process.device_tuning import DEVICE_TUNING
 from embermill.jobs.receipt import COPY, EMBED, Event, Ready, Receipt, Shard
 from embermill.jobs.storage import Folder
-from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 

@@ -88,6 +88,6 @@ def _write(format: Format, state: State, on_rows: Callable[[int, int], None] | N
         if on_rows is not None:
             on_rows(done, source.rows)
     if done != source.rows:
-        raise DataError(f"{source.folder.root}: version {source.version.number} says {source.rows} rows, {done} were found: `embermill verify` says more")
+        raise DataError(f"{source.folder.root}: version {source.version.number} says {source.rows:,} rows, {done:,} came: `embermill verify` says more")
     state.finish(format.finish())
     return resumed

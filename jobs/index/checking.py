@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.counts import several
 from embermill.jobs.errors import DataError
 from embermill.jobs.index import COSINE, L2, UBINARY, Layout, Target
-from embermill.jobs.wording import several
 
 SAMPLED, K = 100, 10
 NORMALIZED_TOLERANCE = 1e-6  # of one number of a vector of length 1: what dividing by the length in float32 may differ by

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.bookkeeping.stored_keys import describe_changes
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT
 from embermill.jobs.errors import DataError, UsageError
@@ -16,7 +17,6 @@ from embermill.jobs.index.limits import limits_of
 from embermill.jobs.index.rules import RULES, Form
 from embermill.jobs.index.source import Source
 from embermill.jobs.index.violations import Violation, ViolationCount, find_form_violations
-from embermill.jobs.wording import several
 
 
 def cursor_for(source: Source, standing: Standing | None, where: str, adopt: bool) -> Cursor:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from embermill.counts import several
 from embermill.jobs.config import JobConfig, config_from_keys
 from embermill.jobs.corpus.pieces import Piece
 from embermill.jobs.corpus.surveyed import SurveyedFile
@@ -30,7 +31,6 @@ from embermill.jobs.run import run
 from embermill.jobs.shard.contents import Damaged
 from embermill.jobs.shard.quarantine import read_reasons
 from embermill.jobs.storage import Folder, open_folder
-from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.config import CorpusConfig, JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.chunk_columns import PREFIX, TYPES
@@ -167,7 +168,7 @@ def _readable(corpus: CorpusConfig, files: tuple[SurveyedFile, ...]) -> list[Sur
     bad = [file for file in files if file.error]
     if bad and corpus.on_bad_file == "fail":
         raise DataError(
-            f"{len(bad)} of {len(files)} corpus files cannot be read: {'; '.join(file.error for file in bad[:10])}"
+            f"{len(bad)} of {several(len(files), 'corpus file')} cannot be read: {'; '.join(file.error for file in bad[:10])}"
             f"{'; …' if len(bad) > 10 else ''}: fix or remove them, or set corpus.on_bad_file: quarantine"
         )
     return [file for file in files if not file.error]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.counts import several
 from embermill.jobs.bookkeeping.expected_form import anything, character, flag, number, one_of, or_none, pair, positive, require_form, text
 
 TABLE = {"file": text, "sha256": text}
@@ -40,7 +41,7 @@ def require_columns(schema: pa.Schema, id_name: str, kept: Iterable[str], vector
     for name, expected in vectors.items():
         kind = schema.field(name).type
         if not pa.types.is_fixed_size_list(kind) or (kind.list_size, kind.value_type) != (expected.list_size, expected.value_type):
-            raise ValueError(f"schema_arrow: column {name}: expected vectors of {expected.list_size} numbers ({expected.value_type}), got {kind}")
+            raise ValueError(f"schema_arrow: column {name}: expected vectors of {several(expected.list_size, 'number')} ({expected.value_type}), got {kind}")
 
 
 def require_partitions(segments: pa.Table) -> None:

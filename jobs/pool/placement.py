@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from embermill.counts import several
 from embermill.jobs.config import WorkersConfig
 from embermill.jobs.errors import UsageError
 
@@ -68,7 +69,7 @@ def place(workers: WorkersConfig, nodes: Sequence[Node], *, joined: bool, planne
     matching = [node for node in nodes if matches(workers, node)]
     grows = joined and workers.autoscaling  # what is not there may come
     if nodes and not matching and not grows:
-        missing = f"none of {len(nodes)} nodes has what the workers ask for ({describe_wants(workers)})"
+        missing = f"none of {several(len(nodes), 'node')} has what the workers ask for ({describe_wants(workers)})"
         raise UsageError(f"workers: {missing}: see `ray status` and the nodes' labels{AUTOSCALED if joined else ''}")
     device = _device(workers.device, math.inf if grows else sum(node.gpus for node in matching), joined, planned_device, gpu_library)
     shares = [share for node in matching if (share := share_of(workers, node, device)).workers]
@@ -85,12 +86,12 @@ def place(workers: WorkersConfig, nodes: Sequence[Node], *, joined: bool, planne
 def _require_room(workers: WorkersConfig, device: str, room: int, threads: int, *, joined: bool) -> None:
     """UsageError where fewer workers than were asked for could ever be placed."""
     if joined and room == 0:
-        raise UsageError(f"workers.cpus: no node of this cluster has room for a worker: {threads} CPUs, {describe_wants(workers)}{AUTOSCALED}")
+        raise UsageError(f"workers.cpus: no node of this cluster has room for a worker: {several(threads, 'CPU')}, {describe_wants(workers)}{AUTOSCALED}")
     if workers.count != "auto" and workers.count > room:
         if device == "gpu":
-            raise UsageError(f"workers.count: {workers.count} workers were asked for, each on a GPU of its own; there are {room}")
+            raise UsageError(f"workers.count: {workers.count} asked for, each on a GPU of its own; there is room for {room}")
         if joined:
-            raise UsageError(f"workers.count: {workers.count} workers of {threads} CPUs each were asked for; this cluster has room for {room}")
+            raise UsageError(f"workers.count: {workers.count} asked for, each of {several(threads, 'CPU')}; this cluster has room for {room}")
 
 
 def matches(workers: WorkersConfig, node: Node) -> bool:

@@ -24,6 +24,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embermill
+from embermill.counts import several
 from embermill.jobs.errors import Interrupted
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.demand import Demand
@@ -234,7 +235,7 @@ class RayPool:
                 self._died.append((number, Died(self._too_late("no node has had room for it"), "late")))
 
     def _too_late(self, why: str) -> str:
-        wants = f"{self._placement.cpus} CPUs and {self._placement.gpus} GPUs"
+        wants = f"{several(self._placement.cpus, 'CPU')} and {several(self._placement.gpus, 'GPU')}"
         return (
             f"a worker was not ready after {self._start_timeout_s:g} s: {why} ({wants}): "
             "see `ray status` for what is free, or raise workers.start_timeout_s"

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from embermill.counts import plural, several
 from embermill.jobs.report.charts import charts
 from embermill.jobs.report.vega import vega_source
 
@@ -85,16 +86,16 @@ def _head(answer: Answer, figure: _Figures) -> str:
     made = f"Model <code>{escape(str(model['source']))}</code>, {escape(model['device'].upper())}, {escape(model['precision'])}; vectors: {vectors}"
     unfinished = "" if answer["finished"] else '<p class="warn">This dataset is not finished: these are the rows that are committed so far.</p>'
     place = f'<p class="note">{escape(answer["output"])}</p>'
-    return f"<h1>{escape(_name(answer))}</h1>\n{place}\n<p>{made}; {figure('model.files')} corpus files.</p>{unfinished}"
+    return f"<h1>{escape(_name(answer))}</h1>\n{place}\n<p>{made}; {figure('model.files')} {plural(answer['model']['files'], 'corpus file')}.</p>{unfinished}"
 
 
 def _tiles(answer: Answer, figure: _Figures) -> str:
     tiles = [
-        (figure("rows"), "rows in the newest version" if len(answer["versions"]) > 1 else "rows"),
-        (figure("tokens"), "tokens"),
-        (figure("rows_truncated"), "rows cut to the model's limit"),
-        (figure("refused.rows"), "rows in quarantine"),
-        (figure("run.shards"), "shards"),
+        (figure("rows"), plural(answer["rows"], "row") + (" in the newest version" if len(answer["versions"]) > 1 else "")),
+        (figure("tokens"), plural(answer["tokens"], "token")),
+        (figure("rows_truncated"), f"{plural(answer['rows_truncated'], 'row')} cut to the model's limit"),
+        (figure("refused.rows"), f"{plural(answer['refused']['rows'], 'row')} in quarantine"),
+        (figure("run.shards"), plural(answer["run"]["shards"], "shard")),
     ]
     if embedding := [number for number, run in enumerate(answer["runs"]) if run["kind"] == "embed" and run["rows"]]:
         tiles.append((figure(f"runs.{embedding[-1]}.tokens_per_s", lambda value: f"{value:,.0f}"), "tokens/s, newest run"))
@@ -145,13 +146,13 @@ def _lengths(answer: Answer, figure: _Figures, places: Answer) -> str:
         return ""
     lengths = ", ".join(f"{label} {figure(f'token_lengths.{name}')}" for name, label in LENGTHS)
     share = answer["tokens_dropped"] / total if (total := answer["tokens"] + answer["tokens_dropped"]) else 0.0
-    cut = f"{figure('rows_truncated')} rows are longer than the model takes; {figure('tokens_dropped')} tokens ({share:.1%} of all) were cut off."
+    cut = f"Rows longer than the model takes: {figure('rows_truncated')}; tokens cut off them: {figure('tokens_dropped')} ({share:.1%} of all)."
     return f"<h2>Token lengths, and what was cut</h2>{places['lengths']}<p>{cut} In tokens: {lengths}.</p>"
 
 
 def _rows(answer: Answer, figure: _Figures, places: Answer) -> str:
     refused = answer["refused"]
-    account = f"The run read {figure('run.rows_in')} rows: {figure('run.rows_out')} have a vector, {figure('run.rows_quarantined')} were refused."
+    account = f"Rows that the run read: {figure('run.rows_in')}; with a vector: {figure('run.rows_out')}; refused: {figure('run.rows_quarantined')}."
     later = f" Later versions refused {figure('refused.rows_later')}." if refused["rows_later"] else ""
     examples = [
         [
@@ -166,14 +167,14 @@ def _rows(answer: Answer, figure: _Figures, places: Answer) -> str:
         for place, example in enumerate(reason["examples"])
     ]
     shown = _table(["reason", "rows", "file", "at", "id", "why"], examples, numbers=(1,)) if examples else ""
-    unread = "" if refused["files_read"] == refused["files"] else f"{refused['files_read']} of {refused['files']} quarantine files were read."
+    unread = "" if refused["files_read"] == refused["files"] else f"Read of the quarantine: {refused['files_read']} of {several(refused['files'], 'file')}."
     warning = f'<p class="warn">{unread}</p>' if unread else ""
     return f"<h2>Rows in, out and refused</h2><p>{account}{later}</p>{places.get('refused', '')}{warning}{shown}"
 
 
 def _place(example: Answer) -> str:
     told = [f"{word} {example[key]:,}" for word, key in (("row", "first_row"), ("byte", "first_byte")) if example[key] is not None][:1]
-    return ", ".join([*told, *([f"{example['row_count']:,} rows"] if example["row_count"] != 1 else [])])
+    return ", ".join([*told, *([several(example["row_count"], "row")] if example["row_count"] != 1 else [])])
 
 
 def _workers(answer: Answer, figure: _Figures, places: Answer) -> str:
@@ -232,7 +233,7 @@ def _map(answer: Answer, figure: _Figures, places: Answer) -> str:
     if "map" not in places:
         return ""
     told = (
-        f"{len(answer['map']['points']):,} rows drawn at random (seed {figure('map.seed')}) on their first two principal components. "
+        f"{several(len(answer['map']['points']), 'row')} drawn at random (seed {figure('map.seed')}) on their first two principal components. "
         "Neighbours are by cosine of the whole vectors, so some lie apart here."
     )
     panel = '<div id="point"><p class="note">Point at a dot to see its row and its neighbours.</p></div>'

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
+from embermill.counts import several
 from embermill.jobs import remedies
 from embermill.jobs.errors import DataError
 from embermill.jobs.partition import Partition
@@ -21,7 +22,6 @@ from embermill.jobs.shard.contents import Damaged, RowTally, file_sha256
 from embermill.jobs.shard.footer import DATA, QUARANTINE, Footer, parse_name, published_name
 from embermill.jobs.shard.publishing import describe_published, inspect_quarantine, inspect_shard, make_receipt
 from embermill.jobs.storage import AlreadyExists, Folder
-from embermill.jobs.wording import several
 
 SET_ASIDE = "_embermill/set_aside"
 READERS = 4  # shards at a time; each holds a piece of a row group

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embermill.counts import several
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.engine import Embedded, StoredRows
 from embermill.jobs.errors import EngineError
@@ -62,7 +63,7 @@ def _check_vectors(embedded: Embedded, column: str, shape: tuple[int, int], batc
     if not all_finite(vectors):
         row = first_not_finite(vectors)
         bad = vectors[row][~np.isfinite(vectors[row])]
-        raise EngineError(f"column {column!r}: the engine gave {bad[0]} in {bad.size} of {shape[1]} places for {_name_row(batch, row, partition)}")
+        raise EngineError(f"column {column!r}: the engine gave {bad[0]} in {bad.size} of {several(shape[1], 'place')} for {_name_row(batch, row, partition)}")
     return vectors
 
 

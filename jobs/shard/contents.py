@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.counts import several
 from embermill.jobs.corpus.chunk_columns import COUNT, INDEX
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.errors import DataError
@@ -116,7 +117,7 @@ class WholeDocuments:
 
     def finished(self) -> int:
         if self._left:
-            raise Damaged(f"its last document lacks {self._left} chunks")
+            raise Damaged(f"its last document lacks {several(self._left, 'chunk')}")
         return self._count
 
 
@@ -166,7 +167,7 @@ def read_shard(source: Source, plan: Plan, each: Callable[[pa.Table], None] | No
                 each(table)
     contents = tally.contents(footer)
     if footer is not None and footer.rows_out != contents.rows:
-        raise Damaged(f"it holds {contents.rows} rows, its footer says {footer.rows_out}")
+        raise Damaged(f"it holds {several(contents.rows, 'row')}, its footer says {footer.rows_out}")
     return contents
 
 

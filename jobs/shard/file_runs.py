@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from embermill.counts import several
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.partition import Partition
 
@@ -56,5 +57,5 @@ def file_numbers(runs: str, partition: Partition, rows: int, numbers: Mapping[st
     by_place = [UNKNOWN if place == UNKNOWN else numbers.get(paths[place], UNKNOWN) for place, _ in parsed]
     found = np.repeat(np.array(by_place, np.int32), [count for _, count in parsed])
     if len(found) != rows:
-        raise ValueError(f"its footer tells the files of {len(found)} rows, and it holds {rows}")
+        raise ValueError(f"its footer tells the files of {several(len(found), 'row')}, and it holds {rows}")
     return found

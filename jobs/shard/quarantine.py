@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.counts import several
 from embermill.jobs.bookkeeping.seal import BLANK_SEAL, seal
 from embermill.jobs.corpus.rows import Refusal
 from embermill.jobs.shard.contents import Damaged, Source, check_schema, open_parquet, row_groups
@@ -169,5 +170,5 @@ def read_quarantine(source: Source) -> QuarantineContents:
                 digest.update(json.dumps(list(entry.values())).encode())
         contents = QuarantineContents(Footer.from_metadata(parquet.metadata.metadata), entries, rows, digest.hexdigest())
     if contents.footer is not None and contents.footer.rows_quarantined != rows:
-        raise Damaged(f"it refuses {rows} rows, its footer says {contents.footer.rows_quarantined}")
+        raise Damaged(f"it refuses {several(rows, 'row')}, its footer says {contents.footer.rows_quarantined}")
     return contents

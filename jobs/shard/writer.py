@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embermill.counts import several
 from embermill.jobs.corpus.rows import TEXT, UUID, Refusal, RowBatch
 from embermill.jobs.corpus.uuids import derived_uuids
 from embermill.jobs.engine import Embedded
@@ -68,7 +69,7 @@ class ShardWriter:
             raise ValueError(f"expected rows from {self.next_row}, up to {self.end_row} at most; came {batch.first_row} to {batch.first_row + batch.num_rows}")
         rows = len(batch.ids)
         if batch.num_rows != rows + sum(refusal.row_count for refusal in batch.refused):
-            raise ValueError(f"a batch of {batch.num_rows} input rows holds {rows} rows and refuses {sum(r.row_count for r in batch.refused)}")
+            raise ValueError(f"a batch of {several(batch.num_rows, 'input row')} holds {rows} and refuses {sum(r.row_count for r in batch.refused)}")
         if rows:
             self._add_rows(batch, embedded)
             self._files.add(batch)
@@ -124,7 +125,7 @@ class ShardWriter:
 
     def _add_rows(self, batch: RowBatch, embedded: Embedded | None) -> None:
         if embedded is None:
-            raise ValueError(f"a batch of {len(batch.ids)} texts came without what the engine made of them")
+            raise ValueError(f"a batch of {several(len(batch.ids), 'text')} came without what the engine made of them")
         answer = check_answer(embedded, batch, self.plan, self.partition)
         self._values_clipped += answer.values_clipped
         columns = {
@@ -229,7 +230,7 @@ def check_written(path: Path, plan: Plan, written: ShardContents) -> None:
             keys.add(table.column(plan.rows.id_name), table.column("text_hash"))
         found = (Footer.from_metadata(parquet.metadata.metadata), parquet.metadata.num_rows, keys.hexdigest())
     if found != (written.footer, written.rows, written.key_digest):
-        raise RuntimeError(f"{path} reads back other than it was written: {found[1]} rows instead of {written.rows}, or other ids")
+        raise RuntimeError(f"{path} reads back other than it was written: {several(found[1], 'row')} instead of {written.rows}, or other ids")
 
 
 def _in_row_order(refusals: Sequence[Refusal]) -> list[Refusal]:

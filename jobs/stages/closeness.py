@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from embermill.counts import several
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
@@ -13,7 +14,6 @@ from embermill.jobs.engine import Closeness
 from embermill.jobs.engine.loading import engine_closeness
 from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.sampling import read_sample, sampled_partition
-from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 

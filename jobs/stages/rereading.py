@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
+from embermill.counts import several
 from embermill.jobs.config import CorpusConfig
 from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.corpus.reading import read_rows
@@ -23,7 +24,6 @@ from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.listing import differs, list_corpus
 from embermill.jobs.storage import FileInfo, look_at, open_input
-from embermill.jobs.wording import several
 from embermill.jobs.worker.cutting import LIMITS, ShardEnd, cut
 
 log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from embermill.counts import several
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
@@ -16,7 +17,6 @@ from embermill.jobs.pool.base import Died, Pool
 from embermill.jobs.pool.opening import Heard
 from embermill.jobs.receipt import MEASURE, Alive, Failed, Measured, Progress, Ready, Sample, Task
 from embermill.jobs.vectors.form import StoredVector
-from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 
+from embermill.counts import several
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.differing_tokens import TOKENIZER, DifferingTokens, read_difference
@@ -20,7 +21,6 @@ from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import await_first, open_pool
 from embermill.jobs.receipt import TOKENIZE, Receipt
 from embermill.jobs.storage import Folder
-from embermill.jobs.wording import several
 from embermill.jobs.worker.token_check import DIFFERING_SHARDS, FIRST_ID
 
 log = logging.getLogger(__name__)

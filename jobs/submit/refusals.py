@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from embermill.counts import several
 from embermill.jobs.config import JobConfig, made_absolute
 from embermill.jobs.errors import UsageError
 from embermill.jobs.shard.names import require_apart
-from embermill.jobs.wording import several
 
 log = logging.getLogger(__name__)
 

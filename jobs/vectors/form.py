@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.bookkeeping.stored_keys import added, describe_change, stored_form
 from embermill.jobs.engine import Output
 
@@ -84,7 +85,7 @@ def from_json(entry: Mapping[str, Any]) -> StoredVector:
     if vector.dtype not in DTYPES or vector.packing not in PACKINGS or (vector.dtype == UBINARY and vector.dim % 8):
         raise ValueError(f"column {vector.column[:80]!r}: {vector.dtype!r:.40} of {vector.dim} numbers, packing {vector.packing!r:.40}: not a form of vectors")
     if not vector.is_measured or (vector.ranges is not None and any(len(bound) != vector.dim for bound in vector.ranges)):
-        raise ValueError(f"column {vector.column[:80]!r}: its scale or its ranges are missing, or not of {vector.dim} dimensions")
+        raise ValueError(f"column {vector.column[:80]!r}: its scale or its ranges are missing, or not of {several(vector.dim, 'dimension')}")
     return vector
 
 

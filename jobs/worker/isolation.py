@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.engine import Embedded, Engine, StoredRows
 from embermill.jobs.errors import EngineError
 
@@ -42,7 +43,7 @@ def embed_alone(engine: Engine, texts: pa.Array) -> Embedded:
     """One batch, in a stream of its own. Raises what the engine raises, EngineError where it gives other than one answer."""
     answers = list(engine.embed(iter([texts])))
     if len(answers) != 1:
-        raise EngineError(f"the engine gave {len(answers)} answers to one batch")
+        raise EngineError(f"the engine gave {several(len(answers), 'answer')} to one batch")
     return answers[0]
 
 
@@ -62,7 +63,7 @@ def finite_rows(embedded: Embedded, first: int = 0) -> Isolated:
             continue
         for row in np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist():
             bad = values[row][~np.isfinite(values[row])]
-            failed.setdefault(first + row, f"column {name!r}: the engine gave {bad[0]} in {bad.size} of {values.shape[1]} places")
+            failed.setdefault(first + row, f"column {name!r}: the engine gave {bad[0]} in {bad.size} of {several(values.shape[1], 'place')}")
     if not failed:
         return Isolated(embedded, {})
     stay = np.setdiff1d(np.arange(len(embedded.num_tokens)), np.array([place - first for place in failed]))
@@ -109,7 +110,7 @@ def _try(engine: Engine, texts: pa.Array, first: int) -> Isolated | Exception:
     except Exception as error:
         return error
     if len(embedded.num_tokens) != len(texts):
-        return EngineError(f"the engine gave {len(embedded.num_tokens)} answers to {len(texts)} texts")
+        return EngineError(f"the engine gave {several(len(embedded.num_tokens), 'answer')} to {several(len(texts), 'text')}")
     found = finite_rows(embedded, first)
     return EngineError(next(iter(found.failed.values()))) if found.embedded is None else found
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.engine import Embedded, Engine
 from embermill.jobs.errors import EngineError
 from embermill.jobs.plan.sampling import read_sample
@@ -38,7 +39,7 @@ def _joined(parts: list[np.ndarray | None], column: str, dim: int) -> np.ndarray
     for part in parts:
         if part is None or part.dtype != np.float32 or part.ndim != 2 or part.shape[1] != dim:
             came = "none" if part is None else f"{part.dtype} {list(part.shape)}"
-            raise EngineError(f"column {column!r}: expected float32 of {dim} columns, the engine gave {came}")
+            raise EngineError(f"column {column!r}: expected float32 of {several(dim, 'column')}, the engine gave {came}")
     return np.concatenate([np.empty((0, dim), np.float32), *(part for part in parts if part is not None)])
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.engine import Embedded, Engine, StoredRows
 from embermill.jobs.engine.around import AroundEngine
 from embermill.jobs.errors import EngineError
@@ -87,7 +88,8 @@ class KnownVectors:
             for column, numbers in counts.items():
                 numbers[~found.known] = getattr(embedded, column)
         except (KeyError, TypeError, ValueError) as error:
-            raise EngineError(f"the engine's answer to {int((~found.known).sum())} texts does not fit them: {type(error).__name__}: {error}") from error
+            asked = several(int((~found.known).sum()), "text")
+            raise EngineError(f"the engine's answer does not fit the question of {asked}: {type(error).__name__}: {error}") from error
 
     def _read_keys(self, number: int, name: str) -> Iterator[np.ndarray]:
         """Of each row group of a shard; a damaged shard, or one that is gone, has none: its texts are embedded again."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from embermill.counts import several
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.dataset.metadata.differing_tokens import DIFFERING, TOKENIZER, DifferingTokens, note_difference
 from embermill.jobs.difference.receipts import step_receipt
@@ -75,7 +76,7 @@ class TokenCheck:
         exact = self._engine.tokenizer_name
         note_difference(self._dataset, DifferingTokens(self.fast_name, exact, partition.number, found.texts, found.differing))
         raise TokensDiffer(
-            f"{describe_partition(partition)}: {self.fast_name} gives other token ids than {exact} to {found.differing} of {found.texts} rows: "
+            f"{describe_partition(partition)}: {self.fast_name} gives other token ids than {exact} to {found.differing} of {several(found.texts, 'row')}: "
             f"it is done again by {exact}, and so is all that comes later"
         )
 

@@ -93,7 +93,7 @@ TABLE: dict[str, Way] = {
     # a dataset
     "end it first": "test_two_drivers.py::test_one_works_and_the_others_stop",
     "Wait for it to end": "test_two_drivers.py::test_one_works_and_the_others_stop",
-    "partitions are not finished": Beyond(RUN_AGAIN),
+    "not finished: {} of {}, the first of them is {}: run again": Beyond(RUN_AGAIN),
     "move what is not ours out of data/": f"{FOLLOWED_HERE}::test_a_file_of_somebody_else_in_data",
     "use the version that made it": Beyond(OTHER_VERSION),
     "use the version of embermill that made it": Beyond(OTHER_VERSION),

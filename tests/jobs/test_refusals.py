@@ -202,7 +202,7 @@ WEIGHTS = [
 
 DEVICES = [
     Case("workers.device: gpu: Ray finds no GPU here", workers={"device": "gpu"}),
-    Case("workers.count: 3 workers were asked for, each on a GPU of its own; there are 2", workers={"device": "gpu", "count": 3}, gpus=2),
+    Case("workers.count: 3 asked for, each on a GPU of its own; there is room for 2", workers={"device": "gpu", "count": 3}, gpus=2),
     native("workers.device: gpu: CuPy is not installed here: install the extra for your GPU", workers={"device": "gpu", "count": 1}, gpus=1),
     native("precision='float16' does not exist on a CPU", precision="float16", gpus=1),
     native("precision='int8' does not exist on a GPU", precision="int8", gpus=1, cupy=True),

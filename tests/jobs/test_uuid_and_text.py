@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import embermill
+from embermill.jobs.commands.answers import show_search
 from embermill.jobs.corpus.uuids import derived_uuids
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.schema import uuid_columns
@@ -104,3 +105,18 @@ def test_what_they_collide_with(job: Path) -> None:
     assert make(job, text_columns=["title"], keep_columns=[{"body": "text"}]).code == 0, "without output.text the name is free"
     changed = make(job, output={"text": True}, text_columns=["title"], keep_columns=[{"body": "text"}])
     assert changed.code == 2
+
+
+@pytest.mark.parametrize(
+    ("output", "corpus", "shown"),
+    [
+        ({"text": True}, {}, "text: what the row says"),
+        ({}, {"keep_columns": ["title"]}, "title: a title"),
+        ({}, {}, "this dataset keeps ids alone: made with output.text: true, or with columns in corpus.keep_columns, it would show"),
+    ],
+)
+def test_search_shows_what_a_row_says_or_how_to_keep_it(job: Path, output: dict[str, Any], corpus: dict[str, Any], shown: str) -> None:
+    pq.write_table(pa.table({"id": ["a"], "text": ["what the\nrow says"], "title": ["a title"]}), job / "corpus/a.parquet")
+    made = make(job, output=output, **corpus)
+    words = show_search(json.loads(command("search", str(made.output), "row").stdout))
+    assert shown in words and words.startswith("1. ") and ("keeps ids alone" in words) == (not output and not corpus)

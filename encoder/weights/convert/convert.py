@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from embermill.counts import several
 from embermill.encoder.errors import EncoderError, WeightsError, refused_files
 from embermill.encoder.models import FAMILIES
 from embermill.encoder.weights import NAME_FILE, find_weights, open_weights
@@ -49,7 +50,7 @@ class ConvertReport:
     dropped: tuple[str, ...]
 
     def __str__(self) -> str:
-        what = f"{self.tensors} tensors ({self.mapping}, {'+'.join(self.dtypes)}), {self.bytes:,} bytes in {self.seconds:.1f} s"
+        what = f"{several(self.tensors, 'tensor')} ({self.mapping}, {'+'.join(self.dtypes)}), {self.bytes:,} bytes in {self.seconds:.1f} s"
         return f"{self.target}: {what}, all equal to the source's at that precision" + (f"; dropped {', '.join(self.dropped)}" if self.dropped else "")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from embermill.counts import several
 from embermill.encoder.errors import WeightsError
 from embermill.encoder.weights.burn.burnpack_writer import write_burnpack
 from embermill.encoder.weights.burn.ids import derived_id, id_text, id_value
@@ -127,7 +128,7 @@ def plan_conversion(canonical: WeightSource, found: Architecture, format: str, m
     missing = [name for name, origin in names.items() if origin not in canonical.tensors]
     missing += [_TIED[0]] * (names.get(_TIED[0]) == _TIED[1] and f"{HEAD}dense.weight" in missing)
     if missing:
-        problem = f"the mapping {mapping} needs {len(missing)} parameters that are not there: {', '.join(missing)}"
+        problem = f"the mapping {mapping} lacks {several(len(missing), 'parameter')}: {', '.join(missing)}"
         raise WeightsError(problem, file=canonical.path, tensor=missing[0])
     types = {name: _type(canonical, origin, precision, format) for name, origin in names.items()}
     dropped = tuple(name for name in canonical.tensors if name not in names.values())

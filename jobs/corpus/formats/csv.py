@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.corpus.columns import ColumnFitter, check_file
 from embermill.jobs.corpus.csv_records import CsvParser, Records, parse_csv
 from embermill.jobs.corpus.formats.format import Wanted
@@ -54,7 +55,7 @@ def read_csv(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: st
 def _raw(records: Records, names: list[str], fitter: ColumnFitter, first: int) -> RawRows:
     count = len(records.fields)
     faults = {
-        row: Fault("unparsable_line", f"{len(fields)} fields, while the header has {len(names)}")
+        row: Fault("unparsable_line", f"{several(len(fields), 'field')}, while the header has {len(names)}")
         for row, fields in enumerate(records.fields)
         if len(fields) != len(names)
     } | records.faults

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.counts import several
 from embermill.jobs.corpus.arrow_types import plain_array
 from embermill.jobs.corpus.columns import ColumnFitter, check_file
 from embermill.jobs.corpus.formats.format import BatchSize, Wanted
@@ -23,7 +24,6 @@ from embermill.jobs.corpus.surveyed import RowGroup, SurveyedFile
 from embermill.jobs.errors import DataError
 from embermill.jobs.partition import Segment
 from embermill.jobs.storage import InputFile, is_url
-from embermill.jobs.wording import several
 
 LOCAL_BUFFER_BYTES = 1 << 20
 REMOTE_BUFFER_BYTES = 8 << 20
@@ -120,7 +120,7 @@ def _read_group(reader: _Open, group: int, *, skip: int, start: int, end: int, b
         at += batch.num_rows
         if at >= end:
             return
-    yield RefusedRange(end - done, done, None, Fault("corrupt_row_group", f"row group {group}: ends {end - done} rows before its footer says"))
+    yield RefusedRange(end - done, done, None, Fault("corrupt_row_group", f"row group {group}: ends {several(end - done, 'row')} before its footer says"))
 
 
 def _decoded(reader: _Open, group: int, num_rows: int, batch_rows: int) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None] | Fault]:

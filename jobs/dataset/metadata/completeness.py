@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.counts import several
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.partitions import UNKNOWN_ROWS, known_rows, known_rows_of, numbers_of
@@ -106,4 +107,4 @@ def _partition_gaps(plan: Plan, partition: Partition, shards: list[tuple[int, bo
             yield f"{where} shard {ordinal}: {rows_in} rows in, where a shard has {plan.rows_per_shard} and only the last one fewer"
     expected, found = known_rows(partition), sum(rows for *_, rows in shards)
     if expected is not None and expected != found:
-        yield f"{where}: its files hold {expected} rows, {found} are accounted for"
+        yield f"{where}: its files hold {several(expected, 'row')}, {found} are accounted for"

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.counts import several
 from embermill.jobs.corpus.chunk_columns import DOCUMENT_HASH, INDEX
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.dataset.metadata.id_hash import bucket_of
@@ -197,7 +198,7 @@ def read_bucket(folder: Folder, file: VersionFile, bucket: int) -> pa.Table | No
         with folder.open(file.name) as opened, open_parquet(opened) as parquet:
             check_schema(parquet.schema_arrow, keys_schema(parquet.schema_arrow.field("id").type))
             if parquet.num_row_groups != place.end - place.first:
-                raise Damaged(f"it holds {parquet.num_row_groups} row groups for {place.end - place.first} buckets")
+                raise Damaged(f"it holds {several(parquet.num_row_groups, 'row group')} for {several(place.end - place.first, 'bucket')}")
             return parquet.read_row_group(bucket - place.first)
     except FileNotFoundError:
         raise DataError(f"{folder.root}/{file.name}: is gone; `embermill repair` rebuilds it") from None

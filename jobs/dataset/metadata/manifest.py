@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.counts import several
 from embermill.jobs import remedies
 from embermill.jobs.bookkeeping import expected_form
 from embermill.jobs.bookkeeping.seal import broken_seal, read_json, sealed_json, sealed_pieces
@@ -28,7 +29,7 @@ from embermill.jobs.shard.contents import Damaged, open_parquet
 from embermill.jobs.shard.footer import DATA, QUARANTINE, is_of_later_version, parse_name
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.token_lengths import Histogram, merge_lengths, percentile
-from embermill.jobs.wording import describe_damage, several
+from embermill.jobs.wording import describe_damage
 
 MANIFESTS = "_embermill/manifests"
 MANIFEST_FORMAT = 1
@@ -98,7 +99,7 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog, find: Callable[
     """
     left = unfinished(plan, log.columns(SHARD_COLUMNS))
     if len(left):
-        raise Interrupted(f"{len(left)} of {len(plan.current)} partitions are not finished, the first of them is {left[0]}: run again")
+        raise Interrupted(f"not finished: {len(left)} of {several(len(plan.current), 'partition')}, the first of them is {left[0]}: run again")
     for gap in gaps(plan, log.columns(GAP_COLUMNS)):
         raise DataError(f"{folder.root}: the commits do not account for the plan: {gap}")
     newest = read_manifest(folder)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.counts import several
 from embermill.jobs.bookkeeping.stored_keys import added, added_fields, differing_keys, stored_form
 from embermill.jobs.receipt import Receipt
 from embermill.jobs.shard.contents import Damaged, check_schema, row_groups
@@ -208,7 +209,7 @@ def contradictions(table: pa.Table) -> Iterator[str]:
     for has_file, name in ((has_shard, "shard"), (has_quarantine, "quarantine")):
         wrong = pc.or_(wrong, pc.xor(has_file, pc.is_valid(table.column(name))))
     for receipt in to_receipts(table.filter(wrong)):
-        rows = f"{receipt.rows_in} rows in, {receipt.rows_out} out, {receipt.rows_quarantined} quarantined"
+        rows = f"{several(receipt.rows_in, 'row')} in, {receipt.rows_out} out, {receipt.rows_quarantined} quarantined"
         yield f"partition {receipt.partition} shard {receipt.ordinal}: {rows}, shard {receipt.shard}, quarantine {receipt.quarantine}: that does not add up"
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embermill.counts import several
 from embermill.jobs.dataset.metadata.schema import VERSION, row_schema
 from embermill.jobs.dataset.metadata.versions import BASE, DELETES, UPSERTS, Version, VersionFile
 from embermill.jobs.errors import DataError, UsageError
@@ -109,7 +110,8 @@ class LiveRows:
         batches = [with_version(batch) for _, batch in read_batches(self.folder, file.name, names, 1 << 20)]
         table = pa.Table.from_batches([batch.select(names) for batch in batches]) if batches else self._key_schema.empty_table()
         if table.num_rows != file.rows:
-            raise DataError(f"{self.folder.root}/{file.name}: it holds {table.num_rows} rows, its version says {file.rows}; `embermill verify` says more")
+            found = f"it holds {several(table.num_rows, 'row')}, its version says {file.rows}"
+            raise DataError(f"{self.folder.root}/{file.name}: {found}; `embermill verify` says more")
         return self._cast(table.rename_columns(self._key_schema.names), self._key_schema, file)
 
     def _cast(self, rows: Rows, schema: pa.Schema, file: VersionFile) -> Rows:

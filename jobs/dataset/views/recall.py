@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from embermill.counts import several
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.versions import read_version
 from embermill.jobs.dataset.views.live import LiveRows
@@ -61,7 +62,7 @@ def measure_recall(folder: Folder, queries: int) -> RecallReport:
     plan, version = require_plan(folder), read_version(folder)
     rows = version.totals["rows"]
     if rows <= K:
-        raise UsageError(f"{folder.root}: --recall looks for the {K} nearest of a row, and there are {rows} rows")
+        raise UsageError(f"{folder.root}: --recall looks for the {K} nearest of a row, and there are {several(rows, 'row')}")
     live = LiveRows(folder, plan, version)
     chosen = np.sort(np.random.default_rng(SEED).choice(rows, min(queries, rows), replace=False))
     forms = plan.stored

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.counts import several
 from embermill.jobs import remedies
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import GAP_COLUMNS, gaps
@@ -164,7 +165,7 @@ def _quarantine_damage(folder: Folder, plan: Plan, receipt: Receipt) -> Iterator
     name = published_name(plan, QUARANTINE, plan.partitions[receipt.partition], receipt.ordinal)
     yield from _differing(published, PublishedFile(name, receipt.quarantine_bytes, receipt.quarantine_sha256))
     if contents.rows != receipt.rows_quarantined:
-        yield f"it refuses {contents.rows} rows, its receipt says {receipt.rows_quarantined}"
+        yield f"it refuses {several(contents.rows, 'row')}, its receipt says {receipt.rows_quarantined}"
 
 
 def _differing(found: object, expected: object) -> Iterator[str]:
@@ -175,13 +176,13 @@ def _differing(found: object, expected: object) -> Iterator[str]:
 
 def _differing_counts(contents: ShardContents, receipt: Receipt) -> Iterator[str]:
     if contents.rows != receipt.rows_out:
-        yield f"it holds {contents.rows} rows, its receipt says {receipt.rows_out}"
+        yield f"it holds {several(contents.rows, 'row')}, its receipt says {receipt.rows_out}"
     for key in ("first_id", "last_id", "tokens", "tokens_dropped", "rows_truncated", "token_lengths"):
         if getattr(contents, key) != getattr(receipt, key):
             yield f"its {key} is {getattr(contents, key)}, its receipt says {getattr(receipt, key)}"
     footer = contents.footer
     if footer is not None and (footer.last, footer.rows_in, footer.rows_quarantined) != (receipt.last, receipt.rows_in, receipt.rows_quarantined):
-        yield f"its footer says {footer.rows_in} rows in, {footer.rows_quarantined} refused, last: {footer.last}; its receipt says otherwise"
+        yield f"its footer says {several(footer.rows_in, 'row')} in, {footer.rows_quarantined} refused, last: {footer.last}; its receipt says otherwise"
 
 
 class _NormCheck:

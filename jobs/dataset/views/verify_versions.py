@@ -9,6 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embermill.counts import several
 from embermill.jobs import remedies
 from embermill.jobs.dataset.metadata.keys import buckets_of, live_keys
 from embermill.jobs.dataset.metadata.retirement import retired_numbers
@@ -93,7 +94,7 @@ def _row_damage(folder: Folder, plan: Plan, file: VersionFile) -> Iterator[str]:
     if documents is not None:
         documents.finished()
     if rows != file.rows:
-        yield f"holds {rows} rows, its version says {file.rows}"
+        yield f"holds {several(rows, 'row')}, its version says {file.rows}"
 
 
 def key_damage(folder: Folder, plan: Plan, version: Version) -> Iterator[Damage]:
@@ -109,7 +110,7 @@ def key_damage(folder: Folder, plan: Plan, version: Version) -> Iterator[Damage]
             made = expected.get(bucket, stored.schema.empty_table()).select(COMPARED).sort_by("id")
             if not stored.combine_chunks().equals(made.cast(stored.schema).combine_chunks()):
                 name = version.of_kind(KEYS)[-1].name
-                what = f"the keys of bucket {bucket} ({stored.num_rows} rows) are not those of the {made.num_rows} live rows there"
+                what = f"the keys of bucket {bucket} ({several(stored.num_rows, 'row')}) are not those of the {several(made.num_rows, 'live row')} there"
                 yield Damage(name, what, remedies.REPAIR)
                 return
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embermill.counts import several
 from embermill.jobs.export.formats.files import ParquetFormat
 from embermill.jobs.export.source import Part
 from embermill.jobs.export.state import replace_file
@@ -64,7 +65,7 @@ class HuggingFace(ParquetFormat):
         yield from ("---", "configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/*.parquet")
         yield from (f"size_categories:\n- {_size(source.rows)}", "tags:", "- embeddings", "---", f"# {name}", "")
         made = f" by `{source.plan.model_name}`" if source.plan.model_name else ""
-        yield f"{source.rows:,} rows with embeddings{made}, made by embermill; version {source.version.number} of its dataset."
+        yield f"{several(source.rows, 'row')} with embeddings{made}, made by embermill; version {source.version.number} of its dataset."
         yield from ("", "| column | type |", "| --- | --- |")
         yield from (f"| `{field.name}` | {_type(field.type)} |" for field in source.schema)
 

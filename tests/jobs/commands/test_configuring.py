@@ -99,6 +99,13 @@ def test_the_title_of_a_file_is_not_put_before_it(tmp_path: Path, monkeypatch: p
     assert (corpus.text_columns, corpus.id_column) == (("text",), "id")
 
 
+def test_texts_are_kept_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file, more, kept in (("a.yaml", ("--keep-text",), True), ("b.yaml", (), False)):
+        assert init(tmp_path, [{"text": "a"}], "jsonl", "--out", file, *more).code == 0
+        assert load_config(file).output.text is kept
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
 def test_the_delimiter_of_csv_is_found(tmp_path: Path, delimiter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -105,7 +105,7 @@ def test_what_workers_reserve_is_there(cpus: int, gpus: int, each: Any, device: 
         ({}, [LAPTOP], True, r"set workers\.autoscaling: true and workers\.max"),
         ({"device": "cpu"}, [Node(0, 0)], True, r"set workers\.autoscaling: true and workers\.max"),
         ({"device": "gpu"}, [LAPTOP], False, "Ray finds no GPU"),
-        ({"count": 9}, [SERVER], False, "each on a GPU of its own; there are 8"),
+        ({"count": 9}, [SERVER], False, "each on a GPU of its own; there is room for 8"),
         ({"device": "cpu", "count": 9}, [LAPTOP], True, "has room for 8"),
         ({"labels": (("zone", "us"),)}, [LAPTOP, FAST], True, r"none of 2 nodes.*workers\.labels: zone: us"),
         ({"resources": {"disk": 2}}, [LAPTOP, FAST], True, r"none of 2 nodes.*workers\.resources: disk: 2"),

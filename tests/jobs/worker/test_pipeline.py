@@ -347,7 +347,7 @@ def test_long_texts_are_refused_where_that_is_asked_for() -> None:
     assert shard.texts == ["short", "y" * 100]
     assert [(each.row, each.reason) for each in shard.refused] == [(1, "text_over_limit"), (2, "null_text"), (4, "text_over_limit")]
     assert (shard.refused[2].file, shard.refused[2].first_row, shard.refused[2].first_byte) == ("file", None, 40)
-    assert shard.refused[0].id == "id-1" and shard.refused[0].text_bytes == 101 and "1 tokens more" in shard.refused[0].error
+    assert shard.refused[0].id == "id-1" and shard.refused[0].text_bytes == 101 and "1 token more" in shard.refused[0].error
     assert next(event for event in events if isinstance(event, Receipt)).rows_quarantined == 3
 
 

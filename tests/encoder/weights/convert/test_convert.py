@@ -178,14 +178,14 @@ def test_what_is_dropped_is_listed_and_what_is_missing_is_an_error(tmp_path: Pat
     report = convert(folder / "bert.mpk", tmp_path / "m.bpk", mapping="minilm")
     assert report.dropped == ("pooler.dense.weight", "pooler.dense.bias")
     assert "dropped pooler.dense.weight, pooler.dense.bias" in str(report)
-    with pytest.raises(WeightsError, match=r"needs 6 parameters.*lm_head\.dense\.weight.*lm_head\.decoder\.bias"):
+    with pytest.raises(WeightsError, match=r"lacks 6 parameters.*lm_head\.dense\.weight.*lm_head\.decoder\.bias"):
         convert(folder / "bert.mpk", tmp_path / "x.mpk", mapping="masked")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.bpk"]
     tensors = load_file(folder / "model.safetensors")
     for gone in ("encoder.layer.1.output.dense.weight", "embeddings.LayerNorm.bias"):
         del tensors[gone]
     save_file(tensors, tmp_path / "holes.safetensors")
-    with pytest.raises(WeightsError, match=r"needs 2 parameters.*embeddings\.LayerNorm\.bias, encoder\.layer\.1\.output\.dense\.weight"):
+    with pytest.raises(WeightsError, match=r"lacks 2 parameters.*embeddings\.LayerNorm\.bias, encoder\.layer\.1\.output\.dense\.weight"):
         convert(tmp_path / "holes.safetensors", tmp_path / "x.mpk")
 
 

@@ -90,7 +90,7 @@ def test_no_manifest_before_all_is_done(tmp_path: Path) -> None:
     folder = open_folder(str(tmp_path))
     log = CommitLog(folder)
     log.append(receipts[:-1])
-    with pytest.raises(Interrupted, match="1 of 2 partitions are not finished, the first of them is 1"):
+    with pytest.raises(Interrupted, match="not finished: 1 of 2 partitions, the first of them is 1"):
         publish_manifest(folder, plan, log)
     assert read_manifest(folder) is None
 
