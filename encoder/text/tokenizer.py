@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import os
-import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +18,7 @@ import numpy as np
 from embermill.counts import several
 from embermill.encoder.errors import InputError, ModelConfigError, TokenizerError
 from embermill.encoder.text.building import open_tokenizer
+from embermill.encoder.text.counting import Counting
 from embermill.encoder.text.fast_word_piece import choose_row_tokenizer
 from embermill.encoder.text.library import library_errors, library_panics
 from embermill.encoder.text.prompt_boundary import warn_where_words_are_lost
@@ -63,6 +63,7 @@ class Tokenizer:
         self._tokenizer, _, side = open_tokenizer(folder, lowercase=lowercase)
         self._slow: RowTokenizer
         self._exact = self._slow = Exact(self._tokenizer)
+        self._counting = Counting(self._tokenizer, self._exact)
         self._folder, self._max_tokens = folder, max_tokens
         with library_errors(folder):
             probe = self._find_probe(folder)
@@ -205,21 +206,21 @@ class Tokenizer:
         return tokens, places - len(self._prompt)
 
     def count(self, texts: Sequence[str]) -> np.ndarray:
-        """[B] int64: tokens of each text by `tokenizers` itself, special ones and prompt included, of what is over the limit too. InputError as tokenize."""
+        """[B] int64: tokens that `tokenizers` makes of each text, special ones and prompt included, of what is over the limit too. InputError as tokenize."""
         try:
             with library_panics(self._folder):
-                return self._exact.count(self._prompted(texts))
+                return self._counting.count(texts, self._prompt)
         except (TypeError, UnicodeEncodeError) as error:
             raise input_error(texts, 0, error) from error
 
     def unknown_words(self, text: str) -> list[tuple[int, int]]:
         """(start, end) in code points of each word that is the unknown token alone. Only WordPiece has such words: what is long is one."""
-        return self._exact.unknown_words(text)
+        return self._counting.unknown_words(text)
 
     @property
     def adds_up(self) -> bool:
         """Whether `count` of a text of printable ASCII, tabs and line ends is the sum over its words and punctuation marks, and what `count` of "" is."""
-        return self._exact.adds_up() and (not self._prompt or self._prompt[-1] in string.punctuation + " \t\n\r")
+        return self._counting.adds_up(self._prompt)
 
     def _prompted(self, texts: Sequence[str]) -> Sequence[str]:
         return [self._prompt + text for text in texts] if self._prompt else texts

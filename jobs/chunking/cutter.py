@@ -134,13 +134,11 @@ class Cutter:
         firsts = [units.at(start) for start, _ in sections]
         rooms = [(first, self._room - each.tokens) for first, (_, each) in zip(firsts, sections, strict=True)]
         must = [] if words.make_a_blob else sorted({units.at(place) for place in words.breaks} - {0, len(units)})
-        chunks, doubtful = list[Chunk](), list[int]()
-        for first, end in pack(units, rooms, must, self._packing):
-            section = bisect_right(firsts, first) - 1
-            most = units.most_tokens(first, end) if self._measure.adds_up else None
-            if most is None or most > rooms[section][1]:
-                doubtful.append(len(chunks))
-            chunks.append(Chunk(*units.span(first, end), sections[section][1]))
+        spans = [*pack(units, rooms, must, self._packing)]
+        inside = [bisect_right(firsts, first) - 1 for first, _ in spans]
+        chunks = [Chunk(*units.span(*span), sections[section][1]) for span, section in zip(spans, inside, strict=True)]
+        most = self._units.most_tokens(document.text, units, spans) if self._measure.adds_up else [None] * len(spans)
+        doubtful = [place for place, (total, section) in enumerate(zip(most, inside, strict=True)) if total is None or total > rooms[section][1]]
         parts = self._parts(document.text, chunks, doubtful)
         return [part for place, chunk in enumerate(chunks) for part in parts.get(place, [chunk])]
 

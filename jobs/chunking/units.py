@@ -47,21 +47,22 @@ _MISSED = -1
 
 @dataclass(frozen=True)
 class Units:
-    """U units, as what Python searches fastest. ends: [U] code points at which each ends; it begins where the one before ended.
+    """U units, as what Python searches fastest, and views of arrays: an object for each number takes time and memory.
 
-    blank_ends: [U] where the blanks at its front end. tokens: [U + 1] of all units before each. ranks: [U] of the boundary before each.
+    ends: [U] code points at which each ends; it begins where the one before ended. blank_ends: [U] where the blanks at its front end.
+    tokens: [U + 1] of all units before each. ranks: [U] of the boundary before each.
     other: [U + 1] how many units before each are not plain. Where the measure adds up, goes_on: [U + 1] 1 for each that begins in the middle of a word,
     and more: [U + 1] tokens that such words have as wholes, beyond what their parts have, of all before each; one counts where it ends.
     long_runs: (start, end) in code points of all that has no blank and more than MOST_POINTS code points.
     """
 
-    ends: list[int]
-    blank_ends: list[int]
-    tokens: list[int]
+    ends: memoryview[int]
+    blank_ends: memoryview[int]
+    tokens: memoryview[int]
     ranks: bytearray
-    other: list[int]
+    other: memoryview[int]
     goes_on: bytearray
-    more: list[int]
+    more: memoryview[int]
     long_runs: list[tuple[int, int]]
 
     def __len__(self) -> int:
@@ -75,15 +76,9 @@ class Units:
         """Code points of units [first, last), without the blanks before them."""
         return self.blank_ends[first], self.ends[last - 1]
 
-    def most_tokens(self, first: int, last: int) -> int | None:
-        """What units [first, last) take as one text at most, where the measure adds up; None where only counting would tell.
-
-        A word of three units and more that the span holds a part of is not known; of two units, each is a word by itself there.
-        """
-        inner = last - first > 1
-        if self.other[last] != self.other[first] or (inner and (all(self.goes_on[first : first + 2]) or all(self.goes_on[last - 1 : last + 1]))):
-            return None
-        return self.tokens[last] - self.tokens[first] + self.more[last] - self.more[first + 1]
+    def piece(self, text: str, unit: int) -> str:
+        """text: that they are of."""
+        return text[self.ends[unit - 1] if unit else 0 : self.ends[unit]]
 
 
 class _Known(dict[str, int]):
@@ -104,10 +99,12 @@ class UnitReader:
         self._measure = measure
         self._known = _Known()
         self._atoms: dict[str, int] = {}
+        self._long_atoms: list[str] = []
         self._empty, self._anchored = (int(count) for count in measure.count(["", ANCHOR]))
 
     def read(self, text: str, breaks: Sequence[int] = ()) -> Units:
         """breaks: places at which a unit must end."""
+        self._forget()
         pieces = _split(text, breaks)
         values = self._values(pieces)
         more = np.zeros(len(pieces), np.int64)
@@ -116,16 +113,36 @@ class UnitReader:
             more[unit] = tokens
         return _units(pieces, values, goes_on, more)
 
+    def most_tokens(self, text: str, units: Units, spans: Sequence[tuple[int, int]]) -> list[int | None]:
+        """What units [first, last) of the text take as one text at most, for each span; None where only counting would tell. Where the measure adds up."""
+        plain = [units.other[last] == units.other[first] for first, last in spans]
+        torn = [[*_torn(text, units, *span)] if known else [] for span, known in zip(spans, plain, strict=True)]
+        self._count_missing({part for words in torn for _, parts in words for part in (*parts, "".join(parts))})
+        sums = (units.tokens[last] - units.tokens[first] + units.more[last] - units.more[first + 1] for first, last in spans)
+        more = (sum(self._more(parts) - counted for counted, parts in words) for words in torn)
+        return [total + extra if known else None for total, extra, known in zip(sums, more, plain, strict=True)]
+
+    def _more(self, parts: Sequence[str]) -> int:
+        """Tokens that a word has as a whole, beyond those of its parts. All of them were counted."""
+        return self._atoms["".join(parts)] - sum(map(self._atoms.__getitem__, parts))
+
     def _joined(self, pieces: list[str], places: list[int]) -> Iterator[tuple[int, int]]:
         """Words that units end in the middle of: the unit that ends each, and the tokens that it has beyond those of its parts. places: where they go on."""
         words = [*_words(pieces, places)]
         self._count_missing({text for _, parts in words for text in (*parts, "".join(parts))})
         for unit, parts in words:
-            yield unit, self._atoms["".join(parts)] - sum(map(self._atoms.__getitem__, parts))
+            yield unit, self._more(parts)
+
+    def _forget(self) -> None:
+        """Between texts alone: what is asked for again within one would be counted again, and the more of it the longer it is."""
+        for known in (self._known, self._atoms):
+            if len(known) > MOST_REMEMBERED:
+                known.clear()
+        for atom in self._long_atoms:
+            self._atoms.pop(atom, None)
+        self._long_atoms.clear()
 
     def _values(self, pieces: list[str]) -> np.ndarray:
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.clear()
         values = np.fromiter(map(self._known.__getitem__, pieces), np.int64, len(pieces))
         if missing := {*self._known.missed}:
             self._known.missed.clear()
@@ -151,9 +168,8 @@ class UnitReader:
             self._known[unit] = (tokens << _BLANK_BITS | blanks) << _LOW_BITS | marks | _rank(unit[:blanks])
 
     def _count_missing(self, atoms: set[str]) -> None:
-        if len(self._atoms) > MOST_REMEMBERED:
-            self._atoms.clear()
         if missing := atoms.difference(self._atoms):
+            self._long_atoms += [atom for atom in missing if len(atom) > LONGEST_REMEMBERED]
             self._count(sorted(missing))
 
     def _count(self, atoms: list[str]) -> None:
@@ -193,6 +209,28 @@ def _words(pieces: list[str], places: list[int]) -> Iterator[tuple[int, list[str
         at += 1
 
 
+def _torn(text: str, units: Units, first: int, last: int) -> Iterator[tuple[int, list[str]]]:
+    """Parts, two or more, of words at either end of the span that go on outside of it, and what Units.more says for each within the span."""
+    end = first
+    if units.goes_on[first]:
+        parts = [_first_word(piece := units.piece(text, first))]
+        while parts[-1] == piece and end + 1 < last and units.goes_on[end + 1]:
+            end += 1
+            parts.append(_first_word(piece := units.piece(text, end)))
+        if len(parts) > 1:
+            yield units.more[end + 1] - units.more[first + 1], parts
+        if end == last - 1 and parts[-1] == piece:
+            return  # all of the span is within one word
+    if units.goes_on[last]:
+        begin = last - 1
+        parts = [_last_word(piece := units.piece(text, begin))]
+        while parts[0] == piece and begin > first and units.goes_on[begin]:
+            begin -= 1
+            parts.insert(0, _last_word(piece := units.piece(text, begin)))
+        if len(parts) > 1:
+            yield 0, parts
+
+
 def _first_word(unit: str) -> str:
     found = _WORD.match(unit)
     assert found is not None
@@ -229,8 +267,8 @@ def _units(pieces: list[str], values: np.ndarray, goes_on: np.ndarray, more: np.
     ranks = np.where(ends_sentence, np.maximum(ranks, SENTENCE), ranks)
     blank_ends = starts + (rest & ((1 << _BLANK_BITS) - 1))
     return Units(
-        ends=ends.tolist(),
-        blank_ends=blank_ends.tolist(),
+        ends=ends.data,
+        blank_ends=blank_ends.data,
         tokens=_sums(rest >> _BLANK_BITS),
         ranks=bytearray(ranks.astype(np.uint8).tobytes()),
         other=_sums(other),
@@ -249,7 +287,8 @@ def _long_runs(ends: np.ndarray, blank_ends: np.ndarray, starts: np.ndarray) -> 
     return [*zip(begins[long].tolist(), stops[long].tolist(), strict=True)]
 
 
-def _sums(numbers: np.ndarray) -> list[int]:
+def _sums(numbers: np.ndarray) -> memoryview[int]:
     """[U + 1] of all before each."""
-    found: list[int] = np.concatenate([[0], np.cumsum(numbers, dtype=np.int64)]).tolist()
-    return found
+    found = np.zeros(len(numbers) + 1, np.int64)
+    np.cumsum(numbers, out=found[1:])
+    return found.data

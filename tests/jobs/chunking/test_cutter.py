@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import embermill.jobs.chunking as room
+from embermill.jobs.chunking import units
 from embermill.jobs.chunking.alphabet import BLANKS, MARKS, character_class
 from embermill.jobs.chunking.cutter import Chunk, Cut, Cutter, Document, Settings
 from embermill.jobs.chunking.long_words import find_long_words
 from embermill.jobs.chunking.measure import Measure
-from embermill.jobs.chunking.units import UnitReader
+from embermill.jobs.chunking.units import UNIT_POINTS, UnitReader
+from tests.jobs.chunking.cut_everywhere import numbers
 from tests.jobs.chunking.tokenizers_to_cut_by import KINDS, measure_of
 
 LIMITS = (32, 128, 256)
@@ -74,6 +76,22 @@ def test_a_sum_that_is_a_proof_cuts_as_the_second_look_does(text: str, limit: in
     assert summed.cut(documents) == looked_at.cut(documents)
 
 
+@settings(max_examples=60, deadline=None)
+@given(text=PLAIN, places=st.lists(st.integers(0, 10_000), min_size=2, max_size=20))
+def test_what_a_span_takes_is_what_the_tokenizer_counts(text: str, places: list[int]) -> None:
+    """Words that an end of the span tears apart too. An added token may make it less."""
+    measure = measure_of("wordpiece")
+    reader = UnitReader(measure)
+    read = reader.read(text)
+    spans = [(first, last) for first, last in pairwise(sorted({place % (len(read) + 1) for place in places})) if first < last]
+    found = reader.most_tokens(text, read, spans)
+    counts = measure.count([text[slice(*read.span(*span))] for span in spans]) - measure.count_one("")
+    for span, most, count in zip(spans, found, counts.tolist(), strict=True):
+        inner = text[slice(*read.span(*span))]
+        assert (most is None) == (re.fullmatch("[\t\n\r -~]*", "".join(read.piece(text, unit) for unit in range(*span))) is None), inner
+        assert most is None or (most >= count if "[UNK]" in inner else most == count), inner
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["a" * 30, "b" * 65, "Z" * 101, "+", "/", " ", "\u0436", "\x00", "[UNK]", "_"]), max_size=40).map("".join))
 def test_long_words_between_punctuation_are_those_of_the_whole_run(text: str) -> None:
@@ -107,6 +125,24 @@ def test_plain_text_is_counted_once() -> None:
     text = "The quick (brown) fox: it jumps, over_the lazy dog's back, self.assertEqual(jumps.over, dog).\n" * 100
     chunks = Cutter(Measure(count, inner.unknown_words, adds_up=True), Settings(64)).cut([Document(text)])[0].chunks  # type: ignore[arg-type]
     assert len(chunks) > 20 and max(map(len, asked)) < 12
+
+
+def encoded(size: int) -> str:
+    """Like base64, by arithmetic."""
+    return "".join("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[number % 64] for number in numbers(7, size))
+
+
+def test_of_base64_words_alone_are_asked_for() -> None:
+    inner, asked = measure_of("wordpiece"), list[str]()
+
+    def count(texts: list[str]) -> object:
+        asked.extend(texts)
+        return inner.count(texts)
+
+    text = encoded(30_000)
+    chunks = Cutter(Measure(count, inner.unknown_words, adds_up=True), Settings(256)).cut([Document(text)])[0].chunks  # type: ignore[arg-type]
+    longest = max(map(len, text.replace("/", "+").split("+")))
+    assert len(chunks) > 20 and max(map(len, asked)) <= max(longest, UNIT_POINTS)
 
 
 @settings(max_examples=15, deadline=None)
@@ -215,17 +251,35 @@ def test_the_same_in_every_python() -> None:
         assert not (found := forbidden.search(path.read_text(encoding="utf-8"))), f"{path.name}: {found}"
 
 
-def test_linear() -> None:
-    """The work asked of the tokenizer per character does not grow with the text: a clock would tell of the machine."""
-    for make in (lambda n: "word and word. " * (n // 15), lambda n: "a" * n, lambda n: "漢字" * (n // 2), lambda n: "x" * 70 + "\n" * n + "y"):
-        given = list[int]()
-        for size in (20_000, 40_000):
-            inner, asked = measure_of("wordpiece"), [0]
+@pytest.mark.parametrize("adds_up", [False, True])
+@pytest.mark.parametrize(
+    "make", [lambda n: "word and word. " * (n // 15), lambda n: "a" * n, lambda n: "漢字" * (n // 2), lambda n: "x" * 70 + "\n" * n + "y", encoded]
+)
+def test_linear(monkeypatch: pytest.MonkeyPatch, make: Callable[[int], str], adds_up: bool) -> None:
+    """The work asked of the tokenizer per character does not grow with the text: a clock would tell of the machine. More words than are remembered."""
+    monkeypatch.setattr(units, "MOST_REMEMBERED", 2000)
+    given = list[int]()
+    for size in (20_000, 40_000):
+        inner, asked = measure_of("wordpiece"), [0]
 
-            def count(texts: list[str], inner: Measure = inner, asked: list[int] = asked) -> object:
-                asked[0] += sum(map(len, texts))
-                return inner.count(texts)
+        def count(texts: list[str], inner: Measure = inner, asked: list[int] = asked) -> object:
+            asked[0] += sum(map(len, texts))
+            return inner.count(texts)
 
-            Cutter(Measure(count, inner.unknown_words), Settings(128)).cut([Document(make(size))])  # type: ignore[arg-type]
-            given.append(asked[0])
-        assert given[1] <= 2.3 * given[0] + 1000, given
+        def unknown_words(text: str, inner: Measure = inner, asked: list[int] = asked) -> Sequence[tuple[int, int]]:
+            asked[0] += len(text)
+            return inner.unknown_words(text)
+
+        Cutter(Measure(count, unknown_words, adds_up), Settings(128)).cut([Document(make(size))])  # type: ignore[arg-type]
+        given.append(asked[0])
+    assert given[1] <= 2.3 * given[0] + 1000, given
+
+
+def test_long_words_are_forgotten() -> None:
+    """Each may be as long as a document."""
+    reader = UnitReader(measure_of("wordpiece"))
+    for letter in "abc":
+        reader.read(letter * 5000)
+    assert max(map(len, reader._atoms)) == 5000
+    reader.read("word")
+    assert max(map(len, reader._atoms)) <= units.LONGEST_REMEMBERED
