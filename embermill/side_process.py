@@ -1,10 +1,10 @@
-"""Processes beside this one that compute what would hold its interpreter: the program is side_program.py, questions and answers go through pipes, pickled."""
+"""Processes beside this one that compute what would hold its interpreter: the program is side_program.py, questions and answers go through pipes, pickled,
+the buffers of arrays behind what was pickled."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from embermill.side_program import read_frame, write_frame
+from embermill.side_program import Message, pack, read_message, unpack, write_message
 
 ENDING_S = 2.0
 PROGRAM = Path(__file__).with_name("side_program.py")
@@ -47,7 +47,7 @@ class SideProcesses:
         """opener: "module:function", called with `arguments` in each process; what it returns answers. name: of the threads that wait here. settings: of the
         processes' environment, beside this one's and ONE_CORE.
         """
-        hello, environment = pickle.dumps((opener, arguments)), ONE_CORE | dict(settings or {})
+        hello, environment = pack((opener, arguments)), ONE_CORE | dict(settings or {})
         self._closed = False
         self._questions: SimpleQueue[Asked | None] = SimpleQueue()
         self._processes = list[_SideProcess]()
@@ -77,7 +77,7 @@ class SideProcesses:
 class _SideProcess:
     """One of them, used by one thread; it is started anew where it is gone."""
 
-    def __init__(self, hello: bytes, settings: Mapping[str, str]) -> None:
+    def __init__(self, hello: Message, settings: Mapping[str, str]) -> None:
         self._hello, self._settings, self._over = hello, settings, False
         self._process = self._started()
 
@@ -92,11 +92,11 @@ class _SideProcess:
         process, answer = self._process, None
         assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(OSError):
-            write_frame(process.stdin, pickle.dumps(question, protocol=5))
-            answer = read_frame(process.stdout)
+            write_message(process.stdin, pack(question))
+            answer = read_message(process.stdout)
         if answer is None:
             raise SideProcessLost(_ended(process))
-        made, failed = pickle.loads(answer)
+        made, failed = unpack(answer)
         if failed is not None:
             raise failed[0] from _Elsewhere(failed[1])
         return made
@@ -106,8 +106,8 @@ class _SideProcess:
         process = subprocess.Popen([sys.executable, "-I", str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert process.stdin is not None
         with contextlib.suppress(OSError):  # whoever asks it finds it gone
-            write_frame(process.stdin, pickle.dumps(sys.path))
-            write_frame(process.stdin, self._hello)
+            write_message(process.stdin, pack(sys.path))
+            write_message(process.stdin, self._hello)
         return process
 
     def end(self) -> None:

@@ -21,43 +21,62 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 _LENGTH = struct.Struct("<q")
+Message = list[bytearray] | list[memoryview]
+"""What was pickled, and behind it the buffers in it (of arrays, or a pickle.PickleBuffer), which are copied nowhere but through the pipe."""
 
 
-def write_frame(file: IO[bytes], content: bytes) -> None:
-    file.write(_LENGTH.pack(len(content)))
-    file.write(content)
+def pack(content: Any) -> list[memoryview]:
+    buffers = list[memoryview]()
+    pickled = pickle.dumps(content, protocol=5, buffer_callback=lambda buffer: buffers.append(buffer.raw()))
+    return [memoryview(pickled), *buffers]
+
+
+def unpack(message: Message) -> Any:
+    return pickle.loads(message[0], buffers=message[1:])
+
+
+def write_message(file: IO[bytes], message: Message) -> None:
+    file.write(_LENGTH.pack(len(message)) + b"".join(_LENGTH.pack(len(part)) for part in message))
+    for part in message:
+        file.write(part)
     file.flush()
 
 
-def read_frame(file: IO[bytes]) -> bytes | None:
-    """None at the end of the file, within a frame too."""
-    head = file.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+def read_message(file: IO[bytes]) -> list[bytearray] | None:
+    """None at the end of the file, within a message too."""
+    head = bytearray(_LENGTH.size)
+    if not _fill(file, head):
         return None
-    (length,) = _LENGTH.unpack(head)
-    content = file.read(length)
-    return content if len(content) == length else None
+    lengths = bytearray(_LENGTH.size * _LENGTH.unpack(head)[0])
+    if not _fill(file, lengths):
+        return None
+    parts = [bytearray(length) for (length,) in _LENGTH.iter_unpack(lengths)]
+    return parts if all(_fill(file, part) for part in parts) else None
+
+
+def _fill(file: IO[bytes], part: bytearray) -> bool:
+    return bool(file.readinto(part) == len(part))  # type: ignore[attr-defined]  # of a BufferedReader, which reads as long as there is more to come
 
 
 def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
-    incoming: SimpleQueue[bytes] = SimpleQueue()
+    incoming: SimpleQueue[Message] = SimpleQueue()
     threading.Thread(target=_receive, args=(questions, incoming), daemon=True).start()
-    sys.path[:] = pickle.loads(incoming.get())
+    sys.path[:] = unpack(incoming.get())
     answerer = _opened(incoming.get())
     while True:
-        write_frame(answers, _answer(answerer, incoming.get()))
+        write_message(answers, _answer(answerer, incoming.get()))
 
 
-def _receive(questions: IO[bytes], incoming: SimpleQueue[bytes]) -> None:
-    while (frame := read_frame(questions)) is not None:
-        incoming.put(frame)
+def _receive(questions: IO[bytes], incoming: SimpleQueue[Message]) -> None:
+    while (message := read_message(questions)) is not None:
+        incoming.put(message)
     os._exit(0)
 
 
-def _opened(hello: bytes) -> Callable[..., Any]:
+def _opened(hello: Message) -> Callable[..., Any]:
     """What answers. Where it cannot be made, it says so to each question."""
     try:
-        opener, arguments = pickle.loads(hello)
+        opener, arguments = unpack(hello)
         module, _, name = opener.partition(":")
         answerer: Callable[..., Any] = getattr(import_module(module), name)(*arguments)
     except (Exception, SystemExit) as error:
@@ -70,12 +89,12 @@ def _opened(hello: bytes) -> Callable[..., Any]:
     return answerer
 
 
-def _answer(answerer: Callable[..., Any], question: bytes) -> bytes:
-    """Pickled: (answer, None), or (None, (exception, its traceback))."""
+def _answer(answerer: Callable[..., Any], question: Message) -> Message:
+    """Packed: (answer, None), or (None, (exception, its traceback))."""
     try:
-        return pickle.dumps((answerer(*pickle.loads(question)), None), protocol=5)
+        return pack((answerer(*unpack(question)), None))
     except (Exception, SystemExit) as error:
-        return pickle.dumps((None, (_that_travels(error), "".join(traceback.format_exception(error)))))
+        return pack((None, (_that_travels(error), "".join(traceback.format_exception(error)))))
 
 
 def _that_travels(error: BaseException) -> Exception:

@@ -8,7 +8,10 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pickle import PickleBuffer
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from embermill.side_process import SideProcesses, SideProcessLost
@@ -67,3 +70,23 @@ def test_closing_does_not_wait_for_one_that_holds_its_interpreter(processes: Sid
     begin = time.monotonic()
     processes.close()
     assert time.monotonic() - begin < 30 and not Path(f"/proc/{pid}").exists()
+
+
+def open_doubling() -> Callable[..., tuple[np.ndarray, pa.Array, bytes]]:
+    def double(numbers: np.ndarray, texts: pa.Array, raw: bytearray) -> tuple[np.ndarray, pa.Array, bytes]:
+        numbers *= 2
+        return numbers, pa.array([2 * text for text in texts.to_pylist()]), bytes(raw) * 2
+
+    return double
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000])
+def test_buffers_go_beside_what_is_pickled_and_may_be_written_to(size: int) -> None:
+    """More than a pipe holds, and none at all."""
+    processes = SideProcesses("tests.test_side_process:open_doubling", (), 1, name="doubling")
+    numbers, texts, raw = np.arange(size), pa.array([f"text {number}" for number in range(size)], pa.string()), b"raw" * size
+    doubled, twice, longer = processes.ask(numbers, texts, PickleBuffer(raw)).result()
+    assert np.array_equal(doubled, 2 * np.arange(size)) and len(twice) == size and longer == raw + raw and [*twice[:1].to_pylist()] == ["text 0text 0"][:size]
+    doubled += 1
+    assert np.array_equal(numbers, np.arange(size)), "what was asked stays as it was"
+    processes.close()
