@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.bench.gpu_pace import job, model_folder, say
+from tests.bench.gpu_pace import job
+from tests.bench.gpu_stream import model_folder, say
 
 FOUR: list[dict[str, Any]] = [
     {"column": "embedding"}, {"column": "embedding_half", "dtype": "float16"}, {"column": "embedding_int8", "dtype": "int8"},

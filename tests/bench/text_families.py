@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from embermill.encoder.measure.random_model import write_random_folder
-from tests.bench.gpu_pace import BATCH_ROWS, DEVICE, PRECISION, batches_of, ids_in, job, say
+from tests.bench.gpu_pace import job
+from tests.bench.gpu_stream import BATCH_ROWS, DEVICE, PRECISION, batches_of, ids_in, say
 
 LAYERS = {"num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "gelu"}
 BASE, SMALL = LAYERS | {"hidden_size": 768, "intermediate_size": 3072}, LAYERS | {"hidden_size": 384, "intermediate_size": 1536}
