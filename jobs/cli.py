@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -116,6 +117,10 @@ def _check_command(arguments: Sequence[str]) -> None:
 
 def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     """Say what went wrong, once, in words on stderr and with --json as an object on stdout; the exit code."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        from embermill.jobs.storage import disk_failure
+
+        error = disk_failure(error, "a file cannot be written")
     kind, message, code = type(error).__name__, str(error), EXIT_DEFECT
     if isinstance(error, KeyboardInterrupt):
         message = "interrupted; what was committed is kept: `embermill run` resumes from there, other commands start over"

@@ -28,7 +28,7 @@ from embermill.jobs.shard.quarantine import QuarantineWriter, read_quarantine
 from embermill.jobs.shard.row_group import RowGroupBuffer
 from embermill.jobs.shard.row_group_file import RowGroupFile
 from embermill.jobs.shard.text_hash import hash_texts
-from embermill.jobs.storage import Folder
+from embermill.jobs.storage import Folder, naming_file
 
 HashAll = Callable[[pa.Array], pa.Array]
 """Strings [N] -> text_hash of each, as hash_texts."""
@@ -67,6 +67,10 @@ class ShardWriter:
         """
         if not self.plan.rows.is_chunked and (batch.first_row != self.next_row or batch.first_row + batch.num_rows > self.end_row):
             raise ValueError(f"expected rows from {self.next_row}, up to {self.end_row} at most; came {batch.first_row} to {batch.first_row + batch.num_rows}")
+        with naming_file(self._temporary):
+            self._take(batch, embedded)
+
+    def _take(self, batch: RowBatch, embedded: Embedded | None) -> None:
         rows = len(batch.ids)
         if batch.num_rows != rows + sum(refusal.row_count for refusal in batch.refused):
             raise ValueError(f"a batch of {several(batch.num_rows, 'input row')} holds {rows} and refuses {sum(r.row_count for r in batch.refused)}")
@@ -78,8 +82,9 @@ class ShardWriter:
 
     def flush(self) -> None:
         """No more rows come: the last row group is on its way into the file."""
-        for table in self._groups.rest():
-            self._write_group(table)
+        with naming_file(self._temporary):
+            for table in self._groups.rest():
+                self._write_group(table)
 
     def finish(self, last: bool, provenance: dict[str, str], input_digest: str = "", /) -> Receipt:
         """Close, check, publish (the quarantine file first, then the shard) and account for both. last: no further shard follows in this partition.
@@ -102,8 +107,9 @@ class ShardWriter:
             unknown_words=self._unknown_words,
         )
         written = self._tally.contents(footer)
-        quarantine, refused_before = self._publish_quarantine(footer) if self._quarantine.entries else (None, False)
-        shard, contents, written_before = self._publish_shard(written) if written.rows else (None, written, refused_before)
+        with naming_file(self._temporary):
+            quarantine, refused_before = self._publish_quarantine(footer) if self._quarantine.entries else (None, False)
+            shard, contents, written_before = self._publish_shard(written) if written.rows else (None, written, refused_before)
         self.abandon()
         ours = contents is written  # bytes that we did not make have a history that we do not know
         return make_receipt(footer, contents, shard, quarantine, adopted=written_before, provenance=provenance if ours else {})

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 from obstore import exceptions
 
 from embermill.jobs.errors import Interrupted, JobError, UsageError
 
-DISK_SPACE = "free disk space for the dataset (and for temporary files), and run again to resume from what is committed"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_SPACE = "free disk space there and run the same command again, which resumes from what is committed"
 PERMISSION = "let this user write and read there, or choose another place"
 PLACE = "choose another place"
 FOLDER = "expected a folder (of a dataset: the output.uri of its configuration), or a path where one can be made, and a file is there: choose another place"
 _FOR_A_PERSON = {
-    errno.ENOSPC: DISK_SPACE,
-    errno.EDQUOT: DISK_SPACE,
     errno.EACCES: PERMISSION,
     errno.EPERM: PERMISSION,
     errno.EROFS: PERMISSION,
@@ -43,12 +46,41 @@ class CutShort(Interrupted):
     """A connection that broke while a request or an answer was on its way: obstore repeats what was refused, not that."""
 
 
-def disk_failure(error: OSError, what: str) -> JobError:
-    """An error of the file system. what: is known of it already, as "/data/out: cannot be written"."""
+def disk_failure(error: OSError, what: str, place: str | None = None) -> JobError:
+    """An error of the file system. what: is known of it already, as "/data/out: cannot be written". place: on the disk that it is of."""
+    if error.errno in FULL:
+        return UsageError(f"{what}: {_full_disk(error, place)}: {DISK_SPACE}")
     where = f": {error.filename}" if error.filename and str(error.filename) not in what else ""
     reason = f"{what}: {os.strerror(error.errno) if error.errno else error}{where}"
     advice = _FOR_A_PERSON.get(error.errno or 0)
     return Interrupted(reason) if advice is None else UsageError(f"{reason}: {advice}")
+
+
+@contextlib.contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Errors of the file system that do not say which file they are of, as Arrow's, are of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _full_disk(error: OSError, place: str | None) -> str:
+    """place: None for the file that the error names, if it does."""
+    folder = place or (str(Path(str(error.filename)).parent) if error.filename else None)
+    free = f", {room}" if error.errno == errno.ENOSPC and folder and (room := _free_of(folder)) else ""
+    disk = "its disk is full" if place else f"the disk of {folder} is full" if folder else "the disk is full"
+    return f"{disk} ({os.strerror(error.errno or errno.ENOSPC)}{free})"
+
+
+def _free_of(folder: str) -> str:
+    try:
+        usage = shutil.disk_usage(next(path for path in (Path(folder), *Path(folder).parents) if path.exists()))
+    except (OSError, StopIteration):
+        return ""
+    return f"{usage.free:,} of {usage.total:,} bytes are free"
 
 
 def store_failure(error: Exception, url: str) -> JobError:

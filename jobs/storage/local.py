@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from embermill.jobs.errors import DataError, InputChanged, Interrupted, UsageError
 from embermill.jobs.storage.base import AlreadyExists, FileInfo, require_inside
-from embermill.jobs.storage.failures import CHANGED, VANISHED, disk_failure
+from embermill.jobs.storage.failures import CHANGED, FULL, VANISHED, disk_failure
 from embermill.jobs.storage.local_path import local_path
 
 TMP = "_embermill/tmp"
@@ -70,9 +70,11 @@ class LocalFolder:
                 probe.write(bytes(SMALLEST_SPACE))
                 probe.flush()
         except OSError as error:
+            if error.errno in FULL:
+                raise disk_failure(error, f"{self.root}: cannot be written", str(there)) from None
             raise UsageError(
                 f"{self.root}: cannot hold a dataset: expected a folder that files can be made in, but in {there} none can: {error.strerror}: "
-                "let this user write there, free disk space, or choose another place"
+                "let this user write there, or choose another place"
             ) from None
 
     def creates_only_if_absent(self) -> bool:
@@ -149,7 +151,7 @@ class LocalFolder:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise disk_failure(error, f"{self.root}: cannot be {what}") from error
+            raise disk_failure(error, f"{self.root}: cannot be {what}", self.root) from error
 
 
 def _unless_there_is_none(error: OSError) -> None:

@@ -20,7 +20,7 @@ from embermill.jobs.shard.contents import file_sha256, to_matrix
 from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.shard.row_group import RowGroupBuffer
 from embermill.jobs.shard.writer import open_writer
-from embermill.jobs.storage import AlreadyExists, Folder
+from embermill.jobs.storage import AlreadyExists, Folder, naming_file
 
 MOST_ROWS = 1 << 31  # in a file: a row group ends at its bytes
 
@@ -41,7 +41,7 @@ def write_rows(folder: Folder, plan: Plan, file: VersionFile, batches: Iterable[
     try:
         groups = RowGroupBuffer(replace(plan, schema=schema, rows_per_shard=MOST_ROWS))
         vectors = [form.column for form in plan.stored]
-        with open_writer(temporary, replace(plan, schema=schema)) as writer:
+        with naming_file(temporary), open_writer(temporary, replace(plan, schema=schema)) as writer:
             for batch in batches:
                 rows += batch.num_rows
                 columns = {name: batch.column(name) for name in schema.names if name not in vectors}

@@ -200,7 +200,7 @@ TABLE: dict[str, Way] = {
     "install the extra for your GPU": Beyond(CLUSTER),
     "leave it open, or redirect it": "process/test_standard_output.py::test_a_closed_stdout_is_said_before_any_work_is_done",
     "or send the answer elsewhere": "process/test_standard_output.py::test_no_room_for_the_answer_is_exit_2_and_one_sentence",
-    "free disk space for the dataset": "test_storage_trouble.py::test_a_disk_that_is_full_or_read_only_in_mid_run",
+    "free disk space there and run the same command again": "test_storage_trouble.py::test_a_disk_that_is_full_or_read_only_in_mid_run",
     "let this user write and read there": "test_storage_trouble.py::test_a_disk_that_is_full_or_read_only_in_mid_run",
     "and a file is there: choose another place": f"{ADVICE}::other settings",
     "put output.uri on another one": Beyond("A file system without hard links is not at hand"),

@@ -155,7 +155,8 @@ cp -r {disk}/out {tmp_path}/out
     done = subprocess.run([*own_mounts(), "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     codes = dict(line.split() for line in done.stdout.splitlines() if line.startswith(("full", "read-only", "resumed")))
     told = {name: (tmp_path / name).read_text() for name in ("full", "read-only", "resumed")}
-    assert codes["full"] == "2" and "No space left on device" in told["full"] and "free disk space" in told["full"], (codes, told["full"], done.stderr)
+    assert codes["full"] == "2" and "disk is full (No space left on device, " in told["full"], (codes, told["full"], done.stderr)
+    assert " of 204,800 bytes are free): free disk space there and run the same command again" in told["full"] and f"{disk}/out" in told["full"]
     assert codes["read-only"] in ("2", "33") and ("Read-only file system" in told["read-only"] or "busy" in done.stdout), (codes, told["read-only"])
     assert codes["resumed"] == "0", told["resumed"]
     require_right(tmp_path, str(tmp_path / "out"))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embermill.jobs.errors import Interrupted, UsageError
-from embermill.jobs.storage import disk_failure, open_folder
+from embermill.jobs.storage import disk_failure, naming_file, open_folder
 from embermill.jobs.storage.object_client import store_for
 
 
 @pytest.mark.parametrize(("code", "error", "advice"), [
-    (errno.ENOSPC, UsageError, "free disk space for the dataset"),
-    (errno.EDQUOT, UsageError, "free disk space for the dataset"),
     (errno.EACCES, UsageError, "let this user"),
     (errno.EROFS, UsageError, "let this user"),
     (errno.ENAMETOOLONG, UsageError, "choose another place"),
@@ -39,6 +39,30 @@ def test_an_endpoint_that_is_given_as_http_may_be_asked_so(monkeypatch: pytest.M
     assert store.client_options["allow_http"] == str(plain).lower()
 
 
+@pytest.mark.parametrize(("code", "reason"), [(errno.ENOSPC, "No space left on device"), (errno.EDQUOT, "Disk quota exceeded")])
+def test_a_full_disk_is_named_with_what_is_free_on_it(code: int, reason: str, tmp_path: Path) -> None:
+    """Of what the file system says it has; a quota leaves space that is not ours."""
+    usage = shutil.disk_usage(tmp_path)
+    free = rf", [\d,]+ of {usage.total:,} bytes are free" if code == errno.ENOSPC else ""
+    advice = r": free disk space there and run the same command again, which resumes from what is committed"
+    told = {
+        rf"/o: cannot be written: its disk is full \({reason}{free}\)": disk_failure(OSError(code, ""), "/o: cannot be written", str(tmp_path / "o/p")),
+        rf"part 1 on here: the disk of {tmp_path}/tmp is full \({reason}{free}\)": disk_failure(OSError(code, "", f"{tmp_path}/tmp/x"), "part 1 on here"),
+        rf"x: the disk is full \({reason}\)": disk_failure(OSError(code, ""), "x"),
+    }
+    for words, failure in told.items():
+        assert type(failure) is UsageError and re.fullmatch(words + advice, str(failure)), str(failure)
+
+
+def test_an_error_that_names_no_file_is_of_the_one_being_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="gone") as raised, naming_file(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "gone")
+    assert raised.value.filename == str(tmp_path / "a")
+    with pytest.raises(OSError, match="gone") as raised, naming_file(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "gone", "/b")
+    assert raised.value.filename == "/b"
+
+
 def test_an_error_without_a_number_may_pass() -> None:
     assert str(disk_failure(OSError("something of Arrow's"), "/data")) == "/data: something of Arrow's"
 
@@ -50,7 +74,7 @@ def test_a_full_disk_is_for_a_person_and_nothing_is_left(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Path, "mkdir" if call == "temporary" else "write_bytes", refuse)
     folder = open_folder(str(tmp_path / "out"))
-    with pytest.raises(UsageError, match=r"out: cannot be written: No space left on device: free disk space"):
+    with pytest.raises(UsageError, match=r"out: cannot be written: its disk is full \(No space left on device, [\d,]+ of [\d,]+ bytes are free\): free disk"):
         getattr(folder, call)("data/a", *([] if call == "temporary" else [b"1"]))
     assert [name for name, _ in folder.list()] == []
 
@@ -64,7 +88,7 @@ def test_a_place_without_room_is_seen_beforehand(tmp_path: Path, monkeypatch: py
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
-    with pytest.raises(UsageError, match=rf"new/out: cannot hold a dataset: .* in {tmp_path} none can: No space left"):
+    with pytest.raises(UsageError, match=r"new/out: cannot be written: its disk is full \(No space left on device, .* bytes are free\): free disk space there"):
         folder.require_writable()
 
 
