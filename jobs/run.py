@@ -24,6 +24,7 @@ from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.manifest import publish_manifest, read_manifest
 from embermill.jobs.dataset.metadata.receipt_table import SUMMED, sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import is_settled, reconcile
+from embermill.jobs.dataset.metadata.versions import live_documents, read_newest
 from embermill.jobs.dataset.views.findings import FINDINGS, look_at_rows
 from embermill.jobs.dataset.views.first_quarantined import first_quarantined
 from embermill.jobs.difference.seen import look_at_corpus, remember
@@ -228,8 +229,10 @@ class _Job:
             write_card(self._folder)
         effort = replace(self._effort, seconds=time.monotonic() - self._begin_s)
         summary = summarise(
-            self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision, vectors=plan.vectors
-        )
+            self._folder.root, manifest, effort, first_quarantined=first, device=plan.device_kind, precision=plan.precision, vectors=plan.vectors,
+            newest=(newest := read_newest(self._folder)),
+            live_documents=live_documents(self._folder, newest) if newest is not None and plan.rows.is_chunked else None,
+        )  # fmt: skip
         if summary.share_clipped > CLIPPED_SHARE:
             log.warning(
                 "%.2g of the numbers in compact columns were too large for their codes and clipped: the corpus differs from the sample that the scales were "
@@ -280,7 +283,7 @@ class _Job:
 def _effort_before(commits: CommitLog) -> Effort:
     """What was there when this run began."""
     before = sum_receipts(commits.columns(SUMMED))
-    return Effort(committed_before=before.shards, rows_before=before.rows_in, tokens_before=before.tokens)
+    return Effort(before.shards, before.rows_in, before.rows_out, before.documents, before.tokens)
 
 
 def why_not(plan: Plan, ready: Ready) -> str | None:

@@ -1,9 +1,16 @@
-"""Damage and refused rows in sentences; numbers with what they count are in embermill.counts."""
+"""Damage, refused rows and what a version holds in sentences; numbers with what they count are in embermill.counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from embermill.counts import several
+
+
+def live_rows(rows: int, documents: int | None = None) -> str:
+    """What a version holds. documents: of a dataset of chunks, whose rows are chunks."""
+    return several(rows, "row") if documents is None else f"{several(documents, 'document')}, {several(rows, 'chunk')}"
 
 
 def describe_damage(error: Exception) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from embermill.counts import several
-from embermill.jobs.commands.answers_splitting import show_splitting, show_unknown_words
+from embermill.jobs.commands.answers_splitting import show_splitting
 from embermill.jobs.commands.answers_sync import show_sync_plan
-from embermill.jobs.commands.answers_vectors import show_recall, show_vectors
+from embermill.jobs.commands.answers_vectors import show_recall
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
-from embermill.jobs.wording import describe_refusal
+from embermill.jobs.wording import live_rows
 
 MAX_NAMED = 20
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
@@ -20,29 +20,7 @@ SILENT_SHOWN = 8  # workers, the most silent ones first
 UNKNOWN_TIME = "unknown: give --tokens-per-s (`embermill bench` measures it)"
 
 
-def show_run(answer: Answer) -> str:
-    """The summary at the end of a run: what the dataset holds, and what this run did for it."""
-    lengths = answer["token_lengths"]
-    rows = [
-        ("rows", _show_rows(answer) + (", see quarantine/ for the reasons" if answer["rows_quarantined"] else "")),
-        *([("refused", f"for example {describe_refusal(answer['first_quarantined'])}")] if answer["first_quarantined"] else []),
-        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')} too long for the model"),
-        ("lengths", f"half of the rows up to {several(lengths['p50'], 'token')}, {_show_longer(lengths)}"),
-        ("output", f"{several(answer['shards'], 'shard')}, {show_bytes(answer['output_bytes'])}"),
-        *show_vectors(answer),
-        *show_unknown_words(answer.get("unknown_words", 0)),
-        *_show_findings(answer["findings"]),
-        *_show_prompts(answer["prompts"]),
-        *show_corpus(answer.get("corpus")),
-    ]
-    return f"{answer['output']} is complete\n" + table([*rows, *_show_effort(answer)])
-
-
-def _show_longer(lengths: dict[str, int]) -> str:
-    return f"90 % up to {lengths['p90']:,}, 99 % up to {lengths['p99']:,}, the longest {lengths['max']:,}"
-
-
-def _show_findings(found: Answer | None) -> list[tuple[str, str]]:
+def show_findings(found: Answer | None) -> list[tuple[str, str]]:
     """What somebody should know of; nothing where all is as one would expect."""
     if found is None:
         return []
@@ -68,27 +46,13 @@ def show_corpus(seen: Answer | None) -> list[tuple[str, str]]:
     return [("corpus", f"{', '.join(told)} since version {seen['version']} (seen {seen['time']}): `embermill sync CONFIG` embeds what changed")]
 
 
-def _show_prompts(prompts: Answer | None) -> list[tuple[str, str]]:
+def show_prompts(prompts: Answer | None) -> list[tuple[str, str]]:
     """What is put before texts, so that nobody has to guess it from the numbers."""
     if prompts is None:
         return []
     document, query = (json.dumps(prompts[of], ensure_ascii=False) if prompts[of] else "none" for of in ("document", "query"))
     others = f"; the model also has {', '.join(prompts['others'])} (model.prompt_name)" if prompts["others"] else ""
     return [("prompts", f"documents: {document}, queries: {query}{others}")]
-
-
-def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
-    if not answer["rows_embedded"]:
-        yield "this run", "had nothing left to do"
-        return
-    before = f"; {several(answer['committed_before'], 'shard')} had been committed before" if answer["committed_before"] else ""
-    where = f"on {several(answer['workers'], 'worker')} ({answer['device']}, {answer['precision']})"
-    yield "this run", f"{several(answer['rows_embedded'], 'row')} in {show_seconds(answer['seconds'])} {where}{before}"
-    embedding = show_seconds(answer["seconds_embedding"])
-    yield "speed", f"{answer['tokens_per_s']:,.0f} tokens/s, {answer['rows_per_s']:,.0f} rows/s over {embedding} from the first row read to the last commit"
-    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in answer["stage_shares"].items())
-    if answer["bound"]:  # nothing was embedded where all rows were refused
-        yield "busy with", f"{shares}; the {answer['bound']} is the bound"
 
 
 def show_plan(answer: Answer) -> str:
@@ -110,7 +74,7 @@ def show_plan(answer: Answer) -> str:
         found = answer["closeness"]
         near = f"least cosine to float32 {found['least_cosine']:.4f}, mean {found['mean_cosine']:.4f}, on a sample of the corpus"
         rows.append(("precision", f"{found['computed_by']}; {near}"))
-    rows += [*_show_prompts(answer["prompts"]), *_show_cluster(answer), *_show_holder(answer)]
+    rows += [*show_prompts(answer["prompts"]), *_show_cluster(answer), *_show_holder(answer)]
     rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])
 
@@ -138,8 +102,7 @@ def _show_remaining_work(answer: Answer) -> str:
         "finish": f"publish the manifest: {done}",
         "go_on": f"resume: {left:,} of {several(answer['partitions'], 'partition')}, as they were planned",
     }
-    held = f"{several(answer['rows'], 'row')}, {several(answer['tokens'], 'token')}"
-    rows = [("run", actions[answer["action"]]), ("holds", held), *_show_prompts(answer["prompts"]), *_show_holder(answer)]
+    rows = [("run", actions[answer["action"]]), ("holds", _show_holding(answer["holds"])), *show_prompts(answer["prompts"]), *_show_holder(answer)]
     if left:
         rows += _show_cluster(answer)
         rows.append(("left", f"about {several(answer['tokens_left'], 'token')} in {show_bytes(answer['text_bytes_left'])} of text"))
@@ -148,6 +111,11 @@ def _show_remaining_work(answer: Answer) -> str:
         rows.append(("adopted", f"{several(answer['uncommitted'], 'shard')} of a run that was killed, checked first: less may be left"))
     told = f"Nothing was written. {answer['output']} is a dataset, and a run would do this there:\n" + table(rows)
     return told + (f"\n\nA sync would do this:\n{show_sync_plan(answer['sync'])}" if answer["sync"] is not None else "")
+
+
+def _show_holding(holds: Answer) -> str:
+    live = live_rows(holds["rows"], holds["documents"])
+    return f"{live} in version {holds['version']}" if holds["tokens"] is None else f"{live}, {several(holds['tokens'], 'token')}"
 
 
 def _show_lengths(lengths: list[tuple[int, int]], texts: int) -> str:
@@ -171,24 +139,23 @@ def show_status(answer: Answer) -> str:
         "finished": "finished",
     }
     if answer["too_many_quarantined"] and answer["state"] == "unfinished":
+        redrive = f"Fix the corpus and run `embermill redrive {answer['root']}`"
         states["unfinished"] = (
-            f"not finished: every row is accounted for, but more are quarantined than corpus.max_quarantined allows. Fix the corpus and run "
-            f"`embermill redrive {answer['root']}`, or run the same job again with a higher corpus.max_quarantined"
+            f"not finished: every row is accounted for, but more are quarantined than corpus.max_quarantined allows. {redrive}, "
+            "or run the same job again with a higher corpus.max_quarantined"
         )
+        if not answer["documents"]:
+            states["unfinished"] = f"not finished: every row was quarantined, so that there is none to embed. {redrive}"
     rows = [
         ("state", states[answer["state"]]),
+        *_show_version(answer),
         ("partitions", f"{answer['partitions_done']:,} of {answer['partitions']:,} done, {show_bytes(answer['text_bytes_left'])} of text left"),
-        ("rows", _show_rows(answer)),
-        ("tokens", f"{answer['tokens']:,}"),
+        *show_account(answer, of_first=answer["versions"] > 1),
+        *([] if answer["versions"] > 1 else [("tokens", f"{answer['tokens']:,}")]),
         ("made on", f"a {answer['device_kind'].upper()} in {answer['precision']}"),
-        *_show_findings(answer["findings"]),
+        *show_findings(answer["findings"]),
         *show_corpus(answer.get("corpus")),
     ]
-    if answer["versions"] > 1:
-        age = "" if answer["version_age_s"] is None else f", {show_seconds(answer['version_age_s'])} ago"
-        advice = f"; `embermill compact {answer['root']}` would make reading it cheaper" if answer["compact_advised"] else ""
-        of = "" if answer.get("live_documents") is None else f" of {several(answer['live_documents'], 'document')}"
-        rows.append(("version", f"{answer['version']} by {answer['version_cause']}{age}: {several(answer['rows'], 'live row')}{of}{advice}"))
     if answer["missing_files"]:
         names = ", ".join(answer["missing"][:3]) + (", …" if answer["missing_files"] > 3 else "")
         rows.append(("missing", f"{several(answer['missing_files'], 'file')}, missing or of the wrong size: {names}: run `embermill repair {answer['root']}`"))
@@ -198,6 +165,15 @@ def show_status(answer: Answer) -> str:
         rows.append(("now", f"{beat['tokens_per_s']:,.0f} tokens/s on {beat['host']}{eta}, {answer['heartbeat_age_s']:.0f} s ago"))
         rows += _show_signs_of_life(beat, answer["heartbeat_age_s"])
     return f"{answer['root']}\n" + table(rows)
+
+
+def _show_version(answer: Answer) -> list[tuple[str, str]]:
+    """The newest one, where it is not the run's."""
+    if answer["versions"] <= 1:
+        return []
+    age = "" if answer["version_age_s"] is None else f", {show_seconds(answer['version_age_s'])} ago"
+    advice = f"; `embermill compact {answer['root']}` would make reading it cheaper" if answer["compact_advised"] else ""
+    return [("version", f"{answer['version']} by {answer['version_cause']}{age}: {live_rows(answer['rows'], answer['live_documents'])}{advice}")]
 
 
 def _show_signs_of_life(beat: dict[str, Any], age_s: float) -> list[tuple[str, str]]:
@@ -240,9 +216,11 @@ def show_gc(answer: Answer) -> str:
 def show_verify(answer: Answer) -> str:
     """What was read again and found good; damage is an error and comes another way."""
     shards = several(answer["shards"], "shard")
-    scope = f"{shards} read again" if answer["finished"] else f"{shards} read again (of a run that is not finished)"
-    later = f", and the files of later versions; version {answer['version']} has {several(answer['rows'], 'row')}" if (answer["version"] or 1) > 1 else ""
-    lines = [f"{answer['root']} is sound: {scope}, {several(answer['rows_out'], 'row')}{later}. Sums, schema, counts, ids, finite values and norms are right."]
+    scope = f"{shards} read again" + ("" if answer["finished"] else " (of a run that is not finished)") + f", {several(answer['rows_out'], 'row')}"
+    if (answer["version"] or 1) > 1:
+        rows = several(answer["rows"], "row")
+        scope = f"every file of version {answer['version']}, which has {rows}, and of the earlier versions that can be read was read again"
+    lines = [f"{answer['root']} is sound: {scope}. Sums, schema, counts, ids, finite values and norms are right."]
     if not answer["shards"] and not answer["finished"]:
         lines = [f"{answer['root']}: nothing is committed yet, so there are no shards to verify"]
     if answer["unnamed_files"]:
@@ -250,8 +228,14 @@ def show_verify(answer: Answer) -> str:
     return "\n".join([*lines, *show_recall(answer.get("recall"))])
 
 
-def _show_rows(answer: Answer) -> str:
-    return f"{answer['rows_in']:,} in = {answer['rows_out']:,} out + {answer['rows_quarantined']:,} quarantined"
+def show_account(answer: Answer, *, of_first: bool = False) -> list[tuple[str, str]]:
+    """What the run read and what became of it. of_first: later versions hold something else."""
+    chunked, refused = answer.get("chunked", False), answer["rows_quarantined"]
+    unit, read, made = ("documents", answer["documents"] + refused, answer["documents"]) if chunked else ("rows", answer["rows_in"], answer["rows_out"])
+    account = f"{read:,} in = {made:,} out + {refused:,} quarantined"
+    if of_first:
+        return [("first run", f"{unit} {account}" + (f"; {several(answer['rows_out'], 'chunk')}" if chunked else "") + ": what version 1 held")]
+    return [(unit, account + (", see quarantine/ for the reasons" if refused else "")), *([("chunks", f"{answer['rows_out']:,}")] if chunked else [])]
 
 
 def show_bench(answer: Answer) -> str:

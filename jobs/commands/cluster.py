@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from embermill.jobs.commands import answers
+from embermill.jobs.commands import answers_run
 from embermill.jobs.commands.command import Answer, Command, filled
 from embermill.jobs.commands.quantities import show_seconds
 
@@ -79,7 +79,7 @@ def show_watched(answer: Answer) -> str:
     if "log" in answer:
         return str(answer["log"]).rstrip("\n")
     if answer["summary"] is not None:
-        return answers.show_run(answer["summary"])
+        return answers_run.show_run(answer["summary"])
     if answer["exit_code"] == 0:
         return f"{answer['name']} ({answer['id']}) is done"
     at = f"{answer['name']} --address {answer['address']}"

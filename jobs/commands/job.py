@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 
-from embermill.jobs.commands import answers, answers_sync
+from embermill.jobs.commands import answers, answers_run, answers_sync
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
 from embermill.jobs.commands.html_report import add_report_argument, report_at_end
 
@@ -78,7 +78,7 @@ def sync(arguments: argparse.Namespace) -> Answer:
 
 
 def _show_sync(answer: Answer) -> str:
-    return answers_sync.show_sync(answer) if answer["run"] is None else answers.show_run(answer["run"])
+    return answers_sync.show_sync(answer) if answer["run"] is None else answers_run.show_run(answer["run"])
 
 
 def _add_redrive_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,7 +186,7 @@ def gc(arguments: argparse.Namespace) -> Answer:
 
 
 COMMANDS = (
-    Command("run", "embed a corpus, or resume an interrupted run; does nothing if the dataset is finished", _add_run_arguments, run, answers.show_run),
+    Command("run", "embed a corpus, or resume an interrupted run; does nothing if the dataset is finished", _add_run_arguments, run, answers_run.show_run),
     Command(
         "sync", "embed what changed in a corpus since the last version and add it as a new one; the first time, this is a run",
         _add_sync_arguments, sync, _show_sync,
@@ -194,7 +194,7 @@ COMMANDS = (
     Command("plan", "show what a run or a sync would do: files, rows, tokens, bytes; writes nothing", _add_plan_arguments, plan, answers.show_plan),
     Command(
         "redrive", "read the refused rows and changed files of an unfinished dataset again and finish it; good rows keep their vectors",
-        _add_redrive_arguments, redrive, answers.show_run,
+        _add_redrive_arguments, redrive, answers_run.show_run,
     ),
     Command("status", "show how much of a dataset is done", _add_output_argument, status, answers.show_status),
     Command("repair", "rebuild what `verify` finds damaged or missing", _add_repair_arguments, repair, answers.show_repair),

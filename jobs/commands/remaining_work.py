@@ -14,8 +14,10 @@ from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.inventory import receipts_of
 from embermill.jobs.dataset.metadata.manifest import check_files
-from embermill.jobs.dataset.metadata.receipt_table import shard_keys, sum_receipts
+from embermill.jobs.dataset.metadata.receipt_table import Totals, shard_keys, sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import require_consistent
+from embermill.jobs.dataset.metadata.retirement import is_retired
+from embermill.jobs.dataset.metadata.versions import FIRST, live_documents, read_newest
 from embermill.jobs.dataset.views.first_quarantined import first_quarantined
 from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.progress import TOKENS_PER_BYTE
@@ -32,8 +34,9 @@ from embermill.jobs.storage import Folder
 class RemainingWork:
     """action: "nothing" (finished), "finish" (all is embedded, the manifest is not published), "go_on".
 
-    partitions, text_bytes: of the plan, in all and left. rows, tokens: committed by now. tokens_left: estimated from those, or from a sample of the corpus
-    where no partition is complete; seconds: at the speed given.
+    partitions, text_bytes: of the plan, in all and left. rows, tokens: read and committed by now. tokens_left: estimated from those, or from a sample of the
+    corpus where no partition is complete; seconds: at the speed given. holds: rows, documents (of a dataset of chunks), tokens (None of a version after the
+    first) and version of what is there; of an unfinished one what is committed.
     uncommitted: shards that a killed run left, which are checked and adopted first; so less may be left than is said here.
     """
 
@@ -45,6 +48,7 @@ class RemainingWork:
     text_bytes: int
     text_bytes_left: int
     rows: int
+    holds: dict[str, int | None]
     tokens: int
     tokens_left: int
     uncommitted: int
@@ -66,7 +70,8 @@ def describe_remaining_work(config: JobConfig, folder: Folder, plan: Plan, token
     totals = sum_receipts(receipts)
     if not len(left):
         require_few_quarantined(folder.root, totals, config.corpus.max_quarantined, first_quarantined(folder, receipts), published=lambda: manifest is not None)
-        check_files(folder, receipts, numbers_in(plan.superseded))
+        if manifest is None or not is_retired(folder, FIRST):
+            check_files(folder, receipts, numbers_in(plan.superseded))
     text_bytes, bytes_left = plan.text_bytes(), plan.text_bytes(left)
     tokens_left = _tokens_left(config, plan, receipts, left) if len(left) else 0
     return RemainingWork(
@@ -78,6 +83,7 @@ def describe_remaining_work(config: JobConfig, folder: Folder, plan: Plan, token
         text_bytes=text_bytes,
         text_bytes_left=bytes_left,
         rows=totals.rows_in,
+        holds=_holds(folder, plan, totals),
         tokens=totals.tokens,
         tokens_left=tokens_left,
         uncommitted=len(list_uncommitted(folder, plan, {*shard_keys(receipts)})),
@@ -104,3 +110,12 @@ def _sampled_rate(config: JobConfig, plan: Plan, left: np.ndarray) -> float:
         engine = preview_engine(config.as_planned(plan).model, plan.device_kind, search_path=(str(Path.cwd()),))
         found = tokens_per_byte(config, Prospect(plan.device_kind, engine, (), plan.rows), ChosenPartitions(plan.partitions, left.tolist()))
     return TOKENS_PER_BYTE if found is None else found
+
+
+def _holds(folder: Folder, plan: Plan, totals: Totals) -> dict[str, int | None]:
+    newest = read_newest(folder)
+    if newest is None or newest.number == FIRST:
+        documents = totals.documents if plan.rows.is_chunked else None
+        return {"rows": totals.rows_out, "documents": documents, "tokens": totals.tokens, "version": None if newest is None else FIRST}
+    documents = live_documents(folder, newest) if plan.rows.is_chunked else None
+    return {"rows": newest.totals["rows"], "documents": documents, "tokens": None, "version": newest.number}

@@ -54,10 +54,15 @@ def require_no_duplicates(folder: Folder, totals: Totals, differences: Sequence[
     )
 
 
-def require_few_refused(folder: Folder, claim: Claim, scans: Sequence[ScanTotals], totals: Totals, limit: float) -> None:
-    """corpus.max_quarantined, of the rows that were scanned. DataError."""
+def require_few_refused(folder: Folder, claim: Claim, scans: Sequence[ScanTotals], totals: Totals, limit: float, live: int) -> None:
+    """corpus.max_quarantined, of the rows that were scanned; of a dataset that has no row yet, not all. live: its rows. DataError."""
     scanned, refused = sum(scan.rows for scan in scans), sum(scan.rows_refused for scan in scans) + totals.of(Action.DUPLICATE)
     allowed = allowed_quarantined(limit, scanned)
+    if not live and refused == scanned > 0:
+        raise DataError(
+            f"{folder.root}: no row of the corpus can be embedded: all {scanned:,} were quarantined: see quarantine/{claim.number:06d}/ for the reasons. "
+            "Nothing was embedded: fix the corpus and run `embermill sync` again"
+        )
     if refused <= allowed:
         return
     raise DataError(

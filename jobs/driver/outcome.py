@@ -35,17 +35,19 @@ def failures_as_error(failures: Sequence[Failed]) -> Exception:
 
 
 def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict[str, Any] | None, published: Callable[[], bool]) -> None:
-    """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count. Raises DataError.
+    """corpus.max_quarantined, judged at the end: 0 is none, below 1 a share of rows_in, else a count; that all are is never allowed. Raises DataError.
 
     root: of the dataset. first: an entry of the quarantine, for an example.
     published: whether a manifest is there, of a run with a higher limit: what is published is never withdrawn.
     """
+    if totals.all_quarantined and not published():
+        raise DataError(_nothing_embedded(root, totals, first))
     allowed = allowed_quarantined(limit, totals.documents_in)
     if totals.rows_quarantined <= allowed:
         return
     were = "was" if totals.rows_quarantined == 1 else "were"
     found = f"{totals.rows_quarantined:,} of {several(totals.documents_in, 'row')} {were} quarantined, and corpus.max_quarantined: {limit:g} allows {allowed:,}"
-    reasons = "see quarantine/ for the reasons" + (f" (the first: {describe_refusal(first)})" if first else "")
+    reasons = _reasons(first)
     if published():
         raise DataError(
             f"{found}. The dataset was finished under a higher limit, and its manifest stays: {reasons}, "
@@ -55,3 +57,16 @@ def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict
         f"{found}. All shards are committed, no manifest is published: {reasons}. To finish, fix the corpus and run `embermill redrive {root}`, or run again "
         f"with corpus.max_quarantined: {totals.rows_quarantined} or more (1 and above is a number of rows, below 1 a share)"
     )
+
+
+def _nothing_embedded(root: str, totals: Totals, first: dict[str, Any] | None) -> str:
+    rows = totals.rows_quarantined
+    were = "its only row was" if rows == 1 else f"all {rows:,} rows were"
+    return (
+        f"{root}: no row of the corpus was embedded: {were} quarantined, {_reasons(first)}. The dataset is not finished. Fix the corpus and run "
+        f"`embermill redrive {root}`, which reads changed files again; if the configuration is wrong, correct it and choose another output.uri"
+    )
+
+
+def _reasons(first: dict[str, Any] | None) -> str:
+    return "see quarantine/ for the reasons" + (f" (the first: {describe_refusal(first)})" if first else "")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from embermill.jobs.dataset.metadata.manifest import Manifest
+from embermill.jobs.dataset.metadata.versions import FIRST, Version
 from embermill.jobs.dataset.views.findings import FINDINGS
 from embermill.jobs.engine import Prompts
 from embermill.jobs.vectors.form import FLOAT16, INT8, StoredVector, words
@@ -13,12 +14,17 @@ from embermill.jobs.vectors.form import FLOAT16, INT8, StoredVector, words
 
 @dataclass(frozen=True)
 class Summary:
-    """The dataset: rows_*, documents, tokens, tokens_dropped, shards, output_bytes, token_lengths (percentiles).
+    """What the run made, which is version 1: rows_*, documents, tokens, tokens_dropped, shards, output_bytes, token_lengths (percentiles).
+    chunked: its rows are chunks of documents, and rows_quarantined counts documents; rows_in is what was made of both.
 
     devices: how many shards each GPU (UUID) or processor computed; of more than 16 only their number, under "".
     first_quarantined: the first entry of the quarantine, None where nothing was refused or it cannot be read.
 
-    This run: committed_before (shards that a commit named, or that were adopted, when it began), rows_embedded, tokens_embedded, seconds (all of it),
+    The newest version, which is another one where the dataset was finished before and sync, erase, … followed: version, version_cause, version_created,
+    live_rows, and live_documents of a dataset of chunks.
+
+    This run: committed_before (shards that a commit named, or that were adopted, when it began), rows_embedded (read, that is), rows_written,
+    documents_written, tokens_embedded, seconds (all of it),
     seconds_embedding (first document read to last commit), rows_per_s and tokens_per_s over seconds_embedding, stage_shares of the workers' busy time,
     bound, device, workers. findings: as dataset.findings has them, None in a dataset finished before there were any.
     prompts: what is put before documents and queries, None where the engine does not say.
@@ -61,6 +67,14 @@ class Summary:
     values_clipped: int = 0
     share_clipped: float = 0.0
     unknown_words: int = 0
+    chunked: bool = False
+    rows_written: int = 0
+    documents_written: int = 0
+    version: int = FIRST
+    version_cause: str = "run"
+    version_created: str = ""
+    live_rows: int = 0
+    live_documents: int | None = None
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -72,6 +86,8 @@ class Effort:
 
     committed_before: int = 0
     rows_before: int = 0
+    rows_out_before: int = 0
+    documents_before: int = 0
     tokens_before: int = 0
     seconds: float = 0.0
     seconds_embedding: float = 0.0
@@ -82,9 +98,9 @@ class Effort:
 
 def summarise(
     output: str, manifest: Manifest, effort: Effort, *, first_quarantined: dict[str, Any] | None, device: str, precision: str,
-    vectors: tuple[StoredVector, ...] = (),
+    vectors: tuple[StoredVector, ...] = (), newest: Version | None = None, live_documents: int | None = None,
 ) -> Summary:  # fmt: skip
-    """vectors: of the plan."""
+    """vectors: of the plan. newest: the version that is current now. live_documents: of a dataset of chunks, how many that one has."""
     totals = manifest.totals
     codes = totals.rows_out * sum(form.dim for form in vectors if form.dtype in (INT8, FLOAT16))
     rows, tokens = totals.rows_in - effort.rows_before, totals.tokens - effort.tokens_before
@@ -121,4 +137,12 @@ def summarise(
         values_clipped=totals.values_clipped,
         share_clipped=totals.values_clipped / codes if codes else 0.0,
         unknown_words=totals.unknown_words,
+        chunked=live_documents is not None,
+        rows_written=totals.rows_out - effort.rows_out_before,
+        documents_written=totals.documents - effort.documents_before,
+        version=FIRST if newest is None else newest.number,
+        version_cause="run" if newest is None else newest.cause,
+        version_created="" if newest is None else newest.created,
+        live_rows=totals.rows_out if newest is None else newest.totals["rows"],
+        live_documents=live_documents,
     )

@@ -57,7 +57,8 @@ def redrive(uri: str, overrides: Sequence[str] = (), *, events_file: str | Path 
 def _require_unfinished(folder: Folder) -> None:
     if read_manifest(folder) is not None:
         raise UsageError(
-            f"{folder.root}: this dataset is finished, and what is published stays as it is: embed the corpus as it is now into another output.uri"
+            f"{folder.root}: this dataset is finished, and what is published stays as it is. `embermill sync CONFIG` embeds what changed in the corpus, "
+            "as a new version, with --retry-quarantined also rows that were refused; a corpus without ids that stay with its rows needs another output.uri"
         )
 
 

@@ -181,7 +181,7 @@ class Stages:
         corpus, folder = self._config.corpus, self._folder
         quarantine_duplicates(folder, self._claim, names)
         require_no_duplicates(folder, totals, names, corpus)
-        require_few_refused(folder, self._claim, scans, totals, corpus.max_quarantined)
+        require_few_refused(folder, self._claim, scans, totals, corpus.max_quarantined, self._parent.totals["rows"])
         require_few_deletes(folder, self._claim, totals, names, corpus, self._live_before(), self._allow_deletes)
 
     def _live_before(self) -> tuple[int, str]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.commands.answers import show_status
-from tests.jobs.command_line import Answer
+from tests.jobs.command_line import Answer, open_inline_pool
 
 Embed = Callable[..., Answer]
 Command = Callable[..., Answer]
@@ -176,6 +176,39 @@ def test_status_names_what_finishes_a_dataset_with_too_many_refused_rows(embed: 
     assert found["too_many_quarantined"] and f"`embermill redrive {answer.output}`" in show_status(json.loads(found.stdout))
     lines(tmp_path, ONE_GOOD, {"id": "b", "text": "y"})
     assert command("redrive", str(answer.output)).code == 0 and not command("status", str(answer.output))["too_many_quarantined"]
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.99, 3])
+@pytest.mark.parametrize("bad", [[{"text": "x"}, "{", {"id": None, "text": "y"}], [{"id": "a", "text": None}, {"id": "b"}]], ids=["ids", "texts"])
+def test_of_a_corpus_without_a_good_row_nothing_is_finished_and_the_advice_helps(
+    embed: Embed, command: Command, tmp_path: Path, limit: float, bad: list[Any]
+) -> None:
+    """Whatever corpus.max_quarantined allows, and however often it is run."""
+    lines(tmp_path, *bad)
+    for _ in range(2):
+        answer = embed(corpus=_filled(JSONL | {"max_quarantined": limit}, tmp_path))
+        assert answer.code == 3 and f"no row of the corpus was embedded: all {len(bad)} rows were quarantined" in answer.errors, answer.errors
+        assert f"run `embermill redrive {answer.output}`" in answer.errors and not [*answer.output.glob("_embermill/manifests/*")]
+    found = command("status", str(answer.output))
+    words = show_status(json.loads(found.stdout))
+    assert found["too_many_quarantined"] and "every row was quarantined" in words and f"`embermill redrive {answer.output}`" in words
+    assert command("plan", f"{answer.output}.yaml").code == 3
+    assert command("redrive", str(answer.output)).code == 3, "nothing was fixed yet"
+    lines(tmp_path, *({"id": str(number), "text": "y"} for number, _ in enumerate(bad)))
+    helped = command("redrive", str(answer.output))
+    assert (helped.code, helped["rows_out"], helped["rows_quarantined"]) == (0, len(bad), 0) and command("verify", str(answer.output)).code == 0
+
+
+def test_a_finished_dataset_is_not_redriven_and_a_sync_does_it(embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embermill.jobs.sync.stages.open_pool", open_inline_pool)
+    lines(tmp_path, ONE_GOOD, {"id": "b", "text": "poison"})
+    answer = embed(engine="PoisonEngine", corpus=_filled(JSONL, tmp_path))
+    assert (answer.code, answer["rows_quarantined"]) == (0, 1)
+    refused = command("redrive", str(answer.output))
+    assert refused.code == 2 and "`embermill sync CONFIG` embeds what changed" in refused.errors and "with --retry-quarantined also" in refused.errors
+    monkeypatch.setenv("EMBERMILL_TEST_CURED", "1")
+    helped = command("sync", f"{answer.output}.yaml", "--retry-quarantined")
+    assert (helped.code, helped["rows"], helped["rows_new"]) == (0, 2, 1), helped.errors
 
 
 def _interrupted(*arguments: object) -> None:

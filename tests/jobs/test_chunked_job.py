@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 
 from embermill.jobs.chunking.alphabet import BLANKS
 from embermill.jobs.chunking.ids import chunk_ids
+from embermill.jobs.commands.answers import show_plan, show_status
+from embermill.jobs.commands.answers_run import show_run
 from tests.jobs.chunk_engine import MAX_WORDS, count
 from tests.jobs.command_line import Answer, command, open_inline_pool, run
 
@@ -97,6 +100,19 @@ def test_a_document_is_refused_whole(tmp_path: Path) -> None:
     refused = pq.read_table(next((answer.output / "quarantine").glob("*"))).to_pylist()
     assert [(row["id"], row["reason"], row["row_count"]) for row in refused] == [("1", "encoder_failed", 1)]
     assert answer["documents"] + answer["rows_quarantined"] == 3
+
+
+def test_the_words_tell_documents_and_chunks_apart(tmp_path: Path) -> None:
+    texts = [words(200, 1), words(100, 2) + " POISON", words(3, 3)]
+    answer = split(corpus(tmp_path, texts), corpus={"max_quarantined": 5})
+    chunks = len(rows(answer))
+    shown = show_run(json.loads(answer.stdout))
+    for part in ("documents  3 in = 2 out + 1 quarantined, see", f"chunks     {chunks}\n", "0 chunks too long", "half of the chunks", "first document read"):
+        assert part in shown, shown
+    assert f"this run   2 documents, {chunks} chunks in " in shown and "chunks/s" in shown and " rows" not in shown
+    status = show_status(json.loads(command("status", str(answer.output)).stdout))
+    assert "documents   3 in = 2 out + 1 quarantined" in status and f"chunks      {chunks}\n" in status
+    assert f"2 documents, {chunks} chunks, " in show_plan(json.loads(command("plan", f"{answer.output}.yaml").stdout))
 
 
 def test_prefix(tmp_path: Path) -> None:

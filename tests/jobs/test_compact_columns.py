@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import embermill
-from embermill.jobs.commands.answers import show_run, show_verify
+from embermill.jobs.commands.answers import show_verify
+from embermill.jobs.commands.answers_run import show_run
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.plan.files import require_plan

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.encoder import Encoder
-from embermill.jobs.commands.answers import show_plan, show_run
+from embermill.jobs.commands.answers import show_plan
+from embermill.jobs.commands.answers_run import show_run
 from embermill.jobs.config import ModelConfig
 from embermill.jobs.engine.native import NativeEngine
 from tests.encoder.tiny_bert import TinyBert, write_json, write_sentence_transformers

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.commands.answers import show_run, show_status
+from embermill.jobs.commands.answers import show_status
+from embermill.jobs.commands.answers_run import show_run
 from tests.jobs.command_line import Answer
 
 Embed = Callable[..., Answer]

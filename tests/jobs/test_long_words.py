@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from embermill.jobs.chunking.cutter import Cutter, Document, Settings
-from embermill.jobs.commands.answers import show_run
+from embermill.jobs.commands.answers_run import show_run
 from embermill.jobs.commands.answers_sync import show_sync
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.storage import open_folder

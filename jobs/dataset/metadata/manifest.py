@@ -107,13 +107,19 @@ def publish_manifest(folder: Folder, plan: Plan, log: CommitLog, find: Callable[
         check_files(folder, log.columns(FILE_COLUMNS))
     if newest is not None and _say_the_same(newest.pieces(), log.pieces()):
         return newest
-    return _publish(folder, plan, log.pieces(), {} if find is None else find(log.columns(FOUND_COLUMNS)))
+    said = {} if newest is None else _said_beside(plan, newest)
+    return _publish(folder, plan, log.pieces(), said if find is None else said | find(log.columns(FOUND_COLUMNS)))
 
 
 def republish_manifest(folder: Folder, plan: Plan, manifest: Manifest, receipts: pa.Table) -> Manifest:
     """The same manifest with other receipts of the same shards, under the next number. receipts: at least receipt_table.SCHEMA."""
-    said = {key: value for key, value in manifest.root.items() if key not in _describe(plan, _Account())}
-    return _publish(folder, plan, [receipts.select(SCHEMA.names)], said)
+    return _publish(folder, plan, [receipts.select(SCHEMA.names)], _said_beside(plan, manifest))
+
+
+def _said_beside(plan: Plan, manifest: Manifest) -> dict[str, Any]:
+    """What does not follow from plan and receipts: what was found in the rows, and when the run was finished, which is the date of version 1."""
+    follows = _describe(plan, _Account()).keys() | {"shards"}
+    return {key: value for key, value in manifest.root.items() if key == "created" or key not in follows}
 
 
 def _say_the_same(left: Iterable[pa.Table], right: Iterable[pa.Table]) -> bool:

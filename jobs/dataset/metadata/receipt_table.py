@@ -236,6 +236,11 @@ class Totals:
         """A document is written whole or refused whole."""
         return self.documents + self.rows_quarantined
 
+    @property
+    def all_quarantined(self) -> bool:
+        """Whether a corpus that has rows gave none to embed: no limit lets that pass for a finished dataset."""
+        return self.rows_quarantined > 0 and self.documents == 0
+
     def to_json(self) -> dict[str, int]:
         return stored_form(self)
 

@@ -139,6 +139,15 @@ def read_version(folder: Folder, number: int | None = None) -> Version:
     return found
 
 
+def read_newest(folder: Folder) -> Version | None:
+    """The newest committed version without its files, by two or three small reads; None where no run was finished."""
+    for decided in reversed(_decided(folder)):
+        if (found := _read(folder, decided, files=False)).is_committed:
+            return found
+    root = read_manifest_root(folder)
+    return None if root is None else _first_version(root, ())
+
+
 def next_number(folder: Folder) -> int:
     """The lowest number that is not decided. UsageError where not even the run was finished."""
     decided = _decided(folder)

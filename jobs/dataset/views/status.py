@@ -38,10 +38,11 @@ class Status:
     """state: "planned" (nothing committed), "running" (a run beats), "unfinished" (none does; run again to go on), "finished" (the manifest is there).
 
     totals: of what is committed. text_bytes, text_bytes_left: what the partitions were packed by. token_lengths: percentiles in tokens.
-    too_many_quarantined: all is embedded, and the next run will not finish it, unless corpus.max_quarantined is raised or rows are redriven.
+    too_many_quarantined: all is read, and the next run will not finish it, unless corpus.max_quarantined is raised or rows are redriven; where no row at all
+    was embedded, only redriving helps.
     findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
     version: the newest committed one, of `versions`; rows: its live ones; version_cause, version_age_s: what made it and how long ago.
-    live_documents: of a dataset of chunks, whose rows are chunks.
+    chunked: its rows are chunks of documents, and rows_quarantined counts documents; live_documents: of a finished one.
     version_counts: of one that `sync` made, rows by what became of them (sync_summary.py).
     corpus: how it differed from the newest version when that was last looked at (sync/seen.py).
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
@@ -75,6 +76,7 @@ class Status:
     compact_advised: bool
     version_counts: dict[str, Any] | None = None
     live_documents: int | None = None
+    chunked: bool = False
     corpus: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -120,6 +122,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         compact_advised=newest is not None and is_worth_compacting(newest),
         version_counts=None if newest is None else newest.details.get("counts"),
         live_documents=live_documents(folder, newest) if newest is not None and plan.rows.is_chunked else None,
+        chunked=plan.rows.is_chunked,
         corpus=None if manifest is None else read_seen(folder),
     )
 
@@ -127,7 +130,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
 def _too_many_quarantined(plan: Plan, totals: Totals) -> bool:
     """By the limit that the dataset was planned with; a run may set another one."""
     limit = plan.config.get("corpus.max_quarantined")
-    return isinstance(limit, int | float) and totals.rows_quarantined > allowed_quarantined(limit, totals.documents_in)
+    return totals.all_quarantined or (isinstance(limit, int | float) and totals.rows_quarantined > allowed_quarantined(limit, totals.documents_in))
 
 
 def _missing(folder: Folder, named: dict[str, int]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs import cli
-from embermill.jobs.commands import answers, quantities
+from embermill.jobs.commands import answers_run, quantities
 from tests.jobs.command_line import Answer
 
 SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (8_912_345, "8.91 MB"), (2.5e9, "2.5 GB"), (7.3e12, "7.3 TB"), (7.3e15, "7,300.0 TB")]
@@ -57,7 +57,7 @@ def test_the_summary_says_what_this_run_did() -> None:
         "seconds_embedding": 2.0, "rows_per_s": 2.0, "tokens_per_s": 617.0, "stage_shares": {"read": 0.25, "encode": 0.75}, "bound": "encoder",
         "workers": 1, "device": "cpu", "precision": "float32", "first_quarantined": None, "prompts": None, "findings": None,
     }  # fmt: skip
-    words = answers.show_run(answer)
+    words = answers_run.show_run(answer)
     assert "4 rows in 1 min 1 s on 1 worker (cpu, float32); 2 shards had been committed before" in words
     assert "617 tokens/s, 2 rows/s over 2.0 s" in words
     assert "read 25%, encode 75%; the encoder is the bound" in words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -61,6 +62,18 @@ class TestBegunWithReuse:
         job = write_job(tmp_path, "other")
         answer = command("sync", str(job), "--reuse", str(tmp_path / "out"))
         assert (answer["rows"], answer["vectors_copied"], answer["texts_embedded"]) == (41, 40, 1) and TellingEngine.taken() == ["known nowhere"]
+
+    def test_a_corpus_without_a_good_row(self, tmp_path: Path, embedded: Corpus) -> None:
+        for name in [*embedded.files]:
+            embedded.write(name, [], raw=json.dumps({"id": None, "text": "of nobody", "lang": "en"}) + "\n")
+        job = write_job(tmp_path, "other", corpus={"max_quarantined": 5})
+        for _ in range(2):
+            refused = command("sync", str(job), "--reuse", str(tmp_path / "out"))
+            assert refused.code == 3 and "no row of the corpus can be embedded: all 2 were quarantined" in refused.errors, refused.errors
+        assert command("status", str(tmp_path / "other"))["versions"] == 1
+        embedded.write("a.jsonl", [row("a0", "text a 0")])
+        helped = command("sync", str(job), "--reuse", str(tmp_path / "out"))
+        assert (helped.code, helped["rows"], helped["rows_quarantined"]) == (0, 1, 1), helped.errors
 
     def test_what_is_no_dataset_or_another_model_begins_nothing(self, tmp_path: Path, embedded: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
         def describe(model: ModelConfig) -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from embermill.jobs.commands.answers import show_plan, show_run, show_status
+from embermill.jobs.commands.answers import show_plan, show_status
+from embermill.jobs.commands.answers_run import show_run
 from embermill.jobs.commands.answers_sync import show_sync
 from tests.jobs.command_line import Answer, command
 from tests.jobs.sync.corpus import Corpus, TellingEngine, row, settings_of
@@ -70,6 +71,19 @@ def test_sync_says_what_it_did_and_run_and_status_what_is_to_be_done(job: str, t
     assert all(counts[name] == told[0][name] for name in ("rows_deleted", "rows_stale", "rows_unseen", "rows_quarantined", "tokens_embedded"))
     assert again["action"] == "nothing" and "version 2 is up to date: 2 files, none of them changed" in words(show_sync, again)
     assert command("run", job)["corpus"]["changed"] == 0 and command("status", str(tmp_path / "out"))["corpus"] is None
+
+
+def test_run_after_a_sync_says_what_is_there(job: str, tmp_path: Path) -> None:
+    """And what to do, which is done: the rows of version 1 are nobody's business any more."""
+    synced = command("sync", job)
+    run = command("run", job)
+    assert (run.code, run["version"], run["version_cause"], run["live_rows"]) == (0, 2, "sync", synced["rows"]) and run["rows_out"] == 40
+    shown = words(show_run, run)
+    assert shown.startswith(f"{tmp_path}/out is at version 2, made by sync on ") and f": {synced['rows']} rows\n" in shown and "is complete" not in shown
+    assert "`embermill sync CONFIG` embeds what has changed" in shown and command("sync", job)["action"] == "nothing"
+    assert f"{synced['rows']} rows in version 2" in words(show_plan, command("plan", job))
+    status = words(show_status, command("status", str(tmp_path / "out")))
+    assert "version     2 by sync" in status and "first run   rows 40 in = 40 out + 0 quarantined: what version 1 held" in status
 
 
 def test_exit_codes(job: str, tmp_path: Path, corpus: Corpus) -> None:

@@ -38,7 +38,7 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("how", [flip, Path.unlink], ids=["flipped", "gone"])
 def test_a_damaged_file_is_named_with_what_helps(dataset: Path, command: Command, kind: str, how: Callable[[Path], None]) -> None:
     answer = command("verify", str(dataset))
-    assert answer["version"] == 4 and f"the files of later versions; version 4 has {answer['rows']} rows" in show_verify(json.loads(answer.stdout))
+    assert answer["version"] == 4 and f"every file of version 4, which has {answer['rows']} rows" in show_verify(json.loads(answer.stdout))
     path = sorted(dataset.rglob(f"_embermill/{kind}/*.pq" if kind == "versions" else f"**/{kind}/**/*.p*q*"))[0]
     how(path)
     answer = command("verify", str(dataset))
