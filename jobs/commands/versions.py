@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from embermill.counts import plural, several
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 
+MOST_NAMED = 20  # of unknown ids; --json has all
 SQL_ENGINES = ("duckdb", "polars")
 """Those of reading_rule.py, named here so that help loads no Arrow."""
 
@@ -169,11 +170,25 @@ def erase(arguments: argparse.Namespace) -> Answer:
 
 
 def show_erase(answer: Answer) -> str:
-    removed = several(len(answer["removed"]), "file")
-    return (
-        f"version {answer['version']}: {several(answer['rows'], 'row')} erased, and {removed} that could have held them are removed; earlier versions and "
+    unknown, root = _show_unknown(answer), answer["root"]
+    if answer["version"] is None:
+        return f"{root}: nothing was erased, and no new version was made: {unknown or 'the list holds no id'}"
+    removed, rows = several(len(answer["removed"]), "file"), several(answer["rows"], "chunk" if answer["chunked"] else "row")
+    lines = [
+        f"{root}: version {answer['version']}: {rows} erased, and {removed} that could have held them are removed; earlier versions and "
         "cursors can no longer be used. Remove the rows from the corpus too: a `sync` that reads their files embeds them again"
-    )
+    ]
+    return "\n".join([*lines, *([unknown] if unknown else [])])
+
+
+def _show_unknown(answer: Answer) -> str:
+    """Ids that no file of the dataset names: of a typing error, say, or erased before."""
+    if not answer["ids_unknown"]:
+        return ""
+    number, ids, named = answer["ids_unknown"], several(answer["ids"], "id"), (answer["unknown"] or [])[:MOST_NAMED]
+    which = f": {', '.join(named)}{', …' if len(named) < number else ''}" if named else ""
+    how_many = f"none of the {ids} is in any" if number == answer["ids"] else f"{number:,} of the {ids} {'is' if number == 1 else 'are'} in no"
+    return f"{how_many} file of the dataset, in any version{which}"
 
 
 COMMANDS = (

@@ -15,6 +15,7 @@ from typing import Any
 from embermill.jobs.dataset.metadata.manifest import FINDINGS, read_manifest
 from embermill.jobs.dataset.metadata.schema import uuid_columns
 from embermill.jobs.dataset.metadata.versions import BASE, Version, read_version
+from embermill.jobs.dataset.views.feed import ErasedSince
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
 from embermill.jobs.index import Address, Standing, Target
@@ -117,6 +118,16 @@ class _Round:
         self.where, self.target = address.shown, targets[0]
 
     def run(self) -> Loaded:
+        try:
+            return self._load()
+        except ErasedSince as error:
+            raise UsageError(
+                f"{self.where}: holds version {error.since} of {error.root}, and rows were erased from that dataset in version {error.erased}. It keeps no "
+                "record of which rows these were, so a load cannot delete them here. Load into a new table or collection and then delete this one, which still "
+                "holds the erased rows; or delete this one first and run the same command again"
+            ) from None
+
+    def _load(self) -> Loaded:
         began = time.monotonic()
         standing = self.target.describe()
         cursor = cursor_for(self.source, standing, self.where, self.options.adopt)

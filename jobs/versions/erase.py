@@ -2,7 +2,7 @@
 
 A new base without them, committed as a version; then every older file that could hold them goes at once, whatever its age: shards, changes, keys, scans,
 quarantine, commits and manifests, which say the first and the last id of each shard. Nothing says afterwards which ids these were: cursors from before are
-refused. Killed anywhere, the same command goes on; it is done when it says so.
+refused. Killed anywhere, the same command goes on; it is done when it says so. Ids that no file names are told; where none is named, nothing is written.
 """
 
 from __future__ import annotations
@@ -30,20 +30,30 @@ from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.compact import Keep, make_base
+from embermill.jobs.versions.holding import find_ids
 from embermill.jobs.versions.retention import retire_others
-from embermill.jobs.versions.traces import remove_traces
+from embermill.jobs.versions.traces import may_hold_ids, remove_attempts, remove_traces
 
 ERASE = "erase"
+UNKNOWN = "ids_unknown"  # in the details of the version
 
 
 @dataclass
 class Erased:
-    """version: the one without the rows. rows: how many it had of them. removed: files."""
+    """version: the one without the rows; None where no file named any of the ids, and nothing was erased. rows: how many it had of them, or chunks.
+
+    ids: how many were given. ids_unknown: how many of them no file named; unknown: which; both None where another command, that was killed, looked.
+    removed: files.
+    """
 
     root: str
-    version: int
+    version: int | None
     rows: int
     removed: list[str]
+    ids: int
+    ids_unknown: int | None
+    unknown: list[str] | None
+    chunked: bool
 
 
 def erase(uri: str, ids_file: str) -> Erased:
@@ -62,13 +72,25 @@ def erase(uri: str, ids_file: str) -> Erased:
 
 def erase_rows(folder: Folder, plan: Plan, ids: pa.Array, lease: Lease) -> Erased:
     """ids: each once, of the dataset's type. Of a document all chunks go."""
-    upgrade_format(folder)
-    version, rows = _without(folder, plan, ids)
+    version, unknown = _committed(folder, ids), None
+    if version is None:
+        known = find_ids(folder, plan, ids, may_hold_ids)
+        unknown = [str(each) for each in ids.filter(pa.array(~known.ids)).to_pylist()]
+        if not known.may_hold:
+            return _told(folder, plan, ids, None, remove_attempts(folder, lease), unknown)
+        upgrade_format(folder)
+        version = _without(folder, plan, ids, len(unknown))
     lease.require_held()
     retire_others(folder, [version], ERASE)
     removed = remove_traces(folder, plan, version, ids, lease)
     complete_version(folder, version)
-    return Erased(folder.root, version.number, rows, removed)
+    return _told(folder, plan, ids, version, removed, unknown)
+
+
+def _told(folder: Folder, plan: Plan, ids: pa.Array, version: Version | None, removed: list[str], unknown: list[str] | None) -> Erased:
+    number, rows = (None, 0) if version is None else (version.number, int(version.totals["rows_deleted"]))
+    ids_unknown = version.details.get(UNKNOWN) if version is not None and unknown is None else None if unknown is None else len(unknown)
+    return Erased(folder.root, number, rows, removed, len(ids), ids_unknown, unknown, plan.rows.is_chunked)
 
 
 def read_ids(file: Path, plan: Plan) -> pa.Array:
@@ -89,12 +111,15 @@ def read_ids(file: Path, plan: Plan) -> pa.Array:
         ) from None
 
 
-def _without(folder: Folder, plan: Plan, ids: pa.Array) -> tuple[Version, int]:
-    """The version without these rows, and how many of them it left out. One that a killed command has committed is taken."""
-    digest = _digest(ids)
+def _committed(folder: Folder, ids: pa.Array) -> Version | None:
+    """The version without these rows that a killed command has committed, or this one before."""
     newest = read_version(folder)
-    if newest.cause == ERASE and newest.details.get("ids") == digest:
-        return newest, int(newest.totals["rows_deleted"])
+    return newest if newest.cause == ERASE and newest.details.get("ids") == _digest(ids) else None
+
+
+def _without(folder: Folder, plan: Plan, ids: pa.Array, unknown: int) -> Version:
+    """The version without these rows. unknown: how many of the ids no file names."""
+    digest = _digest(ids)
 
     def keep(found: pa.Array) -> np.ndarray:
         return ~np.asarray(pc.is_in(found, ids).to_numpy(zero_copy_only=False))
@@ -102,9 +127,9 @@ def _without(folder: Folder, plan: Plan, ids: pa.Array) -> tuple[Version, int]:
     number, parent = claim_number(folder, ERASE, {"ids": digest})
     rows, documents = _count(folder, plan, parent, keep)
     totals = {"rows": rows, "rows_upserted": 0, "rows_deleted": parent.totals["rows"] - rows} | documents
-    details = parent.details | {"ids": digest}
+    details = parent.details | {"ids": digest, UNKNOWN: unknown}
     contents = Contents(number, parent.number, ERASE, totals, make_base(folder, plan, parent, number, keep), details)
-    return commit_version(folder, contents), totals["rows_deleted"]
+    return commit_version(folder, contents)
 
 
 def _count(folder: Folder, plan: Plan, parent: Version, keep: Keep) -> tuple[int, dict[str, int]]:

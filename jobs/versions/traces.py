@@ -19,6 +19,7 @@ from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import Damaged, open_parquet, row_groups
 from embermill.jobs.storage import Folder
+from embermill.jobs.storage.local import TMP
 
 STAYS = ("_embermill/plan/", "_embermill/format.json", "_embermill/versions/", "_embermill/lease/", "_embermill/runs/", COMMITS, MANIFESTS, "README.md")
 QUARANTINE = "quarantine/"
@@ -37,6 +38,20 @@ def remove_traces(folder: Folder, plan: Plan, version: Version, ids: pa.Array, l
             folder.remove(name)
             removed.append(name)
     return [*removed, *_forget_ids(folder, plan, lease)]
+
+
+def remove_attempts(folder: Folder, lease: Lease) -> list[str]:
+    """Names of the files that killed runs did not finish: what is in them cannot be looked into."""
+    removed = [name for name, _ in folder.list(TMP)]
+    for name in removed:
+        lease.require_not_lost()
+        folder.remove(name)
+    return removed
+
+
+def may_hold_ids(name: str) -> bool:
+    """Whether an erasure would remove the file, or write it again without ids."""
+    return name.startswith(OURS) and (not name.startswith(STAYS) or name.startswith((COMMITS, MANIFESTS)))
 
 
 def _refuses_none(folder: Folder, name: str, ids: pa.Array) -> bool:

@@ -30,6 +30,7 @@ TABLE: dict[str, Way] = {
     "holds {} and no cursor, so `embermill load` did not write them": f"{LIMITED}::test_rows_and_no_cursor",
     "was loaded from another dataset": f"{HERE}::test_of_another_dataset",
     "has no aliases: let your application name": "index/targets/test_aliases.py::test_targets_without_aliases_refuse_it",
+    "Load into a new table or collection and then delete this one": f"{HERE}::test_rows_that_were_erased",
     "makes a new version with those rows": f"{HERE}::test_back_to_an_earlier_version",
     "SET hnsw": Beyond(SQL),
     "DROP VIEW IF EXISTS": Beyond(SQL),

@@ -20,6 +20,23 @@ from embermill.jobs.storage import Folder
 CHANGE, UPSERT, DELETE = "change", "upsert", "delete"  # a column of the feed, and its values
 
 
+class ErasedSince(UsageError):
+    """Rows were erased after the version that a reader has: what changed since cannot be told without them, and no record of them is kept.
+
+    since: that version. erased: the newest one that an erasure made.
+    """
+
+    def __init__(self, root: str, since: int, erased: int) -> None:
+        super().__init__(root, since, erased)
+        self.root, self.since, self.erased = root, since, erased
+
+    def __str__(self) -> str:
+        return (
+            f"{self.root}: what changed since version {self.since} cannot be told, because rows were erased in version {self.erased} and the dataset keeps no "
+            "record of which. Delete what you have of earlier versions, which still holds these rows, and read the dataset from the beginning (since 0)"
+        )
+
+
 @dataclass(frozen=True)
 class FeedFile:
     """A file of the feed. needs_filter: it also holds rows (or deletes) of versions up to the cursor: only those with a greater `version` are of the feed."""
@@ -66,10 +83,7 @@ def read_feed(folder: Folder, plan: Plan, since: int, to: int | None = None) -> 
         raise UsageError(f"{folder.root}: since {since}: expected a version from 0 (for all rows) to {last.number}")
     erased = [version.number for version in versions if version.cause == "erase" and version.is_committed and since < version.number <= last.number]
     if erased and since:
-        raise UsageError(
-            f"{folder.root}: rows were erased in version {erased[-1]}, after the cursor {since}: nothing says any more which. "
-            f"Drop the copy and load version {last.number} again (since 0)"
-        )
+        raise ErasedSince(folder.root, since, erased[-1])
     return Feed(since, last, LiveRows(folder, plan, last))
 
 

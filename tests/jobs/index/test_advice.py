@@ -98,6 +98,24 @@ def test_back_to_an_earlier_version(tmp_path: Path) -> None:
     assert contents(str(path)) == expected(dataset) == expected(dataset, 1)
 
 
+@pytest.mark.parametrize("how", ["new", "delete"])
+def test_rows_that_were_erased(loaded: Path, dataset: Path, tmp_path: Path, how: str) -> None:
+    gone = sorted(contents(str(loaded)))[0]
+    (tmp_path / "ids").write_text(f"{gone}\n")
+    assert command("erase", str(dataset), "--ids", str(tmp_path / "ids"))["rows"] == 1
+    refused = rf"index.db.*holds version 1 of {dataset}, and rows were erased from that dataset in version 2.*Load into a new table or collection"
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match=refused):
+            load_into(dataset, loaded, dry_run=dry_run)
+    assert gone in contents(str(loaded)), "as the message says"
+    if how == "delete":
+        loaded.unlink()
+    path = tmp_path / "new.db" if how == "new" else loaded
+    load_into(dataset, path)
+    require_equal(dataset, path)
+    assert gone not in contents(str(path))
+
+
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in ("run", "sync.stages"):

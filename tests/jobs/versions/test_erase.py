@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import embermill
+from embermill.jobs.bookkeeping.seal import sealed_json
+from embermill.jobs.commands.answers import show_plan, show_status, show_verify
+from embermill.jobs.commands.answers_run import show_run
+from embermill.jobs.commands.versions import show_erase
+from embermill.jobs.dataset.metadata.manifest import read_manifest_root
 from embermill.jobs.errors import UsageError
 from embermill.jobs.storage import open_folder
 from embermill.jobs.versions import erase as erasing
@@ -50,7 +56,7 @@ def test_no_byte_and_no_column_holds_what_was_erased(world: World, tmp_path: Pat
         again = command(*arguments, str(dataset))
         assert again.code == 0, again.errors
     assert rows_in(embermill.open_dataset(str(dataset)).read_all()) == rows
-    with pytest.raises(UsageError, match=r"rows were erased in version \d+, after the cursor 2.*load version \d+ again"):
+    with pytest.raises(UsageError, match=r"since version 2 cannot be told, because rows were erased in version \d+ .*read the dataset from the beginning"):
         embermill.open_dataset(str(dataset), since=2)
     anew = embermill.open_dataset(str(dataset), since=0).read_all()
     assert anew.column("change").to_pylist().count("upsert") == len(rows) and not {*anew.column("id").to_pylist()} & {*GONE}
@@ -91,6 +97,96 @@ def test_killed_anywhere_it_is_completed_by_the_same_command(world: World, tmp_p
     erasing.erase(str(dataset), str(tmp_path / "ids"))
     assert holders(open_folder(str(dataset)), GONE) == []
     assert rows_in(embermill.open_dataset(str(dataset)).read_all()) == {each: value for each, value in world.rows.items() if each not in GONE}
+
+
+def files_of(dataset: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file() and "lease" not in path.parts}
+
+
+def erase(dataset: Path, tmp_path: Path, command: Command, *ids: str) -> Answer:
+    (tmp_path / "ids").write_text("".join(f"{each}\n" for each in ids))
+    answer = command("erase", str(dataset), "--ids", str(tmp_path / "ids"))
+    assert answer.code == 0, answer.errors
+    return answer
+
+
+@pytest.mark.parametrize("ids", [("nobody", "p0-", "p0-00"), ()])
+def test_ids_that_no_file_names_make_no_version(world: World, tmp_path: Path, command: Command, ids: tuple[str, ...]) -> None:
+    dataset = save(world, tmp_path / "ds")
+    before = files_of(dataset)
+    answer = erase(dataset, tmp_path, command, *ids)
+    assert (answer["version"], answer["rows"], answer["removed"]) == (None, 0, [])
+    assert (answer["ids"], answer["ids_unknown"], sorted(answer["unknown"])) == (len(ids), len(ids), sorted(ids))
+    assert files_of(dataset) == before and embermill.open_dataset(str(dataset), since=1).read_all().num_rows > 0
+    words = show_erase(json.loads(answer.stdout))
+    assert "nothing was erased, and no new version was made" in words and ("none of the 3 ids is in any file" in words and "nobody" in words) == bool(ids)
+
+
+def test_what_killed_runs_left_unfinished_is_removed_unseen(world: World, tmp_path: Path, command: Command) -> None:
+    dataset = save(world, tmp_path / "ds")
+    (dataset / "_embermill/tmp").mkdir(exist_ok=True)
+    (dataset / "_embermill/tmp/part-1.parquet.host.1.ab").write_bytes(b"PAR1 nobody, and then the process was killed")
+    answer = erase(dataset, tmp_path, command, "nobody")
+    assert (answer["version"], answer["removed"]) == (None, ["_embermill/tmp/part-1.parquet.host.1.ab"])
+    assert holders(open_folder(str(dataset)), ["nobody"]) == []
+
+
+def test_unknown_ids_among_known_ones_are_named(world: World, tmp_path: Path, command: Command) -> None:
+    dataset = save(world, tmp_path / "ds")
+    answer = erase(dataset, tmp_path, command, "p0-0", "nobody", "nobody", "")
+    assert (answer["rows"], answer["ids"], answer["ids_unknown"], answer["unknown"]) == (1, 2, 1, ["nobody"])
+    assert "1 of the 2 ids is in no file of the dataset, in any version: nobody" in show_erase(json.loads(answer.stdout))
+    again = erase(dataset, tmp_path, command, "p0-0", "nobody")
+    assert (again["version"], again["ids_unknown"], again["unknown"]) == (answer["version"], 1, None), "as it was told the first time"
+
+
+def test_an_id_that_is_live_no_more_is_known_while_a_file_names_it(world: World, tmp_path: Path, command: Command) -> None:
+    """In the base and the lists of deletes of earlier versions, or in the quarantine alone."""
+    dead = sorted({*world.snapshots[1]} - world.rows.keys() - world.erased)[0]
+    dataset = save(world, tmp_path / "ds")
+    assert holders(open_folder(str(dataset)), [dead]) != []
+    answer = erase(dataset, tmp_path, command, dead)
+    assert (answer["rows"], answer["ids_unknown"]) == (0, 0) and answer["version"] is not None
+    assert holders(open_folder(str(dataset)), [dead]) == []
+    again = erase(dataset, tmp_path, command, dead, "nobody")
+    assert (again["version"], again["ids_unknown"]) == (None, 2)
+
+
+def test_an_id_of_a_refused_row_is_known(tmp_path: Path, command: Command, embed: Callable[..., Answer]) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.jsonl").write_text('{"id": "good", "text": "a"}\n{"id": "refused-one", "text": null}\n')
+    output = embed(corpus={"files": [str(tmp_path / "corpus")]}).output
+    answer = erase(output, tmp_path, command, "refused-one")
+    assert (answer["rows"], answer["ids_unknown"]) == (0, 0)
+    assert holders(open_folder(str(output)), ["refused-one"]) == []
+
+
+def test_the_date_of_the_first_version_stays(world: World, tmp_path: Path, command: Command) -> None:
+    dataset = save(world, tmp_path / "ds")
+    root = read_manifest_root(open_folder(str(dataset)))
+    assert root is not None
+    manifest = dataset / "_embermill/manifests/000001.json"
+    manifest.write_bytes(sealed_json(root | {"created": "2020-02-02T02:02:02+00:00"}))
+    first = command("history", str(dataset))["versions"][0]
+    assert erase(dataset, tmp_path, command, "p0-0")["rows"] == 1
+    after = command("history", str(dataset))["versions"][0]
+    assert first["created"] == "2020-02-02T02:02:02+00:00" and after == first | {"state": "collected"}
+
+
+def test_plan_run_status_and_verify_tell_what_is_left(tmp_path: Path, command: Command, embed: Callable[..., Answer]) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.jsonl").write_text("".join(json.dumps({"id": f"doc-{n}", "text": f"text {n}"}) + "\n" for n in range(5)))
+    output = embed(corpus={"files": [str(tmp_path / "corpus")]}).output
+    erase(output, tmp_path, command, "doc-1", "doc-2")
+    told = {name: command(name, str(output if name in ("status", "verify") else f"{output}.yaml")) for name in ("plan", "run", "status", "verify")}
+    assert [answer.code for answer in told.values()] == [0] * 4, [answer.errors for answer in told.values()]
+    show = {"plan": show_plan, "run": show_run, "status": show_status, "verify": show_verify}
+    words = {name: show[name](json.loads(answer.stdout)) for name, answer in told.items()}
+    assert "3 rows in version 2" in words["plan"]
+    assert words["run"].startswith(f"{output} is at version 2, made by erase on ") and ": 3 rows\n" in words["run"] and "is complete" not in words["run"]
+    assert "`embermill sync CONFIG` embeds what has changed" in words["run"] and "first run" in words["run"]
+    assert "version     2 by erase" in words["status"] and "3 rows" in words["status"] and "\n  rows " not in words["status"]
+    assert "every file of version 2, which has 3 rows" in words["verify"]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "txt"])
