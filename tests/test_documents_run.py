@@ -42,8 +42,8 @@ def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
     synced = notes.partition("1. 0.")[2]
     assert "version" in synced and "4 rows" in synced, notes
     assert "handbook-embeddings is complete" in handbook and "pets.md" in handbook and "Dogs fetch sticks." in handbook, handbook
-    assert len(query.splitlines()) == 3 and query.startswith("(1,") and "1.0" in query.splitlines()[0]
-    assert read.split()[0] == "3" and "upsert" in read
+    assert len(query.splitlines()) == 4 and query.startswith("(1,") and "1.0" in query.splitlines()[0]
+    assert read.split()[0] == "4" and "upsert" in read
     assert "(1, 384)" in library and len(library.splitlines()) == 3
 
 
