@@ -110,4 +110,4 @@ def test_a_million_letters(tmp_path: Path) -> None:
     answer = split(corpus(tmp_path, [text]), ENGINE)
     assert answer["unknown_words"] == long_unknown(chunks_of(answer, [text])[0]) > 0
     refused = split(tmp_path, ENGINE, output="refused", corpus={"max_quarantined": 1}, chunk={"on_blob": "refuse"})
-    assert refused["rows_quarantined"] == 1 and refused["first_quarantined"]["reason"] == "not_cut"
+    assert refused.code == 3 and "its only row was quarantined" in refused.errors and "not_cut" in refused.errors
