@@ -35,6 +35,7 @@ class Scheduler:
 
     workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time, at most.
     stall_s: for so long a worker may have work that does not move on. refuse: why a worker that is ready must not work, or None.
+    when_still: what to do about a partition that workers make no progress with, in words.
     nodes: what is known of them from workers that died before. most: workers, however many nodes come.
     """
 
@@ -47,6 +48,7 @@ class Scheduler:
         starting: int = 0,
         queued: int = DEVICE_TUNING["cpu"].queued_per_worker,
         stall_s: float = math.inf,
+        when_still: str = "",
         refuse: Callable[[Ready], str | None] = lambda ready: None,
         nodes: Nodes | None = None,
         kind: str = EMBED,
@@ -57,6 +59,7 @@ class Scheduler:
         self._staff, self._nodes = Staff(workers, starting), nodes or Nodes()
         self._assignment = Assignment(self._load, self._staff, queued, kind)
         self._queued, self._stall_s, self._refuse, self._most = queued, stall_s, refuse, most
+        self._when_still = when_still
         self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
         self._known: Set[str] = frozenset()  # nodes with room, as of the last look
@@ -271,13 +274,18 @@ class Scheduler:
         work.holders.discard(worker)
         if suspect:
             how = STOOD_STILL if died.kind == "stalled" else DIED
-            reason = f"its worker {how} {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else"
-            work.failures.append((worker, Failed(number, how, f"{describe_partition(work.partition)}: {reason}: {died.error}")))
+            work.failures.append((worker, Failed(number, how, f"{describe_partition(work.partition)}: {self._ended_with_it(died)}")))
             work.alone = True
         if (verdict := self._assignment.verdict(work)) is not None:
             self._give_up(work, replace(verdict, kind="engine"))
         elif not work.holders:
             self._load.requeue(work)
+
+    def _ended_with_it(self, died: Died) -> str:
+        if died.kind != "stalled":
+            return f"its worker {DIED} {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else: {died.error}"
+        stood = f"made no progress with it for {self._stall_s:g} s (workers.partition_stall_s), {MAX_ATTEMPTS} times, at the end with nothing else to do"
+        return f"its worker {stood}{': ' * bool(self._when_still)}{self._when_still}"
 
     def _give_up(self, work: Work, failed: Failed) -> None:
         self._load.give_up(work, failed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -24,22 +23,17 @@ from embermill.jobs.dataset.metadata.versions import KEYS, Version, VersionFile
 from embermill.jobs.dataset.views.live import open_rows, with_version
 from embermill.jobs.difference.selecting import read_selected
 from embermill.jobs.engine import Engine
-from embermill.jobs.engine.late import engine_of_chunks
 from embermill.jobs.errors import DataError
+from embermill.jobs.maintenance.embedding_here import embed_here
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.listing import list_corpus, survey_listed
 from embermill.jobs.plan.planning import cut_corpus, partition_text_bytes
-from embermill.jobs.receipt import Event, Failed, Task
+from embermill.jobs.receipt import Failed, Task
 from embermill.jobs.shard.text_hash import hash_documents
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder
 from embermill.jobs.versions.row_files import blank, write_rows
-from embermill.jobs.worker.chunk_rows import reader_of_chunks
-from embermill.jobs.worker.cutting import LIMITS
-from embermill.jobs.worker.pipeline import Pipeline
-from embermill.jobs.worker.task_queue import TaskQueue
-from embermill.jobs.worker.writing import Work
 
 KEY = ["id", "text_hash", "meta_hash"]
 
@@ -99,22 +93,9 @@ def _embed(
     plan: Plan, parts: list[Partition], wanted: Mapping[int, np.ndarray], staging: Folder, engine: Engine, config: JobConfig
 ) -> Iterator[pa.Table]:
     """Tables of these rows, of the dataset's schema, each partition's through files in `staging`."""
-    device = config.workers.device if config.workers.device != "auto" else plan.device_kind
-    work = Work(
-        read=reader_of_chunks(
-            config, device, plan.rows, lambda part: read_selected(part, plan.rows.of_documents, wanted[part.number]), (str(Path.cwd()),)
-        ),
-        open_shard=partial(ShardWriter, staging, replace(plan, partitions=tuple(parts))),
-        rows_per_shard=plan.rows_per_shard,
-        limits=LIMITS[device],
-        refuse_long_texts=config.model.on_long_text == "error",
-    )
-    tasks, events = TaskQueue[Task](), list[Event]()
-    for part in parts:
-        tasks.put(Task(part, frozenset()))
-    tasks.finish()
-    Pipeline(engine_of_chunks(config, engine), work, events.append).run(tasks)
-    for event in events:
+    open_shard = partial(ShardWriter, staging, replace(plan, partitions=tuple(parts)))
+    tasks = (Task(part, frozenset()) for part in parts)
+    for event in embed_here(engine, config, plan, lambda part: read_selected(part, plan.rows.of_documents, wanted[part.number]), open_shard, tasks):
         if isinstance(event, Failed):
             raise DataError(event.message)
     for name, _ in sorted(staging.list("data")):

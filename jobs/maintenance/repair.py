@@ -36,9 +36,9 @@ from embermill.jobs.difference.claim import INPUTS
 from embermill.jobs.difference.making import SYNC, VersionFolder
 from embermill.jobs.driver.outcome import failures_as_error
 from embermill.jobs.engine import Engine
-from embermill.jobs.engine.late import engine_of_chunks
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import DataError, MetadataDamaged, UsageError
+from embermill.jobs.maintenance.embedding_here import embed_here
 from embermill.jobs.maintenance.repair_versions import repair_versions, stands
 from embermill.jobs.plan.changes import require_unchanged
 from embermill.jobs.plan.copies import restore_plan
@@ -46,18 +46,13 @@ from embermill.jobs.plan.dataset_format import FORMAT, ensure_format
 from embermill.jobs.plan.files import Plan, read_plan
 from embermill.jobs.preflight import require_possible
 from embermill.jobs.process.cores import usable_cores
-from embermill.jobs.receipt import Event, Failed, Receipt, Task
+from embermill.jobs.receipt import Failed, Receipt, Task
 from embermill.jobs.shard.adoption import adopt_uncommitted, list_strangers, set_aside
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.stages.rereading import point_at_what_is_there
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.rekey import repair_keys
 from embermill.jobs.versions.retention import readable_versions
-from embermill.jobs.worker.chunk_rows import reader_of_chunks
-from embermill.jobs.worker.cutting import LIMITS
-from embermill.jobs.worker.pipeline import Pipeline
-from embermill.jobs.worker.task_queue import TaskQueue
-from embermill.jobs.worker.writing import Work
 
 log = logging.getLogger(__name__)
 
@@ -268,26 +263,16 @@ def _embed(
     plan: Plan, engine: Engine, config: JobConfig, commits: CommitLog, damaged: list[Receipt], staging: Folder
 ) -> tuple[dict[tuple[int, int], Receipt], list[Failed]]:
     """Receipts of the damaged shards, made again in a folder of their own, in this process."""
-    device = config.workers.device if config.workers.device != "auto" else plan.device_kind
     there = point_at_what_is_there(plan, config.corpus)
     unreadable = {str(entry["path"]): str(entry["error"]) for entry in plan.listing if entry["error"]}
-    work = Work(
-        read=reader_of_chunks(config, device, plan.rows, partial(read_rows, schema=plan.rows.of_documents, unreadable=unreadable), (str(Path.cwd()),)),
-        open_shard=partial(ShardWriter, staging, plan),
-        rows_per_shard=plan.rows_per_shard,
-        limits=LIMITS[device],
-        refuse_long_texts=config.model.on_long_text == "error",
-    )
-    tasks, wanted, known = TaskQueue[Task](), defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
+    read = partial(read_rows, schema=plan.rows.of_documents, unreadable=unreadable)
+    wanted, known = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
     for receipt in damaged:
         wanted[receipt.partition].add(receipt.ordinal)
     for number, ordinal in commits.committed:
         known[number].add(ordinal)
-    for number, ordinals in sorted(wanted.items()):
-        tasks.put(Task(there.partitions[number], frozenset(known[number] - ordinals)))
-    tasks.finish()
-    events: list[Event] = []
-    Pipeline(engine_of_chunks(config, engine), work, events.append).run(tasks)
+    tasks = [Task(there.partitions[number], frozenset(known[number] - ordinals)) for number, ordinals in sorted(wanted.items())]
+    events = embed_here(engine, config, plan, read, partial(ShardWriter, staging, plan), tasks)
     made = {(event.partition, event.ordinal): event for event in events if isinstance(event, Receipt)}
     return made, [event for event in events if isinstance(event, Failed)]
 

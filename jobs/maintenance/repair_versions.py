@@ -20,25 +20,22 @@ from embermill.jobs.dataset.views.live import LiveRows, file_groups
 from embermill.jobs.difference.copying import CopyingEngine
 from embermill.jobs.difference.making import VersionFolder, upserts_of
 from embermill.jobs.engine import Engine
-from embermill.jobs.engine.late import engine_of_chunks
 from embermill.jobs.errors import JobError
+from embermill.jobs.maintenance.embedding_here import embed_here, run_here
 from embermill.jobs.maintenance.remade_deletes import remake_deletes
 from embermill.jobs.maintenance.remade_rows import remake_rows
 from embermill.jobs.plan.files import Plan, read_plan
-from embermill.jobs.receipt import Event, Failed, Receipt, Task
+from embermill.jobs.receipt import Failed, Receipt, Task
 from embermill.jobs.shard.footer import DATA, parse_name
 from embermill.jobs.shard.publishing import describe_published
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.retention import readable_versions
 from embermill.jobs.versions.row_files import blank, write_rows
-from embermill.jobs.worker.chunk_rows import reader_of_chunks
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.isolation import SOUND
-from embermill.jobs.worker.pipeline import Pipeline
 from embermill.jobs.worker.selected import SelectedRows
 from embermill.jobs.worker.steps import is_before
-from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.writing import Work
 
 log = logging.getLogger(__name__)
@@ -150,23 +147,17 @@ def _place_of(name: str) -> tuple[int, int]:
 
 def _run(folder: Folder, making: VersionFolder, plan: Plan, rows: SelectedRows, task: Task, staging: Folder, make: MakeEngine) -> Receipt | None:
     """One shard, in a folder of its own. JobError where its rows cannot be read."""
-    work = Work(rows.read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS["cpu"])
+    open_shard = partial(ShardWriter, staging, plan)
     if task.partition.number < rows.writes.embedded or plan.rows.is_chunked:  # the texts that documents took their vectors from are no longer kept
         engine, config = make()
-        engine = engine_of_chunks(config, engine)
-        device = config.workers.device if config.workers.device != "auto" else plan.device_kind
-        read = reader_of_chunks(config, device, plan.rows, rows.read_whole, (str(Path.cwd()),))
-        work = Work(read, partial(ShardWriter, staging, plan), plan.rows_per_shard, LIMITS[device], refuse_long_texts=config.model.on_long_text == "error")
+        events = embed_here(engine, config, plan, rows.read_whole, open_shard, [task])
     else:
         made = [name for name, _ in folder.list(upserts_of(making.version)) if is_before(name, rows.writes.embedded)]
-        engine = CopyingEngine(
+        copies = CopyingEngine(
             plan, rows.of(task.partition), rows.writes.sources,
             open_dataset=lambda address: open_folder(address) if address else folder, made=made, sound=SOUND,
         )  # fmt: skip
-    tasks, events = TaskQueue[Task](), list[Event]()
-    tasks.put(task)
-    tasks.finish()
-    Pipeline(engine, work, events.append).run(tasks)
+        events = run_here(copies, Work(rows.read, open_shard, plan.rows_per_shard, LIMITS["cpu"]), [task])
     for event in events:
         if isinstance(event, Failed) and event.kind != "input_changed":
             log.warning("%s", event.message)

@@ -186,9 +186,14 @@ class Worker:
         return plan
 
     @cached_property
+    def _engine_of_rows(self) -> Engine:
+        """What a row's text goes to."""
+        return engine_of_chunks(self._job.config, self._engine)
+
+    @cached_property
     def _working_engine(self) -> Engine:
         """The engine, asked only for what shards that are stood in for do not hold already."""
-        engine = engine_of_chunks(self._job.config, self._engine)
+        engine = self._engine_of_rows
         return ReusingEngine(engine, KnownVectors(self._folder, self._plan)) if self._plan.superseded else engine
 
     @cached_property
@@ -201,7 +206,6 @@ class Worker:
             read = reader_of_chunks(self._job.config, self._job.device, plan.rows, read, self._job.search_path, self._cutters)
         else:
             read = selected(self._dataset, making.version, require_plan(self._dataset).rows).read
-        engine = engine_of_chunks(self._job.config, self._engine)
         plan = self._plan = replace(plan, partitions=(), listing=())  # they come with the tasks, one by one; here they would only take memory
         return Work(
             read=read,
@@ -209,7 +213,7 @@ class Worker:
             rows_per_shard=plan.rows_per_shard,
             limits=LIMITS[self._job.device],
             refuse_long_texts=self._job.config.model.on_long_text == "error" or (making is not None and making.texts),
-            tokens=TokenCheck(engine, self._dataset, may_be_fast=making is None),  # what a sync embeds is tokenized exactly
+            tokens=TokenCheck(self._engine_of_rows, self._dataset, may_be_fast=making is None),  # what a sync embeds is tokenized exactly
             provenance=self._provenance(),
         )
 

