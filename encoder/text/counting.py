@@ -48,6 +48,6 @@ class Counting:
         return counts
 
     def unknown_words(self, text: str) -> list[tuple[int, int]]:
-        """(start, end) in code points of each word that is the unknown token alone. Only WordPiece has such words: what is long is one."""
+        """(start, end) in code points of each word of two and more that is the unknown token alone. Only WordPiece has such words: what is long is one."""
         words = self._words if is_plain(text) else None
         return self._exact.unknown_words(text) if words is None else words.unknown(text)

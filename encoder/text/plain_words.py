@@ -41,8 +41,6 @@ class PlainWords:
         self._lowercase, self._most_letters = library.normalizer.lowercase, model.max_input_chars_per_word
         self._first = _prefixes(vocabulary)
         self._later = _prefixes(piece[len(prefix) :] for piece in vocabulary if piece.startswith(prefix))
-        known = "".join(letter for letter in _IDEOGRAPHS if letter in vocabulary)
-        self._may_be_unknown = re.compile(f"{_WORD.pattern}|[^0-9A-Za-z{known}]")
 
     def count(self, text: str) -> int:
         """Tokens of a plain text, special ones not included."""
@@ -50,9 +48,8 @@ class PlainWords:
         return len(text) - sum(map(len, words)) + sum(self._pieces(word) or 1 for word in words)
 
     def unknown(self, text: str) -> list[tuple[int, int]]:
-        """(start, end) of each word of a plain text that is the unknown token."""
-        found = self._may_be_unknown.finditer(text)
-        return [word.span() for word in found if not word[0].isascii() or not self._pieces(word[0])]
+        """(start, end) of each word of a plain text, of two characters and more, that is the unknown token."""
+        return [word.span() for word in _WORD.finditer(text) if len(word[0]) > 1 and not self._pieces(word[0])]
 
     def _pieces(self, word: str) -> int:
         """0: it is the unknown token."""

@@ -214,7 +214,7 @@ class Tokenizer:
             raise input_error(texts, 0, error) from error
 
     def unknown_words(self, text: str) -> list[tuple[int, int]]:
-        """(start, end) in code points of each word that is the unknown token alone. Only WordPiece has such words: what is long is one."""
+        """(start, end) in code points of each word of two and more that is the unknown token alone. Only WordPiece has such words: what is long is one."""
         return self._counting.unknown_words(text)
 
     @property

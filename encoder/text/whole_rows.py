@@ -78,12 +78,13 @@ class Exact:
         return all(_BRACKETED.fullmatch(token.content) for token in library.get_added_tokens_decoder().values())
 
     def unknown_words(self, text: str) -> list[tuple[int, int]]:
-        """(start, end) in code points of what WordPiece takes for one unknown token; no other model has such words."""
+        """(start, end) in code points of what WordPiece takes for one unknown token, single characters aside; no other model has such words."""
         unknown = getattr(self._library.model, "unk_token", None) if type(self._library.model).__name__ == "WordPiece" else None
         if unknown is None:
             return []
         encoding, wanted = self._library.encode(text, add_special_tokens=False), self._library.token_to_id(unknown)
-        return [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if token == wanted]
+        found = (place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if token == wanted)
+        return [(start, end) for start, end in found if end - start > 1]
 
 
 def _joined(rows: Sequence[np.ndarray], kind: type) -> np.ndarray:

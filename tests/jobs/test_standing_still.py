@@ -45,11 +45,11 @@ def test_what_is_named(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_splitter_that_takes_longer_than_a_worker_may(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
-    rows = [{"id": str(number), "text": "A slow one." if number == 1 else "A quick one."} for number in range(3)]
+    rows = [{"id": str(number), "text": "A slow one. " * 20 if number == 1 else "A quick one."} for number in range(3)]
     (tmp_path / "corpus/a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError) as failed:
         run(config(tmp_path, stall_s=1.5))
     said = str(failed.value)
     assert "made no progress with it for 1.5 s (workers.partition_stall_s), 3 times, at the end with nothing else to do: call chunk.splitter" in said
     assert "a.jsonl" in said
-    assert run(config(tmp_path, stall_s=60)).rows_out == 3
+    assert run(config(tmp_path, stall_s=60)).documents == 3
