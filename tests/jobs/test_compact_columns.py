@@ -127,8 +127,8 @@ def test_another_form_is_another_dataset(job: Path, vectors: list[dict[str, Any]
         ([{"column": "a"}, {"column": "a"}], {}, "output.vectors: two columns would be called 'a'"),
         ([{"column": "a", "dtype": "int4"}], {}, "output.vectors.0.dtype: expected 'float32', 'float16', 'int8' or 'ubinary', got 'int4' (str)"),
         ([{"column": "a", "dim": 3}], {}, "output.vectors.0.dim: expected no such key, got 3 (int)"),
-        ([{"column": "a", "dtype": "ubinary", "dimensions": 12}], {}, "a: dimensions: ubinary packs eight dimensions a byte: expected a multiple of 8, got 12"),
-        ([{"column": "a", "scale": 1.0}], {}, "a: scale: is for int8 alone, and this column is float32"),
+        ([{"column": "a", "dtype": "ubinary", "dimensions": 12}], {}, "0.dimensions: ubinary packs eight dimensions a byte: expected a multiple of 8, got 12"),
+        ([{"column": "a", "scale": 1.0}], {}, "vectors.0.scale: is for int8 alone, and the column 'a' is float32"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_written(job: Path, vectors: list[dict[str, Any]], model: dict[str, Any], expected: str) -> None:
@@ -220,7 +220,7 @@ def test_an_engine_that_fails_on_everything_ends_the_run_before_there_is_a_plan(
     [
         ({"vectors": [{"column": "a"}, {"column": "a"}]}, "give them different names", {"vectors": [{"column": "a"}, {"column": "b"}]}),
         (
-            {"vectors": [{"column": "a", "dtype": "int8", "scale": 0.1, "int8_ranges": "sentence-transformers"}]}, "leave one of them out",
+            {"vectors": [{"column": "a", "dtype": "int8", "scale": 0.1, "int8_ranges": "sentence-transformers"}]}, "leave one of the two out",
             {"vectors": [{"column": "a", "dtype": "int8", "scale": 0.1}]},
         ),
         ({"vectors": [{"column": "version"}]}, "choose another name for the vectors", {"vectors": [{"column": "vector"}]}),
