@@ -39,14 +39,14 @@ class StageClock:
         self._report(partition, "read")
 
     def embedded(self, partition: int, embedded: Embedded, text_bytes: int) -> None:
-        """One batch came back from the engine. text_bytes: of its texts."""
-        self.has_answered = True
+        """One batch came back from the engine; the first one is told of at once, since it is waited for. text_bytes: of its texts."""
         with self._lock:
+            is_first, self.has_answered = not self.has_answered, True
             counts = self._counts.setdefault(partition, [0, 0, 0])
             counts[0] += len(embedded.num_tokens)
             counts[1] += int(embedded.num_tokens.sum())
             counts[2] += text_bytes
-            due = time.monotonic() - self._last_s >= PROGRESS_EVERY_S
+            due = is_first or time.monotonic() - self._last_s >= PROGRESS_EVERY_S
         if due:
             self._report(partition, "encode")
 
