@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,9 +33,12 @@ class _Worker:
 
 
 class RunRecord:
-    """Of one stage of one run. kind: of its tasks. version: that they make. began_s: by the clock that every call is given."""
+    """Of one stage of one run. kind: of its tasks. version: that they make. began_s: by the clock that every call is given. start: StartSteps.seconds."""
 
-    def __init__(self, folder: Folder, began_s: float, *, kind: str, version: int, device: str) -> None:
+    def __init__(
+        self, folder: Folder, began_s: float, *, kind: str, version: int, device: str, start: Callable[[], list[tuple[str, float, float]]] = list
+    ) -> None:
+        self._start = start
         self._folder, self._began_s, self._kind, self._version, self._device = folder, began_s, kind, version, device
         self._run, self._began = uuid.uuid4().hex, datetime.now(UTC)
         self._name = record_name(f"{self._began:%Y%m%dT%H%M%SZ}", self._run)
@@ -112,6 +116,7 @@ class RunRecord:
             "retries": self._retries,
             "workers": [_describe(number, worker) for number, worker in self._workers.items()],
             "samples": self._samples,
+            "start": [{"step": step, "seconds": round(took, 3), "at_s": round(at, 3)} for step, took, at in self._start()],
         }
 
 

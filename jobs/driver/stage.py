@@ -109,7 +109,8 @@ def carry_out(stage: Stage, report: StageReport) -> None:
 
     record = None
     if stage.kind in (EMBED, COPY):
-        record = RunRecord(stage.folder, time.monotonic(), kind=stage.kind, version=stage.version, device=stage.on or stage.device_kind)
+        about = {"kind": stage.kind, "device": stage.on or stage.device_kind}
+        record = RunRecord(stage.folder, time.monotonic(), version=stage.version, start=stage.steps.seconds if stage.steps is not None else list, **about)
 
     def heard(worker: int, event: Event | Died) -> None:
         ledger.heard(event)

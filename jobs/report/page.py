@@ -125,7 +125,18 @@ def _speed(answer: Answer, figure: _Figures, places: Answer) -> str:
     ]
     head = ["began", "", "version", "rows", "tokens", "seconds", "tokens/s", "bottleneck", "retries"]
     charts_ = f'<div class="two"><div>{places.get("speed", "")}</div><div>{places.get("stages", "")}{_stages(answer, figure)}</div></div>'
-    return f"<h2>Speed and bottleneck</h2>{charts_}{_table(head, rows, numbers=(2, 3, 4, 5, 6))}"
+    return f"<h2>Speed and bottleneck</h2>{charts_}{_table(head, rows, numbers=(2, 3, 4, 5, 6))}{_start(answer, figure)}"
+
+
+def _start(answer: Answer, figure: _Figures) -> str:
+    """Of the newest run that has told of it, step by step."""
+    number = next((number for number, run in reversed([*enumerate(answer["runs"])]) if run["start"]), None)
+    if number is None:
+        return ""
+    steps = enumerate(answer["runs"][number]["start"])
+    two = [("seconds", lambda value: f"{value:.2f}"), ("at_s", lambda value: f"{value:.2f}")]
+    rows = [[escape(step["step"]), *(figure(f"runs.{number}.start.{place}.{key}", show) for key, show in two)] for place, step in steps]
+    return f'<p class="note">The start of the newest run:</p>{_table(["step", "seconds", "since the beginning"], rows, numbers=(1, 2))}'
 
 
 def _stages(answer: Answer, figure: _Figures) -> str:

@@ -22,6 +22,7 @@ def describe_run(record: Record) -> Record:
     shares = {stage: round(share, 4) for stage, share in shares_of(record["stage_seconds"]).items()}
     told = {key: record[key] for key in ("began", "kind", "version", "ended", "device", "seconds", "rows", "tokens", "stage_seconds", "bound", "retries")}
     speeds = {f"{what}_per_s": round(record[what] / seconds, 1) if seconds else 0.0 for what in ("rows", "tokens")}
+    told["start"] = record.get("start", [])  # an earlier embermill took none down
     return told | speeds | {"stage_shares": shares, "workers": _with_shares(record["workers"]), "worker_hours": round(worker_hours(record), 6)}
 
 

@@ -27,6 +27,7 @@ _WORKER = {
 _FORM = {
     "run": text, "ended": flag, "kind": text, "version": number, "began": text, "seconds": seconds, "device": text, "rows": number, "tokens": number,
     "seconds_embedding": seconds, "stage_seconds": {"": seconds}, "bound": text, "retries": {"": number}, "workers": [_WORKER], "samples": [[seconds]],
+    "start?": [{"step": text, "seconds": seconds, "at_s": seconds}],
 }  # fmt: skip
 
 

@@ -20,7 +20,8 @@ from tests.jobs.fakes import partition, ready
 def told(tmp_path: Path, seconds: int, every_s: float = 1.0) -> dict[str, object]:
     """Two workers: one embeds 10 rows of 100 tokens a report, the other half as much; one attempt fails, and at half time the second dies."""
     folder = open_folder(str(tmp_path))
-    record, meter = RunRecord(folder, 100.0, kind="embed", version=3, device="cpu, float32"), Meter([partition(0)])
+    start, meter = [("Ray started", 1.25, 1.5), ("first commit", 4.0, 5.51234)], Meter([partition(0)])
+    record = RunRecord(folder, 100.0, kind="embed", version=3, device="cpu, float32", start=lambda: start)
     for worker in (0, 1):
         record.heard(worker, ready(host=f"host-{worker}"), 100.5)
     meter.workers = 2
@@ -45,6 +46,8 @@ def test_it_adds_up(tmp_path: Path) -> None:
     assert [(worker["host"], worker["rows"]) for worker in run["workers"]] == [("host-0", 200), ("host-1", 45)]
     assert run["workers"][1]["to_s"] == 9 and run["retries"] == {"storage": 1, "lost": 1} and run["bound"] == "encoder"
     assert run["stage_shares"] == {"read": 0, "tokenize": 0, "encode": pytest.approx(5 / 6, abs=1e-3), "write": pytest.approx(1 / 6, abs=1e-3)}
+    assert run["start"] == [{"step": "Ray started", "seconds": 1.25, "at_s": 1.5}, {"step": "first commit", "seconds": 4.0, "at_s": 5.512}]
+    assert describe_run({key: value for key, value in found.items() if key != "start"})["start"] == [], "an earlier embermill took none down"
     assert run["tokens_per_s"] == pytest.approx(2450 / 19, abs=0.1) and worker_hours(found) == pytest.approx(40 / 3600)
 
 
