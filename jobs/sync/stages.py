@@ -53,6 +53,7 @@ from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.sync.counting import count_rows
 from embermill.jobs.sync.finding import find_texts
 from embermill.jobs.sync.imports import Imports
+from embermill.jobs.sync.some_row import require_some_row
 from embermill.jobs.sync.summary import SyncSummary, describe_listing
 from embermill.jobs.worker.steps import Steps
 from embermill.jobs.worker.worker import Making, Worker
@@ -314,6 +315,7 @@ class Stages:
         plan = read_plan(self._making)
         assert plan is not None
         refused = refused_by_file(self._making, receipts)
+        require_some_row(self._folder, self._making, parent, scans, totals, sum(refused.values()), receipts)
         files = tuple(inputs_after(made, scans, totals, refused))
         added = self._add_up(plan, receipts, totals)
         counts = self._count(scans, totals, writes, added, sum(refused.values()), receipts)

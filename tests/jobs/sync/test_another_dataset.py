@@ -75,6 +75,27 @@ class TestBegunWithReuse:
         helped = command("sync", str(job), "--reuse", str(tmp_path / "out"))
         assert (helped.code, helped["rows"], helped["rows_quarantined"]) == (0, 1, 1), helped.errors
 
+    def test_an_engine_that_refuses_every_row(self, tmp_path: Path, corpus: Corpus) -> None:
+        """None by the corpus: nothing is published, and the same sync asks the engine again, of the same corpus and of one that was fixed."""
+        corpus.write("a.jsonl", [row("a0", "good")])
+        engine: dict[str, object] = {"engine": "python:tests.jobs.sync.corpus:PoisonedEngine"}
+        assert command("run", str(write_job(tmp_path, model=engine))).code == 0
+        corpus.write("a.jsonl", [row("a0", "poison a"), row("a1", "poison b")], raw='{"id": null, "text": "of nobody"}\n')
+        job, other = write_job(tmp_path, "other", model=engine, corpus={"max_quarantined": 5}), str(tmp_path / "other")
+        for number in (2, 3):
+            TellingEngine.taken()
+            refused = command("sync", str(job), "--reuse", str(tmp_path / "out"))
+            assert refused.code == 3 and "no row of the corpus was embedded: all 3 rows were quarantined" in refused.errors, refused.errors
+            example = rf"see quarantine/{number:06d}/ for the reasons \(the first: {corpus.root}/a\.jsonl, .*RuntimeError: poison\)\. No version was made"
+            assert re.search(example, refused.errors), refused.errors
+            assert [*(tmp_path / f"other/quarantine/{number:06d}").iterdir()]
+        assert (command("status", other)["version"], command("status", other)["rows"]) == (1, 0)
+        assert [entry["state"] for entry in command("history", other)["versions"]] == ["readable", "abandoned", "abandoned"]
+        corpus.write("a.jsonl", [row("a0", "poison a"), row("a1", "cured")])
+        helped = command("sync", str(job), "--reuse", str(tmp_path / "out"))
+        assert (helped.code, helped["version"], helped["rows"], helped["rows_quarantined"]) == (0, 4, 1, 1), helped.errors
+        assert command("verify", other).code == 0
+
     def test_what_is_no_dataset_or_another_model_begins_nothing(self, tmp_path: Path, embedded: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
         def describe(model: ModelConfig) -> dict[str, str]:
             return {"model.engine": "TellingEngine", "model.max_tokens": str(model.max_tokens)}

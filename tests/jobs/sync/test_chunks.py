@@ -114,6 +114,19 @@ def test_a_document_that_fails_keeps_its_chunks(tmp_path: Path, corpus: Corpus) 
     assert len(refused) == 1
 
 
+def test_a_first_version_of_which_every_document_fails_is_none(tmp_path: Path, corpus: Corpus) -> None:
+    good = documents(2)
+    corpus.write("a.jsonl", good)
+    begin(tmp_path)
+    corpus.write("a.jsonl", [changed(each, text=f"POISON {each['text']}") for each in good])
+    other, reuse = settings(tmp_path, "other", corpus={"max_quarantined": 5}), SyncOptions(reuse=(str(tmp_path / "out"),))
+    for number in (2, 3):
+        with pytest.raises(DataError, match=rf"all 2 rows were quarantined, see quarantine/{number:06d}/ .*the first: .*encoder_failed: chunk d0#"):
+            sync(other, reuse)
+    corpus.write("a.jsonl", good)
+    assert (summary := sync(other, reuse)).documents is not None and (summary.version, summary.documents["live"], summary.texts_embedded) == (4, 2, 0)
+
+
 def test_few_deletes_are_of_documents(tmp_path: Path, corpus: Corpus) -> None:
     rows = documents(10)
     corpus.write("a.jsonl", rows)
