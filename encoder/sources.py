@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
+from embermill.credentials import without_credentials
 from embermill.encoder.errors import SourceError
 
 if TYPE_CHECKING:
@@ -163,19 +164,20 @@ def _fetch_from_object_store(source: str, revision: str | None, weights: str | N
 
     from obstore.exceptions import BaseError
 
+    shown = without_credentials(source)
     try:
         entries = _list_objects(source, _wanted(weights))
         if not entries:
-            raise SourceError(f"model source {source}: nothing there that a model is read from ({', '.join((*_TEXT_FILES, *_WEIGHT_FILES))}).")
+            raise SourceError(f"model source {shown}: nothing there that a model is read from ({', '.join((*_TEXT_FILES, *_WEIGHT_FILES))}).")
         state = hashlib.sha256("".join(f"{path}\0{meta['size']}\0{meta['e_tag']}\n" for path, meta in sorted(entries.items())).encode()).hexdigest()
         if revision not in (None, state):
-            raise SourceError(f"model source {source}: its files changed: revision {revision} was asked for, and {state} is there.")
+            raise SourceError(f"model source {shown}: its files changed: revision {revision} was asked for, and {state} is there.")
         folder = _cache_root() / hashlib.sha256(source.rstrip("/").encode()).hexdigest()[:16] / state
         if not folder.is_dir():
             _download(source, entries, folder)
     except (BaseError, OSError, ValueError) as error:
-        reason = _first_line(error)
-        raise SourceError(f"model source {source}: cannot be fetched: {reason} Check the URL, the region and the credentials in the environment.") from error
+        reason = without_credentials(_first_line(error))
+        raise SourceError(f"model source {shown}: cannot be fetched: {reason} Check the URL, the region and the credentials in the environment.") from error
     return LocalModel(folder, source, state)
 
 
@@ -224,7 +226,8 @@ def _download(source: str, entries: Mapping[str, Mapping[str, Any]], folder: Pat
                 for chunk in answer.stream():
                     stream.write(chunk)
             if target.stat().st_size != meta["size"]:
-                raise SourceError(f"model source {source}: {path} came with {target.stat().st_size} bytes instead of {meta['size']}; try again.")
+                came = f"{path} came with {target.stat().st_size} bytes instead of {meta['size']}"
+                raise SourceError(f"model source {without_credentials(source)}: {came}; try again.")
         try:
             unfinished.rename(folder)
         except OSError:

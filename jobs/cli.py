@@ -22,6 +22,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import NoReturn
 
+from embermill.credentials import without_credentials
 from embermill.jobs.commands import bench, cluster, configuring, export, html_report, index, job, model, versions, weights
 from embermill.jobs.commands.command import Command
 from embermill.jobs.commands.parser import HelpAsked, Parser
@@ -98,12 +99,24 @@ def _answer(arguments: Sequence[str], verbose: bool) -> tuple[dict[str, object],
         return {"version": version("embermill")}, f"embermill {version('embermill')}"
     if parsed.name is None:
         return {"usage": parser.format_help().rstrip()}, parser.format_help().rstrip()
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.basicConfig(handlers=[_log()], level=logging.WARNING)
     logging.getLogger("embermill.jobs").setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("embermill.encoder").setLevel(logging.DEBUG if verbose else logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the answer, whatever a library thinks
         answer = parsed.command(parsed)
         return answer, parsed.show(answer)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_credentials(super().format(record))
+
+
+def _log() -> logging.Handler:
+    """What a library logs may name an address with credentials as well."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    return handler
 
 
 def _check_command(arguments: Sequence[str]) -> None:
@@ -121,7 +134,7 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
         from embermill.jobs.storage import disk_failure
 
         error = disk_failure(error, "a file cannot be written")
-    kind, message, code = type(error).__name__, str(error), EXIT_DEFECT
+    kind, message, code = type(error).__name__, without_credentials(str(error)), EXIT_DEFECT
     if isinstance(error, KeyboardInterrupt):
         message = "interrupted; what was committed is kept: `embermill run` resumes from there, other commands start over"
         kind, code = "Interrupted", EXIT_INTERRUPTED
@@ -142,7 +155,7 @@ def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
 def _say(message: str, traced: BaseException | None = None) -> None:
     with contextlib.suppress(OSError):  # where stderr takes no words either, the exit code says it alone
         if traced is not None:
-            traceback.print_exception(traced, file=sys.stderr)
+            print(without_credentials("".join(traceback.format_exception(traced))), end="", file=sys.stderr)
         print(f"embermill: {message}", file=sys.stderr, flush=True)
 
 

@@ -17,7 +17,7 @@ PACKAGES = ("encoder", "jobs")  # of embermill
 MAX_LINES, MAX_TEST_LINES = 350, 400  # tests mirror their source, and a table of cases is long without being two things
 TORCH = {"torch", "tensorflow", "jax", "transformers", "sentence_transformers"}
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-SHARED_BY_BOTH = {f"embermill.{name}": ROOT / f"embermill/{name}.py" for name in ("channel", "counts", "side_process", "side_program")}
+SHARED_BY_BOTH = {f"embermill.{name}": ROOT / f"embermill/{name}.py" for name in ("channel", "counts", "credentials", "side_process", "side_program")}
 MODULES = SHARED_BY_BOTH | {"embermill." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
 

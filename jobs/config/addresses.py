@@ -9,6 +9,8 @@ def joinable(address: str | None) -> str | None:
     """null, auto or HOST:PORT: what Ray itself takes for a cluster that is there, less what we refuse."""
     if address is None or address == "auto":
         return address
+    if "@" in address:
+        raise ValueError("credentials do not belong in an address: put the cluster's token into RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
     if address.startswith("ray://"):
         raise ValueError(
             "ray:// (Ray Client) is refused, since a driver outside the cluster does not survive a lost connection: submit the job to the cluster "

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from embermill.credentials import without_credentials
+
 _EXPECTED = {
     "string_type": "a text (in quotes where YAML would read something else)",
     "int_type": "a whole number",
@@ -85,7 +87,7 @@ def _expectation(problem: Any) -> str:
 
 
 def _shown(got: object, expected: list[str]) -> str:
-    text = repr(got)
+    text = without_credentials(repr(got))
     text = text if len(text) <= 80 else text[:77] + "..."
     advice = " (a text with a colon needs quotes: key='\"query: \"')" if isinstance(got, dict) and any("a text" in wanted for wanted in expected) else ""
     return f"{text} ({type(got).__name__}){advice}"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from embermill.credentials import has_credentials
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.addresses import joinable
 from embermill.jobs.config.as_planned import AsPlanned
@@ -88,7 +88,7 @@ def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _without_credentials(address: str) -> str:
-    if "://" in address and "@" in urlsplit(address).netloc and not address.startswith(("abfs://", "abfss://")):
+    if has_credentials(address):
         raise ValueError("credentials do not belong in a URL (it is written into plans and logs): put them in the environment, for example AWS_ACCESS_KEY_ID")
     return address
 

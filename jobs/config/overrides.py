@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from embermill.credentials import without_credentials
 from embermill.jobs.config.errors import Problem
 from embermill.jobs.config.yaml import parse_yaml
 from embermill.jobs.errors import UsageError
 
 EXAMPLE = "for example --set output.shard_bytes=64000000"
+_KEY = re.compile(r"\s*([a-z_]+\.[a-z_0-9]+(?![^=:\s])|[a-z_]+(?=\s*=))")
 
 
 class Overrides:
@@ -25,7 +28,7 @@ class Overrides:
             if held is None:
                 held = document[section] = {}
             if not isinstance(held, dict):
-                raise UsageError(f"{what}{section}: expected a section with keys, got {held!r:.80}")
+                raise UsageError(f"{what}{section}: expected a section with keys, got {without_credentials(repr(held)):.80}")
             held[name] = value
 
     def describe(self, problems: Sequence[Problem], what: str) -> str:
@@ -49,5 +52,11 @@ def _parse(override: str) -> tuple[str, str, Any]:
     key, equals, text = override.partition("=")
     section, dot, name = key.strip().partition(".")
     if not (equals and dot and name):
-        raise UsageError(f"--set {override}: expected section.key=value, {EXAMPLE}")
-    return section, name, parse_yaml(text, f"--set {override}")
+        raise UsageError(f"{_named(override)}: expected section.key=value, {EXAMPLE}")
+    return section, name, parse_yaml(text, _named(override))
+
+
+def _named(override: str) -> str:
+    """By its key alone: its value, or what stands where one would, may be a credential."""
+    key = _KEY.match(override)
+    return f"--set {key[1]}" if key else "--set"

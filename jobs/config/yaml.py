@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
 
 from embermill.jobs.errors import UsageError
 
+_QUOTED = re.compile(r"'(?!<)[^']{4,}'")  # of the text: a tag, say; what is shorter is a sign, and <…> a part of YAML
 MAX_DEPTH = 20  # a job has four levels
 MAX_VALUES = 100_000  # aliases count as what they stand for: a dozen lines can expand to billions
 
@@ -32,7 +34,16 @@ def parse_yaml(text: str, what: str) -> object:
         _require_small(text, what)
         return yaml.load(text, _StrictLoader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise UsageError(f"{what}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{what}: not valid YAML: {_told(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    """What is wrong and where, without the text that stands there: it may hold a credential."""
+    mark, said = None, [str(error)]
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark, said = error.problem_mark or error.context_mark, [each for each in (error.context, error.problem) if each]
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return place + _QUOTED.sub("…", ", ".join(" ".join(each.split()) for each in said))
 
 
 def _line(event: yaml.Event) -> int:
@@ -52,7 +63,7 @@ def _require_small(text: str, what: str) -> None:
         anchor, size = open_nodes.pop() if isinstance(event, yaml.CollectionEndEvent) else (getattr(event, "anchor", None), 1)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise UsageError(f"{what}: line {_line(event)}: the alias `*{event.anchor}` stands for nothing that ends before it")
+                raise UsageError(f"{what}: line {_line(event)}: an alias stands for nothing that ends before it (a text that begins with * needs quotes)")
             size = sizes[event.anchor]
         elif anchor is not None:
             sizes[anchor] = size

@@ -6,8 +6,9 @@ import importlib
 import inspect
 from collections.abc import Sequence
 from difflib import get_close_matches
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
+from embermill.credentials import without_credentials
 from embermill.jobs.errors import UsageError
 from embermill.jobs.index import METRICS, Address, Target
 from embermill.jobs.named_class import find_class
@@ -31,16 +32,17 @@ EXPECTED = f"expected a class with the methods {', '.join(METHODS)} (the protoco
 
 def parse_address(text: str) -> Address:
     """UsageError for what is no target."""
+    shown = without_credentials(text, mark="")
     scheme, colon, rest = text.partition(":")
     if not colon or (scheme not in SCHEMES and scheme != PYTHON):
         close = get_close_matches(scheme, [*SCHEMES, PYTHON], n=1)
         meant = f": did you mean `{close[0]}:`?" if close and colon else ""
-        raise UsageError(f"unknown target `{_shown(text)}`{meant or f': expected one of {_schemes()}'}")
+        raise UsageError(f"unknown target `{shown}`{meant or f': expected one of {_schemes()}'}")
     place, _, query = rest.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     if not place.strip("/"):
-        raise UsageError(f"target {_shown(text)}: it names no place: expected for example {EXAMPLES.get(scheme, scheme + ':PATH')}")
-    return Address(text, _shown(text), SCHEMES.get(scheme, scheme), place.removeprefix("//"), options)
+        raise UsageError(f"target {shown}: it names no place: expected for example {EXAMPLES.get(scheme, scheme + ':PATH')}")
+    return Address(text, shown, SCHEMES.get(scheme, scheme), place.removeprefix("//"), options)
 
 
 def target_class(address: Address, search_path: Sequence[str] = ()) -> type[Target]:
@@ -93,17 +95,3 @@ EXAMPLES = {
     "milvus": "milvus:docs.db or milvus://localhost:19530?collection=docs",
     "python": "python:module:Class",
 }
-
-
-def _shown(text: str) -> str:
-    """Without user name, password, and options that look like secrets."""
-    if "://" not in text:
-        return text
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return text.partition(":")[0] + "://…"
-    secret = ("password", "token", "key", "secret")
-    options = (option.partition("=") for option in parts.query.split("&") if option)
-    query = "&".join(f"{name}={'…' if any(word in name.lower() for word in secret) else value}" for name, _, value in options)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + (f"?{query}" if query else "")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from embermill.credentials import without_credentials
 from embermill.jobs import remedies
 from embermill.jobs.bookkeeping.copies import write_copy
 from embermill.jobs.bookkeeping.hashed_table import create_hashed, decode_table, encode_table, read_hashed
@@ -107,7 +108,7 @@ class Plan:
     def model_name(self) -> str:
         """What made the vectors, for a person: a hub id, an address without credentials, the name of a folder, else the engine."""
         source = self.config.get("model.source") or self.config.get("model.engine") or ""
-        name = re.sub(r"//[^/@]*@", "//", str(source)).partition("?")[0]
+        name = without_credentials(str(source), mark="").partition("?")[0]
         return name.rstrip("/").rpartition("/")[2] if name.startswith("/") else name
 
     @cached_property

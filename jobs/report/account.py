@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from embermill.credentials import without_credentials
 from embermill.jobs.dataset.metadata.inventory import Inventory, read_inventory
 from embermill.jobs.dataset.metadata.manifest import length_percentiles
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
@@ -69,7 +70,7 @@ def account_for(uri: str, options: Options = Options()) -> dict[str, Any]:
 def _describe_model(found: Inventory) -> dict[str, Any]:
     plan = found.plan
     return {
-        "source": plan.config.get("model.source") or plan.config.get("model.engine"),
+        "source": without_credentials(str(plan.config.get("model.source") or plan.config.get("model.engine"))),
         "device": plan.device_kind,
         "precision": plan.precision,
         "max_tokens": int(limit) if (limit := plan.fingerprint.get("model.max_tokens", "")).isdecimal() else None,

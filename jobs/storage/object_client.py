@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
+from embermill.credentials import has_credentials, without_credentials
 from embermill.jobs.errors import UsageError
 from embermill.jobs.storage.failures import NO_BUCKET, CutShort, reason_of, store_failure
 
@@ -36,9 +37,8 @@ def split_url(url: str) -> tuple[str, str, str]:
     """URL -> scheme, bucket, key. Keys are taken literally: no percent decoding. UsageError for an unknown scheme, or a key that no client can address."""
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
-    if "@" in bucket:
-        where = f"{scheme}://…@{rest.partition('/')[0].rpartition('@')[2]}"
-        raise UsageError(f"{where}: credentials do not belong in a URL: put them in the environment, for example AWS_ACCESS_KEY_ID")
+    if "@" in bucket or has_credentials(url):
+        raise UsageError(f"{without_credentials(url)}: credentials do not belong in a URL: put them in the environment, for example AWS_ACCESS_KEY_ID")
     if scheme not in SCHEMES or not bucket:
         raise UsageError(f"{url}: expected a local path, or {', '.join(f'{known}://bucket/path' for known in SCHEMES)}")
     key = key.removesuffix("/")
@@ -54,8 +54,7 @@ def split_url(url: str) -> tuple[str, str, str]:
 def endpoint_of(scheme: str) -> str:
     """Where requests of that scheme go, by the environment, without credentials; for a person to recognise."""
     address = os.environ.get(_CLIENT_ENVIRONMENT[scheme][1], "")
-    before, mark, after = address.partition("://")
-    return f"{before}{mark}{after.rpartition('@')[2]}" if address else "the default endpoint"
+    return without_credentials(address, mark="") or "the default endpoint"
 
 
 def store_for(scheme: str, bucket: str, size: int = 0) -> ObjectStore:

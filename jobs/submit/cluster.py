@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from embermill.credentials import has_credentials
 from embermill.jobs.errors import AnotherRun, Interrupted, UsageError
 from embermill.jobs.pool.placement import Node
 from embermill.jobs.submit.endings import Submission
@@ -143,6 +144,8 @@ def resolve_address(given: str | None) -> str:
     if not address:
         raise UsageError(f"--address is missing: expected the head's dashboard, for example http://HEAD:8265 (or set {ADDRESS})")
     address = address if "://" in address or address == "auto" else f"http://{address}"
+    if has_credentials(address):
+        raise UsageError("--address: credentials do not belong in a URL: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
     try:
         parts = urlsplit(address)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -150,8 +153,6 @@ def resolve_address(given: str | None) -> str:
         valid = False
     if not valid:
         raise UsageError(f"--address {address}: expected the head's dashboard, for example http://HEAD:8265 (its port 8265, not 6379 or 10001)")
-    if "@" in parts.netloc:
-        raise UsageError("--address: credentials do not belong in a URL: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
     return address.rstrip("/")
 
 

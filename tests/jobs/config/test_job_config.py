@@ -134,9 +134,9 @@ def test_values_of_every_kind(load: object) -> None:
         ("ray.address=local", "ray.address: 'local': expected auto"),
         ("model.engine=python:mine", "model.engine: expected `native` or python:module:Class, got 'python:mine'"),
         ("model.source=null", "model.source: expected a folder, a hub id"),
-        ("workers=3", "--set workers=3: expected section.key=value"),
+        ("workers=3", "--set workers: expected section.key=value"),
         ("workers.count", "--set workers.count: expected section.key=value"),
-        ("workers.count=[", "--set workers.count=[: not valid YAML"),
+        ("workers.count=[", "--set workers.count: not valid YAML: line 1, column 2: while parsing a flow node, "),
     ],
 )
 def test_errors_name_key_expected_and_got(load: object, override: str, message: str) -> None:

@@ -24,7 +24,7 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"b{n}: &b{n} [{','.join(['*a
         ("model: " + "{a: " * 100_000, "nested more than 19 levels deep"),
         ("\n".join(" " * n + "a:" for n in range(900)), "line 20: nested more than 19 levels deep"),
         (LAUGHS, "more than 100,000 values, aliases counted as what they stand for"),
-        ("model: &a [*a]", "the alias `*a` stands for nothing that ends before it"),
+        ("model: &a [*a]", "line 1: an alias stands for nothing that ends before it (a text that begins with * needs quotes)"),
         ("? [a]\n: b", "a key is a text, not a list or a mapping"),
         ("? {a: b}\n: b", "a key is a text, not a list or a mapping"),
         ("model: !!python/object:os.system x", "could not determine a constructor"),
