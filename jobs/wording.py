@@ -13,6 +13,11 @@ def live_rows(rows: int, documents: int | None = None) -> str:
     return several(rows, "row") if documents is None else f"{several(documents, 'document')}, {several(rows, 'chunk')}"
 
 
+def units(chunked: bool) -> tuple[str, str]:
+    """What is read from a corpus, and what a dataset holds of it."""
+    return ("document", "chunk") if chunked else ("row", "row")
+
+
 def describe_damage(error: Exception) -> str:
     """What an error of reading says of a file, without the name of a Python class."""
     if isinstance(error, KeyError):

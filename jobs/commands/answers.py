@@ -12,7 +12,7 @@ from embermill.jobs.commands.answers_sync import show_sync_plan
 from embermill.jobs.commands.answers_vectors import show_recall
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
-from embermill.jobs.wording import live_rows
+from embermill.jobs.wording import live_rows, units
 
 MAX_NAMED = 20
 HISTOGRAM_LINES, HISTOGRAM_WIDTH = 12, 30
@@ -276,16 +276,17 @@ def _show_shapes(answer: Answer) -> str:
 
 def show_search(answer: Answer) -> str:
     found = [_show_hit(rank, hit) for rank, hit in enumerate(answer["hits"], 1)]
-    unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {several(answer['rows'], 'row')} committed so far)"]
-    return "\n".join([*found, *_show_what_is_kept(answer), *unfinished]) or "the dataset is finished and has no row"
+    committed = live_rows(answer["rows"], answer["documents"])
+    unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {committed} committed so far)"]
+    return "\n".join([*found, *_show_what_is_kept(answer), *unfinished]) or f"the dataset is finished and has no {units(answer['chunked'])[1]}"
 
 
 def _show_what_is_kept(answer: Answer) -> list[str]:
     """Of a dataset whose rows say nothing of what they are about."""
     if answer["shows_content"] or not answer["hits"]:
         return []
-    key = "chunk.keep_text: true" if answer["chunked"] else "output.text: true"
-    return [f"(this dataset keeps ids alone: made with {key}, or with columns in corpus.keep_columns, it would show here what each row says)"]
+    key, (_, unit) = "chunk.keep_text: true" if answer["chunked"] else "output.text: true", units(answer["chunked"])
+    return [f"(this dataset keeps ids alone: made with {key}, or with columns in corpus.keep_columns, it would show here what each {unit} says)"]
 
 
 def _show_hit(rank: int, hit: Answer) -> str:

@@ -10,14 +10,14 @@ from embermill.jobs.commands.answers_splitting import show_unknown_words
 from embermill.jobs.commands.answers_vectors import show_vectors
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
-from embermill.jobs.wording import describe_refusal, live_rows
+from embermill.jobs.wording import describe_refusal, live_rows, units
 
 
 def show_run(answer: Answer) -> str:
     """The summary at the end of a run; of a dataset that has later versions, what the newest one is."""
     if answer.get("version", 1) > 1:
         return _show_later(answer)
-    unit, lengths = _unit(answer), answer["token_lengths"]
+    (_, unit), lengths = units(answer.get("chunked", False)), answer["token_lengths"]
     rows = [
         *show_account(answer),
         *([("refused", f"for example {describe_refusal(answer['first_quarantined'])}")] if answer["first_quarantined"] else []),
@@ -57,10 +57,6 @@ def _show_later(answer: Answer) -> str:
     return f"{said}\n{table(rows)}"
 
 
-def _unit(answer: Answer) -> str:
-    return "chunk" if answer.get("chunked") else "row"
-
-
 def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
     if not answer["rows_embedded"]:
         yield "this run", "had nothing left to do"
@@ -69,8 +65,8 @@ def _show_effort(answer: Answer) -> Iterator[tuple[str, str]]:
     where = f"on {several(answer['workers'], 'worker')} ({answer['device']}, {answer['precision']})"
     rows = live_rows(answer["rows_written"], answer["documents_written"]) if answer.get("chunked") else several(answer["rows_embedded"], "row")
     yield "this run", f"{rows} in {show_seconds(answer['seconds'])} {where}{before}"
-    embedding, read = show_seconds(answer["seconds_embedding"]), "document" if answer.get("chunked") else "row"
-    pace = f"{answer['tokens_per_s']:,.0f} tokens/s, {answer['rows_per_s']:,.0f} {_unit(answer)}s/s"
+    embedding, (read, unit) = show_seconds(answer["seconds_embedding"]), units(answer.get("chunked", False))
+    pace = f"{answer['tokens_per_s']:,.0f} tokens/s, {answer['rows_per_s']:,.0f} {unit}s/s"
     yield "speed", f"{pace} over {embedding} from the first {read} read to the last commit"
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in answer["stage_shares"].items())
     if answer["bound"]:  # nothing was embedded where all rows were refused

@@ -13,6 +13,7 @@ from embermill.counts import several
 from embermill.jobs.commands.command import Answer, Command, filled, positive_rate
 from embermill.jobs.commands.quantities import show_bytes, table
 from embermill.jobs.errors import UsageError
+from embermill.jobs.wording import units
 
 log = logging.getLogger(__name__)
 PRICE = "what a worker (a GPU, or a slice of CPUs) costs an hour, in any currency: the report says what the recorded runs cost"
@@ -116,9 +117,12 @@ def _has_begun(output: str) -> bool:
 
 
 def show_report(answer: Answer) -> str:
+    chunked = answer["documents"] is not None
+    (read, unit), refused = units(chunked), answer["refused"]["rows"] + answer["refused"]["rows_later"]
     rows = [
-        ("rows", f"{answer['rows']:,}; {answer['refused']['rows'] + answer['refused']['rows_later']:,} in quarantine"),
-        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], 'row')}"),
+        (f"{read}s", f"{answer['documents'] if chunked else answer['rows']:,}; {refused:,} in quarantine"),
+        *([("chunks", f"{answer['rows']:,}")] if chunked else []),
+        ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], unit)}"),
         ("runs", f"{len(answer['runs']):,} recorded"),
     ]
     if answer["cost"] is not None:

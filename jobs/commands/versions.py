@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from embermill.counts import plural, several
 from embermill.jobs.commands.command import Answer, Command, filled, positive
+from embermill.jobs.wording import live_rows, units
 
 MOST_NAMED = 20  # of unknown ids; --json has all
 SQL_ENGINES = ("duckdb", "polars")
@@ -38,7 +39,7 @@ def show_history(answer: Answer) -> str:
 def _history_line(entry: Answer) -> str:
     totals = entry["totals"]
     changed = "".join(f", {sign}{totals[key]:,}" for key, sign in (("rows_upserted", "+"), ("rows_deleted", "-")) if key in totals)
-    rows = f"  {several(totals['rows'], 'row')}{changed}" if "rows" in totals else ""
+    rows = f"  {live_rows(totals['rows'], totals.get('documents'))}{changed}" if "rows" in totals else ""
     state = "" if entry["state"] == "readable" else f"  ({entry['state']})"
     return f"{entry['version']:>6}  {entry['created']}  {entry['cause']}{rows}{state}"
 
@@ -52,6 +53,7 @@ def _add_files_arguments(parser: argparse.ArgumentParser) -> None:
 def files(arguments: argparse.Namespace) -> Answer:
     from dataclasses import asdict
 
+    from embermill.jobs.dataset.metadata.versions import live_documents
     from embermill.jobs.dataset.views.opening import open_version
     from embermill.jobs.dataset.views.reading_rule import reading_rule
     from embermill.jobs.storage import open_folder
@@ -60,14 +62,16 @@ def files(arguments: argparse.Namespace) -> Answer:
     plan, version = open_version(folder, arguments.of_version)
     query = reading_rule(folder, plan, version, arguments.sql) if arguments.sql else None
     listed = [asdict(file) for file in version.of_kind("base", "upserts", "deletes")]
-    return {"root": folder.root, "version": version.number, "rows": version.totals["rows"], "files": listed, "query": query}
+    documents = live_documents(folder, version) if plan.rows.is_chunked else None
+    return {"root": folder.root, "version": version.number, "rows": version.totals["rows"], "documents": documents, "files": listed, "query": query}
 
 
 def show_files(answer: Answer) -> str:
     if answer["query"] is not None:
         return str(answer["query"])
+    held = live_rows(answer["rows"], answer["documents"])
     lines = [f"{file['kind']:<8} {file['rows']:>12,} {plural(file['rows'], 'row'):<4} {file['bytes']:>14,} bytes  {file['name']}" for file in answer["files"]]
-    return "\n".join([*lines, f"version {answer['version']}: {several(answer['rows'], 'live row')}; --sql duckdb prints the query that gives them"])
+    return "\n".join([*lines, f"version {answer['version']}: {held}; --sql duckdb prints the query that gives them"])
 
 
 def _add_changes_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,8 +138,9 @@ def show_rollback(answer: Answer) -> str:
     if answer["version"] is None:
         return f"nothing changed since version {answer['to']}"
     totals = answer["totals"]
-    done = f"{several(totals['rows_upserted'], 'row')} restored, {totals['rows_deleted']:,} deleted"
-    told = f"version {answer['version']} has the {several(totals['rows'], 'row')} of version {answer['to']}: {done}"
+    documents = totals.get("documents")
+    done = f"{several(totals['rows_upserted'], units(documents is not None)[1])} restored, {totals['rows_deleted']:,} deleted"
+    told = f"version {answer['version']} has the {live_rows(totals['rows'], documents)} of version {answer['to']}: {done}"
     return f"{told}. The next `sync` brings what the corpus holds by then"
 
 
@@ -146,13 +151,14 @@ def compact(arguments: argparse.Namespace) -> Answer:
     version = make_version(arguments.output, "compact", make)
     base = [] if version is None else version.of_kind("base")
     sums = {"rows": sum(file.rows for file in base), "bytes": sum(file.bytes for file in base), "files": len(base)}
-    return {"version": None if version is None else version.number, **sums}
+    number, documents = (None, None) if version is None else (version.number, version.totals.get("documents"))
+    return {"version": number, "documents": documents, **sums}
 
 
 def show_compact(answer: Answer) -> str:
     if answer["version"] is None:
         return "nothing to compact: no row changed since the base was made"
-    made = f"{several(answer['rows'], 'row')}, {several(answer['files'], 'file')}, {answer['bytes']:,} bytes"
+    made = f"{live_rows(answer['rows'], answer['documents'])}, {several(answer['files'], 'file')}, {answer['bytes']:,} bytes"
     return f"version {answer['version']}: a new base of {made}. `embermill gc --keep-versions 1` removes the old one"
 
 
@@ -173,7 +179,7 @@ def show_erase(answer: Answer) -> str:
     unknown, root = _show_unknown(answer), answer["root"]
     if answer["version"] is None:
         return f"{root}: nothing was erased, and no new version was made: {unknown or 'the list holds no id'}"
-    removed, rows = several(len(answer["removed"]), "file"), several(answer["rows"], "chunk" if answer["chunked"] else "row")
+    removed, rows = several(len(answer["removed"]), "file"), several(answer["rows"], units(answer["chunked"])[1])
     lines = [
         f"{root}: version {answer['version']}: {rows} erased, and {removed} that could have held them are removed; earlier versions and "
         "cursors can no longer be used. Remove the rows from the corpus too: a `sync` that reads their files embeds them again"

@@ -12,13 +12,14 @@ from embermill.jobs.dataset.metadata.inventory import Inventory, read_inventory
 from embermill.jobs.dataset.metadata.manifest import length_percentiles
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
 from embermill.jobs.dataset.metadata.run_records import read_records
+from embermill.jobs.dataset.metadata.versions import live_documents, read_version
 from embermill.jobs.dataset.views.history import history
 from embermill.jobs.receipt import EMBED
 from embermill.jobs.report.refused import describe_refused
 from embermill.jobs.report.rows import measure_lengths, row_files, sample_rows
 from embermill.jobs.report.sample_map import draw_map
 from embermill.jobs.report.speed import cost, describe_run, device_shares, speed_over_time
-from embermill.jobs.storage import open_folder
+from embermill.jobs.storage import Folder, open_folder
 
 MAPPED_ROWS = 800
 SEED = 0
@@ -51,6 +52,7 @@ def account_for(uri: str, options: Options = Options()) -> dict[str, Any]:
         "finished": found.manifest is not None,
         "model": _describe_model(found),
         "run": sum_receipts(found.receipts).to_json(),
+        "documents": _documents(folder, found),
         "rows": lengths.rows,
         "tokens": lengths.tokens,
         "tokens_dropped": lengths.tokens_dropped,
@@ -65,6 +67,13 @@ def account_for(uri: str, options: Options = Options()) -> dict[str, Any]:
         "cost": cost(runs, options.price_per_hour),
         "map": None if sample is None else draw_map(sample, options.seed),
     }
+
+
+def _documents(folder: Folder, found: Inventory) -> int | None:
+    """Live ones, of a dataset of chunks, whose rows are chunks; of one that is not finished, what is committed."""
+    if not found.plan.rows.is_chunked:
+        return None
+    return live_documents(folder, read_version(folder)) if found.manifest is not None else sum_receipts(found.receipts).documents
 
 
 def _describe_model(found: Inventory) -> dict[str, Any]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from embermill.counts import several
+from embermill.jobs.wording import units
+
 Answer = dict[str, Any]
 Spec = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name: nothing is loaded from there
@@ -21,14 +24,15 @@ CONFIG = {
 def charts(answer: Answer) -> dict[str, Spec]:
     """Name -> specification, of what there is something to show of. The map's points are put in by the page, which holds them already."""
     found: dict[str, Spec] = {}
+    read, unit = units(answer["documents"] is not None)
     if answer["speed"]:
-        found["speed"] = _speed(answer["speed"])
+        found["speed"] = _speed(answer["speed"], unit)
     if stages := newest_stages(answer):
         found["stages"] = _bars(stages, "stage", "seconds", "seconds at work, all workers together", marked="bound", axis={"format": ",.4~g"})
     if answer["lengths"]:
-        found["lengths"] = _lengths(answer)
+        found["lengths"] = _lengths(answer, unit)
     if reasons := answer["refused"]["reasons"]:
-        found["refused"] = _bars([{"reason": each["reason"], "rows": each["rows"]} for each in reasons], "reason", "rows", "rows")
+        found["refused"] = _bars([{"reason": each["reason"], "rows": each["rows"]} for each in reasons], "reason", "rows", f"{read}s")
     if len(answer["devices"]) > 1:
         named = [{"device": _named(each), "tokens": each["tokens"]} for each in answer["devices"]]
         found["devices"] = _bars(named, "device", "tokens", "tokens")
@@ -66,11 +70,11 @@ def _base(height: int, **more: Any) -> Spec:
     return {"$schema": SCHEMA, "width": "container", "height": height, "config": CONFIG} | more
 
 
-def _speed(points: list[Answer]) -> Spec:
+def _speed(points: list[Answer], unit: str) -> Spec:
     tips = [
         {"field": "from_s", "title": "from", "format": ",.1f"}, {"field": "to_s", "title": "to", "format": ",.1f"},
         {"field": "tokens_per_s", "title": "tokens/s", "format": ",.0f"},
-        {"field": "rows_per_s", "title": "rows/s", "format": ",.1f"}, {"field": "workers", "title": "workers ready"},
+        {"field": "rows_per_s", "title": f"{unit}s/s", "format": ",.1f"}, {"field": "workers", "title": "workers ready"},
     ]  # fmt: skip
     encoding: Spec = {
         "x": {"field": "from_s", "type": "quantitative", "title": "seconds at work, one run after another"},
@@ -95,21 +99,21 @@ def _bars(values: list[Answer], name: str, value: str, title: str, marked: str =
     return _base(max(60, 26 * len(values)), data={"values": values}, mark="bar", encoding=encoding)
 
 
-def _lengths(answer: Answer) -> Spec:
+def _lengths(answer: Answer, unit: str) -> Spec:
     bars, limit = histogram(answer), answer["model"]["max_tokens"]
     bar = {
         "data": {"values": bars},
         "mark": {"type": "bar", "binSpacing": 1},
         "encoding": {
-            "x": {"field": "from", "type": "quantitative", "bin": {"binned": True}, "title": "tokens of a row", "axis": {"tickMinStep": 1}},
+            "x": {"field": "from", "type": "quantitative", "bin": {"binned": True}, "title": f"tokens of a {unit}", "axis": {"tickMinStep": 1}},
             "x2": {"field": "to"},
-            "y": {"field": "rows", "type": "quantitative", "title": "rows", "axis": {"format": "~s", "tickMinStep": 1}},
-            "tooltip": [{"field": "from", "title": "more than"}, {"field": "to", "title": "up to"}, {"field": "rows", "format": ","}],
+            "y": {"field": "rows", "type": "quantitative", "title": f"{unit}s", "axis": {"format": "~s", "tickMinStep": 1}},
+            "tooltip": [{"field": "from", "title": "more than"}, {"field": "to", "title": "up to"}, {"field": "rows", "title": f"{unit}s", "format": ","}],
         },
     }
     layers = [bar]
     if limit is not None and answer["rows_truncated"]:
-        cut = f"limit {limit:,}: {answer['rows_truncated']:,} rows cut"
+        cut = f"limit {limit:,}: {several(answer['rows_truncated'], unit)} cut"
         values = {"values": [{"limit": limit, "text": cut}]}
         place = {"x": {"field": "limit", "type": "quantitative"}}
         layers += [

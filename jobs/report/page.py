@@ -16,6 +16,7 @@ from typing import Any
 from embermill.counts import plural, several
 from embermill.jobs.report.charts import charts
 from embermill.jobs.report.vega import vega_source
+from embermill.jobs.wording import units
 
 Answer = dict[str, Any]
 HERE = Path(__file__).parent
@@ -80,21 +81,27 @@ def _parts(answer: Answer, drawn: Iterable[str]) -> Iterable[str]:
     yield f'<p class="note">Made {escape(answer["made"])} by embermill {escape(answer["embermill"])}: {command}</p>'
 
 
+def _units(answer: Answer) -> tuple[str, str]:
+    return units(answer["documents"] is not None)
+
+
 def _head(answer: Answer, figure: _Figures) -> str:
     model = answer["model"]
     vectors = ", ".join(f"<code>{escape(each['column'])}</code> ({each['dim']} x {escape(each['dtype'])})" for each in model["vectors"])
     made = f"Model <code>{escape(str(model['source']))}</code>, {escape(model['device'].upper())}, {escape(model['precision'])}; vectors: {vectors}"
-    unfinished = "" if answer["finished"] else '<p class="warn">This dataset is not finished: these are the rows that are committed so far.</p>'
+    unfinished = "" if answer["finished"] else '<p class="warn">This dataset is not finished: this is what is committed so far.</p>'
     place = f'<p class="note">{escape(answer["output"])}</p>'
     return f"<h1>{escape(_name(answer))}</h1>\n{place}\n<p>{made}; {figure('model.files')} {plural(answer['model']['files'], 'corpus file')}.</p>{unfinished}"
 
 
 def _tiles(answer: Answer, figure: _Figures) -> str:
+    (read, unit), newest = _units(answer), " in the newest version" if len(answer["versions"]) > 1 else ""
     tiles = [
-        (figure("rows"), plural(answer["rows"], "row") + (" in the newest version" if len(answer["versions"]) > 1 else "")),
+        *([(figure("documents"), plural(answer["documents"], read) + newest)] if answer["documents"] is not None else []),
+        (figure("rows"), plural(answer["rows"], unit) + newest),
         (figure("tokens"), plural(answer["tokens"], "token")),
-        (figure("rows_truncated"), f"{plural(answer['rows_truncated'], 'row')} cut to the model's limit"),
-        (figure("refused.rows"), f"{plural(answer['refused']['rows'], 'row')} in quarantine"),
+        (figure("rows_truncated"), f"{plural(answer['rows_truncated'], unit)} cut to the model's limit"),
+        (figure("refused.rows"), f"{plural(answer['refused']['rows'], read)} in quarantine"),
         (figure("run.shards"), plural(answer["run"]["shards"], "shard")),
     ]
     if embedding := [number for number, run in enumerate(answer["runs"]) if run["kind"] == "embed" and run["rows"]]:
@@ -123,7 +130,7 @@ def _speed(answer: Answer, figure: _Figures, places: Answer) -> str:
         ]
         for number, run in [*enumerate(answer["runs"])][first:]
     ]
-    head = ["began", "", "version", "rows", "tokens", "seconds", "tokens/s", "bottleneck", "retries"]
+    head = ["began", "", "version", f"{_units(answer)[1]}s", "tokens", "seconds", "tokens/s", "bottleneck", "retries"]
     charts_ = f'<div class="two"><div>{places.get("speed", "")}</div><div>{places.get("stages", "")}{_stages(answer, figure)}</div></div>'
     return f"<h2>Speed and bottleneck</h2>{charts_}{_table(head, rows, numbers=(2, 3, 4, 5, 6))}{_start(answer, figure)}"
 
@@ -149,21 +156,24 @@ def _stages(answer: Answer, figure: _Figures) -> str:
     return f'<p class="note">Busy time by stage in the newest run: {told}.' + (f" The {escape(bound)} is the bottleneck.</p>" if bound else "</p>")
 
 
-LENGTHS = (("p50", "half of the rows up to"), ("p90", "90 % up to"), ("p99", "99 % up to"), ("max", "the longest"))
+LENGTHS = (("p50", "half of the {unit}s up to"), ("p90", "90 % up to"), ("p99", "99 % up to"), ("max", "the longest"))
 
 
 def _lengths(answer: Answer, figure: _Figures, places: Answer) -> str:
     if "lengths" not in places:
         return ""
-    lengths = ", ".join(f"{label} {figure(f'token_lengths.{name}')}" for name, label in LENGTHS)
+    unit = _units(answer)[1]
+    lengths = ", ".join(f"{label.format(unit=unit)} {figure(f'token_lengths.{name}')}" for name, label in LENGTHS)
     share = answer["tokens_dropped"] / total if (total := answer["tokens"] + answer["tokens_dropped"]) else 0.0
-    cut = f"Rows longer than the model takes: {figure('rows_truncated')}; tokens cut off them: {figure('tokens_dropped')} ({share:.1%} of all)."
+    cut = f"{unit.capitalize()}s longer than the model takes: {figure('rows_truncated')}; tokens cut off them: {figure('tokens_dropped')} ({share:.1%} of all)."
     return f"<h2>Token lengths, and what was cut</h2>{places['lengths']}<p>{cut} In tokens: {lengths}.</p>"
 
 
 def _rows(answer: Answer, figure: _Figures, places: Answer) -> str:
-    refused = answer["refused"]
+    refused, (read, _) = answer["refused"], _units(answer)
     account = f"Rows that the run read: {figure('run.rows_in')}; with a vector: {figure('run.rows_out')}; refused: {figure('run.rows_quarantined')}."
+    if answer["documents"] is not None:
+        account = f"Documents that the run embedded: {figure('run.documents')}, in {figure('run.rows_out')} chunks; refused: {figure('run.rows_quarantined')}."
     later = f" Later versions refused {figure('refused.rows_later')}." if refused["rows_later"] else ""
     examples = [
         [
@@ -177,10 +187,10 @@ def _rows(answer: Answer, figure: _Figures, places: Answer) -> str:
         for number, reason in enumerate(refused["reasons"])
         for place, example in enumerate(reason["examples"])
     ]
-    shown = _table(["reason", "rows", "file", "at", "id", "why"], examples, numbers=(1,)) if examples else ""
+    shown = _table(["reason", f"{read}s", "file", "at", "id", "why"], examples, numbers=(1,)) if examples else ""
     unread = "" if refused["files_read"] == refused["files"] else f"Read of the quarantine: {refused['files_read']} of {several(refused['files'], 'file')}."
     warning = f'<p class="warn">{unread}</p>' if unread else ""
-    return f"<h2>Rows in, out and refused</h2><p>{account}{later}</p>{places.get('refused', '')}{warning}{shown}"
+    return f"<h2>{read.capitalize()}s in, out and refused</h2><p>{account}{later}</p>{places.get('refused', '')}{warning}{shown}"
 
 
 def _place(example: Answer) -> str:
@@ -193,7 +203,8 @@ def _workers(answer: Answer, figure: _Figures, places: Answer) -> str:
         [*(figure(f"devices.{n}.{key}") for key in ("device", "host", "processes", "shards", "documents", "tokens")), _share(figure, f"devices.{n}.share")]
         for n in range(min(len(answer["devices"]), MOST_LISTED))
     ]
-    head = ["device", "host", "processes", "shards", "rows", "tokens", "share"]
+    read, unit = _units(answer)
+    head = ["device", "host", "processes", "shards", f"{read}s", "tokens", "share"]
     told = f"<h2>Workers and GPUs</h2>{places.get('devices', '')}{_table(head, devices, numbers=(2, 3, 4, 5, 6))}"
     embedding = [number for number, run in enumerate(answer["runs"]) if run["kind"] == "embed" and run["rows"]]
     if not embedding:
@@ -207,7 +218,7 @@ def _workers(answer: Answer, figure: _Figures, places: Answer) -> str:
         ]
         for n, worker in enumerate(answer["runs"][at]["workers"][:MOST_LISTED])
     ]  # fmt: skip
-    head = ["worker", "host", "device", "threads", "rows", "tokens", "share", "at work"]
+    head = ["worker", "host", "device", "threads", f"{unit}s", "tokens", "share", "at work"]
     return told + "<h4>Workers of the newest run</h4>" + _table(head, workers, numbers=(0, 3, 4, 5, 6))
 
 
@@ -218,7 +229,8 @@ def _share(figure: _Figures, path: str) -> str:
 def _cost(answer: Answer, figure: _Figures) -> str:
     if answer["cost"] is None:
         return ""
-    per_million = f", {figure('cost.per_million_rows', lambda value: f'{value:,.2f}')} for a million rows" if answer["cost"]["per_million_rows"] else ""
+    unit = _units(answer)[1]
+    per_million = f", {figure('cost.per_million_rows', lambda value: f'{value:,.2f}')} for a million {unit}s" if answer["cost"]["per_million_rows"] else ""
     hours = figure("cost.worker_hours", lambda value: f"{value:,.4g}")
     price = figure("cost.price_per_worker_hour", lambda value: f"{value:g}")
     return f"<h2>Cost</h2><p>{hours} hours of workers at {price} an hour each: {figure('cost.paid', lambda value: f'{value:,.2f}')}{per_million}.</p>"
@@ -230,24 +242,27 @@ COUNTS = ("rows_new", "rows_changed", "rows_metadata", "rows_deleted", "texts_em
 def _versions(answer: Answer, figure: _Figures) -> str:
     if len(answer["versions"]) < 2:
         return ""
-    first = max(0, len(answer["versions"]) - MOST_LISTED)
+    first, held = max(0, len(answer["versions"]) - MOST_LISTED), ("rows",) if answer["documents"] is None else ("documents", "rows")
     rows = []
     for number, version in [*enumerate(answer["versions"])][first:]:
         counts = (figure(f"versions.{number}.counts.{key}") if key in version["counts"] else "" for key in COUNTS)
-        live = figure(f"versions.{number}.totals.rows") if "rows" in version["totals"] else ""
-        rows.append([figure(f"versions.{number}.version"), escape(version["created"]), escape(version["cause"]), escape(version["state"]), live, *counts])
-    head = ["version", "made", "by", "", "rows", "new", "other text", "other columns", "deleted", "embedded", "copied", "bytes"]
-    return f"<h2>Versions</h2>{_table(head, rows, numbers=(0, 4, 5, 6, 7, 8, 9, 10, 11))}"
+        if "documents" in version["counts"]:  # and what is told of chunks by those names is another thing
+            counts = (figure(f"versions.{number}.counts.{key.replace('rows_', 'documents.')}") for key in COUNTS)
+        live = [figure(f"versions.{number}.totals.{key}") if key in version["totals"] else "" for key in held]
+        rows.append([figure(f"versions.{number}.version"), escape(version["created"]), escape(version["cause"]), escape(version["state"]), *live, *counts])
+    names = ["rows", "new"] if len(held) == 1 else ["documents", "chunks", "new documents"]
+    head = ["version", "made", "by", "", *names, "other text", "other columns", "deleted", "embedded", "copied", "bytes"]
+    return f"<h2>Versions</h2>{_table(head, rows, numbers=(0, *range(4, len(head))))}"
 
 
 def _map(answer: Answer, figure: _Figures, places: Answer) -> str:
     if "map" not in places:
         return ""
     told = (
-        f"{several(len(answer['map']['points']), 'row')} drawn at random (seed {figure('map.seed')}) on their first two principal components. "
+        f"{several(len(answer['map']['points']), _units(answer)[1])} drawn at random (seed {figure('map.seed')}) on their first two principal components. "
         "Neighbours are by cosine of the whole vectors, so some lie apart here."
     )
-    panel = '<div id="point"><p class="note">Point at a dot to see its row and its neighbours.</p></div>'
+    panel = f'<div id="point"><p class="note">Point at a dot to see its {_units(answer)[1]} and its neighbours.</p></div>'
     return f'<h2>Sample of the vectors</h2><p class="note">{told}</p><div class="map"><div>{places["map"]}</div>{panel}</div>'
 
 

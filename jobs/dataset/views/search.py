@@ -19,7 +19,7 @@ from embermill.jobs.config import ModelConfig
 from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
-from embermill.jobs.dataset.metadata.versions import FIRST, read_version
+from embermill.jobs.dataset.metadata.versions import FIRST, live_documents, read_version
 from embermill.jobs.dataset.views.live import LiveFile, LiveRows, open_rows, read_batches
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.engine.loading import describe_engine, load_engine
@@ -46,7 +46,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The files of rows of a dataset's newest version, and the model that made it. rows: live ones. finished: a run was; else they are what is committed."""
+    """The files of rows of a dataset's newest version, and the model that made it. rows: live ones. finished: a run was; else they are what is committed.
+
+    documents: of a dataset of chunks, that those rows are of.
+    """
 
     folder: Folder
     plan: Plan
@@ -54,6 +57,7 @@ class Dataset:
     shards: tuple[str | LiveFile, ...]
     rows: int
     finished: bool
+    documents: int | None = None
 
 
 def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
@@ -67,9 +71,10 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
     except ValidationError as error:
         raise UsageError(f"{folder.root}: its plan names no model that can be opened: {'; '.join(describe_invalid(error))}") from None
     if found.manifest is not None and (version := read_version(folder)).number > FIRST:
-        return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True)
-    shards = tuple(receipts.column("shard").drop_null().to_pylist())
-    return Dataset(folder, plan, model, shards, sum_receipts(receipts).rows_out, found.manifest is not None)
+        documents = live_documents(folder, version) if plan.rows.is_chunked else None
+        return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True, documents)
+    shards, totals = tuple(receipts.column("shard").drop_null().to_pylist()), sum_receipts(receipts)
+    return Dataset(folder, plan, model, shards, totals.rows_out, found.manifest is not None, totals.documents if plan.rows.is_chunked else None)
 
 
 def search_dataset(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs import cli
+from embermill.jobs.commands.answers import show_search
 from embermill.jobs.sync.job import sync
 from tests.jobs.command_line import command
 from tests.jobs.sync.chunks import TellingChunkEngine, begin, documents, prose, settings, texts_known
@@ -78,6 +81,35 @@ def test_a_search_index_follows(tmp_path: Path, corpus: Corpus, edited: list[Row
         (table,) = next(iter(row for row in database.execute("SELECT table_name FROM information_schema.tables").fetchall() if "embermill" not in row[0]))[:1]
         found = database.execute(f'SELECT id, document_id, chunk_index, lang FROM "{table}"').fetchall()
     assert sorted(found) == sorted((key, row["document_id"], row["chunk_index"], row["lang"]) for key, row in live.items())
+
+
+def test_words_tell_documents_from_chunks(tmp_path: Path, edited: list[Row], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """In `report` and its page, `history`, `files`, `rollback` and `search`."""
+    monkeypatch.setattr("embermill.jobs.report.page.vega_source", lambda: "window.vegaEmbed = null;")
+    out, page = str(tmp_path / "out"), tmp_path / "page.html"
+
+    def words(*arguments: str) -> str:
+        assert cli.main([*arguments]) == 0
+        return capsys.readouterr().out
+
+    rows = {entry["version"]: entry["totals"]["rows"] for entry in command("history", out)["versions"]}
+    capsys.readouterr()
+    told = words("report", out, "--out", str(page), "--price-per-hour", "1")
+    assert "documents  8; 0 in quarantine\n" in told and f"chunks     {rows[3]}\n" in told and " row" not in told
+    html = page.read_text()
+    shown = re.sub(r"<[^>]*>", "\n", re.sub(r"(?s)<(script|style).*?</\1>", "", html))
+    assert "documents in the newest version" in shown and "Documents in, out and refused" in shown and re.search(r"half of the chunks up to\s+\d", shown)
+    assert re.search(rf"Documents that the run embedded:\s+10\s+, in\s+{rows[1]}\s+chunks; refused:\s+0", shown)
+    assert [line for line in shown.splitlines() if re.search(r"\brows?\b", line, re.I)] == ["first row read"]  # a step of any start
+    counts = command("history", out)["versions"][1]["counts"]["documents"]
+    assert f'<span data-key="versions.1.counts.documents.changed">{counts["changed"]}</span>' in html and counts["changed"] == 1
+    capsys.readouterr()
+    assert re.search(rf"  sync  8 documents, {rows[3]} chunks, \+\d+, -\d+\n", words("history", out))
+    assert f"version 3: 8 documents, {rows[3]} chunks; --sql" in words("files", out)
+    assert f"version 4 has the 10 documents, {rows[2]} chunks of version 2: " in words("rollback", out, "--to", "2")
+    begun = {"hits": [], "chunked": True, "shows_content": True, "finished": False, "rows": 5, "documents": 2}
+    assert show_search(begun) == "(the dataset is not finished: 2 documents, 5 chunks committed so far)"
+    assert show_search(begun | {"finished": True, "rows": 0, "documents": 0}) == "the dataset is finished and has no chunk"
 
 
 def test_views(tmp_path: Path, edited: list[Row]) -> None:
