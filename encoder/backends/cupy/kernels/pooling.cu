@@ -11,6 +11,15 @@
 #define SLICES 4  // tokens t, t+4, t+8, ... are summed by one slice of the block; the four sums are then added in order
 
 #ifdef POOLING
+// STEP values of a row, which a thread reads at once.
+__device__ __forceinline__ void read_values(const stored* row, float (&values)[STEP]) {
+#if STEP > 1
+    unpack(*(const Packed*)row, values);
+#else
+    values[0] = unpack_float(*row);
+#endif
+}
+
 // One value of a row, and what is to be added of it.
 __device__ __forceinline__ float weighed(float value, int token) { return POOLING == 4 ? value * (float)(token + 1) : value; }
 
@@ -30,13 +39,8 @@ extern "C" __global__ void __launch_bounds__(256) segment_pool(const stored* hid
                 int begin = POOLING == 3 ? length - 1 : before, end = POOLING == 0 ? before + 1 : length;
 #pragma unroll 4
                 for (int t = begin + slice; t < end; t += SLICES) {
-                    const stored* row = hidden + (long long)(first + t) * WIDTH + c;
                     float v[STEP];
-#if STEP > 1
-                    unpack(*(const Packed*)row, v);
-#else
-                    v[0] = unpack_float(*row);
-#endif
+                    read_values(hidden + (long long)(first + t) * WIDTH + c, v);
 #pragma unroll
                     for (int i = 0; i < STEP; ++i) value[i] = POOLING == 2 ? fmaxf(value[i], v[i]) : value[i] + weighed(v[i], t);
                 }
@@ -77,13 +81,8 @@ extern "C" __global__ void __launch_bounds__(256) span_pool(const stored* hidden
             if (c < WIDTH) {
 #pragma unroll 4
                 for (int t = slice; t < length; t += SLICES) {
-                    const stored* row = hidden + (long long)(first + t) * WIDTH + c;
                     float v[STEP];
-#if STEP > 1
-                    unpack(*(const Packed*)row, v);
-#else
-                    v[0] = unpack_float(*row);
-#endif
+                    read_values(hidden + (long long)(first + t) * WIDTH + c, v);
 #pragma unroll
                     for (int i = 0; i < STEP; ++i) value[i] += v[i];
                 }
