@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from embermill.counts import several
-from embermill.jobs.config import JobConfig
+from embermill.jobs.config import CorpusConfig, JobConfig, ModelConfig
 from embermill.jobs.corpus.html import require_same_extractor
 from embermill.jobs.dataset.metadata.manifest import read_manifest_root
 from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, read_version
 from embermill.jobs.engine import Prompts
 from embermill.jobs.engine.cutter import make_cutter
 from embermill.jobs.engine.loading import describe_engine, engine_prompts, preview_engine
-from embermill.jobs.errors import UsageError
+from embermill.jobs.errors import JobError, UsageError
 from embermill.jobs.plan.changes import changed_keys, require_unchanged
 from embermill.jobs.plan.files import Plan, require_place
 from embermill.jobs.plan.forecast import Prospect
-from embermill.jobs.plan.listing import changes_since, compare_listings, survey_files
+from embermill.jobs.plan.listing import changes_since, compare_listings, list_corpus, survey_files
 from embermill.jobs.plan.planning import check_columns
 from embermill.jobs.shard.names import require_apart
-from embermill.jobs.storage import Folder
+from embermill.jobs.storage import FileInfo, Folder
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import stored_vectors
 
@@ -54,17 +55,48 @@ def require_exclusive(folder: Folder, *, accepted: bool = False) -> None:
         )
 
 
-def look_ahead(config: JobConfig, limit: int | None = None) -> Prospect:
-    """A new dataset (of the corpus's first `limit` rows), once it is sure that a plan can be made of corpus, model and device. UsageError and DataError."""
+def look_ahead(config: JobConfig, limit: int | None = None, begin: Callable[[], None] | None = None) -> Prospect:
+    """A new dataset (of the corpus's first `limit` rows), once it is sure that a plan can be made of corpus, model and device. UsageError and DataError.
+
+    begin: called as soon as workers are likely to be needed, for what can be made ready beside the rest; they would fetch the model as well where the look is
+    about to.
+    """
     device = resolve_device(config)
+    listed = None if begin is None else _listed(config.corpus)
+    if begin is None or not any(info.size for _, info in listed or ()):
+        begin = _nothing
+    at_hand = _is_at_hand(config.model)
+    if at_hand:
+        begin()
     engine = preview_engine(config.model, device, search_path=(str(Path.cwd()),))
+    if not at_hand:
+        begin()
     if device == "gpu" and config.ray.address is None and config.model.engine == "native":
         _require_gpu_library()
     if config.model.on_long_text == "split":
         make_cutter(config, engine, search_path=(str(Path.cwd()),))
-    files = survey_files(config.corpus, limit)
+    files = survey_files(config.corpus, limit, listed)
     vectors = choose_vectors(config, engine.outputs, engine.shortening)
     return Prospect(device, engine, files, check_columns(config, files, stored_vectors(engine.outputs, vectors)), vectors)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _is_at_hand(model: ModelConfig) -> bool:
+    """Whether its files lie on this machine for sure, or it is an engine of somebody's own, which only a worker makes."""
+    if model.engine != "native" or model.source is None or model.source.startswith("package:"):
+        return True
+    return "://" not in model.source and Path(model.source).exists()
+
+
+def _listed(corpus: CorpusConfig) -> Sequence[tuple[str, FileInfo]] | None:
+    """None where it cannot be listed, which the survey says in its turn."""
+    try:
+        return list_corpus(corpus)
+    except JobError:
+        return None
 
 
 def resolve_device(config: JobConfig, planned_device: str | None = None) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.manifest import read_manifest
@@ -45,8 +47,11 @@ class Prepared:
         require_exclusive(self.folder, accepted=self.config.output.on_unconditional_puts == "accept")
 
 
-def prepare(config: JobConfig, *, limit: int | None = None) -> Prepared:
-    """limit: only the first rows, into a dataset of their own. Nothing is written. UsageError and DataError, each in the words of whoever would meet it."""
+def prepare(config: JobConfig, *, limit: int | None = None, begin: Callable[[JobConfig, Folder], None] | None = None) -> Prepared:
+    """limit: only the first rows, into a dataset of their own. Nothing is written. UsageError and DataError, each in the words of whoever would meet it.
+
+    begin: called once it is likely that there is a new dataset to make, with its configuration and its folder: what can be made ready beside the look.
+    """
     config = _limited(config, limit)
     folder = open_folder(config.output.uri, looks_first=config.output.on_unconditional_puts == "accept")
     plan = read_plan(folder)
@@ -57,7 +62,7 @@ def prepare(config: JobConfig, *, limit: int | None = None) -> Prepared:
     if not finished:
         report_private_ray(config)
     listed_s = time.time()
-    prospect = look_ahead(config, limit) if plan is None else None
+    prospect = look_ahead(config, limit, begin and partial(begin, config, folder)) if plan is None else None
     closeness = None if prospect is None else require_close(config, prospect.device, prospect.files, prospect.rows)
     return Prepared(config, limit, folder, plan, finished, prospect, find_prompts(config, plan), listed_s, closeness)
 

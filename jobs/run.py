@@ -40,10 +40,11 @@ from embermill.jobs.plan.changes import fingerprint_changes, require_unchanged
 from embermill.jobs.plan.copies import complete_copies
 from embermill.jobs.plan.dataset_format import ensure_format, read_format
 from embermill.jobs.plan.files import Plan, numbers_in, read_plan, write_plan
+from embermill.jobs.plan.forecast import Prospect
 from embermill.jobs.plan.listing import cut_file, lost_and_changed
 from embermill.jobs.plan.planning import make_plan, partition_text_bytes
 from embermill.jobs.pool.nodes import Nodes
-from embermill.jobs.pool.opening import Heard, OpenPool, await_first, open_pool
+from embermill.jobs.pool.opening import EarlyPool, Heard, OpenPool, await_first, open_pool
 from embermill.jobs.preflight import report_other_listing, require_possible, resolve_device
 from embermill.jobs.prepare import Prepared, prepare
 from embermill.jobs.receipt import Ready
@@ -51,6 +52,7 @@ from embermill.jobs.shard.adoption import remove_superseded
 from embermill.jobs.stages.rereading import require_same_inputs, resume
 from embermill.jobs.stages.scales import measure_forms, sample_of, unmeasured
 from embermill.jobs.stages.token_review import review_tokens
+from embermill.jobs.stages.without_worker import ready_without_worker
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import StoredVector
@@ -71,22 +73,30 @@ def run(
     progress: Display | None = None,
     amend: Amend | None = None,
     ledger: Ledger | None = None,
+    steps: StartSteps | None = None,
 ) -> Summary:
     """Embed the corpus, or resume; a finished dataset is left as it is.
 
     limit: only the first rows, into a dataset of their own. events_file: gets a JSON line for each committed shard. progress: where to show it.
-    ledger: is told what monitoring systems want to know.
+    ledger: is told what monitoring systems want to know. steps: of the start, as far as it has come.
     Raises UsageError, DataError, AnotherRun or Interrupted; what is committed by then stays.
     """
     begin_s = time.monotonic()
-    return run_prepared(prepare(config, limit=limit), begin_s, events_file=events_file, progress=progress, amend=amend, ledger=ledger)
+    with early_pool() as early:
+        found = prepare(config, limit=limit, begin=early.begin)
+        return run_prepared(found, early, begin_s, events_file=events_file, progress=progress, amend=amend, ledger=ledger, steps=steps)
+
+
+def early_pool() -> EarlyPool:
+    """For the workers of a run, whose look at corpus and model it is to be begun beside."""
+    return EarlyPool(open_pool)
 
 
 def run_prepared(
-    found: Prepared, begin_s: float, *, events_file: str | Path | None = None, progress: Display | None = None, amend: Amend | None = None,
-    without_rows: bool = False, ledger: Ledger | None = None,
+    found: Prepared, early: EarlyPool, begin_s: float, *, events_file: str | Path | None = None, progress: Display | None = None,
+    amend: Amend | None = None, without_rows: bool = False, ledger: Ledger | None = None, steps: StartSteps | None = None,
 ) -> Summary:  # fmt: skip
-    """The same for who has prepared already. begin_s: when that began, by time.monotonic().
+    """The same for who has prepared already. early: what may have been begun then. begin_s: when that began, by time.monotonic().
 
     without_rows: a dataset that does not stand yet is begun without any: what the corpus holds is new to its first `sync`.
     """
@@ -96,15 +106,15 @@ def run_prepared(
         seen = None if limited else look_at_corpus(folder, plan, config.corpus)
         if seen is not None:
             remember(folder, seen)
-        return replace(_Job(config, folder, commits, None, begin_s, events).conclude(plan), prompts=found.prompts, corpus=seen)
+        return replace(_Job(config, folder, commits, None, early, begin_s, events).conclude(plan), prompts=found.prompts, corpus=seen)
     found.require_exclusive()
     with hold_lease(folder, lease_s=config.output.lease_s) as lease:
         commits = CommitLog(folder, lease.token)
         job = _Job(
-            config, folder, commits, lease, begin_s, events, limited=limited, listed_s=found.listed_s, without_rows=without_rows, ledger=ledger
-        )
-        files = () if found.prospect is None else found.prospect.files
-        plan = job.embed_rest(files, progress or open_display(), amend)
+            config, folder, commits, lease, early, begin_s, events, limited=limited, listed_s=found.listed_s, without_rows=without_rows, ledger=ledger,
+            steps=steps,
+        )  # fmt: skip
+        plan = job.embed_rest(found.prospect, progress or open_display(), amend)
         if read_manifest(folder) is None:
             review_tokens(config, folder, plan, job.commits, lease)
         return replace(job.conclude(plan), prompts=found.prompts)
@@ -114,22 +124,22 @@ class _Job:
     """One run: what it found when it began, and what it adds. lease: None where nothing is to be written."""
 
     def __init__(
-        self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, begin_s: float, events: EventsFile | None, *,
-        limited: bool = False, listed_s: float = 0.0, without_rows: bool = False, ledger: Ledger | None = None,
+        self, config: JobConfig, folder: Folder, commits: CommitLog, lease: Lease | None, early: EarlyPool, begin_s: float, events: EventsFile | None, *,
+        limited: bool = False, listed_s: float = 0.0, without_rows: bool = False, ledger: Ledger | None = None, steps: StartSteps | None = None,
     ) -> None:  # fmt: skip
         self._limited, self._listed_s, self._without_rows = limited, listed_s, without_rows
-        self._ledger = ledger or Ledger(folder.root)
+        self._ledger, self._early = ledger or Ledger(folder.root), early
         self._config, self._folder, self._commits, self._lease, self._begin_s, self._events = config, folder, commits, lease, begin_s, events
         self._effort = _effort_before(commits)
-        self._steps = StartSteps(begin_s)
+        self._steps = steps or StartSteps(begin_s)
         self._steps.done("corpus and model looked at")
 
     @property
     def commits(self) -> CommitLog:
         return self._commits
 
-    def embed_rest(self, files: tuple[SurveyedFile, ...], display: Display, amend: Amend | None = None) -> Plan:
-        """All that is left to do; the plan, which is written first where there is none. files: of the corpus, for that plan."""
+    def embed_rest(self, prospect: Prospect | None, display: Display, amend: Amend | None = None) -> Plan:
+        """All that is left to do; the plan, which is written first where there is none. prospect: what is known of corpus and model, for that plan."""
         plan = read_plan(self._folder)
         if plan is not None:  # also where another run has written it since we first looked
             require_possible(plan, self._config, self._folder)
@@ -139,7 +149,20 @@ class _Job:
             if amend is not None:
                 plan = self._amended(plan, amend)
             return self._resume(plan, display)
-        return self._embed(None, files, display)
+        files = () if prospect is None else prospect.files
+        return (None if prospect is None else self._plan_nothing(prospect)) or self._embed(None, files, display)
+
+    def _plan_nothing(self, prospect: Prospect) -> Plan | None:
+        """The plan of a corpus with nothing to embed, made without a worker; None where there is something, or where one must be asked."""
+        if self._config.ray.address is not None or (not self._without_rows and _partitions_at_most(self._config, prospect.files, prospect.device)):
+            return None
+        ready = ready_without_worker(self._config, prospect)
+        forms = () if ready is None else choose_vectors(self._config, ready.outputs, ready.shortening, ready.fingerprint)
+        if ready is None or unmeasured(forms):
+            return None
+        plan = self._write_plan(prospect.files, ready, forms)
+        self._reconcile(plan)
+        return plan if not len(plan.current) else None
 
     def _resume(self, plan: Plan, display: Display) -> Plan:
         """Go on with a plan, as far as its files allow."""
@@ -157,8 +180,10 @@ class _Job:
         address = self._config.ray.address
         with display, contextlib.ExitStack() as stack:
             display.phase("starting Ray" if address is None else f"joining the cluster (ray.address: {address})")
-            opened, stop = stack.enter_context(open_pool(self._config, self._folder, plan)), stack.enter_context(stopped_by_signals())
-            self._steps.done("Ray started" if address is None else "cluster joined")
+            opened = stack.enter_context(self._early.open(self._config, self._folder, plan))
+            started = opened.wait()
+            stop = stack.enter_context(stopped_by_signals())
+            self._steps.done("Ray started" if address is None else "cluster joined", started)
             self._ledger.publish_if_due(time.monotonic())
             useful = self._unfinished(plan) if plan else _partitions_at_most(self._config, files, opened.placement.device)
             workers = opened.begin_with(useful)

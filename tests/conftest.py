@@ -35,6 +35,7 @@ LONG = (
     "jobs/test_two_drivers.py",
     "jobs/test_crash_points.py",
     "jobs/pool/test_private_ray.py",
+    "jobs/pool/test_refused_start.py",
     "jobs/submit/test_autoscaler.py",
     "jobs/test_hostile.py",
     "jobs/test_run_object_store.py",

@@ -95,7 +95,7 @@ def importers(package: str) -> set[str]:
 
 def test_ray_is_imported_by_its_pool_submitter_and_metrics_alone() -> None:
     pool, submit = "embermill.jobs.pool", "embermill.jobs.submit"
-    ours = {f"{pool}.{name}" for name in ("ray_pool", "ray_session", "demand", "lean_ray")} | {f"{submit}.{name}" for name in ("cluster", "start")}
+    ours = {f"{pool}.{name}" for name in ("actor", "ray_pool", "ray_session", "demand", "lean_ray")} | {f"{submit}.{name}" for name in ("cluster", "start")}
     assert importers("ray") <= ours | {"embermill.jobs.metrics.ray_metrics"}
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from embermill.jobs.commands import answers, answers_run, answers_sync
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
 from embermill.jobs.commands.html_report import add_report_argument, report_at_end
+from embermill.jobs.process.interruptions import uninterrupted
+
+if TYPE_CHECKING:
+    from embermill.jobs.config import JobConfig
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,17 +39,22 @@ def _add_watching_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
+    from embermill.jobs.pool.ray_ahead import ray_ahead
 
     config = load_config(arguments.config, arguments.overrides)
-    from embermill.jobs.driver.display import open_display
-    from embermill.jobs.metrics.opening import open_ledger
-    from embermill.jobs.run import run as run_job
+    with contextlib.nullcontext() if arguments.limit else ray_ahead(config):
+        with uninterrupted():
+            from embermill.jobs.driver.display import open_display
+            from embermill.jobs.driver.start_steps import start_steps
+            from embermill.jobs.metrics.opening import open_ledger
+            from embermill.jobs.run import run as run_job
 
-    with open_ledger(config, arguments.metrics) as ledger, report_at_end(arguments, config.output.uri) as about:
-        progress = open_display(arguments.progress)
-        summary = run_job(config, limit=arguments.limit, events_file=arguments.events, progress=progress, ledger=ledger)
-        about.output = summary.output
-        return summary.to_json()
+        steps = start_steps()
+        with open_ledger(config, arguments.metrics) as ledger, report_at_end(arguments, config.output.uri) as about:
+            progress = open_display(arguments.progress)
+            summary = run_job(config, limit=arguments.limit, events_file=arguments.events, progress=progress, ledger=ledger, steps=steps)
+            about.output = summary.output
+            return summary.to_json()
 
 
 def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,17 +75,27 @@ def _add_sync_arguments(parser: argparse.ArgumentParser) -> None:
 
 def sync(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.config import load_config
+    from embermill.jobs.pool.ray_ahead import ray_ahead
 
     config = load_config(arguments.config, arguments.overrides)
-    from embermill.jobs.driver.display import open_display
-    from embermill.jobs.metrics.opening import open_ledger
-    from embermill.jobs.sync.job import SyncOptions
-    from embermill.jobs.sync.job import sync as sync_job
+    with contextlib.nullcontext() if arguments.imports or arguments.reuse else ray_ahead(config):
+        return _sync(arguments, config)
 
+
+def _sync(arguments: argparse.Namespace, config: JobConfig) -> Answer:
+    with uninterrupted():
+        from embermill.jobs.driver.display import open_display
+        from embermill.jobs.driver.start_steps import start_steps
+        from embermill.jobs.metrics.opening import open_ledger
+        from embermill.jobs.sync.job import SyncOptions
+        from embermill.jobs.sync.job import sync as sync_job
+
+    steps = start_steps()
     chosen = SyncOptions(arguments.rescan, arguments.retry_quarantined, arguments.allow_deletes, tuple(arguments.reuse))
     chosen = replace(chosen, imports=tuple(arguments.imports), import_bound=arguments.import_bound)
     with open_ledger(config, arguments.metrics) as ledger, report_at_end(arguments, config.output.uri):
-        return sync_job(config, chosen, events_file=arguments.events, progress=open_display(arguments.progress), ledger=ledger).to_json()
+        progress = open_display(arguments.progress)
+        return sync_job(config, chosen, events_file=arguments.events, progress=progress, ledger=ledger, steps=steps).to_json()
 
 
 def _show_sync(answer: Answer) -> str:

@@ -1,4 +1,4 @@
-"""From the start of a run to its first commit: what took how long, told once it is there."""
+"""From the start of a process to its first commit: what took how long, told once it is there."""
 
 from __future__ import annotations
 
@@ -7,23 +7,42 @@ import time
 from collections.abc import Callable
 
 from embermill.jobs.pool.base import Died
+from embermill.jobs.process.began import process_began_s
 from embermill.jobs.receipt import Event, Progress, Ready
 
 log = logging.getLogger(__name__)
 WORKER_READY, LAST = "first worker ready", "first commit"
 
 
+def start_steps() -> StartSteps:
+    """From the start of this process, once what a command needs is imported."""
+    steps = StartSteps(process_began_s())
+    steps.done("embermill imported")
+    return steps
+
+
 class StartSteps:
-    """Each step once, in the order in which they came; what comes again, or after the first commit, is nothing new. begin_s: by the clock."""
+    """Each step once; what comes again, or after the first commit, is nothing new. begin_s: by the clock.
+
+    A step begins where the one before it was done, unless it says that it was begun beside others.
+    """
 
     def __init__(self, begin_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._begin_s, self._clock = begin_s, clock
-        self._steps: dict[str, float] = {}  # name -> seconds since the beginning
+        self._last_s = 0.0  # when the last one was told of, in seconds since the beginning
+        self._steps: dict[str, tuple[float, float]] = {}  # name -> when it was begun and when it was done, in such seconds
 
-    def done(self, step: str) -> None:
+    def done(self, step: str, beside: tuple[float, float] | None = None) -> None:
+        """beside: when it was begun and when it was done, by the clock, of what ran beside other steps."""
         if step in self._steps or LAST in self._steps:
             return
-        self._steps[step] = self._clock() - self._begin_s
+        now_s = self._clock() - self._begin_s
+        if beside is None:
+            self._steps[step] = self._last_s, now_s
+        else:
+            begun_s, done_s = (at - self._begin_s for at in beside)
+            self._steps[step if begun_s >= self._last_s else f"{step} (beside other steps, since {begun_s:.2f} s)"] = begun_s, done_s
+        self._last_s = now_s
         if step == LAST:
             log.debug("%s", self.table())
 
@@ -39,12 +58,8 @@ class StartSteps:
                     self.done("first vectors")
 
     def seconds(self) -> list[tuple[str, float, float]]:
-        """(step, seconds that it took, seconds since the beginning) of each, in their order."""
-        found, before = [], 0.0
-        for step, at in sorted(self._steps.items(), key=lambda pair: pair[1]):
-            found.append((step, at - before, at))
-            before = at
-        return found
+        """(step, seconds that it took, seconds since the beginning) of each, in the order in which they were done."""
+        return [(step, done - begun, done) for step, (begun, done) in sorted(self._steps.items(), key=lambda pair: pair[1][1])]
 
     def table(self) -> str:
         lines = [f"  {took:7.2f} s  {at:7.2f} s  {step}" for step, took, at in self.seconds()]

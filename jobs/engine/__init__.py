@@ -51,7 +51,8 @@ class Shortening:
 
 @dataclass(frozen=True)
 class Preview:
-    """What an engine would be, as far as it can say so unmade. max_tokens: of one text at most. shortening: as Engine has it.
+    """What an engine would be, as far as it can say so unmade. max_tokens: of one text at most. shortening: as Engine has it. precision: what it would
+    compute in; "" where it does not say.
 
     For `model.on_long_text: split` count_tokens must not stop at max_tokens, or count_uncut does not. unknown_words: a text -> (start, end) in code points
     of each word that is one unknown token; None where there are none, or it is not known. counts_add_up: of a text of printable ASCII, tabs and line ends
@@ -67,6 +68,7 @@ class Preview:
     unknown_words: Callable[[str], Sequence[tuple[int, int]]] | None = None
     counts_add_up: bool = False
     why_not_late: str = "only the engine native gives parts of a text vectors of their own"
+    precision: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,12 @@ def load_engine(model: ModelConfig, *, device: str, threads: int, search_path: S
     return engine
 
 
+def import_engine(name: str, device: str) -> None:
+    """What making that engine on "cpu" or "gpu" would begin with, whatever the model; nothing for an engine of somebody's own, whose folder may come later."""
+    if name == "native":
+        _engine_class(name, ()).import_ahead(device)
+
+
 def describe_engine(model: ModelConfig, *, search_path: Sequence[str] = ()) -> dict[str, str] | None:
     """The fingerprint that the engine would have, with no device and no weights loaded; None where it cannot say. model.precision is resolved already."""
     found = _ask(model, search_path, "describe")

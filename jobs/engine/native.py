@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,14 @@ class NativeEngine:
         engine._use(encoder)
         return engine
 
+    @staticmethod
+    def import_ahead(device: str) -> None:
+        """The encoder, and the libraries of the device, which is opened."""
+        from embermill.encoder.device import choose_device
+
+        import_module("embermill.encoder.encoder")
+        choose_device(device)
+
     def _use(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._encoder.tokenize_exactly()  # until somebody who compares rows of what he publishes says otherwise (infra/decisions/0009)
@@ -67,7 +76,7 @@ class NativeEngine:
 
         description = _described(model)
         with model_errors():
-            resolve_precision(model.precision, device)
+            precision = resolve_precision(model.precision, device)
             require_parameters(description)
             tokenizer = description.open_tokenizer()
         return Preview(
@@ -79,6 +88,7 @@ class NativeEngine:
             unknown_words=tokenizer.unknown_words,
             counts_add_up=tokenizer.adds_up,
             why_not_late=description.why_no_spans and f"{model.source}: {description.why_no_spans}",
+            precision=precision,
         )
 
     @classmethod

@@ -105,12 +105,14 @@ def file_format(path: str, configured: str) -> tuple[str, str | None]:
     return found, compression
 
 
-def survey_files(config: CorpusConfig, limit: int | None = None) -> tuple[SurveyedFile, ...]:
+def survey_files(
+    config: CorpusConfig, limit: int | None = None, listed: Sequence[tuple[str, FileInfo]] | None = None
+) -> tuple[SurveyedFile, ...]:
     """Look at every file of the corpus, or at as many as hold the first `limit` rows. Files that cannot be read carry their error.
 
-    UsageError where an entry matches no file, or one whose format is unknown.
+    listed: the corpus, where it has been listed already. UsageError where an entry matches no file, or one whose format is unknown.
     """
-    listed = list_corpus(config)
+    listed = list_corpus(config) if listed is None else listed
     formats = [file_format(info.path, config.format) for _, info in listed]
     if config.format == "auto" and {"document", "text"} <= {form for form, _ in formats}:
         log.warning("corpus.files: each .md file is a document, and each line of a .txt file is one: corpus.format: document makes one of every file")

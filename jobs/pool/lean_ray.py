@@ -1,4 +1,4 @@
-"""A private Ray started with what a job needs of it: the control store, a raylet, as many processes as there will be workers. With ray_session and ray_pool
+"""A private Ray started with what a job needs of it: the control store and a raylet; workers' processes when they are asked for. With ray_session and ray_pool
 the only room that imports ray.
 
 By itself `ray.init` also starts the dashboard's head and waits for it; a raylet that waits for two agents, in Python, before it registers, then starts a
@@ -14,7 +14,7 @@ import functools
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,11 @@ def job_config() -> Any:
 
 
 @contextlib.contextmanager
-def lean(environment: Mapping[str, str], folder: Path, *, workers: int, logs: bool) -> Iterator[None]:
-    """While `ray.init` starts a private Ray. environment: of every worker, beside this process's. folder: where they begin. workers: started at once.
+def lean(environment: Mapping[str, str], folder: Path, step: Callable[[], None], *, logs: bool) -> Iterator[None]:
+    """While `ray.init` starts a private Ray. environment: of every worker, beside this process's. folder: where they begin.
 
-    logs: what workers print is wanted here.
+    No process is started before it is asked for: the driver would be let in only once they are there, and holds the interpreter while it waits for that.
+    step: called before each process that is started, and while one is waited for; what it raises ends the start. logs: what workers print is wanted here.
     """
     import ray._private.node as node
     import ray._private.parameter as parameter
@@ -78,13 +79,14 @@ def lean(environment: Mapping[str, str], folder: Path, *, workers: int, logs: bo
     get_node: Any = services.get_node  # it has no annotations
     stand_in = subprocess.list2cmdline([sys.executable, "-S", "-I", agent_stand_in.__file__])
     own = {
-        "num_prestart_python_workers": str(workers),
+        "num_prestart_python_workers": "0",
         "dashboard_agent_command": stand_in,
         "runtime_env_agent_command": stand_in,
         **dict.fromkeys(("metrics-agent-port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port"), NO_PORT),
     }
 
     def started(command: list[str], process_type: str, *arguments: Any, **named: Any) -> Any:
+        step()
         if process_type == "raylet":
             command = [argument for argument in command if _name(argument) not in own] + [f"--{name}={value}" for name, value in own.items()]
             named["cwd"] = str(folder)
@@ -95,6 +97,7 @@ def lean(environment: Mapping[str, str], folder: Path, *, workers: int, logs: bo
         state = _connected(address)
         end_s = time.monotonic() + GIVE_UP_AFTER_S
         while time.monotonic() < end_s and not any(each["NodeID"] == node_id for each in state.node_table()):
+            step()
             time.sleep(LOOK_EVERY_S)
         return get_node(address, node_id)
 

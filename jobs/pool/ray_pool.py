@@ -6,26 +6,25 @@ Actor calls are at most once here (no restarts, no retries): a worker that is lo
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import os
 import pickle
 import signal
 import socket
+import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import embermill
 from embermill.counts import several
 from embermill.jobs.errors import Interrupted
+from embermill.jobs.pool.actor import PACKAGE_FOLDER, start_actor
 from embermill.jobs.pool.base import Died
 from embermill.jobs.pool.demand import Demand
 from embermill.jobs.pool.lean_ray import is_lean
@@ -62,16 +61,18 @@ class RayPool:
     waits for a node with room, too.
 
     shares: what workers get on each node that is there now. resources: that each takes beside CPUs and a GPU. name: what Ray's dashboard calls them, with
-    their numbers. demand: tells the cluster's autoscaler what there is no room for; None where nobody is to be told.
+    their numbers. demand: tells the cluster's autoscaler what there is no room for; None where nobody is to be told. process: gives an actor that was started
+    before, on the one node of a private Ray, for any worker to run in; None where there is none.
     """
 
     def __init__(
         self, job: WorkerJob, placement: Placement, shares: Callable[[], Mapping[str, Share]], *, start_timeout_s: float,
         resources: Mapping[str, float] | None = None, name: str = "embermill",
-        demand: Demand | None = None,
+        demand: Demand | None = None, process: Callable[[], Any] = lambda: None,
     ) -> None:  # fmt: skip
         self._job, self._placement, self._shares, self._start_timeout_s = job, placement, shares, start_timeout_s
         self._resources, self._name = dict(resources or {}), name
+        self._process = process
         self._demand, self._wanted = demand, 0  # workers beside those that were started
         self._namespace = f"embermill-{uuid.uuid4().hex}"  # names are unique in one, and those of an earlier pool may not be free yet
         self._actors: dict[int, _Actor] = {}
@@ -79,14 +80,33 @@ class RayPool:
         self._died: list[tuple[int, Event | Died]] = []
         self._started = 0
         self._looked_s = self._placed_s = 0.0  # for nodes
+        self._ahead: list[int] = []  # those that were started before anybody asked for them
+        self._closing, self._closed = threading.Lock(), False
+
+    def start_ahead(self) -> None:
+        """Start the first worker, which any job needs, before it is asked for: for the thread that has started Ray. Others come to the pool after that."""
+        with self._closing:
+            if not self._closed:
+                self._ahead.append(self.start_worker())
 
     def start_worker(self, avoid: Collection[str] = ()) -> int:
+        if self._ahead and not avoid:
+            return self._take_ahead()
         number, self._started = self._started, self._started + 1
         self._waiting[number] = (time.monotonic(), frozenset(avoid))
         shares = self._place_waiting()
         if avoid and number in self._waiting and not shares.keys() - set(avoid):
             del self._waiting[number]
             self._died.append((number, Died(f"no other node has room for a worker; left out: {', '.join(sorted(avoid))}", "usage")))
+        return number
+
+    def _take_ahead(self) -> int:
+        """Its time counts from now on: whoever asks may have been busy for longer than a start may take."""
+        number, now_s = self._ahead.pop(), time.monotonic()
+        if actor := self._actors.get(number):
+            actor.started_s = actor.begun_s = now_s
+        elif number in self._waiting:
+            self._waiting[number] = now_s, frozenset()
         return number
 
     def room(self) -> dict[str, int]:
@@ -118,23 +138,13 @@ class RayPool:
         return Counter(actor.node for actor in self._actors.values() if actor.begun_s > since_s)
 
     def _begin(self, number: int, node: str, share: Share, asked_s: float) -> _Actor:
-        name = f"{self._name} {number}"
-        options: dict[str, Any] = {
-            "name": name,
-            "namespace": self._namespace,
-            "num_cpus": share.cpus,
-            "num_gpus": self._placement.gpus,
-            "resources": self._resources,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
-        }
         environment = worker_environment(self._placement.device, share.threads)
-        if not is_lean():
-            options["runtime_env"] = {"env_vars": environment}
-        handle = _actor_class().options(**options).remote()
+        handle = self._process() or start_actor(
+            f"{self._name} {number}", self._namespace, node, share, gpus=self._placement.gpus, resources=self._resources,
+            environment=None if is_lean() else environment,
+        )  # fmt: skip
         job = pickle.dumps(replace(self._job, threads=share.threads))
-        events = handle.run.options(num_returns="streaming").remote(str(Path(embermill.__file__).parent.parent), job, environment)
+        events = handle.run.options(num_returns="streaming").remote(PACKAGE_FOLDER, job, environment)
         return _Actor(handle, events, asked_s, node, time.monotonic())
 
     def submit(self, worker: int, task: Task) -> None:
@@ -162,8 +172,10 @@ class RayPool:
                 _wake(actor.where.pid)
 
     def close(self) -> None:
-        for number in [*self._actors, *self._waiting]:
-            self.stop_worker(number)
+        with self._closing:
+            self._closed = True
+            for number in [*self._actors, *self._waiting]:
+                self.stop_worker(number)
         if self._demand:
             self._demand.withdraw()
 
@@ -259,45 +271,3 @@ def _wake(pid: int) -> None:
     with contextlib.suppress(OSError):
         if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::EmbeddingWorker"):
             os.kill(pid, signal.SIGCONT)
-
-
-@functools.cache
-def _actor_class() -> Any:
-    """The actor. It is made inside a function so that Ray ships it by value: unpickling it imports nothing of ours before `run` has seen to the path.
-
-    Made once: each further class would be kept, in the driver and in Ray's control store, for every worker that is replaced.
-    """
-
-    class EmbeddingWorker:
-        def __init__(self) -> None:
-            import queue
-
-            self._tasks: Any = queue.SimpleQueue()
-
-        def run(self, package_folder: str, job: bytes, environment: dict[str, str]) -> Iterator[bytes]:
-            """Batches of events, pickled, from Ready to the end."""
-            import os
-            import pickle
-            import socket
-            import sys
-            from pathlib import Path
-
-            yield pickle.dumps((socket.gethostname(), ray.get_runtime_context().get_node_id(), os.getpid()))
-            # A submitted job's working directory, or the current folder, may hold folders called like ours: they come last.
-            here = ("", str(Path.cwd()), os.environ.get("RAY_RUNTIME_ENV_WORKING_DIR"))
-            shadowing = [entry for entry in sys.path if entry != package_folder and entry in here]
-            sys.path[:] = [entry for entry in sys.path if entry not in shadowing] + shadowing
-            os.environ.update(environment)  # it is there already, but where somebody else's session had started Ray for workers with other threads
-            from embermill.jobs.pool.remote_worker import run_worker
-
-            yield from run_worker(job, self._tasks)
-
-        @ray.method(concurrency_group="tasks")
-        def submit(self, task: bytes) -> None:  # a thread of its own: `run` never ends
-            self._tasks.put(task)
-
-    EmbeddingWorker.__qualname__ = EmbeddingWorker.__name__  # what Ray's dashboard shows
-    remote: Any = ray.remote  # its annotations do not know of concurrency groups
-    return remote(concurrency_groups={"tasks": 1})(EmbeddingWorker)
-
-

@@ -1,4 +1,4 @@
-"""One connection to Ray: a private cluster on this machine, or one that is there already. With ray_pool, demand and lean_ray the only room that imports ray."""
+"""One connection to Ray: a private cluster on this machine, or one that is there already. With ray_pool, actor, demand and lean_ray all that imports ray."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,7 +21,9 @@ import ray._private.worker
 
 from embermill.jobs.config import JobConfig, WorkersConfig
 from embermill.jobs.errors import Interrupted, UsageError
-from embermill.jobs.pool.lean_ray import can_be_lean, job_config, lean, marked_lean
+from embermill.jobs.pool.actor import PACKAGE_FOLDER, start_actor
+from embermill.jobs.pool.beside import Beside
+from embermill.jobs.pool.lean_ray import can_be_lean, is_lean, job_config, lean, marked_lean
 from embermill.jobs.pool.placement import Node, Placement, Share, place, share_of
 from embermill.jobs.pool.ray_home import ray_home
 from embermill.jobs.pool.ray_words import without_deaths
@@ -38,15 +43,21 @@ ELSEWHERE = ("RAY_ADDRESS", SUBMITTED_JOB, "RAY_RUNTIME_ENV_HOOK")
 
 
 class RaySession:
-    """Ray, started or joined for one run; leave its `with` block and what it started is gone."""
+    """Ray, started or joined for one run; leave its `with` block and what it started is gone.
+
+    One that is joined is there at once, a private one once it has been waited for.
+    """
 
     def __init__(self, config: JobConfig, planned_device: str | None = None) -> None:
         self.joined = config.ray.address is not None
         self._config, self._planned_device = config, planned_device
         self._cleanup = contextlib.ExitStack()
+        self._private: Beside | None = None  # None also where somebody in this process has connected to Ray before
+        self._process: Any = None  # an actor that nobody has taken yet
 
     def __enter__(self) -> RaySession:
-        if ray.is_initialized():  # somebody's in this process: it stays as it is
+        """Once more where it was begun before, by somebody who has handed it on."""
+        if self._private is not None or ray.is_initialized():  # somebody's in this process: it stays as it is
             return self
         self._cleanup.enter_context(_quiet())
         self._cleanup.enter_context(without_deaths(ray._private.worker))
@@ -60,11 +71,54 @@ class RaySession:
             raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self._cleanup.__exit__(*error)
+
+    def close(self) -> None:
         self._cleanup.close()
 
+    def is_for(self, config: JobConfig, planned_device: str | None) -> bool:
+        """Whether it would have been started in the same way for these."""
+        ours = self._config
+        return (config.workers, config.ray, config.model.engine, planned_device) == (ours.workers, ours.ray, ours.model.engine, self._planned_device)
+
+    def begin(self) -> None:
+        """Start a private Ray beside what is done from now on, where that can be given up in a moment; else it is started once it is waited for."""
+        if self._private is not None and can_be_lean():
+            self._private.begin()
+
+    def then(self, work: Callable[[], None]) -> None:
+        """Do that as soon as a private Ray is there, beside what is done from now on."""
+        if self._private is not None:
+            self._private.then(work)
+
+    def start_process(self) -> None:
+        """The process of a worker, which imports what any of them needs until it is known what it is to do. For the thread that has started a private Ray."""
+        placement = self.placement()
+        if not is_lean():  # each worker is then given an environment, which takes another process
+            return
+        for node, share in self.room(placement.device).items():
+            resources = dict(self._config.workers.resources)
+            self._process = start_actor("first", f"embermill-{uuid.uuid4().hex}", node, share, gpus=placement.gpus, resources=resources)
+            self._process.prepare.remote(PACKAGE_FOLDER, worker_environment(placement.device, share.threads), self._config.model.engine, placement.device)
+            break
+
+    def take_process(self) -> Any:
+        """The actor of that process, once; None where there is none."""
+        process, self._process = self._process, None
+        return process
+
+    def wait(self) -> tuple[float, float] | None:
+        """Until Ray is there: when its start was begun and done, by time.monotonic(), of one that is private. Raises what went wrong in starting it."""
+        if self._private is None:
+            return None
+        self._private.wait()
+        return self._private.seconds
+
     def placement(self) -> Placement:
-        """What `workers` means here."""
+        """What `workers` means here; of a private Ray, what it will mean."""
+        if self._private is not None:
+            return private_placement(self._config.workers, self._planned_device)
         return place(self._config.workers, _nodes(shared=self.joined), joined=self.joined, planned_device=self._planned_device, gpu_library=gpu_library_here())
 
     def room(self, device: str) -> dict[str, Share]:
@@ -87,26 +141,33 @@ class RaySession:
         self._cleanup.enter_context(_on_loopback())
         empty = home / "empty"
         empty.mkdir()
-        self._cleanup.callback(ray.shutdown)
+        lean_for = private_placement(self._config.workers, self._planned_device) if can_be_lean() else None  # imports, as little as can be done beside
+        self._private = self._cleanup.enter_context(Beside(partial(self._held, home, empty, lean_for)))
+
+    @contextlib.contextmanager
+    def _held(self, home: Path, empty: Path, placement: Placement | None, step: Callable[[], None]) -> Iterator[None]:
+        """A private Ray. home: its folder. empty: the workers' first. placement: of the workers that it is started for alone; None for a Ray as it is."""
         options: dict[str, Any] = {"runtime_env": {"working_dir": str(empty)}}  # else the current folder is put before ours on the workers' path
-        with _slow_start(), contextlib.ExitStack() as starting:
-            if can_be_lean():
-                placement = private_placement(self._config.workers, self._planned_device)
-                environment = worker_environment(placement.device, placement.cpus)
-                starting.enter_context(lean(environment, empty, workers=placement.count, logs=log.isEnabledFor(logging.DEBUG)))
-                options = {"job_config": job_config()}
-                self._cleanup.enter_context(marked_lean())
-            ray.init(
-                address="local",
-                _temp_dir=str(home / "r"),  # Ray lets everybody write to it: `home` lets nobody in
-                num_cpus=cpus_to_give(self._config.workers),
-                object_store_memory=OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                log_to_driver=log.isEnabledFor(logging.DEBUG),
-                logging_level=logging.ERROR,
-                configure_logging=False,
-                **options,
-            )
+        with contextlib.ExitStack() as held:
+            held.callback(ray.shutdown)
+            with _slow_start(), contextlib.ExitStack() as starting:
+                if placement is not None:
+                    environment = worker_environment(placement.device, placement.cpus)
+                    starting.enter_context(lean(environment, empty, step, logs=log.isEnabledFor(logging.DEBUG)))
+                    options = {"job_config": job_config()}
+                    held.enter_context(marked_lean())
+                ray.init(
+                    address="local",
+                    _temp_dir=str(home / "r"),  # Ray lets everybody write to it: `home` lets nobody in
+                    num_cpus=cpus_to_give(self._config.workers),
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    log_to_driver=log.isEnabledFor(logging.DEBUG),
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                    **options,
+                )
+            yield
 
     def _join(self, address: str) -> None:
         require_listener(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import threading
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 
+from embermill.jobs.engine.loading import import_engine
 from embermill.jobs.pool.base import Died, last_words
 from embermill.jobs.receipt import Alive, Event, Task
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.worker import Worker, WorkerJob
 
 PULSE_S = 30.0  # a worker that has nothing to say says so
+
+
+def import_ahead(engine: str, device: str) -> None:
+    """What a worker with that engine (model.engine) on "cpu" or "gpu" will import. This file has by now imported what each needs."""
+    with contextlib.suppress(Exception):
+        import_engine(engine, device)
 
 
 def run_worker(job: bytes, incoming: SimpleQueue[bytes]) -> Iterator[bytes]:

@@ -35,6 +35,11 @@ def list_inputs(entry: str) -> list[Listed]:
     return listed
 
 
+def holds_something(entry: str) -> bool:
+    """Whether the entry would list a file of at least a byte, by a look that ends at the first one; of a URL it is taken for granted. UsageError as above."""
+    return is_url(entry) or any(info.size for _, info in _list_local(local_path(entry).absolute()))
+
+
 def would_list(entry: str, path: str) -> bool:
     """Whether the entry would take in a file at this absolute path or URL, if one stood there; by what the paths say, and by where their links lead."""
     if is_url(entry) != is_url(path):

@@ -21,12 +21,13 @@ from embermill.jobs.difference.reuse import require_reusable, shards_of
 from embermill.jobs.difference.seen import SEEN
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile
+from embermill.jobs.driver.start_steps import StartSteps
 from embermill.jobs.errors import AnotherRun, DataError, InputChanged, Interrupted, MatchesNothing, UsageError
 from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.plan.listing import list_corpus
 from embermill.jobs.prepare import Prepared, prepare
-from embermill.jobs.run import run_prepared
+from embermill.jobs.run import early_pool, run_prepared
 from embermill.jobs.storage import FileInfo, Folder, open_folder
 from embermill.jobs.sync.chunk_stages import ChunkStages
 from embermill.jobs.sync.imports import look_at_imports, require_bound
@@ -57,13 +58,13 @@ class SyncOptions:
 
 def sync(
     config: JobConfig, chosen: SyncOptions = SyncOptions(), *, events_file: str | Path | None = None, progress: Display | None = None,
-    ledger: Ledger | None = None,
+    ledger: Ledger | None = None, steps: StartSteps | None = None,
 ) -> SyncSummary:  # fmt: skip
     """Bring the dataset to what the corpus is now; where there is none, or an unfinished one, this is a run. Then compact it, where that is due.
 
     Raises UsageError, DataError, AnotherRun or Interrupted. A version that was begun stays invisible, and its vectors are not lost.
     """
-    summary = _sync(config, chosen, events_file, progress, ledger)
+    summary = _sync(config, chosen, events_file, progress, ledger, steps)
     return replace(summary, compacted=_compact_if_due(config))
 
 
@@ -95,26 +96,30 @@ def _compact_if_due(config: JobConfig) -> int | None:
 
 
 def _sync(
-    config: JobConfig, chosen: SyncOptions, events_file: str | Path | None, progress: Display | None, ledger: Ledger | None
-) -> SyncSummary:
+    config: JobConfig, chosen: SyncOptions, events_file: str | Path | None, progress: Display | None, ledger: Ledger | None,
+    steps: StartSteps | None = None,
+) -> SyncSummary:  # fmt: skip
     begin_s = time.monotonic()
-    ready = prepare(config)
-    _require_ids(ready)
-    folder, plan = ready.folder, ready.plan
-    if chosen.imports:
-        _require_texts_of_rows(config)
-        require_bound(chosen.import_bound)
-        list_imports(config.corpus, chosen.imports)
-    if plan is None or not ready.finished:
-        if plan is None:
-            for uri in chosen.reuse:
-                require_reusable(open_folder(uri), config.model)
-        without_rows = bool(chosen.imports or chosen.reuse)
-        summary = run_prepared(ready, begin_s, events_file=events_file, progress=progress, without_rows=without_rows, ledger=ledger)
-        plan = require_plan(folder)
-        if not plan.listing:  # it was begun without rows: all of them are new
-            return _sync(config, chosen, events_file, progress, ledger)
-        return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
+    with early_pool() as early:
+        without_rows = bool(chosen.imports or chosen.reuse)  # a dataset that does not stand yet is then begun with none, and no worker
+        ready = prepare(config, begin=None if without_rows else early.begin)
+        _require_ids(ready)
+        folder, plan = ready.folder, ready.plan
+        if chosen.imports:
+            _require_texts_of_rows(config)
+            require_bound(chosen.import_bound)
+            list_imports(config.corpus, chosen.imports)
+        if plan is None or not ready.finished:
+            if plan is None:
+                for uri in chosen.reuse:
+                    require_reusable(open_folder(uri), config.model)
+            summary = run_prepared(
+                ready, early, begin_s, events_file=events_file, progress=progress, without_rows=without_rows, ledger=ledger, steps=steps
+            )
+            plan = require_plan(folder)
+            if not plan.listing:  # it was begun without rows: all of them are new
+                return _sync(config, chosen, events_file, progress, ledger)
+            return SyncSummary("run", folder.root, 1, rows=summary.rows_out, rows_new=summary.rows_embedded, seconds=summary.seconds, run=summary)
     require_own_version(plan, folder.root)
     for uri in chosen.reuse:
         shards_of(open_folder(uri), plan)

@@ -56,7 +56,7 @@ def turn(kind: str) -> dict[str, Any]:
         if kind == "lean":
             from embermill.jobs.pool.lean_ray import job_config, lean
 
-            stack.enter_context(lean({}, folder, workers=1, logs=False))
+            stack.enter_context(lean({}, folder, lambda: None, logs=False))
             options = {"job_config": job_config()}
             at_s = time.monotonic()
         ray.init(

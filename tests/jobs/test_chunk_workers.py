@@ -38,7 +38,8 @@ def config(folder: Path, name: str, workers: int) -> JobConfig:
 
 @pytest.fixture(scope="module")
 def connected() -> Iterator[None]:
-    with RaySession(config(Path("/"), "out", WORKERS)):
+    with RaySession(config(Path("/"), "out", WORKERS)) as session:
+        session.wait()
         yield
 
 

@@ -48,7 +48,8 @@ def settings(folder: Path, engine: str = "PlainEngine", name: str = "out", **sec
 
 @pytest.fixture(scope="module")
 def connected() -> Iterator[None]:
-    with RaySession(JobConfig.model_validate(settings(Path("/")))):
+    with RaySession(JobConfig.model_validate(settings(Path("/")))) as session:
+        session.wait()
         yield
 
 

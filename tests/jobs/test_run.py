@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.config import JobConfig
+from embermill.jobs.config import JobConfig, ModelConfig
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.lease import LEASE, hold_lease
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.views.compare import differences
 from embermill.jobs.dataset.views.status import status
+from embermill.jobs.engine import Preview
 from embermill.jobs.errors import AnotherRun, DataError, InputChanged, Interrupted, UsageError
+from embermill.jobs.plan.files import Plan
+from embermill.jobs.pool.opening import OpenPool
 from embermill.jobs.run import run
-from embermill.jobs.storage import open_folder
+from embermill.jobs.storage import Folder, open_folder
 from tests.jobs import engines
 from tests.jobs.command_line import open_inline_pool
 
@@ -81,6 +85,39 @@ def test_the_start_is_told_step_by_step(configure: Configure, caplog: pytest.Log
     steps = ("corpus and model looked at", "Ray started", "first worker ready", "plan written", "first row read", "first vectors", "first commit")
     places = [table.index(step) for step in steps]
     assert places == sorted(places)
+
+
+def test_a_pool_is_begun_beside_the_look_and_gone_where_that_refuses(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    @contextlib.contextmanager
+    def opened(config: JobConfig, folder: Folder, plan: Plan | None) -> Iterator[OpenPool]:
+        said.append("begun")
+        with open_inline_pool(config, folder, plan) as pool:
+            yield pool
+        said.append("ended in order")
+
+    def preview(model: ModelConfig, device: str) -> Preview:
+        assert said == ["begun"]
+        said.append("looked")
+        if model.max_tokens == 16:
+            raise UsageError("no such model")
+        return Preview()
+
+    monkeypatch.setattr("embermill.jobs.run.open_pool", opened)
+    monkeypatch.setattr(engines.PlainEngine, "preview", preview, raising=False)
+    with pytest.raises(UsageError, match="no such model"):
+        run(configure(model={"max_tokens": 16}))
+    assert said == ["begun", "looked"]
+    said.clear()
+    run(configure())
+    assert said == ["begun", "looked", "ended in order"], "the one pool, and no other"
+    said.clear()
+    assert run(configure()).rows_embedded == 0 and said == [], "all is done"
+    with pytest.raises(UsageError, match="no hub here"):
+        monkeypatch.setattr("embermill.jobs.preflight.preview_engine", lambda *_, **__: (_ for _ in ()).throw(UsageError("no hub here")))
+        run(configure(name="hub", model={"engine": "native", "source": "org/name"}))
+    assert said == [], "a worker would fetch the model beside the look"
 
 
 def test_a_finished_dataset_is_left_as_it_is(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,8 @@ def test_rays_plain_exception(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, m
 
     monkeypatch.setattr(ray, "init", fail)
     config = JobConfig.model_validate({"model": {"engine": "python:a:B"}, "corpus": {"files": ["a"]}, "output": {"uri": str(tmp_path / "out")}})
-    with pytest.raises(raised, match="did not come up in time" if raised is Interrupted else message), RaySession(config, None):
-        pass
+    with pytest.raises(raised, match="did not come up in time" if raised is Interrupted else message), RaySession(config, None) as session:
+        session.wait()
 
 
 def test_where_no_node_is_left_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +38,21 @@ def test_where_no_node_is_left_nothing_is_waited_for(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False}])
     with pytest.raises(Interrupted, match=r"no node of Ray is left.*run the same command again"):
         pool.events(0)
+
+
+def test_a_worker_that_was_started_ahead_has_its_time_from_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at corpus and model may take longer than a worker's start may: what it was told meanwhile is heard after that."""
+    pool = RayPool(None, Placement("cpu", 1, 1), dict, start_timeout_s=300)  # type: ignore[arg-type]
+    long_ago_s = time.monotonic() - 1000
+    pool._actors[0], pool._started = _Actor(handle=None, events=None, started_s=long_ago_s, node="", begun_s=long_ago_s), 1
+    pool._ahead.append(0)
+    monkeypatch.setattr(RayPool, "_with_events", lambda self, timeout_s: [])
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}])
+    assert pool.start_worker() == 0 and pool.events(0) == [] and 0 in pool._actors
+
+
+def test_nothing_is_started_ahead_on_a_pool_that_is_closed() -> None:
+    pool = RayPool(None, Placement("cpu", 1, 1), dict, start_timeout_s=300)  # type: ignore[arg-type]
+    pool.close()
+    pool.start_ahead()
+    assert pool._started == 0
