@@ -18,7 +18,7 @@ from embermill.jobs.export.source import Source
 from embermill.jobs.export.state import State, open_state
 from embermill.jobs.index.check import check
 from embermill.jobs.index.columns import index_columns
-from embermill.jobs.storage import open_folder
+from embermill.jobs.storage import naming_folder, open_folder
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,23 @@ def export(
     names, vector: as index_columns has them. Raises UsageError for what the call has wrong, and where `out` holds something else; CheckFailed, before anything
     is written, where the format's reader would refuse rows; AnotherRun where somebody else writes there.
     """
-    kind, chosen, folder = find_format(name), dict(options or {}), open_folder(uri)
+    with naming_folder(Path(out), f"--out {out}: cannot be written"):
+        return _export(uri, name, Path(out), version, vector, names, dict(options or {}), on_rows)
+
+
+def _export(
+    uri: str, name: str, out: Path, version: int | None, vector: str | None, names: Mapping[str, str] | None, chosen: dict[str, str],
+    on_rows: Callable[[int, int], None] | None,
+) -> ExportReport:  # fmt: skip
+    kind, folder = find_format(name), open_folder(uri)
     if unknown := [key for key in chosen if key not in kind.options]:
         raise UsageError(f"--option {unknown[0]}: {name} has no such option: " + (f"expected {', '.join(kind.options)}" if kind.options else "it has none"))
     plan, found = open_version(folder, version)
     source = Source(folder, plan, found, index_columns(plan, vector, names))
-    format = kind(source, Path(out), chosen)
+    format = kind(source, out, chosen)
     format.prepare()
     made = {"format": name, "dataset": source.dataset, "version": found.number, "vector": source.columns.vector.column, "names": dict(names or {})}
-    with open_state(Path(out), made | {"options": format.chosen}) as state:
+    with open_state(out, made | {"options": format.chosen}) as state:
         if kind.limits and not state.pieces:
             check(uri, kind.limits, version=found.number, vector=vector, names=names)
         resumed = source.rows if state.is_finished else _write(format, state, on_rows)

@@ -67,6 +67,22 @@ def naming_file(path: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def naming_folder(folder: Path, what: str) -> Iterator[None]:
+    """A disk that is full is that of this folder, whichever library wrote there and whatever it raised. what: as disk_failure has it."""
+    try:
+        yield
+    except JobError:
+        raise
+    except Exception as error:
+        said = [code for code in FULL if os.strerror(code) in str(error)]
+        if isinstance(error, OSError) and error.errno in FULL:
+            said = [error.errno]
+        if not said:
+            raise
+        raise disk_failure(OSError(said[0], ""), what, str(folder)) from error
+
+
 def _full_disk(error: OSError, place: str | None) -> str:
     """place: None for the file that the error names, if it does."""
     folder = place or (str(Path(str(error.filename)).parent) if error.filename else None)

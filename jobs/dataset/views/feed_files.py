@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,13 +13,18 @@ import pyarrow.parquet as pq
 from embermill.jobs.dataset.views.feed import Feed
 from embermill.jobs.dataset.views.live import batch_groups, open_rows
 from embermill.jobs.errors import UsageError
+from embermill.jobs.storage import naming_folder
 
 ROWS_PER_FILE = 1 << 17
 
 
 def write_net(feed: Feed, out: str | None) -> dict[str, int]:
     """{"upserts", "deletes"}: how many rows the net feed has; with `out` they are in OUT/upserts/ and OUT/deletes/. UsageError where OUT holds something."""
-    folder = None if out is None else _new_folder(out)
+    with contextlib.nullcontext() if out is None else _new_folder(out) as folder:
+        return _write_net(feed, folder)
+
+
+def _write_net(feed: Feed, folder: Path | None) -> dict[str, int]:
     upserts = sum(batch.num_rows for batch in feed.upserts([feed.live.plan.rows.id_name])) if folder is None else _write_upserts(feed, folder)
     deletes = feed.deletes().rename_columns([feed.live.plan.rows.id_name, "version"])
     if folder is not None and deletes.num_rows:
@@ -28,12 +35,12 @@ def write_net(feed: Feed, out: str | None) -> dict[str, int]:
 
 def copy_files(feed: Feed, out: str) -> None:
     """The files of the feed as they are, under their names."""
-    folder = _new_folder(out)
-    for each in feed.files():
-        target = folder / each.file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open_rows(feed.live.folder, each.file.name), feed.live.folder.open(each.file.name) as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
+    with _new_folder(out) as folder:
+        for each in feed.files():
+            target = folder / each.file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open_rows(feed.live.folder, each.file.name), feed.live.folder.open(each.file.name) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
 
 
 def _write_upserts(feed: Feed, folder: Path) -> int:
@@ -46,9 +53,16 @@ def _write_upserts(feed: Feed, folder: Path) -> int:
     return written
 
 
-def _new_folder(out: str) -> Path:
+@contextlib.contextmanager
+def _new_folder(out: str) -> Iterator[Path]:
+    """Of a feed that was not written to its end nothing stays there: the same command begins anew."""
     folder = Path(out).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--out {out}: holds something already: expected a new or an empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        with naming_folder(folder, f"--out {out}: cannot be written"):
+            folder.mkdir(parents=True, exist_ok=True)
+            yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

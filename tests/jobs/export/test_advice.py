@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
+import re
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from embermill.jobs.export.formats.vespa import Vespa
+from embermill.jobs.export.source import Part
 from embermill.jobs.export.state import LOCK, NAME
+from tests.jobs.command_line import command
 from tests.jobs.export.exported import export, make_dataset
 
 
@@ -44,6 +51,39 @@ def test_a_damaged_state(dataset: Path, tmp_path: Path) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
     export(dataset, "vespa", out)
     assert files_of(out) == before
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), RuntimeError("LanceError(IO): No space left on device (os error 28)")])
+def test_a_full_disk(dataset: Path, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle, said by whatever library writes: the folder is named, and the same command writes the rest."""
+    right, out = tmp_path / "right", tmp_path / "x"
+    export(dataset, "vespa", right)
+    write = Vespa._write_part
+
+    def full(self: Vespa, file: BinaryIO, part: Part) -> int:
+        write(self, file, part)
+        raise error
+
+    with monkeypatch.context() as during:
+        during.setattr(Vespa, "_write_part", full)
+        told = export(dataset, "vespa", out, code=2).errors
+    words = rf"--out {out}: cannot be written: its disk is full \(No space left on device, [\d,]+ of [\d,]+ bytes are free\): .* run the same command again"
+    assert re.search(words, told), told
+    export(dataset, "vespa", out)
+    assert files_of(out) == files_of(right)
+
+
+@pytest.mark.parametrize("net", [[], ["--net"]], ids=["files", "net"])
+def test_a_full_disk_under_a_feed(dataset: Path, tmp_path: Path, net: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as during:
+        during.setattr("shutil.copyfileobj", full)
+        during.setattr("pyarrow.parquet.write_table", full)
+        refused = command("changes", str(dataset), "--since", "0", *net, "--out", str(tmp_path / "feed"))
+    assert refused.code == 2 and f"--out {tmp_path}/feed: cannot be written: its disk is full" in refused.errors
+    assert command("changes", str(dataset), "--since", "0", *net, "--out", str(tmp_path / "feed")).code == 0
 
 
 def test_while_another_one_writes(dataset: Path, tmp_path: Path) -> None:
