@@ -43,9 +43,9 @@ class ChunkStages(Stages):
 
     def _cut(self) -> CutDocuments:
         number, documents = self._claim.number, collect(self._folder, self._standing_differences())
-        create_documents(self._folder, number, documents, len(self._parts))
+        create_documents(self._folder, number, documents, len(self.scanned))
         wanted = {*documents.part.tolist()}
-        parts = [part for part in self._parts if part.number in wanted]
+        parts = [part for part in self.scanned if part.number in wanted]
         names = [cut_name(number, part) for part in parts]
         if parts:
             self._step(CUT, parts, names, "partition of documents", number)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.versions import Version, live_documents
 from embermill.jobs.difference.difference import Action
+from embermill.jobs.difference.writing import partitions_of
 from embermill.jobs.driver.display import Silent
+from embermill.jobs.engine.loading import preview_engine
+from embermill.jobs.errors import JobError
+from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.forecast import SAMPLED_PARTITIONS, SAMPLED_ROWS
 from embermill.jobs.plan.planning import HASH_AND_COUNT_BYTES, ID_BYTES
 from embermill.jobs.storage import Folder
 from embermill.jobs.storage.overlay import Overlay
 from embermill.jobs.sync.job import Look, SyncOptions, stages_of
+from embermill.jobs.worker.selected import SelectedRows, selected
 
 SCRATCH = "embermill-"  # as garbage.py knows our folders
 
@@ -34,9 +45,11 @@ def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool,
         over = Overlay(folder, Path(scratch))
         stages = stages_of(plan)(config, over, plan, found.parent, None, Silent, None)
         scans, totals, writes = stages.decide(found.comparison, found.options(), look_again=found.rescanned)
+        assert stages.number is not None
+        tokens = _counted(config, plan, selected(over, stages.number, plan.rows), partitions_of(writes, stages.scanned)[: writes.embedded])
     complete = config.corpus.complete
-    text_bytes = sum(part.text_bytes for part in writes.partitions if part.embed)
-    tokens = round(text_bytes * _tokens_per_byte(folder, plan))
+    if tokens is None:
+        tokens = round(sum(part.text_bytes for part in writes.partitions if part.embed) * _tokens_per_byte(folder, plan))
     written = writes.rows_copied + (0 if plan.rows.is_chunked else writes.rows_embedded)
     rows = {
         "new": totals.of(Action.EMBED_NEW),
@@ -62,6 +75,27 @@ def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool,
 
 def _live(folder: Folder, plan: Plan, version: Version) -> int:
     return live_documents(folder, version) if plan.rows.is_chunked else version.totals["rows"]
+
+
+def _counted(config: JobConfig, plan: Plan, texts: SelectedRows, partitions: Sequence[Partition]) -> int | None:
+    """Tokens of the texts that would be embedded, by a sample of them; None where the engine does not count, or something cannot be looked at.
+
+    What changed may be much longer or shorter than what is there: the dataset's average was off by as much.
+    """
+    sampled = partitions[:: max(1, -(-len(partitions) // SAMPLED_PARTITIONS))]
+    rows, tokens = 0, 0.0
+    with contextlib.suppress(JobError, OSError):
+        engine = preview_engine(config.as_planned(plan).model, plan.device_kind, search_path=(str(Path.cwd()),))
+        if engine.count_tokens is None:
+            return None
+        for partition in sampled:
+            first = list(islice(chain.from_iterable(batch.texts.to_pylist() for batch in texts.read(partition)), SAMPLED_ROWS))
+            lengths, number = np.asarray(engine.count_tokens(first)), texts.writes.partitions[partition.number].rows
+            lengths = lengths if engine.max_tokens is None else np.minimum(lengths, engine.max_tokens)
+            rows, tokens = rows + number, tokens + number * float(lengths.mean())
+        every = sum(texts.writes.partitions[partition.number].rows for partition in partitions)
+        return round(tokens * every / rows) if rows else 0
+    return None
 
 
 def _tokens_per_byte(folder: Folder, plan: Plan) -> float:

@@ -65,7 +65,7 @@ INLINE_BYTES, INLINE_ROWS = 256 << 20, 2_000_000  # of text to scan, and of live
 
 
 class Stages:
-    """One version, from the claim to the commit. number: of the version that is made, None before it is claimed."""
+    """One version, from the claim to the commit. number: of the version that is made, None before it is claimed. scanned: what was, once it is."""
 
     def __init__(
         self, config: JobConfig, folder: Folder, plan: Plan, parent: Version, lease: Lease | None, display: Callable[[], Display],
@@ -143,7 +143,7 @@ class Stages:
         self._inline = self._inline and sum(part.text_bytes for part in parts) <= INLINE_BYTES
         number = self._claim.number
         self._step(SCAN, parts, [scan_name(number, part) for part in parts], "partition scan", number)
-        self._parts = parts
+        self.scanned = parts
         return parts
 
     def _differ(self) -> Totals:

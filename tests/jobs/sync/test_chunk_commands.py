@@ -54,6 +54,7 @@ def test_plan_says_what_a_sync_would_do(tmp_path: Path, corpus: Corpus, edited: 
     assert not TellingChunkEngine.taken() and texts_known(str(tmp_path / "out")) == before
     summary = sync(settings(tmp_path))
     assert (told["texts_to_embed"], told["vectors_to_copy"]) == (summary.texts_embedded, summary.vectors_copied)
+    assert told["tokens"] == summary.tokens_embedded > 0
     words = command("plan", config_file(tmp_path), "--text").stdout
     assert command("sync", config_file(tmp_path)).code == 0 and "documents" in words + command("plan", config_file(tmp_path)).stdout
 

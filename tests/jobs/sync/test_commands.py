@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from embermill.jobs.commands.answers import show_plan, show_status
 from embermill.jobs.commands.answers_run import show_run
 from embermill.jobs.commands.answers_sync import show_sync
+from embermill.jobs.engine import Output, Preview
 from tests.jobs.command_line import Answer, command
 from tests.jobs.sync.corpus import Corpus, TellingEngine, row, settings_of
 
@@ -50,6 +52,24 @@ def test_plan_tells_what_a_sync_would_do_and_writes_nothing(job: str, tmp_path: 
     assert "A sync would do this:" in shown and "1 with other kept columns alone" in shown and "2 texts, about" in shown
     quick = command("plan", job, "--quick")
     assert quick["sync"]["rows"] is None and "--quick" in words(show_plan, quick) and quick["sync"]["files"] == told["files"]
+
+
+@pytest.mark.parametrize("words_each", [3, 400], ids=["short", "long"])
+def test_plan_counts_the_tokens_of_the_texts_that_changed(tmp_path: Path, corpus: Corpus, words_each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not those of an average row: what is added may be of another kind."""
+
+    def preview(model: object, device: str) -> Preview:
+        return Preview((Output("embedding", "dense", "float32", 8),), lambda texts: np.array([len(text.split()) for text in texts]))
+
+    monkeypatch.setattr(TellingEngine, "preview", preview, raising=False)
+    corpus.write("a.jsonl", [row(f"a{n}", " ".join(["word"] * 40)) for n in range(60)])
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(settings_of(tmp_path, corpus={"partition_text_bytes": 4000})))
+    assert command("run", str(path)).code == 0
+    corpus.write("a.jsonl", [*corpus.files["a.jsonl"], *(row(f"n{n}", f"{n} " + " ".join(["new"] * words_each)) for n in range(20))])
+    told = command("plan", str(path))["sync"]
+    done = command("sync", str(path))
+    assert (told["tokens"], told["texts_to_embed"]) == (done["tokens_embedded"], done["texts_embedded"]) == (20 * (words_each + 1), 20)
 
 
 def test_sync_says_what_it_did_and_run_and_status_what_is_to_be_done(job: str, tmp_path: Path) -> None:
