@@ -65,7 +65,7 @@ TABLE: dict[str, Way] = {
     "Keys that are left out have their defaults": "commands/test_configuring.py::test_every_key_is_explained_with_its_default",
     "replace it with --overwrite": "commands/test_weights.py::test_what_stands_there_is_overwritten_only_when_that_is_said",
     # the configuration
-    "credentials do not belong in a URL": Beyond("Every test on a store has them there; the refusal is in config/test_job_config.py"),
+    "credentials do not belong in a": Beyond("Every test on a store or with a token has them there; the refusals are in test_secrets.py"),
     "ray:// (Ray Client) is refused": Beyond(CLUSTER),
     "excludes model.prompt_name": "test_document_prompt.py::test_the_configuration_has_the_last_word",
     "is a text column, and those are strings always": f"{TYPES}::test_what_cannot_be_declared",
