@@ -48,7 +48,8 @@ def _look(file: Path, answer: dict[str, Any]) -> None:
 def _point_at(page: Any, answer: dict[str, Any]) -> None:
     """At the first dot of the map."""
     x, y = page.evaluate(
-        "(() => { const box = document.querySelector('#chart-map path[aria-roledescription=circle]').getBoundingClientRect();"
+        "(() => { const dot = document.querySelector('#chart-map path[aria-roledescription=circle]');"
+        " dot.scrollIntoView({block: 'center'}); const box = dot.getBoundingClientRect();"
         " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
     )
     page.point_at(x - 3, y)
