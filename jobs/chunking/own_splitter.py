@@ -18,9 +18,12 @@ class BadSpans(ValueError):
 def checked_spans(splitter: Splitter, text: str) -> list[tuple[int, int]]:
     """Its (start, end) in code points, less those of blanks alone. BadSpans unless they ascend, lie in the text and leave nothing out but blanks."""
     try:
-        given = list(splitter(text))
+        returned: object = splitter(text)
+        given = list(returned) if isinstance(returned, Iterable) else None
     except (Exception, SystemExit) as error:
         raise BadSpans(f"the splitter raised {type(error).__name__}: {error}{_place(error)}") from error
+    if given is None:
+        raise BadSpans(f"expected a list of pairs (start, end), the splitter returned {returned!r:.80}")
     spans, at = list[tuple[int, int]](), 0
     for found in given:
         start, end = _pair(found)

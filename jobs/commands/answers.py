@@ -65,7 +65,7 @@ def show_plan(answer: Answer) -> str:
         ("files", f"{answer['files']:,}, {show_bytes(answer['input_bytes'])}{unreadable}"),
         ("rows", f"{about}{answer['rows']:,}, about {show_bytes(answer['text_bytes'])} of text"),
         ("partitions", f"{answer['partitions']:,} of up to {show_bytes(answer['partition_text_bytes'])} each, as cut for a {answer['device'].upper()}"),
-        ("tokens", f"about {answer['tokens']:,}" + ("" if answer["lengths"] else " (guessed from the text's size: this engine has no tokenizer to ask)")),
+        ("tokens", f"about {answer['tokens']:,}{_how_guessed(answer)}"),
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {several(answer['dimensions'], 'number')}"))
@@ -77,6 +77,12 @@ def show_plan(answer: Answer) -> str:
     rows += [*show_prompts(answer["prompts"]), *_show_cluster(answer), *_show_holder(answer)]
     rows.append(("time", UNKNOWN_TIME if answer["seconds"] is None else f"about {show_seconds(answer['seconds'])}"))
     return "Nothing was written. A run would do this:\n" + table(rows) + _show_lengths(answer["lengths"], answer["sampled_texts"])
+
+
+def _how_guessed(answer: Answer) -> str:
+    if answer["lengths"]:
+        return ""
+    return " (guessed from the text's size: this engine has no tokenizer to ask)" if answer["sampled_texts"] else " (no text was found in the rows sampled)"
 
 
 def _show_holder(answer: Answer) -> list[tuple[str, str]]:

@@ -78,10 +78,11 @@ def _show_chunks(answer: Answer) -> Iterator[str]:
 def _show_kept(answer: Answer) -> Iterator[tuple[str, str]]:
     """What is not as the corpus is."""
     if answer["rows_unseen"]:
-        where = "no file gives them any more (corpus.complete: true deletes such rows)"
+        where = f"no file gives {'it' if answer['rows_unseen'] == 1 else 'them'} any more (corpus.complete: true deletes such rows)"
         yield "unseen", f"{several(answer['rows_unseen'], 'row')} kept, though {where}"
     if answer["rows_stale"]:
-        yield "stale", f"{several(answer['rows_stale'], 'row')} kept as before, refused in its new form (corpus.on_refused_update)"
+        its = "its" if answer["rows_stale"] == 1 else "their"
+        yield "stale", f"{several(answer['rows_stale'], 'row')} kept as before, refused in {its} new form (corpus.on_refused_update)"
     if answer["rows_quarantined"]:
         duplicates = f", {answer['rows_duplicate']:,} of them with an id that occurs earlier" if answer["rows_duplicate"] else ""
         yield "refused", f"{several(answer['rows_quarantined'], 'row')}{duplicates}: see quarantine/{answer['version']:06d}/"

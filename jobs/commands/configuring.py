@@ -61,12 +61,15 @@ def init(arguments: argparse.Namespace) -> Answer:
     return {"file": str(file)} | proposal.to_json()
 
 
+NO_ID = "none was found: rows are named by file and position, and `sync` cannot follow them"
+
+
 def show_init(answer: Answer) -> str:
     found = answer["forecast"]
     about = "" if found["rows_exact"] else "about "
     rows = [
         ("corpus", f"{several(found['files'], 'file')}, {about}{several(found['rows'], 'row')}, {show_bytes(found['input_bytes'])}"),
-        ("id", answer["id_column"] or "none was found: rows are named by file and position, and `sync` cannot follow them"),
+        ("id", f"{answer['id_column']} ({answer['id_flaw']})" if answer["id_flaw"] else answer["id_column"] or NO_ID),
         ("text", ", ".join(answer["text_columns"])),
         *([("also there", ", ".join(answer["others"]) + " (corpus.keep_columns carries columns along)")] if answer["others"] else []),
         *([("lengths", _lengths(answer))] if found["percentiles"] else []),

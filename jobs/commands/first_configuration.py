@@ -35,11 +35,15 @@ BODIES = ("text", "body", "content", "contents", "passage", "document", "abstrac
 TITLES = ("title", "heading", "headline", "subject")
 IDS = re.compile(r"_?id|.*_id|uuid|guid|key|pk|doc(ument)?id|url|uri|path", re.IGNORECASE)
 WIDTH = 110
+ID_FLAW = "some ids are null or occur twice: a row without an id is refused, and `sync` needs an id for each row"
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """config: with its paths as they were given. columns: name -> type, of the files that were looked at. others: columns that are not used."""
+    """config: with its paths as they were given. columns: name -> type, of the files that were looked at. others: columns that are not used.
+
+    id_flaw: what is wrong with the id column.
+    """
 
     config: JobConfig
     columns: dict[str, str]
@@ -47,10 +51,12 @@ class Proposal:
     prompt: str | None
     max_tokens: int | None
     forecast: dict[str, Any]
+    id_flaw: str
 
     def to_json(self) -> dict[str, Any]:
         corpus = self.config.corpus
-        chosen = {"id_column": corpus.id_column, "text_columns": [*corpus.text_columns], "others": [*self.others], "columns": self.columns}
+        chosen: dict[str, Any] = {"id_column": corpus.id_column, "id_flaw": self.id_flaw, "text_columns": [*corpus.text_columns]}
+        chosen |= {"others": [*self.others], "columns": self.columns}
         return chosen | {"model": self.config.model.source, "max_tokens": self.max_tokens, "prompt": self.prompt, "forecast": self.forecast}
 
 
@@ -62,12 +68,15 @@ def propose(corpus: tuple[str, ...], model: str, output: str, *, keep_text: bool
     config = given.anchored(Path.cwd())
     readable = [file for file in files if not file.error and file.rows != 0]
     if not readable:
-        raise DataError("; ".join(file.error for file in files[:3] if file.error) or "the corpus has no rows to look at")
+        nothing = f"{', '.join(corpus[:3])}: the corpus has no rows to look at: expected at least one"
+        raise DataError("; ".join(file.error for file in files[:3] if file.error) or nothing)
     columns = {name: kind for file in readable for name, kind in file.types.items()}
     if not columns and readable[0].format != "text":
         raise DataError(f"{readable[0].info.path}: it has no rows to look at: expected objects with a column of texts")
     texts = _choose_texts(config, readable, columns)
     identity = _choose_id(config, readable, {name: kind for name, kind in columns.items() if name not in texts})
+    flaw = ID_FLAW if identity is None and "id" in columns else ""
+    identity = "id" if flaw else identity  # which a run takes where none is named
     chosen: dict[str, Any] = {"text_columns": texts, "id_column": identity}
     config, given = (each.model_copy(update={"corpus": each.corpus.model_copy(update=chosen)}) for each in (config, given))
     prospect = look_ahead(config)
@@ -75,7 +84,7 @@ def propose(corpus: tuple[str, ...], model: str, output: str, *, keep_text: bool
     others = tuple(name for name in columns if name not in texts and name != identity)
     return Proposal(
         given, {name: str(kind) for name, kind in columns.items()}, others, prompts.document if prompts else None, prospect.engine.max_tokens,
-        forecast(config, prospect).to_json(),
+        forecast(config, prospect).to_json(), flaw,
     )  # fmt: skip
 
 
@@ -154,7 +163,7 @@ def _sections(proposal: Proposal) -> Iterator[str]:
     corpus = config.corpus
     notes = {
         "model.prompt": f"the model's own: {json.dumps(proposal.prompt, ensure_ascii=False)}" if proposal.prompt else "",
-        "corpus.id_column": "" if corpus.id_column else "No column that is named like an id and is unique was found: `sync` needs one.",
+        "corpus.id_column": _about_id(proposal),
         "corpus.keep_columns": f"Not used so far: {', '.join(proposal.others)}" if proposal.others else "",
         "workers.device": f"Found here: {found['device']}",
     }
@@ -176,6 +185,12 @@ def _sections(proposal: Proposal) -> Iterator[str]:
             if note := notes.get(key):
                 yield from _comment(note, "  ")
             yield f"  {name}: {json.dumps(value, ensure_ascii=False)}"
+
+
+def _about_id(proposal: Proposal) -> str:
+    if proposal.id_flaw:
+        return f"Among the rows looked at, {proposal.id_flaw}."
+    return "" if proposal.config.corpus.id_column else "No column that is named like an id and is unique was found: `sync` needs one."
 
 
 def _comment(text: str, indent: str) -> list[str]:

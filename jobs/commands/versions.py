@@ -193,7 +193,10 @@ def _show_unknown(answer: Answer) -> str:
         return ""
     number, ids, named = answer["ids_unknown"], several(answer["ids"], "id"), (answer["unknown"] or [])[:MOST_NAMED]
     which = f": {', '.join(named)}{', …' if len(named) < number else ''}" if named else ""
-    how_many = f"none of the {ids} is in any" if number == answer["ids"] else f"{number:,} of the {ids} {'is' if number == 1 else 'are'} in no"
+    if number == answer["ids"]:
+        how_many = "the only id given is in no" if number == 1 else f"none of the {ids} is in any"
+    else:
+        how_many = f"{number:,} of the {ids} {'is' if number == 1 else 'are'} in no"
     return f"{how_many} file of the dataset, in any version{which}"
 
 

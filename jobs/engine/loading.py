@@ -23,6 +23,8 @@ def load_engine(model: ModelConfig, *, device: str, threads: int, search_path: S
     make = _engine_class(model.engine, search_path)
     with _engine_errors(model.engine, " could not be made"):
         engine: Engine = make(model, device=device, threads=threads)
+    if model.engine != "native":
+        _require_usable(model.engine, engine)
     return engine
 
 
@@ -32,12 +34,34 @@ def import_engine(name: str, device: str) -> None:
         _engine_class(name, ()).import_ahead(device)
 
 
+def _require_usable(name: str, engine: Engine) -> None:
+    """UsageError unless an engine of somebody's own says what a plan can hold: it could not be read again."""
+    with _engine_errors(name, ": fingerprint failed"):
+        found: Any = engine.fingerprint()
+    if not _is_fingerprint(found):
+        raise UsageError(f"model.engine: {name}: fingerprint: expected a dict of strings, got {found!r:.200}")
+    with _engine_errors(name, ": outputs failed"):
+        outputs: Any = engine.outputs()
+    if not isinstance(outputs, tuple | list) or not outputs or not all(isinstance(output, Output) for output in outputs):
+        raise UsageError(f"model.engine: {name}: outputs: expected at least one embermill.jobs.engine.Output in a tuple, got {outputs!r:.200}")
+    for output in outputs:
+        named, known = isinstance(output.column, str) and output.column != "", (output.kind, output.dtype) == ("dense", "float32")
+        if not (named and known and type(output.dim) is int and output.dim > 0):
+            raise UsageError(f'model.engine: {name}: outputs: expected a column\'s name, kind "dense", dtype "float32" and dim > 0, got {output!r:.200}')
+    if len({output.column for output in outputs}) < len(outputs):
+        raise UsageError(f"model.engine: {name}: outputs: expected each column once, got {', '.join(output.column for output in outputs)}")
+
+
+def _is_fingerprint(found: object) -> bool:
+    return isinstance(found, dict) and all(isinstance(text, str) for pair in found.items() for text in pair)
+
+
 def describe_engine(model: ModelConfig, *, search_path: Sequence[str] = ()) -> dict[str, str] | None:
     """The fingerprint that the engine would have, with no device and no weights loaded; None where it cannot say. model.precision is resolved already."""
     found = _ask(model, search_path, "describe")
-    if found is None or (isinstance(found, dict) and all(isinstance(text, str) for pair in found.items() for text in pair)):
-        return found
-    raise UsageError(f"model.engine: {model.engine}: describe: expected texts by name, got {found!r}")
+    if found is None or _is_fingerprint(found):
+        return found  # type: ignore[no-any-return]
+    raise UsageError(f"model.engine: {model.engine}: describe: expected a dict of strings, got {found!r}")
 
 
 def preview_engine(model: ModelConfig, device: str, *, search_path: Sequence[str] = ()) -> Preview:

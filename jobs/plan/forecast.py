@@ -201,24 +201,29 @@ def _sample(partitions: Sequence[Partition], count_rows: _CountRows, sampler: _S
     number = min(SAMPLED_PARTITIONS, len(partitions))
     for place in range(number):
         partition = partitions[len(partitions) * place // number]
-        batches = _first_rows(partition, sampler.rows.of_documents)
+        batches, all_rows = _first_rows(partition, sampler.rows.of_documents)
         if not batches:
+            if all_rows == 0:  # all of it lies within a row that begins before it
+                yield _Sample(0, partition.text_bytes, np.empty(0))
             continue
         lengths, whole = zip(*map(sampler.look, batches), strict=True)
         known = None if any(each is None for each in whole) else np.concatenate(whole)
-        yield _Sample(count_rows(partition, batches), partition.text_bytes, np.concatenate(lengths), known)
+        rows = count_rows(partition, batches) if all_rows is None else all_rows
+        yield _Sample(rows, partition.text_bytes, np.concatenate(lengths), known)
 
 
-def _first_rows(partition: Partition, rows: RowSchema) -> list[RowBatch]:
-    """Some SAMPLED_ROWS of its rows that have a text: a batch, or several of files that are a document each."""
-    found, texts = list[RowBatch](), 0
+def _first_rows(partition: Partition, rows: RowSchema) -> tuple[list[RowBatch], int | None]:
+    """Some SAMPLED_ROWS of its rows that have a text: a batch, or several of files that are a document each. With them how many rows it has in all, None
+    where it was not read to its end."""
+    found, texts, seen = list[RowBatch](), 0, 0
     for batch in read_rows(partition, rows, batch_rows=SAMPLED_ROWS):
+        seen += batch.num_rows
         if len(batch.texts):
             found.append(batch)
             texts += len(batch.texts)
         if texts >= SAMPLED_ROWS or batch.num_rows >= SAMPLED_ROWS:
-            break
-    return found
+            return found, None
+    return found, seen
 
 
 def _counting(files: Mapping[str, SurveyedFile]) -> _CountRows:
@@ -246,7 +251,7 @@ def _row_bytes(batch: RowBatch) -> float | None:
 def _mean_tokens(samples: list[_Sample]) -> float:
     """Of a row: partitions hold about as much text each, so those of short rows count for more rows."""
     rows = sum(sample.rows for sample in samples)
-    return sum(sample.rows * float(sample.lengths.mean()) for sample in samples) / rows if rows else 0.0
+    return sum(sample.rows * float(sample.lengths.mean()) for sample in samples if len(sample.lengths)) / rows if rows else 0.0
 
 
 def _count_rows(samples: list[_Sample], text_bytes: int, files: tuple[SurveyedFile, ...]) -> int:

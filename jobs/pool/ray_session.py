@@ -185,7 +185,7 @@ class RaySession:
             )
         except ConnectionError as error:
             advice = "start one (ray start --head), or leave ray.address out"
-            raise UsageError(f"ray.address: {address}: there is no Ray to join: {_first_line(error)} {advice}") from error
+            raise UsageError(f"ray.address: {address}: there is no Ray to join: {_first_line(error).rstrip('.')}: {advice}") from error
         except ValueError as error:  # `auto` may come from the environment, as whatever is there
             named = f" (RAY_ADDRESS={os.environ['RAY_ADDRESS']})" if address == "auto" and "RAY_ADDRESS" in os.environ else ""
             raise UsageError(f"ray.address: {address}{named}: Ray does not take it: {_first_line(error)}; expected HOST:PORT of its head") from error

@@ -87,10 +87,10 @@ class StageClock:
         self._engine_thread = threading.get_ident()
         while True:
             begin, waited = time.perf_counter(), self._waited_s
-            answer = next(answers, None)
+            answer = next(answers, _END)  # not None, which an engine of somebody's own may give
             if not hasattr(self._engine, "stage_seconds"):
                 self._add("encode", time.perf_counter() - begin - (self._waited_s - waited))
-            if answer is None:
+            if isinstance(answer, _End):
                 return
             yield answer
 

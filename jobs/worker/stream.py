@@ -200,12 +200,14 @@ class Stream:
         answers = self._engine.embed(self._feed(self._engine_turn))
         timed = self._clock.timed_engine(answers)
         try:
-            while (embedded := next(timed, None)) is not None:
+            for embedded in timed:
+                if not isinstance(embedded, Embedded):
+                    raise _BrokenContract(f"expected an embermill.jobs.engine.Embedded for each batch, the engine gave {embedded!r:.80}")
                 with self._turn:
                     if not self._take_answer(embedded):
                         return EngineError("the engine gave no vector that is finite")
             if self._held:
-                raise _BrokenContract(f"the engine ended its stream with {sum(map(has_texts, self._held))} batches unanswered")
+                raise _BrokenContract(f"the engine ended its stream too early; batches left unanswered: {sum(map(has_texts, self._held))}")
             return None
         except _BrokenContract:
             raise

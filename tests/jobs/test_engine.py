@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from embermill.jobs.config import ModelConfig
-from embermill.jobs.engine import Engine, Preview
+from embermill.jobs.engine import Engine, Output, Preview
 from embermill.jobs.engine.loading import describe_engine, load_engine, preview_engine
 from embermill.jobs.errors import UsageError
 from tests.jobs import engines
@@ -82,12 +82,34 @@ def test_only_engines_that_can_are_previewed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
+    ("method", "answer", "words"),
+    [
+        ("fingerprint", lambda _: {"model.weights": 3}, "fingerprint: expected a dict of strings, got {'model.weights': 3}"),
+        ("fingerprint", lambda _: None, "fingerprint: expected a dict of strings, got None"),
+        ("fingerprint", lambda _: 1 // 0, "fingerprint failed: ZeroDivisionError"),
+        ("outputs", lambda _: (), r"outputs: expected at least one embermill\.jobs\.engine\.Output in a tuple, got \(\)"),
+        ("outputs", lambda _: ("embedding",), "outputs: expected at least one embermill"),
+        ("outputs", lambda _: 1 // 0, "outputs failed: ZeroDivisionError"),
+        ("outputs", lambda _: (Output("embedding", "dense", "float32", 0),), "outputs: expected a column's name, .* and dim > 0, got "),
+        ("outputs", lambda _: (Output("embedding", "dense", "float16", 4),), "outputs: expected a column's name, .*float32"),
+        ("outputs", lambda _: (Output("a", "dense", "float32", 4), Output("a", "dense", "float32", 8)), "outputs: expected each column once, got a, a"),
+    ],
+)
+def test_an_engine_that_no_plan_can_hold_is_refused_before_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, method: str, answer: Callable[..., object], words: str
+) -> None:
+    monkeypatch.setattr(engines.PlainEngine, method, answer)
+    with pytest.raises(UsageError, match="model.engine: python:tests.jobs.engines:PlainEngine: " + words):
+        load_engine(ModelConfig(engine="python:tests.jobs.engines:PlainEngine"), device="cpu", threads=1)
+
+
+@pytest.mark.parametrize(
     ("question", "answer", "words"),
     [
         ("preview", lambda *_: ("embedding", 8), r"preview: expected an embermill\.jobs\.engine\.Preview of \S+\.Output, got \('embedding', 8\)"),
         ("preview", lambda *_: Preview(outputs=("embedding",)), r"preview: expected an embermill\.jobs\.engine\.Preview of"),  # type: ignore[arg-type]
         ("preview", lambda: None, "preview failed: TypeError"),
-        ("describe", lambda *_: {"model.max_tokens": 7}, "describe: expected texts by name, got {'model.max_tokens': 7}"),
+        ("describe", lambda *_: {"model.max_tokens": 7}, "describe: expected a dict of strings, got {'model.max_tokens': 7}"),
         ("describe", lambda *_: 1 // 0, "describe failed: ZeroDivisionError"),
     ],
 )

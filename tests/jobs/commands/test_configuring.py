@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.commands.configuring import show_init
 from embermill.jobs.config import KEYS, flatten, load_config, read_config
 from embermill.jobs.config.explanations import explanations
 from tests.jobs.command_line import Answer, command
@@ -75,6 +76,16 @@ def test_columns_are_found(
     corpus = load_config("job.yaml").corpus
     assert (corpus.id_column, corpus.text_columns) == (identity, texts) and done["id_column"] == identity
     assert {*done["others"]} == {*row} - {identity, *texts}
+
+
+@pytest.mark.parametrize("ids", [[None] * 5, [1, 1, 2, 2, 3]])
+def test_an_id_column_that_a_run_would_take_is_named_with_its_flaw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: list[int | None]) -> None:
+    """Where none is named a run takes `id`: to say that rows are named by their positions would be wrong."""
+    monkeypatch.chdir(tmp_path)
+    done = init(tmp_path, [{"id": each, "text": f"words {n}"} for n, each in enumerate(ids)])
+    assert done["id_column"] == load_config("job.yaml").corpus.id_column == "id" and "id" not in done["others"]
+    for words in (show_init(json.loads(done.stdout)), Path("job.yaml").read_text().replace("\n  # ", " ")):
+        assert "some ids are null or occur twice" in words
 
 
 def test_what_it_writes_is_taken_by_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,14 @@ class TestForecast:
         assert found.rows == pytest.approx(10_000, rel=0.01) and not found.rows_exact and found.lengths == ()
         assert found.text_bytes == pytest.approx(1_000_000, rel=0.05) and found.tokens == pytest.approx(250_000, rel=0.05) and found.output_bytes is None
 
+    @pytest.mark.parametrize("sizes", [[10], [3, 3, 3], [1_000_000, 5], [5, 1_000_000, 5]])
+    def test_rows_of_a_corpus_that_was_read_whole_are_counted(self, tmp_path: Path, sizes: list[int]) -> None:
+        """One row has no distance to the next, and a partition may lie within one."""
+        lines(tmp_path / "corpus/a.jsonl", *({"id": str(n), "text": "x" * size} for n, size in enumerate(sizes)))
+        engine = Preview(OUTPUTS, lambda batch: np.array([min(len(text), 200) for text in batch]))
+        found = forecast(job(tmp_path), prospect(job(tmp_path), engine))
+        assert (found.rows, found.sampled_texts, found.tokens) == (len(sizes), len(sizes), sum(min(size, 200) for size in sizes))
+
     def test_a_row_has_no_more_tokens_than_the_model_takes(self, tmp_path: Path) -> None:
         table(tmp_path / "corpus/a.parquet", id=list(range(10)), text=["x"] * 9 + ["word " * 100_000])
         engine = Preview(count_tokens=lambda batch: np.array([min(len(text.split()), 256) for text in batch]), max_tokens=256)

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from embermill.jobs.chunking.own_splitter import BadSpans, checked_spans
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.rows import Origin, Refusal, RowBatch, RowSchema
 from embermill.jobs.dataset.views.compare import differences
@@ -151,6 +152,11 @@ def fails() -> Iterator[tuple[JobConfig, CutProcesses]]:
 
 
 LONG = "alpha beta " * 1000
+
+
+def test_a_splitter_that_returns_no_list_is_told_so() -> None:
+    with pytest.raises(BadSpans, match=r"^expected a list of pairs \(start, end\), the splitter returned None$"):
+        checked_spans(lambda text: None, LONG)  # type: ignore[arg-type,return-value]
 
 
 @pytest.mark.parametrize("beside", [True, False])

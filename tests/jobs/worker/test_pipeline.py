@@ -202,6 +202,19 @@ def test_whatever_fails_each_partition_is_through_once_and_only_its_own_fault_is
     assert {(number, ordinal) for number, kind in enumerate(kinds) for ordinal in range(1 if kind else 2)} == shelf.shards.keys()
 
 
+@pytest.mark.parametrize("answer", [None, {"embedding": 1}])
+def test_an_answer_of_an_engine_that_is_none_is_shown(answer: object) -> None:
+    class Other(engines.PromptEngine):
+        def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
+            for _ in texts:
+                yield answer  # type: ignore[misc]
+
+    with _Running(Other()) as running:
+        running.queue.put(Task(partition(0)))
+        failed = running.next()
+    assert isinstance(failed, Failed) and failed.message.endswith(f"expected an embermill.jobs.engine.Embedded for each batch, the engine gave {answer!r}")
+
+
 def test_an_engine_that_ends_its_stream_early_loses_no_partition() -> None:
     class Early(engines.PromptEngine):
         def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
