@@ -47,7 +47,7 @@ class ChunkConfig(Section):
         if self.headings and self.rules == "text":
             raise WrongKey("headings", "true needs Markdown: set chunk.rules to auto or markdown", "rules")
         if self.headings and self.splitter is not None:
-            raise WrongKey("headings", "true excludes chunk.splitter: put headings into what chunk.prefix_columns name", "splitter")
+            raise WrongKey("headings", "true excludes chunk.splitter: leave one out, or keep headings in a column that chunk.prefix_columns names", "splitter")
         if self.pooling == "late":
             self._check_late()
         return self

@@ -35,7 +35,7 @@ class Scheduler:
 
     workers: how many to keep, `starting` of which are on their way. queued: partitions that a worker has at a time, at most.
     stall_s: for so long a worker may have work that does not move on. refuse: why a worker that is ready must not work, or None.
-    when_still: what to do about a partition that workers make no progress with, in words.
+    when_still: what to do about a partition that workers make no progress with, in words. when_lost: about workers that are lost at their work.
     nodes: what is known of them from workers that died before. most: workers, however many nodes come.
     """
 
@@ -49,6 +49,7 @@ class Scheduler:
         queued: int = DEVICE_TUNING["cpu"].queued_per_worker,
         stall_s: float = math.inf,
         when_still: str = "",
+        when_lost: str = "",
         refuse: Callable[[Ready], str | None] = lambda ready: None,
         nodes: Nodes | None = None,
         kind: str = EMBED,
@@ -59,7 +60,7 @@ class Scheduler:
         self._staff, self._nodes = Staff(workers, starting), nodes or Nodes()
         self._assignment = Assignment(self._load, self._staff, queued, kind)
         self._queued, self._stall_s, self._refuse, self._most = queued, stall_s, refuse, most
-        self._when_still = when_still
+        self._when_still, self._when_lost = when_still, when_lost
         self._storage_failures = 0  # attempts that failed in the storage one after another, with no shard in between
         self._idle_deaths = 0  # workers lost one after another that had nothing to do, with no shard in between
         self._known: Set[str] = frozenset()  # nodes with room, as of the last look
@@ -254,7 +255,7 @@ class Scheduler:
         words = next(iter(self._nodes.barred.values()), words)
         if self._received:
             return self._abort(Interrupted(f"no worker is left: {words}. What is committed stays; run again to resume"))
-        return self._abort(UsageError(f"no worker is left: {words}"))
+        return self._abort(UsageError(f"no worker is left: {words}{self._when_lost}"))
 
     # -- what follows for partitions
 
@@ -283,7 +284,7 @@ class Scheduler:
 
     def _ended_with_it(self, died: Died) -> str:
         if died.kind != "stalled":
-            return f"its worker {DIED} {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else: {died.error}"
+            return f"its worker {DIED} {MAX_ATTEMPTS} times while it worked on this partition, at the end on nothing else: {died.error}{self._when_lost}"
         stood = f"made no progress with it for {self._stall_s:g} s (workers.partition_stall_s), {MAX_ATTEMPTS} times, at the end with nothing else to do"
         return f"its worker {stood}{': ' * bool(self._when_still)}{self._when_still}"
 

@@ -22,7 +22,7 @@ from embermill.jobs.driver.run_record import RunRecord
 from embermill.jobs.driver.scheduler import Scheduler
 from embermill.jobs.driver.signs_of_life import SignsOfLife
 from embermill.jobs.driver.snapshot import Snapshot
-from embermill.jobs.driver.standing_still import against_standing_still
+from embermill.jobs.driver.standing_still import against_losses, against_standing_still
 from embermill.jobs.driver.start_steps import LAST, StartSteps
 from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.partition import Partition
@@ -99,6 +99,7 @@ def carry_out(stage: Stage, report: StageReport) -> None:
         queued=DEVICE_TUNING[stage.device_kind].queued_per_worker,
         stall_s=stage.config.workers.partition_stall_s,
         when_still=against_standing_still(stage.config),
+        when_lost=against_losses(stage.config),
         refuse=stage.refuse,
         nodes=stage.nodes,
         kind=stage.kind,

@@ -38,8 +38,8 @@ class Answered(Scheduler):
         return actions
 
 
-def started(partitions: int, workers: int = 1, queued: int = 2, stall_s: float = math.inf) -> Answered:
-    driver = Answered([partition(number) for number in range(partitions)], (), workers=workers, queued=queued, stall_s=stall_s)
+def started(partitions: int, workers: int = 1, queued: int = 2, stall_s: float = math.inf, when_lost: str = "") -> Answered:
+    driver = Answered([partition(number) for number in range(partitions)], (), workers=workers, queued=queued, stall_s=stall_s, when_lost=when_lost)
     driver.start()
     return driver
 
@@ -271,7 +271,7 @@ def test_rows_are_isolated_once_another_worker_failed_or_where_there_is_one_alon
 
 @pytest.mark.parametrize("committed", [False, True])
 def test_no_worker_left_is_transient_where_something_was_committed(committed: bool) -> None:
-    driver = started(9)
+    driver = started(9, when_lost="; call your own code by hand")
     driver.handle(0, ready(node="a"))
     if committed:
         done(driver, 0, receipt(0))
@@ -281,6 +281,7 @@ def test_no_worker_left_is_transient_where_something_was_committed(committed: bo
     (abort,) = driver.handle(4, Died("no other node has room", "usage"))
     assert isinstance(abort, Abort) and isinstance(abort.error, Interrupted if committed else UsageError)
     assert "no worker is left: b: 3 workers died there the same way" in str(abort.error)
+    assert ("; call your own code by hand" in str(abort.error)) == (not committed)
 
 
 def test_a_worker_whose_work_stands_still_is_replaced_and_its_partitions_go_to_others() -> None:
