@@ -21,7 +21,7 @@ SPLITTER = "python:tests.jobs.test_standing_still:slow"
 def slow(text: str) -> list[tuple[int, int]]:
     """As long as it takes a person to lose patience, for one document."""
     if "slow" in text:
-        time.sleep(5)
+        time.sleep(15)
     return [(0, len(text))]
 
 

@@ -194,7 +194,9 @@ def copy(source: Folder, target: Folder) -> None:
 
 
 def put_file(path: str, data: bytes) -> None:
-    """As put_object of the tests, on a disk."""
+    """As put_object of the tests, on a disk; written a while ago, since a sync opens again what was written within two seconds before it was listed."""
     with contextlib.suppress(FileNotFoundError):
         Path(path).unlink()
     Path(path).write_bytes(data)
+    written_s = time.time() - 10
+    os.utime(path, (written_s, written_s))
