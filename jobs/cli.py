@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -130,10 +129,10 @@ def _check_command(arguments: Sequence[str]) -> None:
 
 def _report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
     """Say what went wrong, once, in words on stderr and with --json as an object on stdout; the exit code."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        from embermill.jobs.storage import disk_failure
+    if isinstance(error, OSError):
+        from embermill.jobs.storage import FULL, disk_failure
 
-        error = disk_failure(error, "a file cannot be written")
+        error = disk_failure(error, "a file cannot be written") if error.errno in FULL else error
     kind, message, code = type(error).__name__, without_credentials(str(error)), EXIT_DEFECT
     if isinstance(error, KeyboardInterrupt):
         message = "interrupted; what was committed is kept: `embermill run` resumes from there, other commands start over"

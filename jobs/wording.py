@@ -27,6 +27,17 @@ def describe_damage(error: Exception) -> str:
     return str(error) or "it cannot be read"
 
 
+def all_quarantined(rows: int, first: Mapping[str, Any] | None, folder: str = "quarantine/") -> str:
+    """Why a corpus of so many rows gave none to embed. first, folder: as see_quarantine has them."""
+    were = "its only row was" if rows == 1 else f"all {rows:,} rows were"
+    return f"{were} quarantined, {see_quarantine(first, folder)}"
+
+
+def see_quarantine(first: Mapping[str, Any] | None, folder: str = "quarantine/") -> str:
+    """first: an entry of it, for an example. folder: in the dataset."""
+    return f"see {folder} for the reasons" + (f" (the first: {describe_refusal(first)})" if first else "")
+
+
 def describe_refusal(entry: Mapping[str, Any]) -> str:
     """An entry of the quarantine in one line: "/corpus/a.parquet, row 7: null_id: the id is null or absent". Rows and bytes are counted from 0."""
     places = [f"{word} {entry[key]}" for word, key in (("row", "first_row"), ("byte", "first_byte")) if entry[key] is not None]

@@ -8,6 +8,7 @@ from embermill.counts import several
 from embermill.jobs.commands.answers_splitting import show_unknown_words
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
+from embermill.jobs.wording import live_rows
 
 FILE_WORDS = (("new", "new"), ("changed", "changed"), ("renamed", "renamed"), ("gone", "gone"), ("same", "unchanged"))
 
@@ -21,7 +22,7 @@ def show_sync(answer: Answer) -> str:
     of_rows, documents = answer, answer.get("documents")
     if documents is not None:
         of_rows = {f"rows_{name}": number for name, number in documents.items()}
-    live = several(answer["rows"], "row") if documents is None else f"{several(documents['live'], 'document')}, {several(answer['rows'], 'chunk')}"
+    live = live_rows(answer["rows"], None if documents is None else documents["live"])
     copied = f"{several(answer['vectors_copied'], 'vector')} copied"
     rows = [
         ("version", f"{answer['version']}, made from version {answer['parent']}: {live}"),

@@ -11,7 +11,7 @@ from embermill.jobs.config.quarantine_limit import allowed_quarantined
 from embermill.jobs.dataset.metadata.receipt_table import Totals
 from embermill.jobs.errors import DataError, InputChanged, Interrupted
 from embermill.jobs.receipt import Failed
-from embermill.jobs.wording import describe_refusal
+from embermill.jobs.wording import all_quarantined, see_quarantine
 
 SHOWN = 5
 
@@ -47,7 +47,7 @@ def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict
         return
     were = "was" if totals.rows_quarantined == 1 else "were"
     found = f"{totals.rows_quarantined:,} of {several(totals.documents_in, 'row')} {were} quarantined, and corpus.max_quarantined: {limit:g} allows {allowed:,}"
-    reasons = _reasons(first)
+    reasons = see_quarantine(first)
     if published():
         raise DataError(
             f"{found}. The dataset was finished under a higher limit, and its manifest stays: {reasons}, "
@@ -60,13 +60,7 @@ def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict
 
 
 def _nothing_embedded(root: str, totals: Totals, first: dict[str, Any] | None) -> str:
-    rows = totals.rows_quarantined
-    were = "its only row was" if rows == 1 else f"all {rows:,} rows were"
     return (
-        f"{root}: no row of the corpus was embedded: {were} quarantined, {_reasons(first)}. The dataset is not finished. Fix the corpus and run "
+        f"{root}: no row of the corpus was embedded: {all_quarantined(totals.rows_quarantined, first)}. The dataset is not finished. Fix the corpus and run "
         f"`embermill redrive {root}`, which reads changed files again; if the configuration is wrong, correct it and choose another output.uri"
     )
-
-
-def _reasons(first: dict[str, Any] | None) -> str:
-    return "see quarantine/ for the reasons" + (f" (the first: {describe_refusal(first)})" if first else "")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from embermill.jobs.config import JobConfig
 
-OWN_CODE = "python:"
-
 
 def against_standing_still(config: JobConfig) -> str:
     """About a partition that workers make no progress with. Names the code of the user's own that may be what does not return."""
@@ -22,5 +20,5 @@ def against_losses(config: JobConfig) -> str:
 
 
 def _own_code(config: JobConfig) -> str:
-    named = {"chunk.splitter": config.chunk.splitter or "", "model.engine": config.model.engine}
-    return " and ".join(f"{key} ({value})" for key, value in named.items() if value.startswith(OWN_CODE))
+    named = {"chunk.splitter": config.chunk.splitter, "model.engine": config.model.engine}
+    return " and ".join(f"{key} ({value})" for key, value in named.items() if value not in (None, "native"))

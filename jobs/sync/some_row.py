@@ -14,7 +14,7 @@ from embermill.jobs.difference.making import VersionFolder
 from embermill.jobs.difference.scan import ScanTotals
 from embermill.jobs.errors import DataError
 from embermill.jobs.storage import Folder
-from embermill.jobs.wording import describe_refusal
+from embermill.jobs.wording import all_quarantined
 
 
 def require_some_row(
@@ -29,9 +29,7 @@ def require_some_row(
         return
     entry = first_quarantined(making, receipts)
     abandon_version(folder, making.version, "every row was refused")
-    were = "its only row was" if lost == 1 else f"all {lost:,} rows were"
-    example = f" (the first: {describe_refusal(entry)})" if entry else ""
     raise DataError(
-        f"{folder.root}: no row of the corpus was embedded: {were} quarantined, see quarantine/{making.version:06d}/ for the reasons{example}. "
+        f"{folder.root}: no row of the corpus was embedded: {all_quarantined(lost, entry, f'quarantine/{making.version:06d}/')}. "
         "No version was made: fix the corpus, or what the engine fails on, and run `embermill sync` again"
     )
