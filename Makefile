@@ -33,7 +33,8 @@ demo: $(VENV)/.runs
 	infra/demo/demo.sh $(VENV)/bin
 
 # Two processes, each with whole files of tests: what a file sets up (a Ray, a server) is set up once. tests/conftest.py puts the longest first.
-TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
+# One that dies ends the run: pytest-xdist would start another, give it the files that are left, and wait for ever for the last test of each.
+TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: $(VENV)/.tests
 	$(VENV)/bin/python -m pytest $(TWO_PROCESSES) -m 'not long'

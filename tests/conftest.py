@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ with contextlib.suppress(ImportError):  # a GPU machine may lack it
 pytest_plugins = ("tests.cpu_seconds",)
 
 TESTS = Path(__file__).parent
+STARTED_IN = Path.cwd()
 SHARED = Path(__file__).parents[2] / "shared"  # beside the clone: real Burn, and models of other people that it wrote
 LONG = (
     "test_install.py",
@@ -140,6 +142,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if marked and (reason := missing()):
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """A file leaves the process as the next one expects it: a fixture for the whole session that stayed in force would be in force there, too."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        require_nothing_left()
+
+
+def require_nothing_left() -> None:
+    """Workers of a job are in processes of their own again, and the current folder is the one that this process was started in."""
+    for name in ("embermill.jobs.run", "embermill.jobs.sync.stages"):
+        if (module := sys.modules.get(name)) is not None:
+            assert module.open_pool.__module__ == "embermill.jobs.pool.opening", f"{name}.open_pool is still replaced after the file's last test"
+    assert Path.cwd() == STARTED_IN, "the current folder is another after the file's last test"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""Under CI=true only what MAY_SKIP names and a missing GPU or torch skip a test; for any other reason a skip is a failure."""
+"""Under CI=true only what MAY_SKIP names and a missing GPU or torch skip a test; for any other reason a skip is a failure. Files leave nothing behind."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ def test_its_child():
 """
 
 
+LEAVES = """
+import os
+
+def test_stays(): ...
+
+def test_moves():
+    os.chdir("/")
+"""
+
+
 def run_pytest(folder: Path, tests: str, *arguments: str, ci: str = "") -> str:
     """What pytest prints of a folder that holds these tests and our conftest."""
     (folder / "tests").mkdir()
@@ -57,6 +67,11 @@ def run_pytest(folder: Path, tests: str, *arguments: str, ci: str = "") -> str:
 @pytest.mark.parametrize(("ci", "words"), [("true", "1 failed, 2 skipped, 1 xfailed"), ("", "3 skipped, 1 xfailed")])
 def test_skips(tmp_path: Path, ci: str, words: str) -> None:
     assert words in run_pytest(tmp_path, TESTS, ci=ci)
+
+
+def test_a_file_that_leaves_something_behind_is_named(tmp_path: Path) -> None:
+    told = run_pytest(tmp_path, LEAVES)
+    assert "the current folder is another after the file's last test" in told and "2 passed, 1 error" in told, told
 
 
 def test_a_costly_file_is_named(tmp_path: Path) -> None:
