@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow as pa
 from embermill.jobs.corpus.arrow_types import as_id, as_text, canonical, cast_by_row, drifted, id_type, plain_array, text_type
 from embermill.jobs.corpus.rows import Fault, RowSchema
 from embermill.jobs.corpus.uuids import as_uuids, uuid_type
+from embermill.jobs.errors import DataError
 
 
 def deviates(schema: RowSchema, column: str, found: pa.DataType | None) -> pa.DataType | None:
@@ -25,16 +27,40 @@ def deviates(schema: RowSchema, column: str, found: pa.DataType | None) -> pa.Da
     return next((pinned for pinned, read_as in uses if found is None or read_as(found) != pinned), None)
 
 
-def check_file(schema: RowSchema, file: str, types: dict[str, pa.DataType], *, all_columns: bool = True) -> None:
-    """DataError for the first column that deviates, where on_schema_drift is fail. types: the file's columns; all_columns: there are no others."""
+def check_file(schema: RowSchema, file: str, types: dict[str, pa.DataType], *, all_columns: bool = True, otherwise: str = "") -> None:
+    """DataError for the first column that deviates, where on_schema_drift is fail. types: the file's columns; all_columns: there are no others.
+
+    otherwise: of a dataset that stands, what there is to do beside fixing the file; a new one may be begun with another on_schema_drift.
+    """
+    drift = find_drift(schema, types, all_columns=all_columns)
+    if drift is not None:
+        raise DataError(f"fix {file}, or {otherwise}: its {drift.against_dataset}") if otherwise else drifted(file, *drift)
+
+
+class Drift(NamedTuple):
+    """A column of a file that is not of the schema that is pinned. found: its type there, None where it is missing."""
+
+    column: str
+    found: pa.DataType | None
+    pinned: pa.DataType
+
+    @property
+    def against_dataset(self) -> str:
+        what = "is missing" if self.found is None else f"has type {self.found}"
+        return f"column {self.column!r} {what}, and this dataset has it as {self.pinned}"
+
+
+def find_drift(schema: RowSchema, types: dict[str, pa.DataType], *, all_columns: bool) -> Drift | None:
+    """The first column that deviates, where on_schema_drift is fail. types, all_columns: as above."""
     if schema.on_schema_drift != "fail":
-        return
+        return None
     for column in schema.columns:
         if not all_columns and pa.types.is_null(types.get(column, pa.null())):
             continue
         pinned = deviates(schema, column, types.get(column))
         if pinned is not None and not (column in schema.declared and column in types and may_hold(types[column], pinned)):
-            raise drifted(file, column, types.get(column), pinned)
+            return Drift(column, types.get(column), pinned)
+    return None
 
 
 def may_hold(found: pa.DataType, declared: pa.DataType) -> bool:

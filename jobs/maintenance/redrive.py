@@ -22,11 +22,12 @@ from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.reconcile import is_settled
 from embermill.jobs.driver.summary import Summary
 from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.maintenance.retyping import typed_as_now
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, require_plan, write_amended
 from embermill.jobs.plan.listing import cut_file, differs, list_corpus, survey_paths
 from embermill.jobs.plan.packing import SMALLEST_SHARE, pack
-from embermill.jobs.plan.planning import check_surveyed, listed
+from embermill.jobs.plan.planning import listed
 from embermill.jobs.run import run
 from embermill.jobs.shard.contents import Damaged
 from embermill.jobs.shard.quarantine import read_reasons
@@ -66,12 +67,13 @@ def _amend(folder: Folder, plan: Plan, commits: CommitLog, config: JobConfig) ->
     """The dataset's plan as it is from now on; the same where there is nothing to read again."""
     _require_unfinished(folder)
     files = _changed_files(plan, config)
-    again = _to_try_again(folder, plan, commits)
+    typed = typed_as_now(folder, plan, config, files)
+    again = _to_try_again(folder, plan, commits) if typed is plan else {part.number for part in plan.current}
     affected = [part for part in plan.current if part.number in again or any(segment.path in files for segment in part.segments)]
     log.info("%s changed; %s to be read again", several(len(files), "corpus file"), several(len(affected), "partition"))
     if not affected:
         return plan
-    amended = stand_in(plan, affected, files, int(str(config.corpus.partition_text_bytes)))
+    amended = stand_in(typed, affected, files, int(str(config.corpus.partition_text_bytes)))
     write_amended(folder, amended)
     return amended
 
@@ -108,14 +110,12 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 
 def _changed_files(plan: Plan, config: JobConfig) -> dict[str, SurveyedFile]:
-    """Path -> what is there now, of files that are not what was planned, and of those that could not be read then and can now. DataError as when planning."""
+    """Path -> what is there now, of files that are not what was planned, and of those that could not be read then and can now."""
     now = {info.path: info for _, info in list_corpus(config.corpus)}
     changed = {path for entry in plan.listing if (path := str(entry["path"])) in now and differs(entry, now[path])}
     unread = {str(entry["path"]) for entry in plan.listing if entry["error"]}
     surveyed = survey_paths(config.corpus, changed | unread)
-    files = {file.info.path: file for file in surveyed if file.info.path in changed or not file.error}
-    check_surveyed(config.corpus, plan.rows, tuple(files.values()))
-    return files
+    return {file.info.path: file for file in surveyed if file.info.path in changed or not file.error}
 
 
 def _to_try_again(folder: Folder, plan: Plan, commits: CommitLog) -> set[int]:

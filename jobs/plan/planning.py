@@ -11,7 +11,7 @@ from embermill.counts import several
 from embermill.jobs.config import CorpusConfig, JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.chunk_columns import PREFIX, TYPES
-from embermill.jobs.corpus.columns import check_file
+from embermill.jobs.corpus.columns import check_file, find_drift
 from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.corpus.formats.csv import guess_delimiter
 from embermill.jobs.corpus.formats.document import NAME as DOCUMENT
@@ -67,7 +67,7 @@ def make_plan(
         partitions=cut_corpus(files, target),
         device_kind=device_kind,
         precision=precision,
-        id_stability="positional" if rows.id_column is None else "column",
+        id_stability=id_stability(rows),
         listing=tuple(listed(file) for file in files),
         holds_input_digests=not rows.is_chunked,  # they are of what is read; what a shard holds follows from how that is cut
         tells_versions=tells_versions,
@@ -75,6 +75,11 @@ def make_plan(
         names_model=tells_versions,
         vectors=vectors,
     )
+
+
+def id_stability(rows: RowSchema) -> str:
+    """ "positional" where rows are known by file and position alone, else "column"."""
+    return "positional" if rows.id_column is None else "column"
 
 
 def cut_corpus(files: Iterable[SurveyedFile], target_bytes: int) -> tuple[Partition, ...]:
@@ -159,9 +164,12 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
     return rows
 
 
-def check_surveyed(corpus: CorpusConfig, rows: RowSchema, files: tuple[SurveyedFile, ...]) -> None:
-    """Files that were looked at later than the others: DataError where they cannot be read, or are not of the schema that is pinned."""
-    _check_types(rows.of_documents, _readable(corpus, files))
+def check_surveyed(corpus: CorpusConfig, rows: RowSchema, files: tuple[SurveyedFile, ...], *, otherwise: str) -> None:
+    """Files that were looked at later than the others: DataError where they cannot be read, or are not of the schema that is pinned.
+
+    otherwise: what there is to do beside fixing the file.
+    """
+    _check_types(rows.of_documents, _readable(corpus, files), otherwise)
 
 
 def _readable(corpus: CorpusConfig, files: tuple[SurveyedFile, ...]) -> list[SurveyedFile]:
@@ -174,9 +182,17 @@ def _readable(corpus: CorpusConfig, files: tuple[SurveyedFile, ...]) -> list[Sur
     return [file for file in files if not file.error]
 
 
-def _check_types(rows: RowSchema, files: list[SurveyedFile]) -> None:
+def describe_drift(rows: RowSchema, file: SurveyedFile) -> str:
+    """What is wrong with a file that was looked at later: the column that is not of the schema that is pinned; "" where all are."""
+    if file.error or file.rows == 0:
+        return ""
+    drift = find_drift(rows.of_documents, _types_to_check(rows.of_documents, file), all_columns=file.all_columns)
+    return "" if drift is None else drift.against_dataset
+
+
+def _check_types(rows: RowSchema, files: list[SurveyedFile], otherwise: str = "") -> None:
     for file in (file for file in files if file.rows != 0):
-        check_file(rows, file.info.path, _types_to_check(rows, file), all_columns=file.all_columns)
+        check_file(rows, file.info.path, _types_to_check(rows, file), all_columns=file.all_columns, otherwise=otherwise)
 
 
 def _id_column(configured: str | None, files: list[SurveyedFile]) -> str | None:

@@ -22,7 +22,8 @@ from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.errors import DataError, InputChanged, JobError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.plan.listing import differs, list_corpus
+from embermill.jobs.plan.listing import differs, list_corpus, survey_paths
+from embermill.jobs.plan.planning import describe_drift
 from embermill.jobs.storage import FileInfo, look_at, open_input
 from embermill.jobs.worker.cutting import LIMITS, ShardEnd, cut
 
@@ -59,6 +60,7 @@ def resume(plan: Plan, commits: CommitLog, config: CorpusConfig, *, limited: boo
         return Resumed(plan, None)
     pointed = _pointed_at(plan, changed)
     others = _read_otherwise(plan, commits, changed, limited)
+    others |= {file.info.path: what for file in survey_paths(config, changed.keys() - others) if (what := describe_drift(plan.rows, file))}
     for path, what in list(others.items())[:SHOWN]:
         log.warning("%s: changed after planning: %s", path, what)
     _tell_growth(plan, {path: info for path, info in changed.items() if path not in others})

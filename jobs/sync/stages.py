@@ -41,8 +41,7 @@ from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, read_plan, write_plan
-from embermill.jobs.plan.listing import survey_listed
-from embermill.jobs.plan.planning import check_surveyed, cut_corpus, partition_text_bytes, shard_schema
+from embermill.jobs.plan.planning import partition_text_bytes, shard_schema
 from embermill.jobs.pool.inline import InlinePool
 from embermill.jobs.pool.nodes import Nodes
 from embermill.jobs.pool.opening import OpenPool, await_first, open_pool, worker_job
@@ -53,6 +52,7 @@ from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.sync.counting import count_rows
 from embermill.jobs.sync.finding import find_texts
 from embermill.jobs.sync.imports import Imports
+from embermill.jobs.sync.scanned import partitions_to_scan
 from embermill.jobs.sync.some_row import require_some_row
 from embermill.jobs.sync.summary import SyncSummary, describe_listing
 from embermill.jobs.worker.steps import Steps
@@ -136,10 +136,7 @@ class Stages:
 
     def _scan(self) -> tuple[Partition, ...]:
         """The partitions that are scanned, as the claim has them."""
-        wanted = [(file.name, file.info) for file in self._claim.comparison.scanned]
-        files = survey_listed(self._config.corpus, wanted)
-        check_surveyed(self._config.corpus, self._plan.rows, files)
-        parts = cut_corpus(files, self._claim.text_bytes)
+        parts = partitions_to_scan(self._config.corpus, self._folder.root, self._plan, self._claim, self._parent)
         self._inline = self._inline and sum(part.text_bytes for part in parts) <= INLINE_BYTES
         number = self._claim.number
         self._step(SCAN, parts, [scan_name(number, part) for part in parts], "partition scan", number)

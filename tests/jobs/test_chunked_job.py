@@ -28,9 +28,9 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
 
 
-def corpus(folder: Path, texts: list[str], **columns: list[Any]) -> Path:
+def corpus(folder: Path, texts: list[str], **columns: list[Any] | pa.Array) -> Path:
     (folder / "corpus").mkdir(parents=True, exist_ok=True)
-    table = pa.table({"id": pa.array(range(len(texts)), pa.int64()), "text": texts, **columns})
+    table = pa.table({"id": pa.array(range(len(texts)), pa.int64()), "text": texts} | columns)
     pq.write_table(table, folder / "corpus/a.parquet", row_group_size=7)
     return folder
 

@@ -149,6 +149,112 @@ def _raise_keyboard_interrupt(*arguments: object) -> None:
     raise KeyboardInterrupt
 
 
+class TestTypesThatNobodyGave:
+    """A column that held nothing but nulls was planned as a string; the corpus that is corrected may say otherwise."""
+
+    def write(self, tmp_path: Path, name: str, rows: list[dict[str, Any]], raw: str = "") -> None:
+        (tmp_path / "corpus").mkdir(exist_ok=True)
+        (tmp_path / "corpus" / name).write_text("".join(json.dumps(row) + "\n" for row in rows) + raw)
+
+    def corpus(self, tmp_path: Path, **settings: Any) -> dict[str, Any]:
+        return {"files": [str(tmp_path / "corpus")], "partition_text_bytes": 200, "max_quarantined": 0} | settings
+
+    def same_as_whole(self, embed: Embed, command: Command, answer: Answer, output: Path, corpus: dict[str, Any]) -> pa.Schema:
+        """Redriven to what a run over the corrected corpus makes. Its schema."""
+        assert answer.code == 0, answer.errors
+        whole = embed(corpus=corpus, output="whole")
+        assert whole.code == 0 and poison.dataset_rows(output) == poison.dataset_rows(whole.output)
+        assert command("verify", str(output)).code == 0 and command("status", str(output))["state"] == "finished"
+        again = embed(corpus=corpus)
+        assert (again.code, again["rows_embedded"]) == (0, 0), again.errors
+        schemas = [pq.read_schema(path) for path in sorted((output / "data").glob("*.parquet"))]
+        assert all(schema.equals(schemas[0]) for schema in schemas) and schemas[0].equals(pq.read_schema(next((whole.output / "data").glob("*.parquet"))))
+        return schemas[0]
+
+    def test_ids_that_were_all_null(self, embed: Embed, command: Command, tmp_path: Path) -> None:
+        self.write(tmp_path, "a.jsonl", [{"id": None, "text": f"text {row}"} for row in range(30)])
+        self.write(tmp_path, "b.jsonl", [{"id": None, "text": f"other text {row}"} for row in range(5)])
+        corpus = self.corpus(tmp_path)
+        assert embed(corpus=corpus).code == 3
+        self.write(tmp_path, "a.jsonl", [{"id": row, "text": f"text {row}"} for row in range(30)])
+        self.write(tmp_path, "b.jsonl", [{"id": 100 + row, "text": f"other text {row}"} for row in range(5)])
+        resumed = embed(corpus=corpus)
+        assert resumed.code == 3 and f"`embermill redrive {tmp_path / 'out'}`" in resumed.errors
+        answer = command("redrive", str(tmp_path / "out"))
+        assert self.same_as_whole(embed, command, answer, tmp_path / "out", corpus).field("id").type == pa.int64()
+
+    def test_ids_and_kept_columns_of_parquet_files_without_a_type(self, embed: Embed, command: Command, tmp_path: Path) -> None:
+        (tmp_path / "corpus").mkdir()
+        texts = [f"text {row}" for row in range(9)]
+        pq.write_table(pa.table({"id": pa.nulls(9), "text": texts, "score": pa.nulls(9)}), tmp_path / "corpus/a.parquet")
+        corpus = self.corpus(tmp_path, keep_columns=["score"])
+        assert embed(corpus=corpus).code == 3
+        pq.write_table(pa.table({"id": pa.array(range(9), pa.int32()), "text": texts, "score": [0.5] * 9}), tmp_path / "corpus/a.parquet")
+        answer = command("redrive", str(tmp_path / "out"))
+        schema = self.same_as_whole(embed, command, answer, tmp_path / "out", corpus)
+        assert (schema.field("id").type, schema.field("score").type) == (pa.int32(), pa.float64())
+
+    def test_ids_that_no_row_had_at_all(self, embed: Embed, command: Command, tmp_path: Path) -> None:
+        """No row is known by its position yet, either."""
+        self.write(tmp_path, "a.jsonl", [{"text": None} for _ in range(3)])
+        corpus = self.corpus(tmp_path)
+        assert embed(corpus=corpus).code == 3
+        self.write(tmp_path, "a.jsonl", [{"id": row, "text": f"text {row}"} for row in range(3)])
+        answer = command("redrive", str(tmp_path / "out"))
+        assert self.same_as_whole(embed, command, answer, tmp_path / "out", corpus).field("id").type == pa.int64()
+
+    def test_a_kept_column_that_every_committed_row_has_as_null(
+        self, embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rows keep their vectors; their shards are written again."""
+        monkeypatch.chdir(tmp_path)
+        good = [{"id": f"a{row}", "text": f"text {row}", "score": None} for row in range(30)]
+        self.write(tmp_path, "a.jsonl", good)
+        self.write(tmp_path, "b.jsonl", [{"id": "b0", "text": "other text", "score": None}], raw="{\n")
+        corpus = self.corpus(tmp_path, keep_columns=["score"])
+        settings: dict[str, Any] = {"corpus": corpus, "model": {"engine": "python:tests.jobs.poison:CountingEngine"}}
+        assert embed(engine=None, **settings).code == 3 and len(texts_seen()) == 31
+        self.write(tmp_path, "b.jsonl", [{"id": "b0", "text": "other text", "score": 3}, {"id": "b1", "text": "one more", "score": 4}])
+        with monkeypatch.context() as patched:
+            patched.setattr("embermill.jobs.run._Job._embed", _raise_keyboard_interrupt)
+            assert command("redrive", str(tmp_path / "out")).code == 33
+        answer = command("redrive", str(tmp_path / "out"))
+        assert answer.code == 0 and set(texts_seen().values()) == {1} and len(texts_seen()) == 32, answer.errors
+        whole = embed(engine=None, output="whole", **settings)
+        assert poison.dataset_rows(tmp_path / "out") == poison.dataset_rows(whole.output) and command("verify", str(tmp_path / "out")).code == 0
+        assert {pq.read_schema(path).field("score").type for path in (tmp_path / "out/data").glob("*.parquet")} == {pa.int64()}
+
+    def test_a_run_that_was_killed_before_its_first_commit(self, embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "corpus").mkdir()
+        texts = [f"text {row}" for row in range(9)]
+        pq.write_table(pa.table({"id": pa.nulls(9), "text": texts}), tmp_path / "corpus/a.parquet")
+        corpus = self.corpus(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr("embermill.jobs.run._Job._drive", _raise_keyboard_interrupt)
+            assert embed(corpus=corpus).code == 33
+        pq.write_table(pa.table({"id": range(9), "text": texts}), tmp_path / "corpus/a.parquet")
+        resumed = embed(corpus=corpus)
+        assert resumed.code == 3 and "column 'id' has type int64, and this dataset has it as string" in resumed.errors
+        assert f"run `embermill redrive {tmp_path / 'out'}`" in resumed.errors
+        answer = command("redrive", str(tmp_path / "out"))
+        assert self.same_as_whole(embed, command, answer, tmp_path / "out", corpus).field("id").type == pa.int64()
+
+    def test_a_type_that_a_committed_row_has_stays_and_the_message_begins_with_what_to_do(self, embed: Embed, command: Command, tmp_path: Path) -> None:
+        self.write(tmp_path, "a.jsonl", [{"id": f"a{row}", "text": f"text {row}", "score": "high"} for row in range(30)])
+        self.write(tmp_path, "b.jsonl", [{"id": "b0", "text": "other text", "score": None}], raw="{\n")
+        corpus = self.corpus(tmp_path, keep_columns=["score"])
+        assert embed(corpus=corpus).code == 3
+        self.write(tmp_path, "b.jsonl", [{"id": "b0", "text": "other text", "score": 3}])
+        answer = command("redrive", str(tmp_path / "out"))
+        advice = f"fix {tmp_path / 'corpus/b.jsonl'}, or embed the corpus as it is now into another output.uri, with corpus.on_schema_drift: cast: "
+        said = answer.errors.splitlines()[-1]
+        assert (answer.code, said) == (3, f"embermill: {advice}its column 'score' has type int64, and this dataset has it as string")
+        other = embed(corpus=corpus | {"on_schema_drift": "cast"}, output="other")
+        assert (other.code, other["rows_out"]) == (0, 31), other.errors
+        self.write(tmp_path, "b.jsonl", [{"id": "b0", "text": "other text", "score": "3"}])
+        self.same_as_whole(embed, command, command("redrive", str(tmp_path / "out")), tmp_path / "out", corpus)
+
+
 class TestRefused:
     def test_a_finished_dataset(self, embed: Embed, command: Command, tmp_path: Path) -> None:
         (tmp_path / "corpus").mkdir()

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.jobs.chunk_engine import ChunkEngine
@@ -75,3 +76,14 @@ def test_an_engine_that_is_cured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {document for document, _ in found} == {0, 1, 2} and redriven["documents"] == 3
     assert embedded().keys() == {row["text"] for (document, _), row in found.items() if document == 1}
     assert all(row["chunk_count"] == sum(place[0] == document for place in found) for (document, _), row in found.items())
+
+
+def test_documents_whose_ids_were_all_null_take_the_type_that_the_ids_have_now(tmp_path: Path) -> None:
+    texts = [words(100 + number, number) for number in range(3)]
+    corpus(tmp_path, texts, id=pa.nulls(3))
+    refused = split(tmp_path, ENGINE, **SETTINGS)
+    assert refused.code == 3
+    corpus(tmp_path, texts)
+    redriven = command("redrive", str(refused.output), output=refused.output)
+    assert redriven.code == 0 and by_place(redriven) == by_place(split(tmp_path, ENGINE, output="whole", **SETTINGS)), redriven.errors
+    assert {type(row["document_id"]) for row in rows(redriven)} == {int} and command("verify", str(refused.output)).code == 0

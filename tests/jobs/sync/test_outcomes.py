@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -100,6 +101,33 @@ class TestRefusedRows:
             sync(configure(tmp_path))
         assert not TellingEngine.taken()
         assert sync(configure(tmp_path, corpus={"max_quarantined": 12})).rows_new == 1
+
+
+class TestOtherTypes:
+    """What to do stands at the beginning, and can be done."""
+
+    def test_a_kept_column_that_was_null_in_every_row(self, tmp_path: Path, corpus: Corpus) -> None:
+        corpus.write("a.jsonl", [{"id": "a", "text": "one", "lang": None}])
+        run(configure(tmp_path))
+        corpus.write("a.jsonl", [{"id": "a", "text": "one", "lang": 3}])
+        out, file = tmp_path / "out", tmp_path / "corpus/a.jsonl"
+        with pytest.raises(DataError) as raised:
+            sync(configure(tmp_path))
+        advice = f"run `embermill sync` with corpus.on_schema_drift: cast, another output.uri and --reuse {out}, which takes the vectors from here"
+        assert str(raised.value) == f"fix {file}, or {advice}: its column 'lang' has type int64, and this dataset has it as string"
+        TellingEngine.taken()
+        other = configure(tmp_path, "other", corpus={"on_schema_drift": "cast"})
+        assert sync(other, SyncOptions(reuse=(str(out),))).vectors_copied == 1 and not TellingEngine.taken()
+
+    def test_a_dataset_without_rows(self, tmp_path: Path, corpus: Corpus) -> None:
+        corpus.write("a.jsonl", [])
+        settings: dict[str, Any] = {"corpus": {"id_column": "id"}}
+        run(configure(tmp_path, **settings))
+        corpus.write("a.jsonl", [{"id": 1, "text": "one", "lang": "en"}])
+        with pytest.raises(DataError, match=rf"fix .*/a\.jsonl, or remove {tmp_path}/out, which holds no row, and run again: its column 'id' has type int64"):
+            sync(configure(tmp_path, **settings))
+        shutil.rmtree(tmp_path / "out")
+        assert sync(configure(tmp_path, **settings)).rows == 1
 
 
 class TestEngineRefuses:
