@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from embermill.jobs.difference.known_texts import Source, Wanted, look_in_shard
 from embermill.jobs.difference.making import is_import
 from embermill.jobs.difference.writing import THIS_VERSION
 from embermill.jobs.engine import Embedded, Output
-from embermill.jobs.errors import DataError
+from embermill.jobs.errors import DataError, EngineError
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.shard.text_hash import digest_each
 from embermill.jobs.storage import Folder
@@ -32,16 +32,17 @@ class CopyingEngine:
     """For one partition of the plan. rows: ROWS_SCHEMA. open_dataset: of an address, "" being this one. made: names of the shards that this version has
     embedded.
 
-    A text that this version should have embedded and could not has no finite vector: it is refused, as the first row with that text was.
-    sound: a text that has a finite vector always, by which whoever isolates such rows sees that the engine itself is sound.
+    refused: by their digests the texts that this version should have embedded and could not, each with what the engine said of it: such a text fails here
+    in the same words. sound: a text that has a finite vector always, by which whoever isolates such rows sees that the engine itself is sound.
     """
 
     answers_promptly = True
 
     def __init__(
-        self, plan: Plan, rows: pa.Table, sources: Sequence[Source], *, open_dataset: Callable[[str], Folder], made: Sequence[str], sound: str,
+        self, plan: Plan, rows: pa.Table, sources: Sequence[Source], *, open_dataset: Callable[[str], Folder], made: Sequence[str],
+        refused: Callable[[], Mapping[bytes, str]], sound: str,
     ) -> None:  # fmt: skip
-        self._plan, self._open, self._made = plan, open_dataset, made
+        self._plan, self._open, self._made, self._refused = plan, open_dataset, made, refused
         self._source, self._row = (rows.column(name).to_numpy() for name in ("source", "source_row"))
         self._sources, self._sound = [*sources], digest_of(pa.array([sound]))
         self._known: _Held | None = None
@@ -54,7 +55,7 @@ class CopyingEngine:
         return self._plan.outputs
 
     def embed(self, texts: Iterable[pa.Array]) -> Iterator[Embedded]:
-        """texts: of rows of the partition. DataError for one of which no vector is where the keys say."""
+        """texts: of rows of the partition. DataError for one of which no vector is where the keys say, EngineError for one that was refused."""
         if self._known is None:
             self._known = self._gather()
         for batch in texts:
@@ -80,6 +81,9 @@ class CopyingEngine:
                 look_in_shard(wanted, folder, name, number, whole=False)
         places = wanted.places(digests[at])
         source, row = wanted.source[places], wanted.row[places]
+        lost = digests[at[source < 0]]
+        if len(lost := lost[(lost != self._sound).any(axis=1)]):
+            raise EngineError(self._refused().get(lost[0].tobytes(), "this version has no vector of the text, and does not say why"))
         for number in np.unique(source[source >= 0]).tolist():
             here = source == number
             held.put(at[here], self._read(("", self._made[number]), row[here])[0])

@@ -34,6 +34,7 @@ from embermill.jobs.versions.retention import readable_versions
 from embermill.jobs.versions.row_files import blank, write_rows
 from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.isolation import SOUND
+from embermill.jobs.worker.refused_texts import refused_texts
 from embermill.jobs.worker.selected import SelectedRows
 from embermill.jobs.worker.steps import is_before
 from embermill.jobs.worker.writing import Work
@@ -155,7 +156,8 @@ def _run(folder: Folder, making: VersionFolder, plan: Plan, rows: SelectedRows, 
         made = [name for name, _ in folder.list(upserts_of(making.version)) if is_before(name, rows.writes.embedded)]
         copies = CopyingEngine(
             plan, rows.of(task.partition), rows.writes.sources,
-            open_dataset=lambda address: open_folder(address) if address else folder, made=made, sound=SOUND,
+            open_dataset=lambda address: open_folder(address) if address else folder, made=made,
+            refused=partial(refused_texts, folder, making.version, rows, plan.partitions, chunked=False), sound=SOUND,
         )  # fmt: skip
         events = run_here(copies, Work(rows.read, open_shard, plan.rows_per_shard, LIMITS["cpu"]), [task])
     for event in events:

@@ -11,7 +11,7 @@ cutting.py       rows of a partition -> rows of its shards, in batches
 task_queue.py    what there is still to do
 failures.py      what went wrong with a partition, as data
 isolation.py     which rows of a batch an engine fails on
-refused_rows.py  rows that are refused after the engine has seen them
+refused_rows.py  rows that are refused after the engine has seen them     refused_texts.py  rows that wanted the vector of one
 token_check.py   rows of each shard whose token ids are compared, and what follows where they differ     token_sample.py  which rows
 long_texts.py    rows whose text was cut off, where that is an error
 stage_clock.py   how long each stage is busy          pulse.py         signs of an engine that computes and has not answered yet

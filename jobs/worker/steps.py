@@ -38,6 +38,7 @@ from embermill.jobs.worker.cutting import LIMITS
 from embermill.jobs.worker.failures import failure
 from embermill.jobs.worker.isolation import SOUND
 from embermill.jobs.worker.pipeline import Pipeline
+from embermill.jobs.worker.refused_texts import partition_of, refused_texts
 from embermill.jobs.worker.selected import SelectedRows, selected
 from embermill.jobs.worker.task_queue import TaskQueue
 from embermill.jobs.worker.writing import Work
@@ -122,13 +123,22 @@ class Steps:
         """Through the pipeline that embeds, with an engine that copies."""
         plan, rows = self._version_plan, self._selected
         made = embedded_shards(self._dataset, self._version, rows.writes, plan)
-        engine = CopyingEngine(plan, rows.of(task.partition), rows.writes.sources, open_dataset=self._open, made=made, sound=SOUND)
+        engine = CopyingEngine(plan, rows.of(task.partition), rows.writes.sources, open_dataset=self._open, made=made, refused=self._refused, sound=SOUND)
         folder = VersionFolder(self._dataset, self._version)
         work = Work(rows.read, partial(ShardWriter, folder, plan), plan.rows_per_shard, LIMITS["cpu"], provenance=self._provenance)
         alone = TaskQueue[Task]()
         alone.put(task)
         alone.finish()
         Pipeline(engine, work, emit).run(alone)
+
+    def _refused(self) -> dict[bytes, str]:
+        return self._refused_texts
+
+    @cached_property
+    def _refused_texts(self) -> dict[bytes, str]:
+        """Looked at where a text has no vector, once all are embedded."""
+        chunked = self._plan.rows.is_chunked
+        return refused_texts(self._dataset, self._version, self._selected, self._version_plan.partitions, chunked=chunked)
 
     def _open(self, address: str) -> Folder:
         return open_folder(address) if address else self._dataset
@@ -177,8 +187,8 @@ def embedded_shards(dataset: Folder, version: int, writes: Writes, plan: Plan) -
 
 def is_before(name: str, partition: int) -> bool:
     """Whether a shard is of a partition with a lower number."""
-    number = name.rpartition("/")[2].removeprefix("part-").partition("-")[0]
-    return number.isdigit() and int(number) < partition
+    number = partition_of(name)
+    return number is not None and number < partition
 
 
 def _required(plan: Plan | None, folder: Folder) -> Plan:

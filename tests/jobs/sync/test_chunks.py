@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs.errors import DataError, UsageError
@@ -110,8 +112,9 @@ def test_a_document_that_fails_keeps_its_chunks(tmp_path: Path, corpus: Corpus) 
     after = live_rows(str(tmp_path / "out"))
     kept = {identity for identity, row in before.items() if row["document_id"] == "d0"}
     assert kept <= {*after} and {identity: after[identity] for identity in kept} == {identity: before[identity] for identity in kept}
-    refused = [name for name, _ in open_folder(str(tmp_path / "out")).list("quarantine/000002")]
-    assert len(refused) == 1
+    (refused,) = [name for name, _ in open_folder(str(tmp_path / "out")).list("quarantine/000002")]
+    (entry,) = pq.read_table(tmp_path / "out" / refused).to_pylist()
+    assert (entry["id"], entry["reason"]) == ("d0", "encoder_failed") and re.fullmatch(r"chunk d0#\w+: ValueError: poisoned", entry["error"])
 
 
 def test_a_first_version_of_which_every_document_fails_is_none(tmp_path: Path, corpus: Corpus) -> None:
@@ -121,7 +124,8 @@ def test_a_first_version_of_which_every_document_fails_is_none(tmp_path: Path, c
     corpus.write("a.jsonl", [changed(each, text=f"POISON {each['text']}") for each in good])
     other, reuse = settings(tmp_path, "other", corpus={"max_quarantined": 5}), SyncOptions(reuse=(str(tmp_path / "out"),))
     for number in (2, 3):
-        with pytest.raises(DataError, match=rf"all 2 rows were quarantined, see quarantine/{number:06d}/ .*the first: .*encoder_failed: chunk d0#"):
+        said = rf"all 2 rows were quarantined, see quarantine/{number:06d}/ .*the first: .*encoder_failed: chunk d0#\w+: ValueError: poisoned"
+        with pytest.raises(DataError, match=said):
             sync(other, reuse)
     corpus.write("a.jsonl", good)
     assert (summary := sync(other, reuse)).documents is not None and (summary.version, summary.documents["live"], summary.texts_embedded) == (4, 2, 0)

@@ -143,7 +143,9 @@ class TestEngineRefuses:
         live = live_rows(str(tmp_path / "out"))
         assert live.keys() == {*(f"a{n}" for n in range(20)), "b1", "b2"} and live["a0"]["version"] == 1
         assert (summary.rows, summary.rows_new, summary.rows_quarantined) == (22, 2, 2)
-        assert sorted((each["id"], each["reason"]) for each in quarantined(tmp_path, 2)) == [("a0", "encoder_failed"), ("b0", "encoder_failed")]
+        assert sorted((each["id"], each["reason"], each["error"]) for each in quarantined(tmp_path, 2)) == [
+            ("a0", "encoder_failed", "RuntimeError: poison"), ("b0", "encoder_failed", "RuntimeError: poison")
+        ]  # fmt: skip
         assert live["b1"]["embedding"] == live["b2"]["embedding"] and sync(configure(tmp_path, **self.POISONED)).action == "nothing"
         again = sync(configure(tmp_path, **self.POISONED), SyncOptions(retry_quarantined=True))
         assert (again.files["scanned"], again.rows_quarantined, again.rows) == (1, 2, 22)
