@@ -69,7 +69,7 @@ def _export(
     format = kind(source, out, chosen)
     format.prepare()
     made = {"format": name, "dataset": source.dataset, "version": found.number, "vector": source.columns.vector.column, "names": dict(names or {})}
-    with open_state(out, made | {"options": format.chosen}) as state:
+    with open_state(out, made | {"options": format.chosen}, folder.root) as state:
         if kind.limits and not state.pieces:
             check(uri, kind.limits, version=found.number, vector=vector, names=names)
         resumed = source.rows if state.is_finished else _write(format, state, on_rows)

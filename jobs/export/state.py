@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from embermill.jobs.bookkeeping.stored_keys import describe_changes
 from embermill.jobs.errors import AnotherRun, DataError, UsageError
 
 NAME = "_embermill_export.json"
@@ -17,10 +18,11 @@ LOCK = "_embermill_export.lock"
 
 
 class State:
-    """made: what decides the result (dataset, version, format, options). pieces: (name, rows) of what is written for good, in row order."""
+    """made: what decides the result (dataset, version, format, options). root: where the dataset lies, for messages. pieces: (name, rows) of what is written
+    for good, in row order."""
 
-    def __init__(self, out: Path, made: dict[str, Any]) -> None:
-        self.out, self.made = out, made
+    def __init__(self, out: Path, made: dict[str, Any], root: str) -> None:
+        self.out, self.made, self.root = out, made, root
         self.pieces: list[tuple[str, int]] = []
         self.is_finished = False
         self.beside: tuple[str, ...] = ()
@@ -40,12 +42,12 @@ class State:
         self._write()
 
     def _write(self) -> None:
-        stored = {"made": self.made, "finished": self.is_finished, "beside": self.beside, "pieces": self.pieces}
+        stored = {"made": self.made, "root": self.root, "finished": self.is_finished, "beside": self.beside, "pieces": self.pieces}
         replace_file(self.out / NAME, (json.dumps(stored, indent=1) + "\n").encode())
 
 
 @contextlib.contextmanager
-def open_state(out: Path, made: dict[str, Any]) -> Iterator[State]:
+def open_state(out: Path, made: dict[str, Any], root: str) -> Iterator[State]:
     """What stands in the folder, which is made where it is missing; held against others until the end.
 
     UsageError where it holds something else, or an export of something else; AnotherRun where another process writes there; DataError for a damaged state.
@@ -58,7 +60,7 @@ def open_state(out: Path, made: dict[str, Any]) -> Iterator[State]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise AnotherRun(f"{out}: another export is writing there: wait for it, or name another folder") from None
-        state = State(out, made)
+        state = State(out, made, root)
         if (out / NAME).exists():
             _take_up(state)
         else:
@@ -81,10 +83,19 @@ def _take_up(state: State) -> None:
     path = state.out / NAME
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        standing, state.pieces = stored["made"], [(str(name), int(rows)) for name, rows in stored["pieces"]]
+        standing, state.pieces = {key: stored["made"].get(key) for key in state.made}, [(str(name), int(rows)) for name, rows in stored["pieces"]]
         state.is_finished, state.beside = bool(stored["finished"]), tuple(stored["beside"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is damaged ({error}): remove {state.out} and export again") from None
-    differing = [f"{key}: {standing.get(key)} there, {value} now" for key, value in state.made.items() if standing.get(key) != value]
-    if differing:
-        raise UsageError(f"--out {state.out}: holds an export of something else ({'; '.join(differing)}): name another folder, or remove that one")
+    if standing != state.made:
+        raise UsageError(f"--out {state.out}: {_standing(standing, stored.get('root'), state)}: name another folder, or remove that one")
+
+
+def _standing(standing: dict[str, Any], root: str | None, state: State) -> str:
+    """What is there instead. root: of its dataset; None: an earlier version of embermill did not say."""
+    if standing["dataset"] == state.made["dataset"]:
+        asked = state.made if standing["format"] == state.made["format"] else state.made | {"options": standing["options"]}  # each format has its own
+        return f"holds another export of {state.root}: {'; '.join(describe_changes(standing, asked))}"
+    if root == state.root:
+        return f"holds an export of another dataset, which was at {root} before this one was made there"
+    return "holds an export of another dataset" + (f" ({root})" if root else "")

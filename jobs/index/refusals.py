@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -41,7 +42,7 @@ def cursor_for(source: Source, standing: Standing | None, where: str, adopt: boo
     _require_same_vectors(found, empty, where)
     if found.dataset != empty.dataset:
         if not adopt:
-            raise UsageError(f"{where}: was loaded from another dataset ({found.written_by}): name a new one, or take it over with --adopt")
+            raise UsageError(f"{where}: was loaded from {_of_another(found, empty)}: name a new one, or take it over with --adopt")
         return empty
     return replace(found, fingerprint=empty.fingerprint, written_by=empty.written_by)
 
@@ -56,14 +57,33 @@ def _require_shape(source: Source, standing: Standing, where: str) -> None:
 
 
 def _require_same_vectors(found: Cursor, wanted: Cursor, where: str) -> None:
+    is_other, place = found.dataset != wanted.dataset, "a new table, collection or file"
     if changes := describe_changes(found.fingerprint, wanted.fingerprint, FINGERPRINT_IF_ABSENT):
+        held = f"was loaded from {_of_another(found, wanted)}, with vectors of another model" if is_other else "holds vectors of another model"
         raise UsageError(
-            f"{where}: holds vectors of another model: fingerprint: {'; '.join(changes)}: load into a new collection, compare the two, "
-            "and move the alias (--alias) or your application to it"
+            f"{where}: {held}: fingerprint: {'; '.join(changes)}: load into {place}, compare the two, and move the alias (--alias) or your application to it"
         )
-    if changes := describe_changes(found.form, wanted.form):
-        advice = "load as before (--vector, --map, ?metric=), or into a new collection"
-        raise UsageError(f"{where}: holds another form of this dataset: {'; '.join(changes)}: {advice}")
+    if not (changes := describe_changes(_told(found.form), _told(wanted.form))):
+        return
+    if is_other:
+        said = f"was loaded from {_of_another(found, wanted)}, whose rows have another form than those of {wanted.written_by}"
+        raise UsageError(f"{where}: {said}: {'; '.join(changes)}: load into {place}, or delete this one first")
+    raise UsageError(
+        f"{where}: holds {wanted.written_by} in another form: {'; '.join(changes)}: load as before (--vector, --map, ?metric=), or into {place}"
+    )
+
+
+def _of_another(found: Cursor, wanted: Cursor) -> str:
+    """The dataset that was loaded, which may have lain where the one to be loaded lies now."""
+    if found.written_by == wanted.written_by:
+        return f"another dataset, which was at {found.written_by} before this one was made there"
+    return f"another dataset ({found.written_by})"
+
+
+def _told(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Names of columns as a sentence has them: "id, embedding, title as heading"."""
+    columns = [source if source == name else f"{source} as {name}" for source, name in form.get("names", {}).items()]
+    return {key: value for key, value in form.items() if key != "names"} | {"columns": ", ".join(columns)}
 
 
 def require_loadable(source: Source, target: Target, rows: int, where: str) -> None:

@@ -24,11 +24,11 @@ TABLE: dict[str, Way] = {
     "the table takes them, an index does not": Beyond(RECORDED),
     "name a new one, which is created as it must be": f"{HERE}::test_another_collection",
     "give ?metric={} in its address": f"{HERE}::test_another_metric",
-    "holds vectors of another model": f"{HERE}::test_another_collection",
+    "compare the two, and move the alias (--alias)": f"{HERE}::test_another_collection",
     "takes {} vectors, the column {} holds": f"{HERE}::test_another_column_of_vectors",
     "make them unique in the corpus and run `embermill sync`": f"{HERE}::test_ids_that_several_rows_have",
     "holds {} and no cursor, so `embermill load` did not write them": f"{LIMITED}::test_rows_and_no_cursor",
-    "was loaded from another dataset": f"{HERE}::test_of_another_dataset",
+    "was loaded from {}: name a new one, or take it over with --adopt": f"{HERE}::test_of_another_dataset",
     "has no aliases: let your application name": "index/targets/test_aliases.py::test_targets_without_aliases_refuse_it",
     "Load into a new table or collection and then delete this one": f"{HERE}::test_rows_that_were_erased",
     "makes a new version with those rows": f"{HERE}::test_back_to_an_earlier_version",
@@ -41,7 +41,7 @@ TABLE: dict[str, Way] = {
     # export
     "this format holds {}, the column": f"{HERE}::test_another_column_of_vectors",
     "leave out --map": "export/test_tables.py::test_hugging_face",
-    "holds an export of something else": "export/test_advice.py::test_a_folder_with_another_export",
+    "{}: name another folder, or remove that one": "export/test_advice.py::test_a_folder_with_another_export",
     "is damaged ({}): remove {} and export again": "export/test_advice.py::test_a_damaged_state",
     "another export is writing there": "export/test_advice.py::test_while_another_one_writes",
     # a cluster

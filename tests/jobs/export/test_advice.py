@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import re
 from pathlib import Path
@@ -31,13 +32,26 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_a_folder_with_another_export(dataset: Path, tmp_path: Path, how: str) -> None:
     out = tmp_path / "x"
     export(dataset, "npy", out)
-    assert "name another folder, or remove that one" in export(dataset, "vespa", out, code=2).errors
+    said = f"holds another export of {dataset}: format: npy -> vespa"
+    assert f"{said}: name another folder, or remove that one" in export(dataset, "vespa", out, code=2).errors
     place = tmp_path / "y" if how == "another" else out
     if how == "removed":
         for path in sorted(out.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
     export(dataset, "vespa", place)
     assert files_of(place)
+
+
+def test_a_folder_with_an_export_of_another_dataset(dataset: Path, tmp_path: Path) -> None:
+    """Of the dataset that lies elsewhere, of one that lay there before, and of an export that says nothing of it, as an earlier version made them."""
+    out, other = tmp_path / "x", make_dataset(tmp_path / "other")
+    export(other, "npy", out)
+    assert f"--out {out}: holds an export of another dataset ({other}): name another folder, or" in export(dataset, "npy", out, code=2).errors
+    state = json.loads((out / NAME).read_text())
+    for root, said in (({"root": str(dataset)}, f", which was at {dataset} before this one was made there: name"), ({}, ": name another folder")):
+        (out / NAME).write_text(json.dumps({key: value for key, value in state.items() if key != "root"} | root))
+        assert f"holds an export of another dataset{said}" in export(dataset, "npy", out, code=2).errors
+    export(dataset, "npy", tmp_path / "y")
 
 
 def test_a_damaged_state(dataset: Path, tmp_path: Path) -> None:

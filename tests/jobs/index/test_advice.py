@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from tests.jobs.histories.world import World
 from tests.jobs.index.loads import address, expected, load_into, require_equal, save
 from tests.jobs.index.sqlite_target import SqliteTarget, contents, opened
 from tests.jobs.index.test_refusals import patch_cursor
+from tests.jobs.word_engines import WordEngine
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_a_damaged_cursor(loaded: Path, dataset: Path, how: str) -> None:
 
 def test_another_collection(loaded: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     patch_cursor(loaded, '"model.weights":"abc"', '"model.weights":"abd"')
-    with pytest.raises(UsageError, match="load into a new collection"):
+    with pytest.raises(UsageError, match=r"holds vectors of another model: .*load into a new table, collection or file, compare the two"):
         load_into(dataset, loaded)
     with monkeypatch.context() as patched:
         patched.setattr(SqliteTarget, "describe", lambda target: Standing(0, 768))
@@ -122,6 +124,41 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(f"embermill.jobs.{module}.open_pool", open_inline_pool)
     (tmp_path / "corpus").mkdir()
     return tmp_path
+
+
+def made(job: Path, output: str, kept: str) -> Path:
+    """A dataset of two rows with one kept column."""
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["one", "two"], kept: ["x", "y"]}), job / "corpus/a.parquet")
+    answer = run(job, output=output, corpus={"id_column": "id", "keep_columns": [kept]})
+    assert answer.code == 0, answer.errors
+    return answer.output
+
+
+@pytest.mark.parametrize("how", ["new", "delete"])
+def test_of_another_dataset_with_other_columns(job: Path, how: str) -> None:
+    first, other, index = made(job, "first", "lang"), made(job, "other", "title"), job / "index.db"
+    load_into(first, index)
+    said = rf"loaded from another dataset \({first}\), whose rows have another form than those of {other}: columns: id, embedding, lang -> id, embedding, title"
+    for adopt in (False, True):
+        with pytest.raises(UsageError, match=f"{said}: load into a new table, collection or file, or delete this one first"):
+            load_into(other, index, adopt=adopt)
+    if how == "delete":
+        index.unlink()
+    path = job / "new.db" if how == "new" else index
+    load_into(other, path)
+    assert {json.loads(columns)["title"] for _, columns in contents(str(path)).values()} == {"x", "y"}
+
+
+def test_of_another_dataset_of_another_model(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, index = made(job, "first", "lang"), job / "index.db"
+    load_into(first, index)
+    monkeypatch.setattr(WordEngine, "fingerprint", lambda engine: {"model.weights": "others"})
+    other = made(job, "other", "lang")
+    said = rf"loaded from another dataset \({first}\), with vectors of another model: fingerprint: .*: load into a new table, collection or file, compare"
+    with pytest.raises(UsageError, match=said):
+        load_into(other, index, adopt=True)
+    load_into(other, job / "new.db")
+    assert contents(str(job / "new.db")).keys() == {"a", "b"}
 
 
 def test_ids_that_several_rows_have(job: Path) -> None:

@@ -49,10 +49,10 @@ def patch_cursor(path: Path, old: str, new: str) -> None:
     ("old", "new", "message"),
     [
         ('"model.weights":"abc"', '"model.weights":"abd"', "another model: fingerprint: model.weights: abd -> abc"),
-        ('"dimensions":4', '"dimensions":8', "another form of this dataset: dimensions: 8 -> 4"),
-        ('"metric":"cosine"', '"metric":"l2"', "another form of this dataset: metric: l2 -> cosine"),
-        ('"column":"embedding"', '"column":"other"', "another form of this dataset: column: other -> embedding"),
-        ('"dataset":"', '"dataset":"0', "loaded from another dataset"),
+        ('"dimensions":4', '"dimensions":8', "holds .*/ds in another form: dimensions: 8 -> 4"),
+        ('"metric":"cosine"', '"metric":"l2"', "holds .*/ds in another form: metric: l2 -> cosine: load as before"),
+        ('"column":"embedding"', '"column":"other"', "holds .*/ds in another form: column: other -> embedding"),
+        ('"dataset":"', '"dataset":"0', "loaded from another dataset, which was at .*/ds before this one was made there: name a new one"),
         ('"cursor_format":1', '"cursor_format":2', "expected a cursor of format 1, got 2"),
         ('"fingerprint":', '"fingerprint"', "its cursor is damaged"),
         ('"version":1', '"version":7', "has version 7 of .* already"),
@@ -158,7 +158,7 @@ def test_columns_get_other_names(dataset: Path, tmp_path: Path) -> None:
     path = tmp_path / "index.db"
     load_into(dataset, path, renamed={"lang": "language"})
     assert {columns for _, columns in contents(str(path)).values()} <= {columns.replace("lang", "language") for _, columns in expected(dataset).values()}
-    refuse(dataset, path, "another form of this dataset: names")
+    refuse(dataset, path, "holds .*/ds in another form: columns: id, embedding, lang as language -> id, embedding, lang: ")
 
 
 def test_follow_loads_each_new_version_until_it_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
