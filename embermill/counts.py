@@ -11,3 +11,8 @@ def several(number: int, noun: str) -> str:
 def plural(number: int, noun: str) -> str:
     """The noun as it stands behind that number, for who writes the number otherwise."""
     return noun if number == 1 else f"{noun}s"
+
+
+def agreeing(number: int, one: str, more: str) -> str:
+    """The word that agrees with that number: was, were."""
+    return one if number == 1 else more

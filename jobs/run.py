@@ -20,13 +20,13 @@ from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import SHARD_COLUMNS, unfinished
+from embermill.jobs.dataset.metadata.first_quarantined import first_quarantined
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.manifest import publish_manifest, read_manifest
 from embermill.jobs.dataset.metadata.receipt_table import SUMMED, sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import is_settled, reconcile
 from embermill.jobs.dataset.metadata.versions import live_documents, read_newest
 from embermill.jobs.dataset.views.findings import FINDINGS, look_at_rows
-from embermill.jobs.dataset.views.first_quarantined import first_quarantined
 from embermill.jobs.difference.seen import look_at_corpus, remember
 from embermill.jobs.driver.display import Display, open_display
 from embermill.jobs.driver.events import EventsFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from embermill.counts import several
+from embermill.counts import agreeing, several
 
 
 def live_rows(rows: int, documents: int | None = None) -> str:
@@ -29,7 +29,7 @@ def describe_damage(error: Exception) -> str:
 
 def all_quarantined(rows: int, first: Mapping[str, Any] | None, folder: str = "quarantine/") -> str:
     """Why a corpus of so many rows gave none to embed. first, folder: as see_quarantine has them."""
-    were = "its only row was" if rows == 1 else f"all {rows:,} rows were"
+    were = agreeing(rows, "its only row was", f"all {rows:,} rows were")
     return f"{were} quarantined, {see_quarantine(first, folder)}"
 
 

@@ -198,7 +198,9 @@ def show_repair(answer: Answer) -> str:
     if answer["repaired"]:
         lines += [f"repaired {several(len(answer['repaired']), 'file')}:", *_show_names(answer["repaired"])]
     if answer["replaced"]:
-        lines.append(f"{several(len(answer['replaced']), 'file')} of these differ in their bits from before (another device or version) and have new receipts")
+        replaced = len(answer["replaced"])
+        differ, its, receipts = ("differs", "its", "has a new receipt") if replaced == 1 else ("differ", "their", "have new receipts")
+        lines.append(f"{several(replaced, 'file')} of these {differ} in {its} bits from before (another device or version) and {receipts}")
     if answer["set_aside"]:
         lines += [f"moved to _embermill/set_aside, since they belong to no partition of this plan, {several(len(answer['set_aside']), 'file')}:"]
         lines += [*_show_names(answer["set_aside"]), "run the same job again to embed what they held"]
@@ -228,7 +230,7 @@ def show_verify(answer: Answer) -> str:
         scope = f"every file of version {answer['version']}, which has {rows}, and of the earlier versions that can be read was read again"
     lines = [f"{answer['root']} is sound: {scope}. Sums, schema, counts, ids, finite values and norms are right."]
     if not answer["shards"] and not answer["finished"]:
-        lines = [f"{answer['root']}: nothing is committed yet, so there are no shards to verify"]
+        lines = [f"{answer['root']}: there are no shards to verify: {answer['unfinished']}"]
     if answer["unnamed_files"]:
         lines.append(f"{several(answer['unnamed_files'], 'file')} in data/ or quarantine/ that the dataset does not list: {', '.join(answer['unnamed'][:5])}")
     return "\n".join([*lines, *show_recall(answer.get("recall"))])
@@ -284,6 +286,8 @@ def show_search(answer: Answer) -> str:
     found = [_show_hit(rank, hit) for rank, hit in enumerate(answer["hits"], 1)]
     committed = live_rows(answer["rows"], answer["documents"])
     unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {committed} committed so far)"]
+    if not answer["rows"] and not answer["finished"]:
+        unfinished = [f"there are no rows to search: {answer['unfinished']}"]
     return "\n".join([*found, *_show_what_is_kept(answer), *unfinished]) or f"the dataset is finished and has no {units(answer['chunked'])[1]}"
 
 

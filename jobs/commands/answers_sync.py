@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from embermill.counts import several
+from embermill.counts import agreeing, several
 from embermill.jobs.commands.answers_splitting import show_unknown_words
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
@@ -79,10 +79,10 @@ def _show_chunks(answer: Answer) -> Iterator[str]:
 def _show_kept(answer: Answer) -> Iterator[tuple[str, str]]:
     """What is not as the corpus is."""
     if answer["rows_unseen"]:
-        where = f"no file gives {'it' if answer['rows_unseen'] == 1 else 'them'} any more (corpus.complete: true deletes such rows)"
+        where = f"no file gives {agreeing(answer['rows_unseen'], 'it', 'them')} any more (corpus.complete: true deletes such rows)"
         yield "unseen", f"{several(answer['rows_unseen'], 'row')} kept, though {where}"
     if answer["rows_stale"]:
-        its = "its" if answer["rows_stale"] == 1 else "their"
+        its = agreeing(answer["rows_stale"], "its", "their")
         yield "stale", f"{several(answer['rows_stale'], 'row')} kept as before, refused in {its} new form (corpus.on_refused_update)"
     if answer["rows_quarantined"]:
         duplicates = f", {answer['rows_duplicate']:,} of them with an id that occurs earlier" if answer["rows_duplicate"] else ""

@@ -125,6 +125,8 @@ def show_report(answer: Answer) -> str:
         ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], unit)}"),
         ("runs", f"{len(answer['runs']):,} recorded"),
     ]
+    if not answer["rows"] and not answer["finished"]:
+        rows.append(("no rows", answer["unfinished"]))
     if answer["cost"] is not None:
         rows.append(("cost", f"{answer['cost']['paid']:,.2f} for {answer['cost']['worker_hours']:,.4g} worker-hours"))
     return f"{answer['file']} ({show_bytes(answer['file_bytes'])}): open it in a browser; it loads nothing from elsewhere\n" + table(rows)

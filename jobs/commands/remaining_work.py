@@ -12,13 +12,13 @@ import pyarrow as pa
 from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.dataset.metadata.completeness import unfinished
+from embermill.jobs.dataset.metadata.first_quarantined import first_quarantined
 from embermill.jobs.dataset.metadata.inventory import receipts_of
 from embermill.jobs.dataset.metadata.manifest import check_files
 from embermill.jobs.dataset.metadata.receipt_table import Totals, shard_keys, sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import require_consistent
 from embermill.jobs.dataset.metadata.retirement import is_retired
 from embermill.jobs.dataset.metadata.versions import FIRST, live_documents, read_newest
-from embermill.jobs.dataset.views.first_quarantined import first_quarantined
 from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.progress import TOKENS_PER_BYTE
 from embermill.jobs.engine.loading import preview_engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from embermill.counts import plural, several
+from embermill.counts import agreeing, plural, several
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 from embermill.jobs.wording import live_rows, units
 
@@ -25,15 +25,17 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def history(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.dataset.metadata.inventory import list_inventory
     from embermill.jobs.dataset.views.history import history as look
     from embermill.jobs.storage import open_folder
 
     folder = open_folder(arguments.output)
-    return {"root": folder.root, "versions": look(folder)}
+    versions = look(folder)
+    return {"root": folder.root, "versions": versions, "unfinished": None if versions else list_inventory(folder).why_unfinished(folder)}
 
 
 def show_history(answer: Answer) -> str:
-    return "\n".join(_history_line(entry) for entry in answer["versions"]) or "no version yet: the run is not finished"
+    return "\n".join(_history_line(entry) for entry in answer["versions"]) or f"{answer['root']}: no version yet: {answer['unfinished']}"
 
 
 def _history_line(entry: Answer) -> str:
@@ -196,7 +198,7 @@ def _show_unknown(answer: Answer) -> str:
     if number == answer["ids"]:
         how_many = "the only id given is in no" if number == 1 else f"none of the {ids} is in any"
     else:
-        how_many = f"{number:,} of the {ids} {'is' if number == 1 else 'are'} in no"
+        how_many = f"{number:,} of the {ids} {agreeing(number, 'is', 'are')} in no"
     return f"{how_many} file of the dataset, in any version{which}"
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from embermill.counts import several
-from embermill.jobs.config.quarantine_limit import allowed_quarantined
 from embermill.jobs.dataset.metadata.receipt_table import Totals
+from embermill.jobs.dataset.metadata.why_unfinished import exceeds, nothing_embedded, over_the_limit, too_many_quarantined
 from embermill.jobs.errors import DataError, InputChanged, Interrupted
 from embermill.jobs.receipt import Failed
-from embermill.jobs.wording import all_quarantined, see_quarantine
+from embermill.jobs.wording import see_quarantine
 
 SHOWN = 5
 
@@ -41,26 +41,12 @@ def require_few_quarantined(root: str, totals: Totals, limit: float, first: dict
     published: whether a manifest is there, of a run with a higher limit: what is published is never withdrawn.
     """
     if totals.all_quarantined and not published():
-        raise DataError(_nothing_embedded(root, totals, first))
-    allowed = allowed_quarantined(limit, totals.documents_in)
-    if totals.rows_quarantined <= allowed:
+        raise DataError(f"{root}: {nothing_embedded(root, totals, first)}")
+    if not exceeds(totals, limit):
         return
-    were = "was" if totals.rows_quarantined == 1 else "were"
-    found = f"{totals.rows_quarantined:,} of {several(totals.documents_in, 'row')} {were} quarantined, and corpus.max_quarantined: {limit:g} allows {allowed:,}"
-    reasons = see_quarantine(first)
     if published():
         raise DataError(
-            f"{found}. The dataset was finished under a higher limit, and its manifest stays: {reasons}, "
+            f"{over_the_limit(totals, limit)}. The dataset was finished under a higher limit, and its manifest stays: {see_quarantine(first)}, "
             "and set the limit back, or fix the corpus and embed it into another output.uri"
         )
-    raise DataError(
-        f"{found}. All shards are committed, no manifest is published: {reasons}. To finish, fix the corpus and run `embermill redrive {root}`, or run again "
-        f"with corpus.max_quarantined: {totals.rows_quarantined} or more (1 and above is a number of rows, below 1 a share)"
-    )
-
-
-def _nothing_embedded(root: str, totals: Totals, first: dict[str, Any] | None) -> str:
-    return (
-        f"{root}: no row of the corpus was embedded: {all_quarantined(totals.rows_quarantined, first)}. The dataset is not finished. Fix the corpus and run "
-        f"`embermill redrive {root}`, which reads changed files again; if the configuration is wrong, correct it and choose another output.uri"
-    )
+    raise DataError(too_many_quarantined(root, totals, limit, first))

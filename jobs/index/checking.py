@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embermill.counts import several
+from embermill.counts import agreeing, several
 from embermill.jobs.errors import DataError
 from embermill.jobs.index import COSINE, L2, UBINARY, Layout, Target
 
@@ -91,12 +91,14 @@ def require_vectors(target: Target, sample: Sample, layout: Layout, where: str) 
     found = target.fetch(ids)
     places = pc.index_in(ids, found.column(0)).to_numpy(zero_copy_only=False)
     if (missing := np.flatnonzero(np.isnan(places.astype(float)))).size:
-        raise DataError(f"{where}: {several(missing.size, 'row')} of {len(ids)} sampled ones are missing, for example {ids[missing[0]].as_py()!r}")
+        are = f"{several(missing.size, 'row')} of {len(ids)} sampled ones {agreeing(missing.size, 'is', 'are')}"
+        raise DataError(f"{where}: {are} missing, for example {ids[missing[0]].as_py()!r}")
     wanted, got = vectors_of(expected.column(layout.vector.name)), vectors_of(found.column(1))[places.astype(int)]
     differing = np.flatnonzero(~_are_equal(wanted, got, target.normalizes and layout.metric == COSINE))
     if differing.size:
+        differ = f"{several(differing.size, 'vector')} of {len(ids)} sampled ones {agreeing(differing.size, 'differs', 'differ')}"
         raise DataError(
-            f"{where}: {several(differing.size, 'vector')} of {len(ids)} sampled ones differ from the dataset's, for example that of "
+            f"{where}: {differ} from the dataset's, for example that of "
             f"{ids[differing[0]].as_py()!r}: something else writes to it; load into a new collection"
         )
     return len(ids)

@@ -50,6 +50,7 @@ def account_for(uri: str, options: Options = Options()) -> dict[str, Any]:
         "embermill": version("embermill"),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": found.manifest is not None,
+        "unfinished": found.why_unfinished(folder) if found.manifest is None else None,
         "model": _describe_model(found),
         "run": sum_receipts(found.receipts).to_json(),
         "documents": _documents(folder, found),

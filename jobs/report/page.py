@@ -89,7 +89,8 @@ def _head(answer: Answer, figure: _Figures) -> str:
     model = answer["model"]
     vectors = ", ".join(f"<code>{escape(each['column'])}</code> ({each['dim']} x {escape(each['dtype'])})" for each in model["vectors"])
     made = f"Model <code>{escape(str(model['source']))}</code>, {escape(model['device'].upper())}, {escape(model['precision'])}; vectors: {vectors}"
-    unfinished = "" if answer["finished"] else '<p class="warn">This dataset is not finished: this is what is committed so far.</p>'
+    warned = "This dataset is not finished: this is what is committed so far." if answer["rows"] else f"There are no rows: {answer['unfinished']}."
+    unfinished = "" if answer["finished"] else f'<p class="warn">{escape(warned)}</p>'
     place = f'<p class="note">{escape(answer["output"])}</p>'
     return f"<h1>{escape(_name(answer))}</h1>\n{place}\n<p>{made}; {figure('model.files')} {plural(answer['model']['files'], 'corpus file')}.</p>{unfinished}"
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from embermill.jobs.dataset.metadata.first_quarantined import first_quarantined
 from embermill.jobs.dataset.metadata.versions import Version, abandon_version
-from embermill.jobs.dataset.views.first_quarantined import first_quarantined
 from embermill.jobs.difference.difference import Action
 from embermill.jobs.difference.differing import Totals
 from embermill.jobs.difference.making import VersionFolder

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from embermill.counts import several
+from embermill.counts import agreeing, several
 from embermill.jobs.corpus.rows import RowBatch
 from embermill.jobs.engine import Embedded
 from embermill.jobs.errors import EngineError
@@ -35,4 +35,4 @@ def without_long_texts(batch: RowBatch, embedded: Embedded) -> tuple[RowBatch, E
 
 def _describe(embedded: Embedded, at: int) -> str:
     tokens, dropped = int(embedded.num_tokens[at]), int(embedded.num_tokens_dropped[at])
-    return f"the text has {several(dropped, 'token')} more than the model takes; {tokens} were left of it"
+    return f"the text has {several(dropped, 'token')} more than the model takes; {tokens} {agreeing(tokens, 'was', 'were')} left of it"

@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.commands.answers import show_status
+from embermill.jobs.commands.answers import show_search, show_status, show_verify
+from embermill.jobs.commands.html_report import show_report
+from embermill.jobs.commands.versions import show_history
 from tests.jobs.command_line import Answer, open_inline_pool
 
 Embed = Callable[..., Answer]
@@ -193,10 +195,32 @@ def test_of_a_corpus_without_a_good_row_nothing_is_finished_and_the_advice_helps
     words = show_status(json.loads(found.stdout))
     assert found["too_many_quarantined"] and "every row was quarantined" in words and f"`embermill redrive {answer.output}`" in words
     assert command("plan", f"{answer.output}.yaml").code == 3
+    if limit == 3:
+        _require_told_by_every_reader(command, answer.output, len(bad))
     assert command("redrive", str(answer.output)).code == 3, "nothing was fixed yet"
     lines(tmp_path, *({"id": str(number), "text": "y"} for number, _ in enumerate(bad)))
     helped = command("redrive", str(answer.output))
     assert (helped.code, helped["rows_out"], helped["rows_quarantined"]) == (0, len(bad), 0) and command("verify", str(answer.output)).code == 0
+
+
+def _require_told_by_every_reader(command: Command, dataset: Path, rows: int) -> None:
+    """How many were refused, where the reasons are, and what to do: of each command that reads a dataset, as the run said it."""
+    place, words = str(dataset), f"no row of the corpus was embedded: all {rows} rows were quarantined, see quarantine/ for the reasons (the first: "
+    for show, told in (
+        (show_verify, command("verify", place)), (show_history, command("history", place)), (show_search, command("search", place, "cats")),
+        (show_report, command("report", place, "--out", str(dataset.parent / "report.html"))),
+    ):  # fmt: skip
+        said = show(json.loads(told.stdout))
+        assert told.code == 0 and words in said and f"`embermill redrive {dataset}`" in said, said
+    page = (dataset.parent / "report.html").read_text()
+    assert f"no row of the corpus was embedded: all {rows} rows were quarantined" in page
+    for refused in (
+        ["load", place, f"duckdb:{dataset}.db"], ["export", place, "--format", "npy", "--out", f"{dataset}-npy"], ["changes", place, "--since", "0"],
+        ["files", place], ["check", place, "--for", "qdrant"], ["compact", place], ["rollback", place, "--to", "1"],
+    ):  # fmt: skip
+        found = command(*refused)
+        assert found.code == 2 and f"there is no version of this dataset yet: {words}" in found.errors, (refused, found.errors)
+    assert not Path(f"{dataset}.db").exists()
 
 
 def test_a_finished_dataset_is_not_redriven_and_a_sync_does_it(embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

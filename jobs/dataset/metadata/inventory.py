@@ -17,6 +17,7 @@ from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.consistency import manifest_damage, plan_damage
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
 from embermill.jobs.dataset.metadata.receipt_table import SCHEMA
+from embermill.jobs.dataset.metadata.why_unfinished import why_unfinished
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder
 
@@ -42,6 +43,10 @@ class Inventory:
     def unfinished(self) -> np.ndarray:
         """Numbers of the partitions that are left of the plan, ascending; none of a finished dataset."""
         return np.empty(0, np.int64) if self.manifest else unfinished(self.plan, self.receipts)
+
+    def why_unfinished(self, folder: Folder) -> str:
+        """In words; of one that has no manifest."""
+        return why_unfinished(folder, self.plan, self.receipts, self.unfinished)
 
 
 def read_inventory(folder: Folder) -> Inventory:

@@ -24,6 +24,7 @@ from embermill.jobs.bookkeeping.expected_form import anything, number, one_of, p
 from embermill.jobs.bookkeeping.hashed_table import HASH_DIGITS, create_hashed, decode_table, read_hashed
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json, sealed_parquet
 from embermill.jobs.bookkeeping.table_form import require_table
+from embermill.jobs.dataset.metadata.inventory import list_inventory
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest, read_manifest_root
 from embermill.jobs.dataset.metadata.retirement import VERSIONS, is_retired
 from embermill.jobs.dataset.metadata.version_copies import copy_decision
@@ -167,7 +168,7 @@ def live_documents(folder: Folder, version: Version) -> int:
 def read_first(folder: Folder) -> Version:
     manifest = read_manifest(folder)
     if manifest is None:
-        raise UsageError(f"{folder.root}: there is no version of this dataset yet (no _embermill/manifests): finish it with `embermill run` first")
+        raise UsageError(f"{folder.root}: there is no version of this dataset yet: {list_inventory(folder).why_unfinished(folder)}")
     return _first_version(manifest.root, tuple(_shards_of(manifest)))
 
 

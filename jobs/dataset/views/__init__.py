@@ -1,6 +1,6 @@
 """Looking at a dataset; nothing here decides what it is.
 
-status.py      how far it is                       first_quarantined.py   an example of what was refused
+status.py      how far it is
 verify.py      every file read again               verify_versions.py, verify_report.py, bookkeeping.py
 live_keys.py   keys made from the rows themselves
 duplicates.py  ids that occur more than once       findings.py            what is worth knowing once it is finished

@@ -48,7 +48,7 @@ class Hit:
 class Dataset:
     """The files of rows of a dataset's newest version, and the model that made it. rows: live ones. finished: a run was; else they are what is committed.
 
-    documents: of a dataset of chunks, that those rows are of.
+    documents: of a dataset of chunks, that those rows are of. unfinished: why it is not finished, in words.
     """
 
     folder: Folder
@@ -58,6 +58,7 @@ class Dataset:
     rows: int
     finished: bool
     documents: int | None = None
+    unfinished: str | None = None
 
 
 def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
@@ -74,7 +75,8 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
         documents = live_documents(folder, version) if plan.rows.is_chunked else None
         return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True, documents)
     shards, totals = tuple(receipts.column("shard").drop_null().to_pylist()), sum_receipts(receipts)
-    return Dataset(folder, plan, model, shards, totals.rows_out, found.manifest is not None, totals.documents if plan.rows.is_chunked else None)
+    documents, unfinished = totals.documents if plan.rows.is_chunked else None, found.why_unfinished(folder) if found.manifest is None else None
+    return Dataset(folder, plan, model, shards, totals.rows_out, found.manifest is not None, documents, unfinished)
 
 
 def search_dataset(

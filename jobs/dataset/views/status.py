@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from embermill.jobs.bookkeeping import expected_form
-from embermill.jobs.config.quarantine_limit import allowed_quarantined
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_files
 from embermill.jobs.dataset.metadata.receipt_table import Totals, sum_lengths, sum_receipts
 from embermill.jobs.dataset.metadata.versions import FIRST, is_worth_compacting, live_documents, read_version, read_versions
+from embermill.jobs.dataset.metadata.why_unfinished import exceeds, planned_limit
 from embermill.jobs.dataset.views.findings import FINDINGS
 from embermill.jobs.difference.seen import read_seen
 from embermill.jobs.plan.files import Plan
@@ -129,8 +129,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
 
 def _too_many_quarantined(plan: Plan, totals: Totals) -> bool:
     """By the limit that the dataset was planned with; a run may set another one."""
-    limit = plan.config.get("corpus.max_quarantined")
-    return totals.all_quarantined or (isinstance(limit, int | float) and totals.rows_quarantined > allowed_quarantined(limit, totals.documents_in))
+    return totals.all_quarantined or exceeds(totals, planned_limit(plan))
 
 
 def _missing(folder: Folder, named: dict[str, int]) -> Iterator[str]:

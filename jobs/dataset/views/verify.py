@@ -74,7 +74,8 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
         _verify_versions(folder, plan, versions, findings)
     findings.unnamed.extend(name for name in _unnamed(folder, found.receipts, versions) if name not in strangers)
     newest = versions[-1] if versions else None
-    report = VerifyReport(folder.root, None if manifest is None else manifest.name, sum_receipts(found.receipts), findings, newest)
+    unfinished = found.why_unfinished(folder) if manifest is None else None
+    report = VerifyReport(folder.root, None if manifest is None else manifest.name, sum_receipts(found.receipts), findings, newest, unfinished)
     if findings.are_bad:
         raise VerifyFailed(report)
     return report

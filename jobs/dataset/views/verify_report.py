@@ -74,13 +74,16 @@ class Findings:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """manifest: its name, None where the run is not finished and the commit log was read instead. totals: of the run. version: the newest one."""
+    """manifest: its name, None where the run is not finished and the commit log was read instead. totals: of the run. version: the newest one.
+
+    unfinished: why there is no manifest, in words."""
 
     root: str
     manifest: str | None
     totals: Totals
     findings: Findings
     version: Version | None = None
+    unfinished: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         found = self.findings
@@ -88,6 +91,7 @@ class VerifyReport:
             "root": self.root,
             "manifest": self.manifest,
             "finished": self.manifest is not None,
+            "unfinished": self.unfinished,
             "version": None if self.version is None else self.version.number,
             "rows": None if self.version is None else self.version.totals["rows"],
             "ok": not found.are_bad,

@@ -133,7 +133,7 @@ def test_the_second_of_two_loaders_exits_4_before_it_writes(dataset: Path, tmp_p
 def test_rows_that_something_else_wrote_or_removed_are_found(loaded: Path, dataset: Path) -> None:
     with opened(loaded) as database:
         database.execute("UPDATE rows SET vector = zeroblob(16) WHERE id = (SELECT min(id) FROM rows)")
-    with pytest.raises(DataError, match="1 vector of 12 sampled ones differ"):
+    with pytest.raises(DataError, match="1 vector of 12 sampled ones differs from"):
         load_into(dataset, loaded)
     with opened(loaded) as database:
         database.execute("DELETE FROM rows WHERE id = (SELECT min(id) FROM rows)")

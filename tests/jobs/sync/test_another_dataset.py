@@ -69,7 +69,7 @@ class TestBegunWithReuse:
         job = write_job(tmp_path, "other", corpus={"max_quarantined": 5})
         for _ in range(2):
             refused = command("sync", str(job), "--reuse", str(tmp_path / "out"))
-            assert refused.code == 3 and "no row of the corpus can be embedded: all 2 were quarantined" in refused.errors, refused.errors
+            assert refused.code == 3 and "no row of the corpus can be embedded: all 2 rows were quarantined, see quarantine/" in refused.errors, refused.errors
         assert command("status", str(tmp_path / "other"))["versions"] == 1
         embedded.write("a.jsonl", [row("a0", "text a 0")])
         helped = command("sync", str(job), "--reuse", str(tmp_path / "out"))

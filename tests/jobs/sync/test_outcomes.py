@@ -171,7 +171,7 @@ class TestDuplicates:
 
     def test_or_all_is_refused(self, tmp_path: Path, embedded: Corpus) -> None:
         embedded.write("c.jsonl", [row("c0", "first"), row("c0", "second")])
-        with pytest.raises(DataError, match=r"1 row of the corpus have an id that occurs earlier.*'c0'.*on_duplicate_id: quarantine"):
+        with pytest.raises(DataError, match=r"1 row of the corpus has an id that occurs earlier: 'c0': remove it, or set .*on_duplicate_id: quarantine"):
             sync(configure(tmp_path, corpus={"on_duplicate_id": "fail"}))
         assert not TellingEngine.taken()
 
