@@ -78,7 +78,7 @@ def test_a_job_on_a_cluster_without_nodes_has_them_added_and_leaves_none_behind(
     driver(head).send_signal(signal.SIGKILL)
     killed, _, _ = ended(first)
     assert killed == 33
-    await_true("the end of its demand", lambda: demand(head) == 0, timeout_s=15)
+    await_true("the end of its demand", lambda: demand(head) == 0, timeout_s=60)
 
     await_true("idle nodes to be taken away", lambda: nodes(head) == 0)
     (project / "slow").unlink()
@@ -86,5 +86,5 @@ def test_a_job_on_a_cluster_without_nodes_has_them_added_and_leaves_none_behind(
     assert code == 0, err
     assert answer["summary"]["rows_out"] == ROWS and answer["summary"]["device"] == "gpu"
     assert verify(open_folder(str(project / "scaled"))).to_json()["ok"]
-    await_true("the end of its demand", lambda: demand(head) == 0, timeout_s=15)
+    await_true("the end of its demand", lambda: demand(head) == 0, timeout_s=60)
     await_true("idle nodes to be taken away", lambda: nodes(head) == 0)
