@@ -16,9 +16,11 @@ FILE_WORDS = (("new", "new"), ("changed", "changed"), ("renamed", "renamed"), ("
 def show_sync(answer: Answer) -> str:
     """Of a sync that was not a run."""
     if answer["action"] == "nothing":
-        files = several(answer["files"]["same"], "file")
+        files = f"{several(answer['files']['same'], 'file')}, none of them changed"
+        if answer["files"]["scanned"] or len([state for state, _ in FILE_WORDS if answer["files"][state]]) > 1:
+            files = f"{_show_files(answer)}, and no row changed"
         more = f"; compacted into version {answer['compacted']}" if answer["compacted"] else ""
-        return f"{answer['output']}: version {answer['version']} is up to date: {files}, none of them changed; {several(answer['rows'], 'row')}{more}"
+        return f"{answer['output']}: version {answer['version']} is up to date: {files}; {several(answer['rows'], 'row')}{more}"
     of_rows, documents = answer, answer.get("documents")
     if documents is not None:
         of_rows = {f"rows_{name}": number for name, number in documents.items()}

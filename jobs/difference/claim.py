@@ -20,7 +20,7 @@ from embermill.jobs.bookkeeping.hashed_table import create_hashed, decode_table,
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.dataset.metadata.claims import claim_number
 from embermill.jobs.dataset.metadata.claims import read_claim as read_stored
-from embermill.jobs.dataset.metadata.versions import Version
+from embermill.jobs.dataset.metadata.versions import Version, read_passed_over
 from embermill.jobs.difference.inputs import Comparison, CorpusFile, Inputs, State, from_table, to_table
 from embermill.jobs.difference.making import SYNC, sync_folder
 from embermill.jobs.errors import MetadataDamaged
@@ -92,16 +92,38 @@ def inputs_of(folder: Folder, plan: Plan, version: Version, *, rescan: bool = Fa
 
     rescan: where every file is read anyway, a listing that is lost is as if no file had been seen; rows are known by their ids.
     """
-    described = version.details.get(INPUTS)
-    if described is None:
+    if INPUTS not in version.details:
         return Inputs(tuple(_planned(plan.listing)), plan.listed_s, len(plan.listing))
     try:
-        files = from_table(read_table(folder, described))
+        return _listed(folder, version)
     except MetadataDamaged as error:
         if not rescan:
             raise
         log.warning("%s", error)
-        files = ()
+        return Inputs((), float(version.details[LISTED]), int(version.details[NEXT_FILE]))
+
+
+def latest_inputs(folder: Folder, plan: Plan, newest: Version, *, rescan: bool = False) -> Inputs:
+    """The same of the newest version, as a later sync has found them that saw no row changed (sync/passing_over.py)."""
+    later = read_passed_over(folder, newest.number)
+    if later is not None:
+        try:
+            return _listed(folder, later)
+        except MetadataDamaged as error:
+            log.debug("%s", error)
+    return inputs_of(folder, plan, newest, rescan=rescan)
+
+
+def can_be_listed(folder: Folder, version: Version) -> bool:
+    """Whether what it was made from can be read."""
+    try:
+        return INPUTS not in version.details or bool(_listed(folder, version))
+    except MetadataDamaged:
+        return False
+
+
+def _listed(folder: Folder, version: Version) -> Inputs:
+    files = from_table(read_table(folder, version.details[INPUTS]))
     return Inputs(files, float(version.details[LISTED]), int(version.details[NEXT_FILE]))
 
 

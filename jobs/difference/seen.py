@@ -11,7 +11,7 @@ from typing import Any
 
 from embermill.jobs.config import CorpusConfig
 from embermill.jobs.dataset.metadata.versions import read_version
-from embermill.jobs.difference.claim import inputs_of
+from embermill.jobs.difference.claim import latest_inputs
 from embermill.jobs.difference.inputs import State, compare
 from embermill.jobs.errors import JobError
 from embermill.jobs.plan.files import Plan
@@ -33,7 +33,7 @@ def look_at_corpus(folder: Folder, plan: Plan, config: CorpusConfig) -> dict[str
     except JobError as error:
         log.warning("the corpus cannot be listed: %s", error)
         listed = []
-    before = replace(inputs_of(folder, plan, version), listed_s=math.inf)  # a time that is only doubtful is not news
+    before = replace(latest_inputs(folder, plan, version), listed_s=math.inf)  # a time that is only doubtful is not news
     found = compare(before, listed)
     time = datetime.now(UTC).isoformat(timespec="seconds")
     return {"time": time, "version": version.number, "files": len(listed)} | {state.value: found.counts[state.value] for state in DIFFERING}

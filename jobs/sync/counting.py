@@ -7,12 +7,21 @@ from typing import Any
 
 import pyarrow as pa
 
+from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.difference.claim import Claim
 from embermill.jobs.difference.committing import Added, tokens_below
 from embermill.jobs.difference.difference import Action
 from embermill.jobs.difference.differing import Totals
 from embermill.jobs.difference.scan import ScanTotals
 from embermill.jobs.difference.writing import Writes
+
+UNSEEN = "rows_unseen"
+
+
+def unseen_in(version: Version) -> int:
+    """Its rows that no corpus file gives any more, and that stay."""
+    found: int = version.details.get("counts", {}).get(UNSEEN, 0)
+    return found
 
 
 def count_rows(
@@ -27,7 +36,7 @@ def count_rows(
         "rows_moved": totals.of(Action.MOVED),
         "rows_unchanged": added.rows - added.rows_upserted - totals.of(Action.MOVED),
         "rows_deleted": added.rows_deleted,
-        "rows_unseen": 0 if made.options["complete"] else totals.of(Action.MISSING),
+        UNSEEN: 0 if made.options["complete"] else totals.of(Action.MISSING),
         "rows_stale": 0 if made.options["on_refused_update"] == "delete" else totals.of(Action.STALE),
         "rows_duplicate": totals.of(Action.DUPLICATE),
         "rows_quarantined": sum(scan.rows_refused for scan in scans) + totals.of(Action.DUPLICATE) + refused,

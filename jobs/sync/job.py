@@ -14,7 +14,7 @@ from embermill.jobs.dataset.metadata.completing import complete_if_possible, com
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
 from embermill.jobs.dataset.metadata.versions import Version, abandon_version, is_worth_compacting, read_version
-from embermill.jobs.difference.claim import inputs_of
+from embermill.jobs.difference.claim import latest_inputs
 from embermill.jobs.difference.importing import BOUND, list_imports
 from embermill.jobs.difference.inputs import Comparison, compare
 from embermill.jobs.difference.reuse import require_reusable, shards_of
@@ -30,6 +30,7 @@ from embermill.jobs.prepare import Prepared, prepare
 from embermill.jobs.run import early_pool, run_prepared
 from embermill.jobs.storage import FileInfo, Folder, open_folder
 from embermill.jobs.sync.chunk_stages import ChunkStages
+from embermill.jobs.sync.counting import unseen_in
 from embermill.jobs.sync.imports import look_at_imports, require_bound
 from embermill.jobs.sync.stages import Stages
 from embermill.jobs.sync.summary import SyncSummary
@@ -39,7 +40,6 @@ from embermill.jobs.versions.making import make_version
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 2  # a corpus that is written to meanwhile is listed once more
-UNSEEN = "rows_unseen"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Look:
     def __init__(self, config: JobConfig, folder: Folder, plan: Plan, chosen: SyncOptions) -> None:
         self._config, self._folder, self._chosen = config, folder, chosen
         self.parent: Version = read_version(folder)
-        self._previous = inputs_of(folder, plan, self.parent, rescan=chosen.rescan)
+        self._previous = latest_inputs(folder, plan, self.parent, rescan=chosen.rescan)
         self.listed_s = time.time()
         self._listed = list_or_refuse(config, folder)
         self.imports = look_at_imports(config, plan, chosen.imports, chosen.import_bound)
@@ -176,7 +176,7 @@ class Look:
 
     @property
     def nothing_to_do(self) -> bool:
-        owed = self._config.corpus.complete and self.parent.details.get("counts", {}).get(UNSEEN, 0) > 0
+        owed = self._config.corpus.complete and unseen_in(self.parent) > 0
         return self.comparison.nothing_to_do and not owed
 
     def options(self) -> dict[str, Any]:

@@ -52,6 +52,7 @@ from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.sync.counting import count_rows
 from embermill.jobs.sync.finding import find_texts
 from embermill.jobs.sync.imports import Imports
+from embermill.jobs.sync.passing_over import is_worth_a_version, pass_over
 from embermill.jobs.sync.scanned import partitions_to_scan
 from embermill.jobs.sync.some_row import require_some_row
 from embermill.jobs.sync.summary import SyncSummary, describe_listing
@@ -316,16 +317,17 @@ class Stages:
         files = tuple(inputs_after(made, scans, totals, refused))
         added = self._add_up(plan, receipts, totals)
         counts = self._count(scans, totals, writes, added, sum(refused.values()), receipts)
-        details = {
-            INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file,
-            "counts": counts, "files": made.comparison.counts,
-        } | ({} if self._imported is None else {IMPORTED: self._imported})  # fmt: skip
+        listing = {INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file}
+        details = listing | {"counts": counts, "files": made.comparison.counts} | ({} if self._imported is None else {IMPORTED: self._imported})
+        found = made.comparison.counts | {"scanned": len(made.comparison.scanned)}
         assert self._lease is not None
         self._lease.require_held()
+        if self._imported is None and not is_worth_a_version(self._folder, made, parent, added, files, counts):
+            pass_over(self._folder, made, listing)
+            return replace(SyncSummary("nothing", self._folder.root, parent.number, parent.parent, files=found, rows=added.rows), **counts)
         version = commit_version(self._folder, Contents(made.number, parent.number, "sync", added.totals, (*parent.files, *added.files), details))
         self._clear()
         complete_version(self._folder, version)
-        found = made.comparison.counts | {"scanned": len(made.comparison.scanned)}
         summary = SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=added.rows, imported=self._imported)
         return replace(summary, **counts)
 

@@ -10,7 +10,8 @@ from embermill.jobs.driver.summary import Summary
 
 @dataclass(frozen=True)
 class SyncSummary:
-    """action: "run" (the first sync; `run` is its summary), "nothing" (the corpus is as the version read it), "committed".
+    """action: "run" (the first sync; `run` is its summary), "nothing" (the corpus is as the version read it, or, where files were scanned, no row of
+    it differs), "committed".
 
     version, parent: the newest version now, and the one before it. files: by state (same, renamed, new, changed, gone), and how many were scanned.
     rows: live rows. rows_new, rows_changed: with another text than before, or none. rows_metadata: kept columns alone differ. rows_moved: another file gives

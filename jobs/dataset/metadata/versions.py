@@ -53,7 +53,7 @@ _SCHEMA = pa.schema(
         pa.field("version", pa.int64(), nullable=False),
     ]
 )
-_DECIDED = {"number": positive, "state": one_of(COMMITTED, ABANDONED), "cause": text, "created": text}
+_DECIDED = {"number": positive, "state": one_of(COMMITTED, ABANDONED), "cause": text, "created": text, "details?": {"": anything}}
 _COMMITTED = {
     "parent": positive, "totals": {"": number}, "details": {"": anything}, "files": {"file": text, "sha256": text},
 }  # fmt: skip
@@ -77,7 +77,8 @@ class Version:
     """One decided number. parent: the newest committed version below it, None of the first. cause: run, sync, compact, rollback or erase.
 
     totals: at least `rows`, the live rows; of changes also rows_upserted and rows_deleted. details: what else its maker says of it. files: all that a
-    reader of this version needs, those of earlier versions included; none of an abandoned one.
+    reader of this version needs, those of earlier versions included; none of an abandoned one, whose details are empty but where it says what the corpus
+    files are like that hold the rows of `parent` (sync/passing_over.py).
     """
 
     number: int
@@ -149,6 +150,12 @@ def read_newest(folder: Folder) -> Version | None:
     return None if root is None else _first_version(root, ())
 
 
+def read_passed_over(folder: Folder, newest: int) -> Version | None:
+    """The last abandoned number above the newest version, of those that say what its corpus files are like; None where there is none."""
+    above = (_read(folder, number, files=False) for number in reversed(_decided(folder)) if number > newest)
+    return next((found for found in above if not found.is_committed and found.details.get("parent") == newest), None)
+
+
 def next_number(folder: Folder) -> int:
     """The lowest number that is not decided. UsageError where not even the run was finished."""
     decided = _decided(folder)
@@ -195,11 +202,15 @@ def commit_version(folder: Folder, contents: Contents, created: str | None = Non
     return _read(folder, contents.number)
 
 
-def abandon_version(folder: Folder, number: int, reason: str) -> Version:
-    """Decide that there will be no such version. Returns what was decided: where somebody was faster, that may be a version after all."""
+def abandon_version(folder: Folder, number: int, reason: str, details: dict[str, Any] | None = None) -> Version:
+    """Decide that there will be no such version. Returns what was decided: where somebody was faster, that may be a version after all.
+
+    details: see Version.
+    """
     if number > (expected := next_number(folder)) or number <= FIRST:
         raise ValueError(f"version {number} cannot be abandoned: the next number to decide is {expected}")
     tombstone = {"version_format": VERSION_FORMAT, "number": number, "state": ABANDONED, "cause": reason, "created": _now()}
+    tombstone |= {"details": details} if details else {}
     with contextlib.suppress(AlreadyExists):
         folder.create(_name_of(number), sealed_json(tombstone))
     copy_decision(folder, _name_of(number))
@@ -266,7 +277,7 @@ def _read(folder: Folder, number: int, *, files: bool = True) -> Version:
         require_form(root, _DECIDED if root.get("state") == ABANDONED else _DECIDED | _COMMITTED)
         values = {key: root[key] for key in ("number", "state", "cause", "created")}
         if root["state"] == ABANDONED:
-            return Version(parent=None, **values)
+            return Version(parent=None, details=root.get("details", {}), **values)
         if values["number"] != number:
             raise ValueError(f"it is of version {values['number']}")
         listed = _read_files(folder, root["files"]) if files else ()

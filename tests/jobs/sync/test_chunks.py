@@ -42,6 +42,10 @@ def test_one_word_in_2_percent_of_the_documents(tmp_path: Path, corpus: Corpus) 
     assert summary.documents is not None and (summary.documents["changed"], summary.documents["unchanged"]) == (2, 98)
     assert 2 <= summary.texts_embedded <= 3
     assert sync(settings(tmp_path)).action == "nothing"
+    corpus.write("a.jsonl", rows[:50])
+    touched = sync(settings(tmp_path))
+    assert (touched.action, touched.version, touched.files["scanned"], touched.texts_embedded) == ("nothing", summary.version, 1, 0)
+    assert touched.documents is not None and touched.documents["unchanged"] == 100 and sync(settings(tmp_path)).files["scanned"] == 0
 
 
 def test_each_kind_of_change_at_once(tmp_path: Path, corpus: Corpus) -> None:

@@ -178,6 +178,21 @@ class TestWhatIsOpened:
         summary = sync(configure(tmp_path))
         assert (summary.files["changed"], summary.files["scanned"], summary.texts_embedded, summary.rows_unchanged) == (1, 1, 0, 1)
 
+    def test_and_once_it_was_listed_long_enough_after_it_was_written_no_more(
+        self, tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written_s = time.time()
+        corpus.write("a.jsonl", [row("a", "text")], at_s=written_s)
+        run(configure(tmp_path))
+        seen = self.opened(monkeypatch)
+        for after_s, opened in ((1, True), (60, True), (61, False)):
+            monkeypatch.setattr(time, "time", lambda: written_s + after_s)  # noqa: B023
+            seen.clear()
+            assert sync(configure(tmp_path)).action == "nothing" and bool(seen) == opened
+        monkeypatch.undo()
+        corpus.write("a.jsonl", [row("a", "TEXT")], at_s=written_s)
+        assert sync(configure(tmp_path)).rows_changed == 1, "its inode's time is another"
+
     def test_rescan_believes_nothing(self, tmp_path: Path, corpus: Corpus) -> None:
         begin(tmp_path, corpus)
         summary = sync(configure(tmp_path), SyncOptions(rescan=True))
