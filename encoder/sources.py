@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlparse
 
 from embermill.credentials import without_credentials
 from embermill.encoder.errors import SourceError
+from embermill.encoder.hub_errors import client_error, explain, first_line
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -133,7 +134,7 @@ def _wanted(weights: str | None) -> list[str]:
 
 def _fetch_from_hub(source: str, revision: str | None, weights: str | None) -> LocalModel:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     def download(local_files_only: bool) -> LocalModel:
         folder = snapshot_download(
@@ -151,11 +152,8 @@ def _fetch_from_hub(source: str, revision: str | None, weights: str | None) -> L
                 return cached
     try:
         return download(local_files_only=False)
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise SourceError(
-            f"model source {source}: no such folder here, and the Hugging Face hub gave: {_first_line(error)} "
-            "Check the spelling; for a private model log in (hf auth login) or set HF_TOKEN; without a network give a folder or package:NAME/SUBDIR."
-        ) from error
+    except (client_error(), HFValidationError, OSError, ValueError) as error:
+        raise SourceError(f"model source {source}: no such folder here, and {explain(error, revision)}") from error
 
 
 def _fetch_from_object_store(source: str, revision: str | None, weights: str | None) -> LocalModel:
@@ -176,7 +174,7 @@ def _fetch_from_object_store(source: str, revision: str | None, weights: str | N
         if not folder.is_dir():
             _download(source, entries, folder)
     except (BaseError, OSError, ValueError) as error:
-        reason = without_credentials(_first_line(error))
+        reason = without_credentials(first_line(error))
         raise SourceError(f"model source {shown}: cannot be fetched: {reason} Check the URL, the region and the credentials in the environment.") from error
     return LocalModel(folder, source, state)
 
@@ -241,7 +239,3 @@ def _cache_root() -> Path:
     base = os.environ.get("EMBERMILL_CACHE")
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embermill" / "models"
 
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".") + "."

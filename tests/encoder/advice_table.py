@@ -43,6 +43,10 @@ TABLE: dict[str, Way] = {
     "is installed here; install it (pip install)": "test_sources.py::test_a_package_is_found_without_being_imported",
     "give an absolute path": Beyond("An absolute path is what every other test gives"),
     "Check the spelling": Beyond(HUB),
+    "accept them on the model's page": Beyond(HUB),
+    "give a branch, a tag or a commit that its page lists": Beyond(HUB),
+    "Without the hub give the model's folder": "test_sources.py::test_the_hub",
+    "free disk space there, or name another folder in HF_HOME": Beyond("A disk that is full is not at hand; the words are tested in test_sources.py"),
     # tokenizers
     "Add tokenizer.json, or name in tokenizer_config.json": f"{HERE}::vocab.txt for PreTrainedTokenizerFast",
     "a BPE with continuing_subword_prefix": f"{HERE}::BPE with suffixes",

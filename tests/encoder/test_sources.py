@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from embermill.encoder.errors import SourceError
+from embermill.encoder.hub_errors import client_error
 from embermill.encoder.sources import fetch_model, file_digest, files_digest
 from tests.serving import serving
 
@@ -149,12 +153,42 @@ def test_the_hub(hub: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
     revision, folder, files = json.loads(done.stdout)
     assert revision == COMMIT and set(files) == WANTED and Path(folder).name == COMMIT
     absent = fetch_in_a_new_process(address, tmp_path, "us/absent")
-    assert absent.returncode == 1 and "no such folder here, and the Hugging Face hub gave" in absent.stderr
+    assert absent.returncode == 1 and "no such folder here, and the Hugging Face hub shows no such model to you. Check the spelling" in absent.stderr
     hub.shutdown()
     hub.server_close()  # from here on there is no network: the cache serves a branch and a commit
     for revision in ([], [COMMIT]):
         offline = fetch_in_a_new_process(address, tmp_path, "us/tiny", *revision)
         assert offline.returncode == 0 and json.loads(offline.stdout)[0] == COMMIT, offline.stderr
+    elsewhere = tmp_path / "elsewhere"
+    away = fetch_in_a_new_process(address, elsewhere, "us/tiny")
+    reason = rf"the Hugging Face hub \({address}\) cannot be reached: .*Connection refused\. Without the hub give the model's folder or package:"
+    assert away.returncode == 1 and re.search(reason, away.stderr) and "Got:" not in away.stderr, away.stderr
+    named = re.search(r"models--… in (\S+), or where HF_HOME says", away.stderr)
+    assert named is not None and Path(named[1]).is_relative_to(elsewhere)
+    (copied,) = (tmp_path / "hub").glob("models--*")
+    shutil.copytree(copied, Path(named[1]) / copied.name, symlinks=True)
+    assert fetch_in_a_new_process(address, elsewhere, "us/tiny").returncode == 0
+    assert fetch_in_a_new_process(address, elsewhere, folder).returncode == 0, "the model's folder itself"
+
+
+def test_the_hub_is_not_asked_while_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    told = fetch_in_a_new_process("http://127.0.0.1:9", tmp_path, "us/tiny").stderr
+    assert "the Hugging Face hub is not asked while HF_HUB_OFFLINE is set: unset it. Without the hub give" in told, told
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (OSError(errno.ENOSPC, "full"), r"it cannot be kept in the cache .*: No space left on device: free disk space there, or name another folder in HF_HOME"),
+    (client_error()("the proxy said no"), r"cannot be reached: the proxy said no\. Without the hub"),
+    (ValueError("odd"), r"the Hugging Face hub gave: odd\. Check"),
+])  # fmt: skip
+def test_what_the_hubs_client_raises(monkeypatch: pytest.MonkeyPatch, error: Exception, words: str) -> None:
+    def download(*arguments: object, **options: object) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with pytest.raises(SourceError, match=words):
+        fetch_model("us/tiny")
 
 
 def test_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
