@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from embermill.counts import several
+from embermill.counts import agreeing, several
 from embermill.jobs.config import CorpusConfig, JobConfig, ModelConfig
 from embermill.jobs.corpus.html import require_same_extractor
 from embermill.jobs.dataset.metadata.manifest import read_manifest_root
@@ -25,6 +25,7 @@ from embermill.jobs.shard.names import require_apart
 from embermill.jobs.storage import FileInfo, Folder
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import stored_vectors
+from embermill.jobs.wording import units
 
 BESIDE_TEXT = ("corpus.keep_columns", "corpus.id_column", "corpus.types")  # what shapes rows and no text
 log = logging.getLogger(__name__)
@@ -164,20 +165,21 @@ def _require_same(plan: Plan, config: JobConfig, folder: Folder) -> None:
     changes = changed_keys(plan, config, finished=finished)
     require_same_extractor(plan.rows.html_extractor, folder.root)
     if finished and changes and all(change.partition(":")[0] in BESIDE_TEXT for change in changes):
-        _raise_other_columns(folder, changes)
+        _raise_other_columns(folder, changes, units(plan.rows.is_chunked)[1])
     require_unchanged(plan, config, finished=finished)
     fingerprint = describe_engine(config.as_planned(plan).model, search_path=(str(Path.cwd()),))
     if fingerprint is not None:
         require_unchanged(plan, config, fingerprint, finished=finished)
 
 
-def _raise_other_columns(folder: Folder, changes: list[str]) -> NoReturn:
+def _raise_other_columns(folder: Folder, changes: list[str], unit: str) -> NoReturn:
     """Every row of every shard would be written again, vectors included: that is another dataset, and it takes its vectors from this one."""
     version = read_version(folder)
-    size = sum(file.bytes for file in version.of_kind(BASE, UPSERTS))
+    size, rows = sum(file.bytes for file in version.of_kind(BASE, UPSERTS)), version.totals["rows"]
+    written = agreeing(rows, f"its only {unit}", f"all {several(rows, unit)}")
     raise UsageError(
-        f"{folder.root}: this dataset was made with other settings: {'; '.join(changes)}. These columns stand in every row, so another choice of them is "
-        f"another dataset: with every row ({version.totals['rows']:,}, {size:,} bytes) written again and no text embedded again. Set them back, or run "
+        f"{folder.root}: this dataset was made with other settings: {'; '.join(changes)}. These columns stand in every {unit}, so another choice of them "
+        f"makes another dataset: {written} would be written anew ({size:,} bytes), and no text embedded again. Set them back, or run "
         f"`embermill sync` with another output.uri and --reuse {folder.root}, which takes the vectors from here"
     )
 

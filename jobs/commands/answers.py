@@ -224,16 +224,17 @@ def show_gc(answer: Answer) -> str:
 def show_verify(answer: Answer) -> str:
     """What was read again and found good; damage is an error and comes another way."""
     shards = several(answer["shards"], "shard")
-    scope = f"{shards} read again" + ("" if answer["finished"] else " (of a run that is not finished)") + f", {several(answer['rows_out'], 'row')}"
+    held = live_rows(answer["rows_out"], answer["live_documents"])
+    scope = f"{shards} read again" + ("" if answer["finished"] else " (of a run that is not finished)") + f", {held}"
     if (answer["version"] or 1) > 1:
-        rows = several(answer["rows"], "row")
+        rows = live_rows(answer["rows"], answer["live_documents"])
         scope = f"every file of version {answer['version']}, which has {rows}, and of the earlier versions that can be read was read again"
     lines = [f"{answer['root']} is sound: {scope}. Sums, schema, counts, ids, finite values and norms are right."]
     if not answer["shards"] and not answer["finished"]:
         lines = [f"{answer['root']}: there are no shards to verify: {answer['unfinished']}"]
     if answer["unnamed_files"]:
         lines.append(f"{several(answer['unnamed_files'], 'file')} in data/ or quarantine/ that the dataset does not list: {', '.join(answer['unnamed'][:5])}")
-    return "\n".join([*lines, *show_recall(answer.get("recall"))])
+    return "\n".join([*lines, *show_recall(answer.get("recall"), units(answer["live_documents"] is not None)[1])])
 
 
 def show_account(answer: Answer, *, of_first: bool = False) -> list[tuple[str, str]]:

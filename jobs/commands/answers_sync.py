@@ -8,23 +8,24 @@ from embermill.counts import agreeing, several
 from embermill.jobs.commands.answers_splitting import show_unknown_words
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
-from embermill.jobs.wording import live_rows
+from embermill.jobs.wording import live_rows, units
 
 FILE_WORDS = (("new", "new"), ("changed", "changed"), ("renamed", "renamed"), ("gone", "gone"), ("same", "unchanged"))
 
 
 def show_sync(answer: Answer) -> str:
     """Of a sync that was not a run."""
-    if answer["action"] == "nothing":
-        files = f"{several(answer['files']['same'], 'file')}, none of them changed"
-        if answer["files"]["scanned"] or len([state for state, _ in FILE_WORDS if answer["files"][state]]) > 1:
-            files = f"{_show_files(answer)}, and no row changed"
-        more = f"; compacted into version {answer['compacted']}" if answer["compacted"] else ""
-        return f"{answer['output']}: version {answer['version']} is up to date: {files}; {several(answer['rows'], 'row')}{more}"
     of_rows, documents = answer, answer.get("documents")
+    live = live_rows(answer["rows"], None if documents is None else documents["live"])
+    if answer["action"] == "nothing":
+        same = answer["files"]["same"]
+        files = f"{several(same, 'file')}, {agreeing(same, 'which has not changed', 'none of them changed')}"
+        if answer["files"]["scanned"] or len([state for state, _ in FILE_WORDS if answer["files"][state]]) > 1:
+            files = f"{_show_files(answer)}, and no {units(documents is not None)[0]} changed"
+        more = f"; compacted into version {answer['compacted']}" if answer["compacted"] else ""
+        return f"{answer['output']}: version {answer['version']} is up to date: {files}; {live}{more}"
     if documents is not None:
         of_rows = {f"rows_{name}": number for name, number in documents.items()}
-    live = live_rows(answer["rows"], None if documents is None else documents["live"])
     copied = f"{several(answer['vectors_copied'], 'vector')} copied"
     rows = [
         ("version", f"{answer['version']}, made from version {answer['parent']}: {live}"),
@@ -35,7 +36,7 @@ def show_sync(answer: Answer) -> str:
         *_show_imported(answer["imported"]),
         ("written", show_bytes(answer["bytes_written"]) + _show_clipped(answer["values_clipped"])),
         *show_unknown_words(answer["unknown_words"]),
-        *_show_kept(answer),
+        *_show_kept(answer, units(documents is not None)[0]),
         ("time", show_seconds(answer["seconds"])),
     ]
     if answer["compacted"]:
@@ -78,17 +79,17 @@ def _show_chunks(answer: Answer) -> Iterator[str]:
             yield f"{answer[key]:,} {words}"
 
 
-def _show_kept(answer: Answer) -> Iterator[tuple[str, str]]:
-    """What is not as the corpus is."""
+def _show_kept(answer: Answer, unit: str) -> Iterator[tuple[str, str]]:
+    """What is not as the corpus is. unit: what is read from it."""
     if answer["rows_unseen"]:
         where = f"no file gives {agreeing(answer['rows_unseen'], 'it', 'them')} any more (corpus.complete: true deletes such rows)"
-        yield "unseen", f"{several(answer['rows_unseen'], 'row')} kept, though {where}"
+        yield "unseen", f"{several(answer['rows_unseen'], unit)} kept, though {where}"
     if answer["rows_stale"]:
         its = agreeing(answer["rows_stale"], "its", "their")
-        yield "stale", f"{several(answer['rows_stale'], 'row')} kept as before, refused in {its} new form (corpus.on_refused_update)"
+        yield "stale", f"{several(answer['rows_stale'], unit)} kept as before, refused in {its} new form (corpus.on_refused_update)"
     if answer["rows_quarantined"]:
         duplicates = f", {answer['rows_duplicate']:,} of them with an id that occurs earlier" if answer["rows_duplicate"] else ""
-        yield "refused", f"{several(answer['rows_quarantined'], 'row')}{duplicates}: see quarantine/{answer['version']:06d}/"
+        yield "refused", f"{several(answer['rows_quarantined'], unit)}{duplicates}: see quarantine/{answer['version']:06d}/"
 
 
 PLANNED = (

@@ -18,10 +18,11 @@ def show_vectors(answer: Answer) -> list[tuple[str, str]]:
     return [("vectors", told + (f"; {several(clipped, 'value')} ({answer['share_clipped']:.2g} of them) too large for a code and clipped" if clipped else ""))]
 
 
-def show_recall(found: Answer | None) -> Iterator[str]:
+def show_recall(found: Answer | None, unit: str) -> Iterator[str]:
+    """unit: what a row of the dataset is."""
     if found is None:
         return
-    rows = f"{found['queries']:,} of {several(found['rows'], 'row')} searched for"
+    rows = f"{found['queries']:,} of {several(found['rows'], unit)} searched for"
     yield f"recall@10 against {found['against']}, {rows}:"
     names = max(len(each["column"]) for each in found["columns"])
     forms = max(len(each["form"]) for each in found["columns"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from embermill.counts import several
 from embermill.jobs.commands.command import Answer, Command, filled, positive, progress_bar
 from embermill.jobs.commands.quantities import show_bytes, show_seconds
+from embermill.jobs.wording import live_rows, units
 
 
 def mapping(text: str) -> tuple[str, str]:
@@ -48,11 +49,12 @@ def show_check(answer: Answer) -> str:
 
 
 def _check_lines(answer: Answer) -> Iterator[str]:
-    yield f"{answer['title']} takes {answer['root']}, version {answer['version']}: {several(answer['rows'], 'row')}, as far as its recorded limits say"
+    unit, held = units(answer["documents"] is not None)[1], live_rows(answer["rows"], answer["documents"])
+    yield f"{answer['title']} takes {answer['root']}, version {answer['version']}: {held}, as far as its recorded limits say"
     for limit in answer["limits"]:
         yield f"  {limit['limit']} ({limit['source']}, {limit['date']}{'' if limit['confirmed'] else '; unconfirmed'})"
     for found in answer["converted"]:
-        yield f"{several(found['count'], 'row')} beyond \"{found['limit']}\", for example {found['named'][0]}: {found['remedy']}"
+        yield f"{several(found['count'], unit)} beyond \"{found['limit']}\", for example {found['named'][0]}: {found['remedy']}"
     yield from _estimate_lines(answer["estimate"])
 
 
@@ -88,7 +90,8 @@ def export(arguments: argparse.Namespace) -> Answer:
 
 def show_export(answer: Answer) -> str:
     before = f", {answer['resumed_rows']:,} of them by an earlier call" if answer["resumed_rows"] else ""
-    return f"{answer['out']}: {several(answer['rows'], 'row')} of {answer['root']}, version {answer['version']}, as {answer['format']}{before}"
+    held = live_rows(answer["rows"], answer["documents"])
+    return f"{answer['out']}: {held} of {answer['root']}, version {answer['version']}, as {answer['format']}{before}"
 
 
 COMMANDS = (

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from embermill.counts import several
 from embermill.jobs.commands.command import Answer, Command, filled, positive, progress_bar
+from embermill.jobs.wording import live_rows
 
 DESCRIPTION = """Load a dataset into a search index, or bring one up to date that was loaded before: what changed since is written, and nothing
 else. A load that was killed is resumed by the same command. Afterwards rows are counted and 100 sampled vectors compared, every time.
@@ -64,7 +65,7 @@ def _parts(answer: Answer) -> Iterator[str]:
     state, after = ("would be", "to be written") if answer["dry_run"] else ("is", "written")
     created = " (new)" if answer["created"] else ""
     before = f", before {answer['before']}" if answer["before"] else ""
-    yield f"{answer['target']}{created} {state} at version {answer['version']}{before}: {several(answer['rows'], 'row')}"
+    yield f"{answer['target']}{created} {state} at version {answer['version']}{before}: {live_rows(answer['rows'], answer['documents'])}"
     yield f"{answer['upserted']:,} {after}"
     yield f"{answer['deleted']:,} {'to be ' if answer['dry_run'] else ''}deleted in {answer['seconds']:.1f} s"
     if (checked := answer["checked"]) is not None:

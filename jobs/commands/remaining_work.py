@@ -18,7 +18,7 @@ from embermill.jobs.dataset.metadata.manifest import check_files
 from embermill.jobs.dataset.metadata.receipt_table import Totals, shard_keys, sum_receipts
 from embermill.jobs.dataset.metadata.reconcile import require_consistent
 from embermill.jobs.dataset.metadata.retirement import is_retired
-from embermill.jobs.dataset.metadata.versions import FIRST, live_documents, read_newest
+from embermill.jobs.dataset.metadata.versions import FIRST, documents_of, read_newest
 from embermill.jobs.driver.outcome import require_few_quarantined
 from embermill.jobs.driver.progress import TOKENS_PER_BYTE
 from embermill.jobs.engine.loading import preview_engine
@@ -117,5 +117,4 @@ def _holds(folder: Folder, plan: Plan, totals: Totals) -> dict[str, int | None]:
     if newest is None or newest.number == FIRST:
         documents = totals.documents if plan.rows.is_chunked else None
         return {"rows": totals.rows_out, "documents": documents, "tokens": totals.tokens, "version": None if newest is None else FIRST}
-    documents = live_documents(folder, newest) if plan.rows.is_chunked else None
-    return {"rows": newest.totals["rows"], "documents": documents, "tokens": None, "version": newest.number}
+    return {"rows": newest.totals["rows"], "documents": documents_of(folder, plan, newest), "tokens": None, "version": newest.number}

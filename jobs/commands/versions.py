@@ -55,7 +55,7 @@ def _add_files_arguments(parser: argparse.ArgumentParser) -> None:
 def files(arguments: argparse.Namespace) -> Answer:
     from dataclasses import asdict
 
-    from embermill.jobs.dataset.metadata.versions import live_documents
+    from embermill.jobs.dataset.metadata.versions import documents_of
     from embermill.jobs.dataset.views.opening import open_version
     from embermill.jobs.dataset.views.reading_rule import reading_rule
     from embermill.jobs.storage import open_folder
@@ -64,7 +64,7 @@ def files(arguments: argparse.Namespace) -> Answer:
     plan, version = open_version(folder, arguments.of_version)
     query = reading_rule(folder, plan, version, arguments.sql) if arguments.sql else None
     listed = [asdict(file) for file in version.of_kind("base", "upserts", "deletes")]
-    documents = live_documents(folder, version) if plan.rows.is_chunked else None
+    documents = documents_of(folder, plan, version)
     return {"root": folder.root, "version": version.number, "rows": version.totals["rows"], "documents": documents, "files": listed, "query": query}
 
 
@@ -72,7 +72,9 @@ def show_files(answer: Answer) -> str:
     if answer["query"] is not None:
         return str(answer["query"])
     held = live_rows(answer["rows"], answer["documents"])
-    lines = [f"{file['kind']:<8} {file['rows']:>12,} {plural(file['rows'], 'row'):<4} {file['bytes']:>14,} bytes  {file['name']}" for file in answer["files"]]
+    unit = units(answer["documents"] is not None)[1]
+    counted = [f"{file['rows']:>12,} {plural(file['rows'], unit):<{len(unit) + 1}}" for file in answer["files"]]
+    lines = [f"{file['kind']:<8} {rows} {file['bytes']:>14,} bytes  {file['name']}" for file, rows in zip(answer["files"], counted, strict=True)]
     return "\n".join([*lines, f"version {answer['version']}: {held}; --sql duckdb prints the query that gives them"])
 
 
@@ -91,10 +93,11 @@ def changes(arguments: argparse.Namespace) -> Answer:
     from embermill.jobs.storage import open_folder
 
     folder = open_folder(arguments.output)
-    feed = read_feed(folder, require_plan(folder), arguments.since, arguments.to)
+    plan = require_plan(folder)
+    feed = read_feed(folder, plan, arguments.since, arguments.to)
     listed = [{"kind": each.file.kind, "name": each.file.name, "rows": each.file.rows, "version": each.file.version, "needs_filter": each.needs_filter}
               for each in feed.files()]  # fmt: skip
-    answer: Answer = {"root": folder.root, "since": feed.since, "to": feed.to.number, "files": listed, "out": arguments.out}
+    answer: Answer = {"root": folder.root, "since": feed.since, "to": feed.to.number, "files": listed, "out": arguments.out, "chunked": plan.rows.is_chunked}
     if arguments.net:
         answer |= write_net(feed, arguments.out)
     elif arguments.out:
@@ -107,12 +110,12 @@ def show_changes(answer: Answer) -> str:
 
 
 def _changes_lines(answer: Answer) -> Iterator[str]:
-    span = f"from version {answer['since']} to {answer['to']}"
+    span, unit = f"from version {answer['since']} to {answer['to']}", units(answer["chunked"])[1]
     if "upserts" in answer:
-        yield f"{several(answer['upserts'], 'row')} new or changed and {answer['deletes']:,} deleted {span}"
+        yield f"{several(answer['upserts'], unit)} new or changed and {answer['deletes']:,} deleted {span}"
     else:
         for file in answer["files"]:
-            rows = f"{file['rows']:>12,} {plural(file['rows'], 'row'):<4}"
+            rows = f"{file['rows']:>12,} {plural(file['rows'], unit):<{len(unit) + 1}}"
             yield f"{file['version']:>6}  {file['kind']:<8} {rows}  {file['name']}" + _filter_of(file, answer["since"])
         yield f"{several(len(answer['files']), 'file')} {span}"
     if answer["out"]:

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+from embermill.jobs.dataset.metadata.versions import documents_of
 from embermill.jobs.dataset.views.opening import open_version
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.export import FORMATS
@@ -23,7 +24,8 @@ from embermill.jobs.storage import naming_folder, open_folder
 
 @dataclass(frozen=True)
 class ExportReport:
-    """resumed_rows: that an earlier call had written already. beside: what describes the rows, relative to `out`: an id map, a mapping, a card."""
+    """resumed_rows: that an earlier call had written already. beside: what describes the rows, relative to `out`: an id map, a mapping, a card.
+    documents: of a dataset of chunks, whose rows are chunks."""
 
     root: str
     version: int
@@ -32,6 +34,7 @@ class ExportReport:
     rows: int
     resumed_rows: int
     beside: tuple[str, ...]
+    documents: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"beside": [*self.beside]}
@@ -73,7 +76,7 @@ def _export(
         if kind.limits and not state.pieces:
             check(uri, kind.limits, version=found.number, vector=vector, names=names)
         resumed = source.rows if state.is_finished else _write(format, state, on_rows)
-    return ExportReport(folder.root, found.number, name, str(out), source.rows, resumed, state.beside)
+    return ExportReport(folder.root, found.number, name, str(out), source.rows, resumed, state.beside, documents_of(folder, plan, found))
 
 
 def find_format(name: str) -> type[Format]:

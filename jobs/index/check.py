@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from embermill.jobs.dataset.metadata.versions import documents_of
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.dataset.views.opening import open_version
 from embermill.jobs.errors import DataError
@@ -37,7 +38,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """refused: rows or columns that the target does not take. converted: that a loader or an export changes on the way, each with how."""
+    """refused: rows or columns that the target does not take. converted: that a loader or an export changes on the way, each with how.
+    documents: of a dataset of chunks, whose rows are chunks."""
 
     root: str
     version: int
@@ -47,11 +49,12 @@ class CheckReport:
     refused: tuple[Violation, ...]
     converted: tuple[Violation, ...]
     estimate: Estimate
+    documents: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         vector = self.columns.vector
         return {
-            "root": self.root, "version": self.version, "rows": self.rows, "target": self.limits.name, "title": self.limits.title,
+            "root": self.root, "version": self.version, "rows": self.rows, "documents": self.documents, "target": self.limits.name, "title": self.limits.title,
             "ok": not self.refused, "column": vector.column, "dtype": vector.dtype, "dimensions": vector.dim,
             "violations": [_violation(found) for found in self.refused], "converted": [_violation(found) for found in self.converted],
             "limits": [_limit(limit) for limit in self.limits.limits], "estimate": vars(self.estimate),
@@ -99,7 +102,8 @@ def check(
     violations = (*find_form_violations(limits, form), *count.violations)
     refused = tuple(each for each in violations if each.is_refused)
     converted = tuple(each for each in violations if not each.is_refused)
-    report = CheckReport(folder.root, found.number, rows, columns, limits, refused, converted, estimate(limits, rows, int(np.mean(sampled or [0]))))
+    told = estimate(limits, rows, int(np.mean(sampled or [0])))
+    report = CheckReport(folder.root, found.number, rows, columns, limits, refused, converted, told, documents_of(folder, plan, found))
     if refused:
         raise CheckFailed(report)
     return report

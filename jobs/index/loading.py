@@ -14,6 +14,7 @@ from contextlib import closing
 import pyarrow as pa
 
 from embermill.channel import Channel
+from embermill.counts import several
 from embermill.jobs.dataset.metadata.retirement import retired_numbers
 from embermill.jobs.dataset.metadata.versions import Version, read_version, read_versions
 from embermill.jobs.dataset.views.live import LiveRows
@@ -21,6 +22,7 @@ from embermill.jobs.index import Target
 from embermill.jobs.index.checking import Sample
 from embermill.jobs.index.cursor import Cursor
 from embermill.jobs.index.source import DELETES, Source, Unit, start
+from embermill.jobs.wording import units
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,8 @@ class Load:
         if deletes is not None:
             self._delete(deletes)
         self._commit(self.cursor.reached(version.number))
-        log.info("version %d is loaded: %d rows written, %d deleted so far", version.number, self.upserted, self.deleted)
+        written = several(self.upserted, units(self.source.plan.rows.is_chunked)[1])
+        log.info("version %d is loaded: %s written, %d deleted so far", version.number, written, self.deleted)
 
     def _in_threads(self, live: LiveRows, since: int, new: bool) -> None:
         """Every unit that is not there yet, one after another, or several at once."""

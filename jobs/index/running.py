@@ -14,7 +14,7 @@ from typing import Any
 
 from embermill.jobs.dataset.metadata.manifest import FINDINGS, read_manifest
 from embermill.jobs.dataset.metadata.schema import uuid_columns
-from embermill.jobs.dataset.metadata.versions import BASE, Version, read_version
+from embermill.jobs.dataset.metadata.versions import BASE, Version, documents_of, read_version
 from embermill.jobs.dataset.views.feed import ErasedSince
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
@@ -53,7 +53,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a load did. before, version: of the dataset, that the target had and has; 0: none. checked: None of a dry run. created: the target was not there."""
+    """What a load did. before, version: of the dataset, that the target had and has; 0: none. checked: None of a dry run. created: the target was not there.
+    documents: of a dataset of chunks, whose rows are chunks."""
 
     dataset: str
     target: str
@@ -67,6 +68,7 @@ class Loaded:
     dry_run: bool = False
     checked: Checked | None = None
     alias: str | None = None
+    documents: int | None = None
 
 
 Progress = Callable[[int, int], None]
@@ -153,6 +155,7 @@ class _Round:
         return Loaded(
             self.source.folder.root, self.where, cursor.version, to.number, to.totals["rows"], load.upserted, load.deleted,
             time.monotonic() - began, standing is None, checked=checked, alias=self.options.alias,
+            documents=documents_of(self.source.folder, self.source.plan, to),
         )  # fmt: skip
 
     def _require_forward(self, cursor: Cursor, to: Version) -> None:
@@ -180,7 +183,7 @@ class _Round:
         deletes = live.deleted(cursor.version).num_rows if cursor.version else 0
         return Loaded(
             self.source.folder.root, self.where, cursor.version, to.number, to.totals["rows"], upserts, deletes, seconds, standing is None,
-            dry_run=True, alias=self.options.alias,
+            dry_run=True, alias=self.options.alias, documents=documents_of(self.source.folder, self.source.plan, to),
         )  # fmt: skip
 
     def _check(self, sample: Sample, to: Version) -> Checked:
@@ -239,5 +242,5 @@ def _joined(before: Loaded, after: Loaded) -> Loaded:
     """Both rounds of one call."""
     return Loaded(
         after.dataset, after.target, before.before, after.version, after.rows, before.upserted + after.upserted, before.deleted + after.deleted,
-        before.seconds + after.seconds, before.created, checked=after.checked, alias=after.alias,
+        before.seconds + after.seconds, before.created, checked=after.checked, alias=after.alias, documents=after.documents,
     )  # fmt: skip

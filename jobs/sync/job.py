@@ -13,7 +13,7 @@ from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.completing import complete_if_possible, complete_version
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
-from embermill.jobs.dataset.metadata.versions import Version, abandon_version, is_worth_compacting, read_version
+from embermill.jobs.dataset.metadata.versions import Version, abandon_version, documents_of, is_worth_compacting, read_version
 from embermill.jobs.difference.claim import latest_inputs
 from embermill.jobs.difference.importing import BOUND, list_imports
 from embermill.jobs.difference.inputs import Comparison, compare
@@ -161,6 +161,7 @@ class Look:
     def __init__(self, config: JobConfig, folder: Folder, plan: Plan, chosen: SyncOptions) -> None:
         self._config, self._folder, self._chosen = config, folder, chosen
         self.parent: Version = read_version(folder)
+        self._documents = documents_of(folder, plan, self.parent)
         self._previous = latest_inputs(folder, plan, self.parent, rescan=chosen.rescan)
         self.listed_s = time.time()
         self._listed = list_or_refuse(config, folder)
@@ -195,8 +196,9 @@ class Look:
         """Where there is nothing to do."""
         files = self.comparison.counts | {"scanned": 0}
         return SyncSummary(
-            "nothing", self._folder.root, self.parent.number, self.parent.parent, files=files, rows=self.parent.totals["rows"], seconds=round(seconds, 3)
-        )
+            "nothing", self._folder.root, self.parent.number, self.parent.parent, files=files, rows=self.parent.totals["rows"], seconds=round(seconds, 3),
+            documents=None if self._documents is None else {"live": self._documents},
+        )  # fmt: skip
 
 
 def list_or_refuse(config: JobConfig, folder: Folder) -> Sequence[tuple[str, FileInfo]]:

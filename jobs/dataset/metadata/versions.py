@@ -29,6 +29,7 @@ from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest, re
 from embermill.jobs.dataset.metadata.retirement import VERSIONS, is_retired
 from embermill.jobs.dataset.metadata.version_copies import copy_decision
 from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
+from embermill.jobs.plan.files import Plan
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.wording import describe_damage
 
@@ -170,6 +171,11 @@ def live_documents(folder: Folder, version: Version) -> int:
         return version.totals[DOCUMENTS]
     root = read_manifest_root(folder)
     return 0 if root is None else int(root["totals"]["documents"])
+
+
+def documents_of(folder: Folder, plan: Plan, version: Version) -> int | None:
+    """Live documents of a dataset of chunks; None of another."""
+    return live_documents(folder, version) if plan.rows.is_chunked else None
 
 
 def read_first(folder: Folder) -> Version:

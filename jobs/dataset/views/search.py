@@ -19,7 +19,7 @@ from embermill.jobs.config import ModelConfig
 from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
-from embermill.jobs.dataset.metadata.versions import FIRST, live_documents, read_version
+from embermill.jobs.dataset.metadata.versions import FIRST, documents_of, read_version
 from embermill.jobs.dataset.views.live import LiveFile, LiveRows, open_rows, read_batches
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.engine.loading import describe_engine, load_engine
@@ -72,7 +72,7 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
     except ValidationError as error:
         raise UsageError(f"{folder.root}: its plan names no model that can be opened: {'; '.join(describe_invalid(error))}") from None
     if found.manifest is not None and (version := read_version(folder)).number > FIRST:
-        documents = live_documents(folder, version) if plan.rows.is_chunked else None
+        documents = documents_of(folder, plan, version)
         return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True, documents)
     shards, totals = tuple(receipts.column("shard").drop_null().to_pylist()), sum_receipts(receipts)
     documents, unfinished = totals.documents if plan.rows.is_chunked else None, found.why_unfinished(folder) if found.manifest is None else None

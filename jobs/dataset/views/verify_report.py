@@ -76,13 +76,14 @@ class Findings:
 class VerifyReport:
     """manifest: its name, None where the run is not finished and the commit log was read instead. totals: of the run. version: the newest one.
 
-    unfinished: why there is no manifest, in words."""
+    documents: of a dataset of chunks, that the newest one has, or that are committed. unfinished: why there is no manifest, in words."""
 
     root: str
     manifest: str | None
     totals: Totals
     findings: Findings
     version: Version | None = None
+    documents: int | None = None
     unfinished: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -94,6 +95,7 @@ class VerifyReport:
             "unfinished": self.unfinished,
             "version": None if self.version is None else self.version.number,
             "rows": None if self.version is None else self.version.totals["rows"],
+            "live_documents": self.documents,
             "ok": not found.are_bad,
             **self.totals.to_json(),
             "damaged": found.damage.count,

@@ -38,7 +38,7 @@ class TestOtherColumns:
         for name in ("run", "plan", "sync"):
             refused = command(name, str(job), *keys)
             assert refused.code == 2 and all(f"corpus.{each.partition('=')[0]}: " in refused.errors for each in changed)
-            assert f"every row (40, {size:,} bytes)" in refused.errors
+            assert f"makes another dataset: all 40 rows would be written anew ({size:,} bytes), and no text embedded again" in refused.errors
         reused = re.search(r"`embermill sync` with another output\.uri and --reuse (\S+),", refused.errors)
         assert reused is not None
         TellingEngine.taken()

@@ -85,7 +85,7 @@ def test_a_search_index_follows(tmp_path: Path, corpus: Corpus, edited: list[Row
 
 
 def test_words_tell_documents_from_chunks(tmp_path: Path, edited: list[Row], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """In `report` and its page, `history`, `files`, `rollback` and `search`."""
+    """In `report` and its page, and in every command that counts what a version holds."""
     monkeypatch.setattr("embermill.jobs.report.page.vega_source", lambda: "window.vegaEmbed = null;")
     out, page = str(tmp_path / "out"), tmp_path / "page.html"
 
@@ -106,7 +106,18 @@ def test_words_tell_documents_from_chunks(tmp_path: Path, edited: list[Row], mon
     assert f'<span data-key="versions.1.counts.documents.changed">{counts["changed"]}</span>' in html and counts["changed"] == 1
     capsys.readouterr()
     assert re.search(rf"  sync  8 documents, {rows[3]} chunks, \+\d+, -\d+\n", words("history", out))
-    assert f"version 3: 8 documents, {rows[3]} chunks; --sql" in words("files", out)
+    holds = f"8 documents, {rows[3]} chunks"
+    listed = words("files", out)
+    assert f"version 3: {holds}; --sql" in listed and listed.count(" chunks ") == len(listed.splitlines()) - 1
+    assert f"every file of version 3, which has {holds}, and of" in words("verify", out)
+    assert f"is at version 3: {holds}, {rows[3]:,} written, 0 deleted" in words("load", out, f"duckdb:{tmp_path}/words.db")
+    assert f"would be at version 3, before 3: {holds}, 0 to be written" in words("load", out, f"duckdb:{tmp_path}/words.db", "--dry-run")
+    assert f"takes {out}, version 3: {holds}, as far as" in words("check", out, "--for", "pinecone")
+    assert f"{holds} of {out}, version 3, as npy" in words("export", out, "--format", "npy", "--out", str(tmp_path / "npy"))
+    changed = words("changes", out, "--since", "1")
+    assert re.search(r"upserts +\d+ chunks? ", changed) and re.search(r"deletes +\d+ chunks? ", changed) and " row" not in changed
+    assert re.fullmatch(rf"{rows[3]} chunks new or changed and \d+ deleted from version 0 to 3\n", words("changes", out, "--since", "0", "--net"))
+    assert f"version 3 is up to date: 1 file, which has not changed; {holds}\n" in words("sync", config_file(tmp_path))
     assert f"version 4 has the 10 documents, {rows[2]} chunks of version 2: " in words("rollback", out, "--to", "2")
     begun = {"hits": [], "chunked": True, "shows_content": True, "finished": False, "rows": 5, "documents": 2}
     assert show_search(begun) == "(the dataset is not finished: 2 documents, 5 chunks committed so far)"

@@ -71,7 +71,7 @@ OUTCOMES = {
     "too many refused": Outcome(refuse_a_row, keys(max_quarantined=0), 3, ("1 of the 20 rows", "corpus.max_quarantined: 0 allows 0", "Nothing was embedded")),
     "an id given twice": Outcome(repeat_an_id, (), 0, ("1 of them with an id that occurs earlier",), OUT + 1),
     "an id given twice, to fail": Outcome(repeat_an_id, keys(on_duplicate_id="fail"), 3, ("'c0'", "corpus.on_duplicate_id: quarantine")),
-    "other kept columns": Outcome(edit, keys(keep_columns=[]), 2, ("corpus.keep_columns", "every row (40, ", "--reuse")),
+    "other kept columns": Outcome(edit, keys(keep_columns=[]), 2, ("corpus.keep_columns", "all 40 rows would be written anew (", "--reuse")),
     "another model": Outcome(edit, ("--set", "model.max_tokens=3"), 2, ("model.max_tokens", "choose another output.uri")),
     "another engine": Outcome(edit, ("--set", "model.engine=python:tests.jobs.word_engines:WordEngine"), 2, ("model.engine", "choose another output.uri")),
     "nothing changed": Outcome(lambda corpus: None, (), 0, ("version 1 is up to date: 2 files, none of them changed; 40 rows",)),

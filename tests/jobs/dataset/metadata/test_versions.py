@@ -24,6 +24,7 @@ from embermill.jobs.dataset.metadata.versions import (
     read_versions,
 )
 from embermill.jobs.errors import AnotherRun, MetadataDamaged, UsageError
+from embermill.jobs.plan.files import write_plan
 from embermill.jobs.storage import AlreadyExists
 from tests.jobs.sample_dataset import make_plan, write_shard
 from tests.jobs.stores.memory import MemoryFolder
@@ -129,9 +130,13 @@ def test_versions_that_cannot_be_read(number: int, message: str) -> None:
 
 
 def test_without_a_finished_run_there_is_no_version() -> None:
-    assert read_versions(MemoryFolder()) == ()
-    with pytest.raises(UsageError, match="no version of this dataset yet"):
-        read_version(MemoryFolder())
+    folder = MemoryFolder()
+    assert read_versions(folder) == ()
+    with pytest.raises(UsageError, match="there is no dataset here"):
+        read_version(folder)
+    write_plan(folder, make_plan())
+    with pytest.raises(UsageError, match="no version of this dataset yet: nothing is committed yet: finish it with `embermill run` first"):
+        read_version(folder)
 
 
 @pytest.mark.parametrize("which", ["000002.json", ".pq"])
