@@ -8,6 +8,7 @@ _USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)(?:[^\s/]*|[^\s/:]+:(?!\d+[/?#])[^\
 """Up to the `@` before a host. A secret key may hold a slash, which belongs percent-encoded; a port before a path is none."""
 _BARE = re.compile(r"[^\s/:@'\"`(]+:[^\s/@'\"`]+@(?=[\w\[])")  # user:password@host, with no scheme before it
 _OPTION = re.compile(r"([?&](?:[\w.-]*(?:passw|token|secret|key|signature|credential)[\w.-]*|sig|pwd)=)[^\s&#'\"`]+", re.IGNORECASE)
+_MARKED = re.compile(r"[?&][\w.-]+=…(?=&|#|$)")
 _CONTAINER = re.compile(r"abfss?://[^\s/:@]+@", re.IGNORECASE)  # of Azure: what stands before the `@` is a place
 
 
@@ -22,3 +23,18 @@ def without_credentials(text: str, mark: str = "…@") -> str:
         text = _USER.sub(lambda found: found[0] if _CONTAINER.fullmatch(found[0]) else found[1] + mark, text)
         text = _BARE.sub(mark, text)
     return _OPTION.sub(r"\1…", text) if "=" in text else text
+
+
+def is_signed(address: str) -> bool:
+    """Whether an option in the query of a URL looks like a secret, and is given."""
+    return without_signature(address) != address
+
+
+def without_signature(address: str) -> str:
+    """A URL, with nothing left out but the values of such options. What is no URL stays as it is: a `?` in a path is a name's or a pattern's."""
+    return _OPTION.sub(r"\1…", address) if "://" in address else address
+
+
+def lacks_signature(address: str) -> bool:
+    """Whether that has left something out."""
+    return _MARKED.search(address) is not None

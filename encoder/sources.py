@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-from embermill.credentials import without_credentials
+from embermill.credentials import without_credentials, without_signature
 from embermill.encoder.errors import SourceError
 from embermill.encoder.hub_errors import client_error, explain, first_line
 
@@ -157,7 +157,7 @@ def _fetch_from_hub(source: str, revision: str | None, weights: str | None) -> L
 
 
 def _fetch_from_object_store(source: str, revision: str | None, weights: str | None) -> LocalModel:
-    """Fetch into the cache under a name made of URL and listing (path, size, etag): another content is another folder."""
+    """Fetch into the cache under a name made of URL and listing (path, size, etag): another content is another folder, a fresh signature is not."""
     import hashlib
 
     from obstore.exceptions import BaseError
@@ -170,7 +170,7 @@ def _fetch_from_object_store(source: str, revision: str | None, weights: str | N
         state = hashlib.sha256("".join(f"{path}\0{meta['size']}\0{meta['e_tag']}\n" for path, meta in sorted(entries.items())).encode()).hexdigest()
         if revision not in (None, state):
             raise SourceError(f"model source {shown}: its files changed: revision {revision} was asked for, and {state} is there.")
-        folder = _cache_root() / hashlib.sha256(source.rstrip("/").encode()).hexdigest()[:16] / state
+        folder = _cache_root() / hashlib.sha256(without_signature(source).rstrip("/").encode()).hexdigest()[:16] / state
         if not folder.is_dir():
             _download(source, entries, folder)
     except (BaseError, OSError, ValueError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from embermill.counts import agreeing, several
-from embermill.jobs.config import CorpusConfig, JobConfig, ModelConfig
+from embermill.jobs.config import CorpusConfig, JobConfig, ModelConfig, require_unsigned
 from embermill.jobs.corpus.html import require_same_extractor
 from embermill.jobs.dataset.metadata.manifest import read_manifest_root
 from embermill.jobs.dataset.metadata.versions import BASE, UPSERTS, read_version
@@ -156,6 +156,7 @@ def report_other_listing(ours: Plan, theirs: Plan) -> None:
 
 
 def _require_free_place(config: JobConfig, folder: Folder) -> None:
+    require_unsigned(config)
     require_place(folder)
     require_apart(config, folder.root)
 

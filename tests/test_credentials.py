@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embermill.credentials import has_credentials, without_credentials
+from embermill.credentials import has_credentials, is_signed, lacks_signature, without_credentials, without_signature
 
 SHOWN = [
     ("s3://user:pw@bucket/x", "s3://…@bucket/x", True),
@@ -24,3 +24,19 @@ SHOWN = [
 @pytest.mark.parametrize(("text", "shown", "refused"), SHOWN)
 def test_without_credentials(text: str, shown: str | None, refused: bool) -> None:
     assert (without_credentials(text), has_credentials(text)) == (text if shown is None else shown, refused)
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("https://store/x?version=3&X-Amz-Signature=ab&sig=cd#e", "https://store/x?version=3&X-Amz-Signature=…&sig=…#e"),
+        ("https://store/x?version=3", None),
+        ("https://store/x?version=3&sig=", None),
+        ("/data/part-?key=1/*.parquet", None),
+        ("/data/name:of@a file", None),
+        ("package:name/sub", None),
+    ],
+)
+def test_signatures(address: str, kept: str | None) -> None:
+    assert without_signature(address) == (kept or address) and is_signed(address) == (kept is not None) and not lacks_signature(address)
+    assert lacks_signature(without_signature(address)) == (kept is not None)

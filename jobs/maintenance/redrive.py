@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from embermill.counts import several
-from embermill.jobs.config import JobConfig, config_from_keys
+from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.pieces import Piece
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.dataset.metadata.commits import CommitLog
@@ -22,6 +22,7 @@ from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.reconcile import is_settled
 from embermill.jobs.driver.summary import Summary
 from embermill.jobs.errors import DataError, UsageError
+from embermill.jobs.maintenance.configured import config_as_planned
 from embermill.jobs.maintenance.retyping import typed_as_now
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan, require_plan, write_amended
@@ -51,7 +52,7 @@ def redrive(uri: str, overrides: Sequence[str] = (), *, events_file: str | Path 
         raise UsageError(f"{folder.root}: a dataset of the first rows (--limit) is not redriven: remove it, and run again with --limit")
     if not was_ending:
         _require_unfinished(folder)
-    config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides)
+    config = config_as_planned(plan, folder.root, overrides)
     return run(config, events_file=events_file, amend=None if was_ending else partial(_amend, config=config))
 
 

@@ -18,7 +18,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from embermill.jobs.config import JobConfig, config_from_keys
+from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.dataset.metadata.claims import CLAIMS
 from embermill.jobs.dataset.metadata.commits import REPLACES, CommitLog, digest_of
@@ -38,6 +38,7 @@ from embermill.jobs.driver.outcome import failures_as_error
 from embermill.jobs.engine import Engine
 from embermill.jobs.engine.loading import load_engine
 from embermill.jobs.errors import DataError, MetadataDamaged, UsageError
+from embermill.jobs.maintenance.configured import config_as_planned
 from embermill.jobs.maintenance.embedding_here import embed_here
 from embermill.jobs.maintenance.repair_versions import repair_versions, stands
 from embermill.jobs.plan.changes import require_unchanged
@@ -235,7 +236,7 @@ def _files(receipt: Receipt) -> Iterator[tuple[str, str]]:
 
 def _engine_of(folder: Folder, plan: Plan, overrides: Sequence[str]) -> tuple[Engine, JobConfig]:
     """The dataset's engine, in this process, and the configuration by which it was made. UsageError where it would make other vectors."""
-    config = config_from_keys(plan.config | {"output.uri": folder.root}, overrides).as_planned(plan)
+    config = config_as_planned(plan, folder.root, overrides).as_planned(plan)
     require_possible(plan, config, folder)
     device = config.workers.device if config.workers.device != "auto" else plan.device_kind
     engine = load_engine(config.model, device=device, threads=usable_cores(), search_path=(str(Path.cwd()),))

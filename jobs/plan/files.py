@@ -24,7 +24,7 @@ from embermill.jobs.bookkeeping.hashed_table import create_hashed, decode_table,
 from embermill.jobs.bookkeeping.seal import read_json, sealed_json
 from embermill.jobs.bookkeeping.stored_keys import stored_form
 from embermill.jobs.bookkeeping.table_form import require_table
-from embermill.jobs.config import IF_ABSENT
+from embermill.jobs.config import IF_ABSENT, kept_in_dataset
 from embermill.jobs.corpus.rows import RowSchema
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import MetadataDamaged, UsageError
@@ -64,7 +64,8 @@ INPUT_SCHEMA = pa.schema(
 class Plan:
     """root.json, segments and inputs of one generation.
 
-    fingerprint: the engine's, semantic; config: the configuration keys it was made from (resolved), for the message when they differ.
+    fingerprint: the engine's, semantic; config: the configuration keys it was made from (resolved), for the message when they differ; as it is written down
+    it holds no credential (config/signatures.py), which older plans may.
     schema: of every shard. rows_per_shard: input rows, refused ones included. device_kind, precision: what `auto` became.
     vectors: the columns that vectors are stored in; (), as in older plans: each output is one, of float32. `stored` says them either way.
     tells_versions: shards have a column `version`, footers say which files the rows are of, and bookkeeping and quarantine are not named *.parquet.
@@ -285,7 +286,7 @@ def _root(plan: Plan, segments: int) -> dict[str, Any]:
     return {
         "plan_format": PLAN_FORMAT,
         "fingerprint": plan.fingerprint,
-        "config": plan.config,
+        "config": kept_in_dataset(plan.config),
         "rows": others | {"kept": [(source, name) for source, name, _ in rows.kept], "types": schema_text(types)},
         "outputs": [stored_form(output) for output in plan.outputs],
         "schema": [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in plan.schema],

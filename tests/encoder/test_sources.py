@@ -191,6 +191,21 @@ def test_what_the_hubs_client_raises(monkeypatch: pytest.MonkeyPatch, error: Exc
         fetch_model("us/tiny")
 
 
+def test_a_fresh_signature_is_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBERMILL_CACHE", str(tmp_path))
+    monkeypatch.setattr("embermill.encoder.sources._list_objects", lambda source, patterns: {"config.json": {"path": "config.json", "size": 2, "e_tag": "x"}})
+    fetched: list[str] = []
+
+    def download(source: str, entries: object, folder: Path) -> None:
+        fetched.append(source)
+        folder.mkdir(parents=True)
+
+    monkeypatch.setattr("embermill.encoder.sources._download", download)
+    folders = [fetch_model(f"https://store/model?version=1&sig={signature}").folder for signature in ("a", "b")]
+    assert folders[0] == folders[1] and fetched == ["https://store/model?version=1&sig=a"]
+    assert fetch_model("https://store/model?version=2&sig=a").folder != folders[0]
+
+
 def test_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boto3 = pytest.importorskip("boto3")
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0, verbose=False)

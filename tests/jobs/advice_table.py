@@ -79,6 +79,7 @@ TABLE: dict[str, Way] = {
     "another output.uri, with corpus.on_schema_drift: cast":
         "maintenance/test_redrive.py::test_a_type_that_a_committed_row_has_stays_and_the_message_begins_with_what_to_do",
     "run `embermill sync` with corpus.on_schema_drift: cast": "sync/test_outcomes.py::test_a_kept_column_that_was_null_in_every_row",
+    "a signature in a URL is not read here": "test_secrets.py::test_a_signed_address_of_corpus_or_dataset_is_refused",
     "which holds no row, and run again": "sync/test_outcomes.py::test_a_dataset_without_rows",
     "fix the file, or": f"{ADVICE}::an unreadable file, removed",
     "declare corpus.types": f"{TYPES}::test_a_later_fraction_among_integers_is_refused_alone_and_the_message_says_what_helps",

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,88 @@ def test_a_library_that_logs_or_raises_an_address(capsys: pytest.CaptureFixture[
     told = capsys.readouterr()
     assert "OSError: cannot reach https://…@proxy:3128" in told.err and SECRET not in told.out + told.err
     assert "https://…@proxy:3128" in json.loads(told.out)["error"]["message"]
+
+
+class TestSignedModel:
+    """`model.source` with a signature in it, which is another one from day to day."""
+
+    SOURCE = f"https://models.example/minilm?version=3&X-Amz-Signature={SECRET}"
+
+    def settings(self, tmp_path: Path, source: str = SOURCE, **corpus: Any) -> dict[str, Any]:
+        return {"model": {"source": source}, "corpus": {"files": [str(tmp_path / "corpus/a.jsonl")], "partition_text_bytes": 50, **corpus}}
+
+    def write(self, tmp_path: Path, rows: int, raw: str = "") -> None:
+        (tmp_path / "corpus").mkdir(exist_ok=True)
+        (tmp_path / "corpus/a.jsonl").write_text("".join(json.dumps({"id": row, "text": f"text {row}"}) + "\n" for row in range(rows)) + raw)
+
+    def files(self, output: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+    def holding(self, output: Path) -> list[str]:
+        """Files of a dataset with the secret in them."""
+        return [name for name, data in self.files(output).items() if SECRET.encode() in data]
+
+    def test_no_file_of_a_dataset_keeps_it_and_another_one_goes_on(self, tmp_path: Path, embed: Callable[..., Answer]) -> None:
+        self.write(tmp_path, 20, raw="{\n")
+        refused = embed(**self.settings(tmp_path, max_quarantined=0))
+        assert refused.code == 3 and not self.holding(tmp_path / "out")
+        fresh = self.settings(tmp_path, self.SOURCE.replace(SECRET, "another"), max_quarantined=0)
+        assert embed(**fresh).code == 3, "it is the same job"
+        self.write(tmp_path, 21)
+        without = command_line.command("redrive", str(tmp_path / "out"))
+        assert without.code == 2 and "pass --set model.source=ADDRESS" in without.errors and "X-Amz-Signature=…" in without.errors
+        assert command_line.command("redrive", str(tmp_path / "out"), "--set", f"model.source={self.SOURCE}").code == 0
+        assert embed(**fresh)["rows_embedded"] == 0
+        self.write(tmp_path, 22)
+        synced = embed(name="sync", **fresh)
+        assert synced.code == 0 and (synced["version"], synced["texts_embedded"]) == (2, 1), synced.errors
+        card = (tmp_path / "out/README.md").read_text()
+        assert not self.holding(tmp_path / "out") and "https://models.example/minilm?version=3&X-Amz-Signature=…" in card
+        found = command_line.command("search", str(tmp_path / "out"), "text 3")
+        assert found.code == 2 and "pass --model ADDRESS" in found.errors
+        assert command_line.command("search", str(tmp_path / "out"), "text 3", "--model", self.SOURCE)["hits"][0]["score"] > 0.99
+        assert command_line.command("verify", str(tmp_path / "out")).code == 0
+
+    def test_repair_is_given_it_again(self, tmp_path: Path, embed: Callable[..., Answer]) -> None:
+        self.write(tmp_path, 5)
+        assert embed(**self.settings(tmp_path)).code == 0
+        next((tmp_path / "out/data").iterdir()).unlink()
+        assert "pass --set model.source=ADDRESS" in command_line.command("repair", str(tmp_path / "out")).errors
+        assert command_line.command("repair", str(tmp_path / "out"), "--set", f"model.source={self.SOURCE}").code == 0
+        assert not self.holding(tmp_path / "out") and command_line.command("verify", str(tmp_path / "out")).code == 0
+
+    def test_a_plan_that_holds_one_stays_good(self, tmp_path: Path, embed: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+        """As it was written until 2026-11-29."""
+        self.write(tmp_path, 20, raw="{\n")
+        with monkeypatch.context() as before:
+            before.setattr("embermill.jobs.plan.files.kept_in_dataset", dict)
+            assert embed(**self.settings(tmp_path, max_quarantined=0)).code == 3
+        old = self.holding(tmp_path / "out")
+        assert {name.rpartition("/")[2] for name in old} == {"root.json"}
+        assert all(command_line.command(*words).code == 0 for words in (("status", str(tmp_path / "out")), ("search", str(tmp_path / "out"), "text 3")))
+        fresh = self.settings(tmp_path, self.SOURCE.replace(SECRET, "another"), max_quarantined=0)
+        assert embed(**fresh).code == 3
+        self.write(tmp_path, 21)
+        assert command_line.command("redrive", str(tmp_path / "out")).code == 0, "its address is whole"
+        self.write(tmp_path, 22)
+        assert embed(name="sync", **fresh)["version"] == 2
+        assert self.holding(tmp_path / "out") == old, "what is written from now on holds none"
+        assert command_line.command("verify", str(tmp_path / "out")).code == 0
+
+
+@pytest.mark.parametrize("scheme", ["s3", "az", "gs"])
+def test_a_signed_address_of_corpus_or_dataset_is_refused(scheme: str, tmp_path: Path, embed: Callable[..., Answer], store_url: Callable[[str], str]) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.txt").write_text("one\n")
+    url = store_url(scheme)
+    signed: dict[str, dict[str, Any]] = {
+        "corpus.files": {"corpus": {"files": [f"{url}/corpus?sv=1&sig={SECRET}"]}},
+        "output.uri": {"corpus": {"files": [str(tmp_path / "corpus")]}, "output_section": {"uri": f"{url}/out?sig={SECRET}"}},
+    }
+    for key, sections in signed.items():
+        for name in ("plan", "run"):
+            answer = embed(name=name, **sections)
+            assert answer.code == 2 and f"{key}: {url}" in answer.errors and "put credentials into the environment" in answer.errors
+            assert SECRET not in answer.errors + answer.stdout
+    assert not [*open_folder(url).list()]
+    assert embed(corpus={"files": [str(tmp_path / "corpus")]}, output_section={"uri": f"{url}/out"})["rows_out"] == 1

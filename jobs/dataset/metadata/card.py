@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from embermill.counts import several
+from embermill.credentials import without_credentials
 from embermill.jobs.dataset.metadata.schema import row_schema
 from embermill.jobs.dataset.metadata.versions import BASE, DELETES, FIRST, UPSERTS, Version, read_version, read_versions
 from embermill.jobs.plan.files import Plan, read_plan
@@ -85,7 +86,7 @@ def _warning(version: Version) -> Iterator[str]:
 def _facts(plan: Plan, version: Version) -> Iterator[str]:
     yield f"{several(version.totals['rows'], 'row')} in version {version.number}, made by embermill from {several(len(plan.listing), 'file')}."
     model = plan.config.get("model.source")
-    made = f"Model: `{model}`. " if model else ""
+    made = f"Model: `{without_credentials(str(model))}`. " if model else ""
     dims = ", ".join(f"`{form.column}` ({_form(form)})" for form in plan.stored)
     yield f"{made}Vectors: {dims}, computed in {plan.precision}."
 

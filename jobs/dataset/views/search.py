@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from embermill.jobs.bookkeeping.stored_keys import differing_keys
-from embermill.jobs.config import ModelConfig
+from embermill.jobs.config import ModelConfig, require_whole
 from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
@@ -71,6 +71,7 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
         model = ModelConfig.model_validate(settings | ({"source": model_source} if model_source else {})).as_planned(plan)
     except ValidationError as error:
         raise UsageError(f"{folder.root}: its plan names no model that can be opened: {'; '.join(describe_invalid(error))}") from None
+    require_whole(model.source, folder.root, "pass --model ADDRESS")
     if found.manifest is not None and (version := read_version(folder)).number > FIRST:
         documents = documents_of(folder, plan, version)
         return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True, documents)
