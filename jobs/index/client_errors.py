@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from embermill.jobs.errors import Interrupted, JobError, UsageError
 from embermill.jobs.index import Address, Target
+from embermill.jobs.storage import of_disk
 
 PASSING = ("Connection", "Timeout", "Unavailable", "OperationalError", "Interrupted", "TooManyRequests")
 """Words in the names of exceptions for what may be gone by the next time."""
@@ -21,10 +23,20 @@ def told(address: Address, made: type[Target]) -> Iterator[None]:
     except Exception as error:
         if made.__module__.startswith("embermill.") and not _is_of_library(error):
             raise
+        place = _folder_of(address)
+        if place is not None and (failure := of_disk(error, f"target {address.shown}: cannot be used", place)) is not None:
+            raise failure from error
         words = f"target {address.shown}: {type(error).__name__}: {str(error).strip() or 'no more is said'}"
         if any(word in each.__name__ for each in type(error).__mro__ for word in PASSING):
             raise Interrupted(f"{words}. What is committed stays: run the same command again, it resumes") from error
         raise UsageError(words) from error
+
+
+def _folder_of(address: Address) -> Path | None:
+    """Where its files lie on this machine; None of a server, of an object store, and of a class of the user's own."""
+    if "://" in address.text or address.scheme in ("python", "postgresql", "qdrant"):
+        return None
+    return Path(address.place).expanduser().parent
 
 
 def _is_of_library(error: Exception) -> bool:

@@ -75,12 +75,18 @@ def naming_folder(folder: Path, what: str) -> Iterator[None]:
     except JobError:
         raise
     except Exception as error:
-        said = [code for code in FULL if os.strerror(code) in str(error)]
-        if isinstance(error, OSError) and error.errno in FULL:
-            said = [error.errno]
-        if not said:
+        if (failure := of_disk(error, what, folder)) is None:
             raise
-        raise disk_failure(OSError(said[0], ""), what, str(folder)) from error
+        raise failure from error
+
+
+def of_disk(error: Exception, what: str, folder: Path) -> JobError | None:
+    """What only a person can mend about the disk of this folder, whichever library says so; None for anything else. what: as disk_failure has it."""
+    codes = (*FULL, *_FOR_A_PERSON)
+    code = error.errno if isinstance(error, OSError) and error.errno else next((code for code in codes if os.strerror(code) in str(error)), None)
+    if code not in codes:
+        return None
+    return disk_failure(OSError(code, "", getattr(error, "filename", None)) if code not in FULL else OSError(code, ""), what, str(folder))
 
 
 def _full_disk(error: OSError, place: str | None) -> str:

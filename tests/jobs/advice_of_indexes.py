@@ -15,6 +15,7 @@ TABLE: dict[str, Way] = {
     "something else writes to it, or it held rows before": f"{HERE}::test_rows_of_somebody_else",
     "What is committed stays: run the same command again, it resumes": "index/test_loading.py::test_killed_at_every_operation_and_run_again",
     "close it, then run the load again": "index/targets/test_kills.py::test_killed_again_and_again",
+    "or a file that is not there yet, and this one is something else: name another file": "index/test_duckdb.py::test_a_file_that_is_no_database",
     "use the version of embermill that loaded it": Beyond("Another version of embermill is not at hand; the refusal is tested in index/test_refusals.py"),
     "its cursor is damaged": f"{HERE}::test_a_damaged_cursor",
     "another `embermill load` is at work": f"{LIMITED}::test_the_second_of_two_loaders_exits_4_before_it_writes",

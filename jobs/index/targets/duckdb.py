@@ -22,6 +22,7 @@ from embermill.jobs.index.regrouping import regrouped
 from embermill.jobs.index.sql import CURSOR_TABLE, quoted
 
 DISTANCES = {COSINE: "array_cosine_distance", DOT: "array_negative_inner_product", L2: "array_distance"}
+MAGIC, MAGIC_AT = b"DUCK", 8  # in the header of each of its files
 COMMIT_ROWS = 1 << 20
 """Of a first load, in one transaction. DuckDB writes whole row groups (122,880 rows) straight into the file; what is committed before one is full goes through
 its log and is written once more."""
@@ -51,10 +52,29 @@ class DuckDBTarget(Target):
     @property
     def _sql(self) -> duckdb.DuckDBPyConnection:
         if self._database is None:
-            self._database = duckdb.connect(str(self._path) if self._there or self._layout is not None else ":memory:")
+            self._database = self._connect() if self._there or self._layout is not None else duckdb.connect(":memory:")
             if self._index == "hnsw":
                 self._load_vss(self._database)
         return self._database
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """A file that cannot be made whole is not left there: it would be no database, and the same load could not begin anew."""
+        is_new = not self._path.exists()
+        if not is_new:
+            self._require_database()
+        try:
+            return duckdb.connect(str(self._path))
+        except duckdb.Error:
+            if is_new:
+                self._path.unlink(missing_ok=True)
+            raise
+
+    def _require_database(self) -> None:
+        """DuckDB opens files of other kinds as tables that are in memory, where a load would be lost."""
+        with self._path.open("rb") as file:
+            found = file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:]
+        if found != MAGIC:
+            raise UsageError(f"{self._path}: expected a DuckDB database, or a file that is not there yet, and this one is something else: name another file")
 
     def lock(self) -> None:
         """DuckDB lets one process at a time open a file for writing; a file that is new is not open yet."""
@@ -62,7 +82,7 @@ class DuckDBTarget(Target):
         try:
             self._sql  # noqa: B018 (connects)
         except duckdb.IOException as error:
-            if "lock" not in str(error):
+            if "Could not set lock" not in str(error):
                 raise
             raise AnotherRun(f"{self._path}: another process has this database open: {str(error).splitlines()[0]}") from None
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from embermill.jobs.errors import Interrupted, UsageError
-from embermill.jobs.storage import disk_failure, naming_file, open_folder
+from embermill.jobs.storage import disk_failure, naming_file, naming_folder, of_disk, open_folder
 from embermill.jobs.storage.object_client import store_for
 
 
@@ -99,3 +99,15 @@ def test_a_dataset_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(UsageError, match="cannot be read: Permission denied: let this user"):
         open_folder(str(tmp_path)).read("_embermill/format.json")
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (OSError(errno.EROFS, os.strerror(errno.EROFS), "/o/x"), "o: cannot be written: Read-only file system: /o/x: let this user write and read there"),
+    (RuntimeError("LanceError(IO): Permission denied (os error 13)"), "o: cannot be written: Permission denied: let this user write and read there"),
+    (RuntimeError("IO: No space left on device"), r"o: cannot be written: its disk is full \(No space left on device, .* run the same command again"),
+])  # fmt: skip
+def test_what_a_library_says_of_a_folder(tmp_path: Path, error: Exception, words: str) -> None:
+    with pytest.raises(UsageError, match=words), naming_folder(tmp_path, "o: cannot be written"):
+        raise error
+    for passing in (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), RuntimeError("a bug")):
+        assert of_disk(passing, "o", tmp_path) is None
