@@ -17,9 +17,10 @@ from embermill.jobs.engine.cutter import make_cutter
 from embermill.jobs.engine.loading import describe_engine, engine_prompts, preview_engine
 from embermill.jobs.errors import JobError, UsageError
 from embermill.jobs.plan.changes import changed_keys, require_unchanged
-from embermill.jobs.plan.files import Plan, require_place
+from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.forecast import Prospect
 from embermill.jobs.plan.listing import changes_since, compare_listings, list_corpus, survey_files
+from embermill.jobs.plan.place import require_free_place
 from embermill.jobs.plan.planning import check_columns
 from embermill.jobs.shard.names import require_apart
 from embermill.jobs.storage import FileInfo, Folder
@@ -157,7 +158,7 @@ def report_other_listing(ours: Plan, theirs: Plan) -> None:
 
 def _require_free_place(config: JobConfig, folder: Folder) -> None:
     require_unsigned(config)
-    require_place(folder)
+    require_free_place(folder)
     require_apart(config, folder.root)
 
 
