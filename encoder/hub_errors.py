@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+from embermill.credentials import without_credentials
+
 SPELLING = "Check the spelling; for a private model log in (hf auth login) or set HF_TOKEN."
 
 
@@ -47,7 +49,7 @@ def _unreachable(error: BaseException) -> str:
     cause = error.__cause__ or error.__context__ or error
     if constants.HF_HUB_OFFLINE:
         return f"the Hugging Face hub is not asked while HF_HUB_OFFLINE is set: unset it. {_without_it()}"
-    return f"the Hugging Face hub ({constants.ENDPOINT}) cannot be reached: {_reason(cause)} {_without_it()}"
+    return f"the Hugging Face hub ({without_credentials(constants.ENDPOINT)}) cannot be reached: {_reason(cause)} {_without_it()}"
 
 
 def _reason(error: BaseException) -> str:

@@ -142,7 +142,7 @@ def show_status(answer: Answer) -> str:
         "planned": "planned; nothing is committed yet",
         "running": f"running (last heartbeat {answer['heartbeat_age_s'] or 0:.0f} s ago)",
         "unfinished": "not finished, and no run is active: run the same job again to resume",
-        "finished": "finished",
+        "finished": "finished" if answer.get("empty") is None else f"finished, and empty: {answer['empty']}",
     }
     if answer["too_many_quarantined"] and answer["state"] == "unfinished":
         redrive = f"Fix the corpus and run `embermill redrive {answer['root']}`"
@@ -232,6 +232,8 @@ def show_verify(answer: Answer) -> str:
     lines = [f"{answer['root']} is sound: {scope}. Sums, schema, counts, ids, finite values and norms are right."]
     if not answer["shards"] and not answer["finished"]:
         lines = [f"{answer['root']}: there are no shards to verify: {answer['unfinished']}"]
+    if answer["empty"] is not None:
+        lines.append(f"It is empty: {answer['empty']}")
     if answer["unnamed_files"]:
         lines.append(f"{several(answer['unnamed_files'], 'file')} in data/ or quarantine/ that the dataset does not list: {', '.join(answer['unnamed'][:5])}")
     return "\n".join([*lines, *show_recall(answer.get("recall"), units(answer["live_documents"] is not None)[1])])
@@ -289,7 +291,8 @@ def show_search(answer: Answer) -> str:
     unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {committed} committed so far)"]
     if not answer["rows"] and not answer["finished"]:
         unfinished = [f"there are no rows to search: {answer['unfinished']}"]
-    return "\n".join([*found, *_show_what_is_kept(answer), *unfinished]) or f"the dataset is finished and has no {units(answer['chunked'])[1]}"
+    empty = answer.get("empty") or f"the dataset is finished and has no {units(answer['chunked'])[1]}"
+    return "\n".join([*found, *_show_what_is_kept(answer), *unfinished]) or empty
 
 
 def _show_what_is_kept(answer: Answer) -> list[str]:

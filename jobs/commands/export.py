@@ -91,7 +91,9 @@ def export(arguments: argparse.Namespace) -> Answer:
 def show_export(answer: Answer) -> str:
     before = f", {answer['resumed_rows']:,} of them by an earlier call" if answer["resumed_rows"] else ""
     held = live_rows(answer["rows"], answer["documents"])
-    return f"{answer['out']}: {held} of {answer['root']}, version {answer['version']}, as {answer['format']}{before}"
+    return f"{answer['out']}: {held} of {answer['root']}, version {answer['version']}, as {answer['format']}{before}" + (
+        f"\nThe dataset is empty: {answer['empty']}" if answer["empty"] else ""
+    )
 
 
 COMMANDS = (

@@ -58,7 +58,7 @@ def load(arguments: argparse.Namespace) -> Answer:
 
 
 def show_load(answer: Answer) -> str:
-    return ", ".join(_parts(answer))
+    return ", ".join(_parts(answer)) + (f"\nThe dataset is empty: {answer['empty']}" if answer.get("empty") else "")
 
 
 def _parts(answer: Answer) -> Iterator[str]:

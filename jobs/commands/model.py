@@ -137,7 +137,7 @@ def search(arguments: argparse.Namespace) -> Answer:
     hits = search_dataset(dataset, arguments.query, k=arguments.k, prompt=prompt, device=arguments.device, column=arguments.vector, all_chunks=arguments.chunks)
     rows = dataset.plan.rows
     found = {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "documents": dataset.documents}
-    found |= {"finished": dataset.finished, "unfinished": dataset.unfinished}
+    found |= {"finished": dataset.finished, "unfinished": dataset.unfinished, "empty": dataset.empty}
     found["hits"] = [asdict(hit) for hit in hits]
     return found | {"chunked": rows.is_chunked, "shows_content": bool(rows.kept) or rows.holds_text or rows.holds_chunk_text}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from embermill.jobs.dataset.metadata.versions import documents_of
+from embermill.jobs.dataset.metadata.why_empty import why_empty
 from embermill.jobs.dataset.views.opening import open_version
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.export import FORMATS
@@ -25,7 +26,7 @@ from embermill.jobs.storage import naming_folder, open_folder
 @dataclass(frozen=True)
 class ExportReport:
     """resumed_rows: that an earlier call had written already. beside: what describes the rows, relative to `out`: an id map, a mapping, a card.
-    documents: of a dataset of chunks, whose rows are chunks."""
+    documents: of a dataset of chunks, whose rows are chunks. empty: why no row is live, where that is known."""
 
     root: str
     version: int
@@ -35,6 +36,7 @@ class ExportReport:
     resumed_rows: int
     beside: tuple[str, ...]
     documents: int | None = None
+    empty: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"beside": [*self.beside]}
@@ -76,7 +78,8 @@ def _export(
         if kind.limits and not state.pieces:
             check(uri, kind.limits, version=found.number, vector=vector, names=names)
         resumed = source.rows if state.is_finished else _write(format, state, on_rows)
-    return ExportReport(folder.root, found.number, name, str(out), source.rows, resumed, state.beside, documents_of(folder, plan, found))
+    documents, empty = documents_of(folder, plan, found), why_empty(folder, found)
+    return ExportReport(folder.root, found.number, name, str(out), source.rows, resumed, state.beside, documents, empty)
 
 
 def find_format(name: str) -> type[Format]:

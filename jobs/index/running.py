@@ -15,6 +15,7 @@ from typing import Any
 from embermill.jobs.dataset.metadata.manifest import FINDINGS, read_manifest
 from embermill.jobs.dataset.metadata.schema import uuid_columns
 from embermill.jobs.dataset.metadata.versions import BASE, Version, documents_of, read_version
+from embermill.jobs.dataset.metadata.why_empty import why_empty
 from embermill.jobs.dataset.views.feed import ErasedSince
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
@@ -54,7 +55,7 @@ class Options:
 @dataclass(frozen=True)
 class Loaded:
     """What a load did. before, version: of the dataset, that the target had and has; 0: none. checked: None of a dry run. created: the target was not there.
-    documents: of a dataset of chunks, whose rows are chunks."""
+    documents: of a dataset of chunks, whose rows are chunks. empty: why no row is live, where that is known."""
 
     dataset: str
     target: str
@@ -69,6 +70,7 @@ class Loaded:
     checked: Checked | None = None
     alias: str | None = None
     documents: int | None = None
+    empty: str | None = None
 
 
 Progress = Callable[[int, int], None]
@@ -155,7 +157,7 @@ class _Round:
         return Loaded(
             self.source.folder.root, self.where, cursor.version, to.number, to.totals["rows"], load.upserted, load.deleted,
             time.monotonic() - began, standing is None, checked=checked, alias=self.options.alias,
-            documents=documents_of(self.source.folder, self.source.plan, to),
+            documents=documents_of(self.source.folder, self.source.plan, to), empty=why_empty(self.source.folder, to),
         )  # fmt: skip
 
     def _require_forward(self, cursor: Cursor, to: Version) -> None:
@@ -184,6 +186,7 @@ class _Round:
         return Loaded(
             self.source.folder.root, self.where, cursor.version, to.number, to.totals["rows"], upserts, deletes, seconds, standing is None,
             dry_run=True, alias=self.options.alias, documents=documents_of(self.source.folder, self.source.plan, to),
+            empty=why_empty(self.source.folder, to),
         )  # fmt: skip
 
     def _check(self, sample: Sample, to: Version) -> Checked:
@@ -242,5 +245,5 @@ def _joined(before: Loaded, after: Loaded) -> Loaded:
     """Both rounds of one call."""
     return Loaded(
         after.dataset, after.target, before.before, after.version, after.rows, before.upserted + after.upserted, before.deleted + after.deleted,
-        before.seconds + after.seconds, before.created, checked=after.checked, alias=after.alias, documents=after.documents,
+        before.seconds + after.seconds, before.created, checked=after.checked, alias=after.alias, documents=after.documents, empty=after.empty,
     )  # fmt: skip

@@ -53,6 +53,7 @@ TABLE: dict[str, Way] = {
     "run the same job again to embed what they held": f"{DAMAGE}::test_a_plan_made_again_for_another_corpus_takes_no_shard_for_its_own",
     "Fix the corpus and run `embermill redrive": f"{ADVICE}::test_of_a_corpus_without_a_good_row_nothing_is_finished_and_the_advice_helps",
     "no row of the corpus was embedded": f"{ADVICE}::test_of_a_corpus_without_a_good_row_nothing_is_finished_and_the_advice_helps",
+    "Fix the corpus and run `embermill sync` again": "sync/test_another_dataset.py::test_a_corpus_without_a_good_row",
     "no row of the corpus can be embedded": "sync/test_another_dataset.py::test_a_corpus_without_a_good_row",
     "had nothing to do, since the dataset was finished before": "sync/test_commands.py::test_run_after_a_sync_says_what_is_there",
     "missing or of the wrong size": "test_findings.py::test_status_looks_whether_the_shards_are_there",

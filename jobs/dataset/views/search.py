@@ -20,6 +20,7 @@ from embermill.jobs.config.errors import describe_invalid
 from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.receipt_table import sum_receipts
 from embermill.jobs.dataset.metadata.versions import FIRST, documents_of, read_version
+from embermill.jobs.dataset.metadata.why_empty import why_empty
 from embermill.jobs.dataset.views.live import LiveFile, LiveRows, open_rows, read_batches
 from embermill.jobs.engine import FINGERPRINT_IF_ABSENT, WHY_ADDED
 from embermill.jobs.engine.loading import describe_engine, load_engine
@@ -48,7 +49,8 @@ class Hit:
 class Dataset:
     """The files of rows of a dataset's newest version, and the model that made it. rows: live ones. finished: a run was; else they are what is committed.
 
-    documents: of a dataset of chunks, that those rows are of. unfinished: why it is not finished, in words.
+    documents: of a dataset of chunks, that those rows are of. unfinished: why it is not finished, in words. empty: why it has no row,
+    where that is known.
     """
 
     folder: Folder
@@ -59,6 +61,7 @@ class Dataset:
     finished: bool
     documents: int | None = None
     unfinished: str | None = None
+    empty: str | None = None
 
 
 def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
@@ -72,12 +75,14 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
     except ValidationError as error:
         raise UsageError(f"{folder.root}: its plan names no model that can be opened: {'; '.join(describe_invalid(error))}") from None
     require_whole(model.source, folder.root, "pass --model ADDRESS")
-    if found.manifest is not None and (version := read_version(folder)).number > FIRST:
+    newest = None if found.manifest is None else read_version(folder)
+    empty = None if newest is None else why_empty(folder, newest)
+    if (version := newest) is not None and version.number > FIRST:
         documents = documents_of(folder, plan, version)
-        return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True, documents)
+        return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True, documents, empty=empty)
     shards, totals = tuple(receipts.column("shard").drop_null().to_pylist()), sum_receipts(receipts)
     documents, unfinished = totals.documents if plan.rows.is_chunked else None, found.why_unfinished(folder) if found.manifest is None else None
-    return Dataset(folder, plan, model, shards, totals.rows_out, found.manifest is not None, documents, unfinished)
+    return Dataset(folder, plan, model, shards, totals.rows_out, found.manifest is not None, documents, unfinished, empty)
 
 
 def search_dataset(

@@ -14,6 +14,7 @@ from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_files
 from embermill.jobs.dataset.metadata.receipt_table import Totals, sum_lengths, sum_receipts
 from embermill.jobs.dataset.metadata.versions import FIRST, is_worth_compacting, live_documents, read_version, read_versions
+from embermill.jobs.dataset.metadata.why_empty import why_empty
 from embermill.jobs.dataset.metadata.why_unfinished import exceeds, planned_limit
 from embermill.jobs.dataset.views.findings import FINDINGS
 from embermill.jobs.difference.seen import read_seen
@@ -44,7 +45,7 @@ class Status:
     version: the newest committed one, of `versions`; rows: its live ones; version_cause, version_age_s: what made it and how long ago.
     chunked: its rows are chunks of documents, and rows_quarantined counts documents; live_documents: of a finished one.
     version_counts: of one that `sync` made, rows by what became of them (sync_summary.py).
-    corpus: how it differed from the newest version when that was last looked at (sync/seen.py).
+    corpus: how it differed from the newest version when that was last looked at (sync/seen.py). empty: why no row is live, where that is known.
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
     """
 
@@ -78,6 +79,7 @@ class Status:
     live_documents: int | None = None
     chunked: bool = False
     corpus: dict[str, Any] | None = None
+    empty: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         fields = {name: value for name, value in asdict(self).items() if name != "totals"}
@@ -124,6 +126,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         live_documents=live_documents(folder, newest) if newest is not None and plan.rows.is_chunked else None,
         chunked=plan.rows.is_chunked,
         corpus=None if manifest is None else read_seen(folder),
+        empty=None if newest is None else why_empty(folder, newest),
     )
 
 

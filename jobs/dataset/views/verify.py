@@ -21,6 +21,7 @@ from embermill.jobs.dataset.metadata.inventory import list_inventory
 from embermill.jobs.dataset.metadata.manifest import Manifest, named_files
 from embermill.jobs.dataset.metadata.receipt_table import shard_keys, sum_receipts, to_receipts
 from embermill.jobs.dataset.metadata.versions import FIRST, Version, documents_of
+from embermill.jobs.dataset.metadata.why_empty import why_empty
 from embermill.jobs.dataset.views.bookkeeping import bookkeeping_damage
 from embermill.jobs.dataset.views.duplicates import DuplicateFinder
 from embermill.jobs.dataset.views.verify_report import Damage, Duplicate, Findings, VerifyFailed, VerifyReport
@@ -75,9 +76,9 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
     findings.unnamed.extend(name for name in _unnamed(folder, found.receipts, versions) if name not in strangers)
     newest = versions[-1] if versions else None
     unfinished = found.why_unfinished(folder) if manifest is None else None
-    totals = sum_receipts(found.receipts)
+    totals, empty = sum_receipts(found.receipts), None if newest is None else why_empty(folder, newest)
     documents = None if not plan.rows.is_chunked else totals.documents if newest is None else documents_of(folder, plan, newest)
-    report = VerifyReport(folder.root, None if manifest is None else manifest.name, totals, findings, newest, documents, unfinished)
+    report = VerifyReport(folder.root, None if manifest is None else manifest.name, totals, findings, newest, documents, unfinished, empty)
     if findings.are_bad:
         raise VerifyFailed(report)
     return report

@@ -76,7 +76,8 @@ class Findings:
 class VerifyReport:
     """manifest: its name, None where the run is not finished and the commit log was read instead. totals: of the run. version: the newest one.
 
-    documents: of a dataset of chunks, that the newest one has, or that are committed. unfinished: why there is no manifest, in words."""
+    documents: of a dataset of chunks, that the newest one has, or that are committed. unfinished: why there is no manifest, in words.
+    empty: why no row is live, where that is known."""
 
     root: str
     manifest: str | None
@@ -85,6 +86,7 @@ class VerifyReport:
     version: Version | None = None
     documents: int | None = None
     unfinished: str | None = None
+    empty: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         found = self.findings
@@ -93,6 +95,7 @@ class VerifyReport:
             "manifest": self.manifest,
             "finished": self.manifest is not None,
             "unfinished": self.unfinished,
+            "empty": self.empty,
             "version": None if self.version is None else self.version.number,
             "rows": None if self.version is None else self.version.totals["rows"],
             "live_documents": self.documents,

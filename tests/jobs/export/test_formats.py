@@ -248,9 +248,10 @@ def test_what_is_refused(dataset: Path, tmp_path: Path, arguments: list[str], me
 def test_what_stands_in_the_folder(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "x"
     export(dataset, "vespa", out)
-    assert "version: 2 there, 1 now" in export(dataset, "vespa", out, "--version", "1", code=2).errors
-    assert "format: vespa there, npy now" in export(dataset, "npy", out, code=2).errors
-    assert "options: {'namespace': 'embermill', 'type': 'doc'} there" in export(dataset, "vespa", out, "--option", "type=x", code=2).errors
+    assert "version: 2 -> 1: name another folder" in export(dataset, "vespa", out, "--version", "1", code=2).errors
+    assert "format: vespa -> npy: name another folder" in export(dataset, "npy", out, code=2).errors
+    said = 'options: {"namespace": "embermill", "type": "doc"} -> {"namespace": "embermill", "type": "x"}'
+    assert said in export(dataset, "vespa", out, "--option", "type=x", code=2).errors
     (out / NAME).write_text("{")
     assert "is damaged" in export(dataset, "vespa", out, code=3).errors
     (tmp_path / "full").mkdir()

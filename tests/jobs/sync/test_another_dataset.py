@@ -13,6 +13,9 @@ import yaml
 
 from embermill import open_dataset
 from embermill.encoder import Encoder
+from embermill.jobs.commands.answers import show_search, show_status, show_verify
+from embermill.jobs.commands.export import show_export
+from embermill.jobs.commands.index import show_load
 from embermill.jobs.config import ModelConfig
 from tests.encoder.tiny_bert import TinyBert, write_sentence_transformers
 from tests.jobs.command_line import Answer, command
@@ -70,10 +73,18 @@ class TestBegunWithReuse:
         for _ in range(2):
             refused = command("sync", str(job), "--reuse", str(tmp_path / "out"))
             assert refused.code == 3 and "no row of the corpus can be embedded: all 2 rows were quarantined, see quarantine/" in refused.errors, refused.errors
-        assert command("status", str(tmp_path / "other"))["versions"] == 1
+        other = str(tmp_path / "other")
+        assert command("status", other)["versions"] == 1
+        said = "no row of the corpus was embedded: all 2 rows were quarantined, see quarantine/000002/ for the reasons (the first: "
+        for show, told in (
+            (show_status, command("status", other)), (show_verify, command("verify", other)), (show_search, command("search", other, "x")),
+            (show_load, command("load", other, f"duckdb:{tmp_path}/x.db")), (show_export, command("export", other, "--format", "npy", "--out", f"{other}-npy")),
+        ):  # fmt: skip
+            assert told.code == 0 and said in show(json.loads(told.stdout)) and "run `embermill sync` again" in told.stdout, told.errors
         embedded.write("a.jsonl", [row("a0", "text a 0")])
         helped = command("sync", str(job), "--reuse", str(tmp_path / "out"))
         assert (helped.code, helped["rows"], helped["rows_quarantined"]) == (0, 1, 1), helped.errors
+        assert command("status", other)["empty"] is None
 
     def test_an_engine_that_refuses_every_row(self, tmp_path: Path, corpus: Corpus) -> None:
         """None by the corpus: nothing is published, and the same sync asks the engine again, of the same corpus and of one that was fixed."""
