@@ -8,17 +8,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.errors import WrongKey
-from embermill.jobs.config.section import PositiveInt, Section
+from embermill.jobs.config.section import PositiveInt, Section, is_own_code, listed
 
 EDITION = 1  # of the cutting rules: other rules cut otherwise, and make another dataset
 
 
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
 def _splitter(value: str | None) -> str | None:
-    if value is not None and not (value.startswith("python:") and value.count(":") == 2 and all(value.split(":"))):
+    if value is not None and not is_own_code(value):
         raise ValueError(f"expected python:module:function, got {value!r:.80}")
     return value
 
@@ -30,7 +26,7 @@ class ChunkConfig(Section):
     min_fill: Annotated[float, Field(ge=0.1, le=0.9), IfAbsent(0.25)] = 0.25
     overlap_tokens: Annotated[int, Field(ge=0), IfAbsent(0)] = 0
     rules: Annotated[Literal["auto", "text", "markdown"], IfAbsent("auto")] = "auto"
-    prefix_columns: Annotated[tuple[str, ...], BeforeValidator(_listed), IfAbsent([])] = ()
+    prefix_columns: Annotated[tuple[str, ...], BeforeValidator(listed), IfAbsent([])] = ()
     headings: Annotated[bool, IfAbsent(False)] = False
     keep_text: Annotated[bool, IfAbsent(False)] = False
     document_column: Annotated[str, Field(min_length=1), IfAbsent("document_id")] = "document_id"

@@ -19,16 +19,9 @@ from embermill.jobs.config.chunk_config import ChunkConfig
 from embermill.jobs.config.encoding import text_encoding
 from embermill.jobs.config.errors import WrongKey
 from embermill.jobs.config.paths import absolute, anchored_source
-from embermill.jobs.config.section import AutoInt, PositiveInt, Section
+from embermill.jobs.config.section import AutoInt, PositiveInt, Section, is_own_code, listed
 from embermill.jobs.config.vectors import Vectors
 from embermill.jobs.config.workers_config import WorkersConfig
-
-
-def _listed(value: object) -> object:
-    """YAML has lists; a frozen configuration has tuples. One text alone stands for a list of one."""
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _kept(value: object) -> object:
@@ -95,7 +88,7 @@ def _without_credentials(address: str) -> str:
 
 MOST_TEXT_BYTES = 1 << 30  # of one row: Arrow's strings have 32-bit offsets, and a worker holds a few of them
 Address = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_some)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(listed), AfterValidator(_some)]
 DECLARABLE = (
     "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
     "date32", "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]", "uuid",
@@ -128,7 +121,7 @@ class ModelConfig(Section):
             raise WrongKey("source", "expected a folder, a hub id, an object-store URL or package:NAME/SUBDIR; the native engine has no default model")
         if self.prompt is not None and self.prompt_name is not None:
             raise WrongKey("prompt", "excludes model.prompt_name: give the text, or the name of one of the model's prompts", "prompt_name")
-        if self.engine != "native" and not (self.engine.startswith("python:") and self.engine.count(":") == 2 and all(self.engine.split(":"))):
+        if self.engine != "native" and not is_own_code(self.engine):
             raise WrongKey("engine", f"expected `native` or python:module:Class, got {self.engine!r}")
         return self
 

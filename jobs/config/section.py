@@ -10,6 +10,17 @@ PositiveInt = Annotated[int, Field(gt=0)]
 AutoInt = Literal["auto"] | PositiveInt
 
 
+def listed(value: object) -> object:
+    """YAML has lists; a frozen configuration has tuples. One text alone stands for a list of one."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def is_own_code(name: str) -> bool:
+    """Whether it is `python:module:name`: a class or a function of the user's own."""
+    parts = name.split(":")
+    return len(parts) == 3 and parts[0] == "python" and all(parts)
+
+
 class Section(BaseModel):
     """Frozen; unknown keys and values of another type are refused."""
 

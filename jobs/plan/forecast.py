@@ -21,11 +21,10 @@ from embermill.jobs.partition import Partition, Segment
 from embermill.jobs.plan.partitions import known_rows
 from embermill.jobs.plan.planning import cut_corpus, dataset_row_bytes, partition_text_bytes
 from embermill.jobs.plan.splitting import CUT_CHARACTERS, LEAST_CUT_CHARACTERS, Ratio, Splitting, Sums, splitting
+from embermill.jobs.plan.token_counts import SAMPLED_PARTITIONS, SAMPLED_ROWS, Sample, computed, mean_tokens, sampled
 from embermill.jobs.token_lengths import count_lengths, percentile
 from embermill.jobs.vectors.form import StoredVector, stored_vectors
 
-SAMPLED_PARTITIONS = 32
-SAMPLED_ROWS = 64  # of each, from its beginning
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 TEXT_BYTES_PER_TOKEN = 4.0  # guessed, where no tokenizer is at hand
 _CountRows = Callable[[Partition, Sequence[RowBatch]], float]
@@ -89,7 +88,7 @@ def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None =
     text_bytes = sum(file.text_bytes for file in files)
     rows_exact = all(file.rows is not None for file in files)
     expected_rows = sum(file.expected_rows for file in files) if rows_exact else _count_rows(samples, text_bytes, files)
-    tokens = round(expected_rows * _mean_tokens(samples))
+    tokens = round(expected_rows * mean_tokens(samples))
     lengths = np.concatenate([sample.lengths for sample in samples]) if samples else np.empty(0, np.int64)
     histogram = count_lengths(lengths.astype(np.int64)) if count_tokens is not None and len(lengths) else ()
     row_bytes = None if dimensions is None else dataset_row_bytes(vector_bytes, files, config.output.text)
@@ -125,7 +124,7 @@ def tokens_per_byte(config: JobConfig, prospect: Prospect, partitions: Sequence[
     samples = list(_sample(partitions, _expected_rows, sampler))
     rows, text_bytes = (sum(getattr(sample, name) for sample in samples) for name in ("rows", "text_bytes"))
     split = sampler.splitting(samples, rows, None, None) if config.model.on_long_text == "split" else None
-    tokens = rows * _mean_tokens(samples) if split is None else split.tokens
+    tokens = rows * mean_tokens(samples) if split is None else split.tokens
     return tokens / text_bytes if text_bytes else None
 
 
@@ -134,19 +133,6 @@ def _expected_rows(partition: Partition, batches: Sequence[RowBatch]) -> float:
     if (known := known_rows(partition)) is not None:
         return known
     return partition.text_bytes * sum(len(batch.texts) for batch in batches) / max(1, sum(batch.text_bytes for batch in batches))
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Some texts of one partition. rows, text_bytes: of all the partition. lengths: [N] tokens of each text; guessed where there is no tokenizer.
-
-    whole: [N] the same, with what is beyond the model's limit; None where that is not known.
-    """
-
-    rows: float
-    text_bytes: int
-    lengths: np.ndarray
-    whole: np.ndarray | None = None
 
 
 class _Sampler:
@@ -164,11 +150,11 @@ class _Sampler:
             self._ratio = Ratio(make_cutter(config, engine, search_path=(str(Path.cwd()),)), self._uncut) if self._uncut else None
 
     def look(self, batch: RowBatch) -> tuple[np.ndarray, np.ndarray | None]:
-        """(lengths, whole) of _Sample."""
+        """(lengths, whole) of a Sample."""
         texts = batch.texts.to_pylist()
         if self._count is None:
-            return self._kept(np.array([len(text.encode()) / TEXT_BYTES_PER_TOKEN for text in texts])), None
-        lengths = self._kept(np.asarray(self._count(texts)))
+            return computed(np.array([len(text.encode()) / TEXT_BYTES_PER_TOKEN for text in texts]), self._most), None
+        lengths = computed(np.asarray(self._count(texts)), self._most)
         if self._ratio is None or self._uncut is None or self._limit is None:
             return lengths, None
         whole, full = lengths.astype(np.int64), np.flatnonzero(lengths >= self._limit)
@@ -178,11 +164,7 @@ class _Sampler:
             self._ratio.add([documents[place] for place in over], whole[over].tolist(), self._characters)
         return lengths, whole
 
-    def _kept(self, lengths: np.ndarray) -> np.ndarray:
-        """An engine need not count as far as its limit alone, and computes no more."""
-        return lengths if self._most is None else np.minimum(lengths, self._most)
-
-    def splitting(self, samples: Sequence[_Sample], documents: float, row_bytes: int | None, tokens_per_s: float | None) -> Splitting | None:
+    def splitting(self, samples: Sequence[Sample], documents: float, row_bytes: int | None, tokens_per_s: float | None) -> Splitting | None:
         if self._ratio is None or self._limit is None:
             return None
         sums = Sums(self._limit)
@@ -192,24 +174,22 @@ class _Sampler:
         return splitting(sums, self._ratio, documents, row_bytes, tokens_per_s)
 
 
-def _sample(partitions: Sequence[Partition], count_rows: _CountRows, sampler: _Sampler) -> Iterator[_Sample]:
+def _sample(partitions: Sequence[Partition], count_rows: _CountRows, sampler: _Sampler) -> Iterator[Sample]:
     """Of partitions that lie evenly over the corpus, to its end. count_rows: that a sample stands for.
 
     The tokens told from this were within 2 % of the truth on the standard library's docstrings, on texts of log-normal lengths, of two words and of Cyrillic,
     and 12 % too few where one Parquet file was sorted by length.
     """
-    number = min(SAMPLED_PARTITIONS, len(partitions))
-    for place in range(number):
-        partition = partitions[len(partitions) * place // number]
+    for partition in sampled(partitions):
         batches, all_rows = _first_rows(partition, sampler.rows.of_documents)
         if not batches:
             if all_rows == 0:  # all of it lies within a row that begins before it
-                yield _Sample(0, partition.text_bytes, np.empty(0))
+                yield Sample(0, partition.text_bytes, np.empty(0))
             continue
         lengths, whole = zip(*map(sampler.look, batches), strict=True)
         known = None if any(each is None for each in whole) else np.concatenate(whole)
         rows = count_rows(partition, batches) if all_rows is None else all_rows
-        yield _Sample(rows, partition.text_bytes, np.concatenate(lengths), known)
+        yield Sample(rows, partition.text_bytes, np.concatenate(lengths), known)
 
 
 def _first_rows(partition: Partition, rows: RowSchema) -> tuple[list[RowBatch], int | None]:
@@ -248,13 +228,7 @@ def _row_bytes(batch: RowBatch) -> float | None:
     return (last[2] - first[2]) / int(batch.rows[-1] - batch.rows[0])
 
 
-def _mean_tokens(samples: list[_Sample]) -> float:
-    """Of a row: partitions hold about as much text each, so those of short rows count for more rows."""
-    rows = sum(sample.rows for sample in samples)
-    return sum(sample.rows * float(sample.lengths.mean()) for sample in samples if len(sample.lengths)) / rows if rows else 0.0
-
-
-def _count_rows(samples: list[_Sample], text_bytes: int, files: tuple[SurveyedFile, ...]) -> int:
+def _count_rows(samples: list[Sample], text_bytes: int, files: tuple[SurveyedFile, ...]) -> int:
     """Where the files do not say: by the rows of the sampled partitions. A file's beginning alone would not tell how long its later rows are."""
     sampled = sum(sample.text_bytes for sample in samples)
     return round(sum(sample.rows for sample in samples) * text_bytes / sampled) if sampled else sum(file.expected_rows for file in files)

@@ -21,8 +21,8 @@ from embermill.jobs.engine.loading import preview_engine
 from embermill.jobs.errors import JobError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.plan.forecast import SAMPLED_PARTITIONS, SAMPLED_ROWS
 from embermill.jobs.plan.planning import HASH_AND_COUNT_BYTES, ID_BYTES
+from embermill.jobs.plan.token_counts import SAMPLED_ROWS, Sample, computed, mean_tokens, sampled
 from embermill.jobs.storage import Folder
 from embermill.jobs.storage.overlay import Overlay
 from embermill.jobs.sync.job import Look, SyncOptions, stages_of
@@ -82,19 +82,16 @@ def _counted(config: JobConfig, plan: Plan, texts: SelectedRows, partitions: Seq
 
     What changed may be much longer or shorter than what is there: the dataset's average was off by as much.
     """
-    sampled = partitions[:: max(1, -(-len(partitions) // SAMPLED_PARTITIONS))]
-    rows, tokens = 0, 0.0
+    samples, written = list[Sample](), texts.writes.partitions
     with contextlib.suppress(JobError, OSError):
         engine = preview_engine(config.as_planned(plan).model, plan.device_kind, search_path=(str(Path.cwd()),))
         if engine.count_tokens is None:
             return None
-        for partition in sampled:
+        for partition in sampled(partitions):
             first = list(islice(chain.from_iterable(batch.texts.to_pylist() for batch in texts.read(partition)), SAMPLED_ROWS))
-            lengths, number = np.asarray(engine.count_tokens(first)), texts.writes.partitions[partition.number].rows
-            lengths = lengths if engine.max_tokens is None else np.minimum(lengths, engine.max_tokens)
-            rows, tokens = rows + number, tokens + number * float(lengths.mean())
-        every = sum(texts.writes.partitions[partition.number].rows for partition in partitions)
-        return round(tokens * every / rows) if rows else 0
+            lengths = computed(np.asarray(engine.count_tokens(first)), engine.max_tokens)
+            samples.append(Sample(written[partition.number].rows, written[partition.number].text_bytes, lengths))
+        return round(mean_tokens(samples) * sum(written[partition.number].rows for partition in partitions))
     return None
 
 
