@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.counts import several
+from embermill.credentials import without_credentials
 from embermill.jobs.engine import Embedded, Engine, StoredRows
 from embermill.jobs.errors import EngineError
 
@@ -98,7 +99,8 @@ def _taken_apart(engine: Engine, texts: pa.Array, first: int) -> Iterator[Isolat
         if isinstance(found, Isolated):
             yield found
         elif len(half) == 1:
-            yield Isolated(None, {place: str(found) if isinstance(found, EngineError) else f"{type(found).__name__}: {found}"})
+            said = str(found) if isinstance(found, EngineError) else f"{type(found).__name__}: {found}"
+            yield Isolated(None, {place: without_credentials(said)})  # it is kept in the quarantine
         else:
             yield from _taken_apart(engine, half, place)
 

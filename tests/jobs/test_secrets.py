@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from embermill.jobs import cli
 from embermill.jobs.storage import open_folder
 from tests.jobs import command_line
 from tests.jobs.command_line import Answer
+from tests.jobs.word_engines import WordEngine, vector
 
 SECRET = "AKIA-this-is-a-secret"
 
@@ -134,6 +136,19 @@ class TestSignedModel:
         assert found.code == 2 and "pass --model ADDRESS" in found.errors
         assert command_line.command("search", str(tmp_path / "out"), "text 3", "--model", self.SOURCE)["hits"][0]["score"] > 0.99
         assert command_line.command("verify", str(tmp_path / "out")).code == 0
+
+    def test_an_engine_that_fails_with_its_address_in_the_message(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embed: Callable[..., Answer]) -> None:
+        def refused(self: WordEngine, text: str) -> Any:
+            if text == "text 3":
+                raise OSError(f"403 Forbidden for url: {TestSignedModel.SOURCE}")
+            return vector(text)
+
+        monkeypatch.setattr(WordEngine, "encode", refused)
+        self.write(tmp_path, 5)
+        answer = embed(**self.settings(tmp_path))
+        assert answer.code == 0 and answer["rows_quarantined"] == 1
+        told = [pq.read_table(path).column("error").to_pylist() for path in (tmp_path / "out/quarantine").iterdir()]
+        assert told == [["OSError: 403 Forbidden for url: https://models.example/minilm?version=3&X-Amz-Signature=…"]]
 
     def test_repair_is_given_it_again(self, tmp_path: Path, embed: Callable[..., Answer]) -> None:
         self.write(tmp_path, 5)
