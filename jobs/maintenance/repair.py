@@ -272,7 +272,9 @@ def _embed(
         wanted[receipt.partition].add(receipt.ordinal)
     for number, ordinal in commits.committed:
         known[number].add(ordinal)
-    tasks = [Task(there.partitions[number], frozenset(known[number] - ordinals)) for number, ordinals in sorted(wanted.items())]
+    tasks = [  # rows that the engine refused are refused again: others than then are found by _require_same_rows
+        Task(there.partitions[number], frozenset(known[number] - ordinals), isolate=True) for number, ordinals in sorted(wanted.items())
+    ]
     events = embed_here(engine, config, plan, read, partial(ShardWriter, staging, plan), tasks)
     made = {(event.partition, event.ordinal): event for event in events if isinstance(event, Receipt)}
     return made, [event for event in events if isinstance(event, Failed)]

@@ -124,7 +124,7 @@ def _make_upserts(folder: Folder, number: int, files: Sequence[VersionFile], eng
         for file in files:
             name = file.name
             partition, ordinal = _place_of(name)
-            task = Task(plan.partitions[partition], frozenset(known[partition] - {ordinal}))
+            task = Task(plan.partitions[partition], frozenset(known[partition] - {ordinal}), isolate=True)
             try:
                 made = _run(folder, making, plan, rows, task, open_folder(str(staging)), engine)
             except (JobError, FileNotFoundError, pa.ArrowException) as error:
