@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import select
 import subprocess
 import sys
 import tempfile
@@ -23,23 +25,50 @@ OWNER = "owner.json"  # in the folder: whose it is, so that `gc` can tell what a
 LONGEST_SOCKET = 103  # bytes of a socket's path: 107 on Linux, 103 on macOS
 BELOW_HOME = len("/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 CLOSING_S = 12.0
+_LEFT_BEHIND: list[subprocess.Popen[bytes]] = []  # reapers that end after this process
 
 
 @contextlib.contextmanager
 def ray_home() -> Iterator[Path]:
-    """The folder, with permissions 0700; Ray's own folder is `r` in it. It and every process that carries its mark are gone at the end, or at ours."""
-    home = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_short_folder()))
-    (home / OWNER).write_text(json.dumps(this_process()))
-    watching = subprocess.Popen(
-        [sys.executable, reaper.__file__, str(home)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    """The folder, with permissions 0700; Ray's own folder is `r` in it. It and every process that carries its mark are gone at the end, or at ours.
+
+    Ctrl-C may come at any moment: who removes the folder is there before it is. And where it comes, the thread that starts Ray may have been given up
+    (beside.py) and still put something there, so the reaper looks once more when this process has ended.
+    """
+    home = Path(_short_folder(), f"{PREFIX}{secrets.token_hex(4)}")
+    watching, interrupted = _watch(home), False
     try:
+        home.mkdir(0o700)
+        (home / OWNER).write_text(json.dumps(this_process()))
         yield home
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
-        assert watching.stdin is not None
+        _end(watching, interrupted)
+
+
+def _watch(home: Path) -> subprocess.Popen[bytes]:
+    """The reaper: it goes to work when its standard input ends, with this process at the latest."""
+    return subprocess.Popen(
+        [sys.executable, reaper.__file__, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _end(watching: subprocess.Popen[bytes], interrupted: bool) -> None:
+    """Until it is done, for the first time if interrupted."""
+    assert watching.stdin is not None and watching.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # somebody has killed it
+        if interrupted:
+            watching.stdin.write(reaper.AGAIN)
         watching.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            watching.wait(CLOSING_S)
+    select.select([watching.stdout], [], [], CLOSING_S)
+    if interrupted:
+        _LEFT_BEHIND.append(watching)
+        return
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        watching.wait(CLOSING_S)
+    watching.stdout.close()
 
 
 def _short_folder() -> str:

@@ -80,8 +80,10 @@ class ObjectFolder:
 
     def temporary(self, name: str) -> Path:
         if self._scratch is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="embermill-"))
-            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+            scratch = Path(tempfile.gettempdir(), f"embermill-{uuid.uuid4().hex}")
+            weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)  # first: Ctrl-C may come between
+            scratch.mkdir(0o700)
+            self._scratch = scratch
         return self._scratch / f"{Path(name).name}.{os.getpid()}.{uuid.uuid4().hex}"
 
     def publish(self, temporary: Path, name: str) -> None:
