@@ -164,6 +164,21 @@ def _interrupt_on_signals() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
+def _answered() -> int:
+    """The exit code of the process's own command."""
+    try:
+        claim_standard_output()
+        return main(first=_interrupt_on_signals)
+    except AnswerLost as error:
+        return _report(error, as_json=False, verbose=False)
+
+
+def _heed_no_more() -> None:
+    """What comes now would end the way out."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def entry() -> NoReturn:
     """The process's way in. SIGTERM and SIGHUP are Ctrl-C (SIGHUP unless nohup has it ignored). Stdout belongs to the answer down to the file descriptor,
     also in the processes that Ray starts.
@@ -171,16 +186,13 @@ def entry() -> NoReturn:
     The way out leaves the interpreter standing: a thread of Arrow's that gives a Python buffer back while it is torn down ends the process by SIGABRT
     (before Python 3.14), whatever its exit code was.
     """
-    return_memory_at_once()
+    code = EXIT_INTERRUPTED
     try:
-        claim_standard_output()
-        code = main(first=_interrupt_on_signals)
-    except AnswerLost as error:
-        code = _report(error, as_json=False, verbose=False)
-    except KeyboardInterrupt:  # again, while the first one was being reported
-        code = EXIT_INTERRUPTED
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # what comes now would end the way out
+        return_memory_at_once()
+        code = _answered()
+        _heed_no_more()
+    except KeyboardInterrupt:  # again, while the first one was being reported, or once it was
+        _heed_no_more()
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()  # Ray's and the temporary folders' last words; standard output was flushed by main
     with contextlib.suppress(OSError):
