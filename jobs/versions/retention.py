@@ -46,11 +46,13 @@ def readable_versions(folder: Folder) -> list[Version]:
 
 
 def unneeded_files(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
-    """What no version that can be read needs, of numbers below the newest version; what is being made, and what may be reused for it, stays."""
+    """What no version that can be read needs, of numbers below the newest version, and of those that were given up since no row changed; what is being made,
+    and what may be reused for it, stays."""
     readable = readable_versions(folder)
     if not readable:
         return
     newest = readable[-1].number
+    passed_over = {version.number for version in read_versions(folder, files=False) if not version.is_committed and version.details}
     needed = {file.name for version in readable for file in version.files}
     for top in MADE:
         for name, info in folder.list(top):
@@ -58,7 +60,7 @@ def unneeded_files(folder: Folder) -> Iterator[tuple[str, FileInfo]]:
             if marked_number(name) in _numbers(readable):
                 continue
             is_bookkeeping = top == "_embermill/sync" and number in _numbers(readable) and not _STEPS.search(name)
-            if name not in needed and number is not None and number <= newest and not is_bookkeeping:
+            if name not in needed and number is not None and (number <= newest or number in passed_over) and not is_bookkeeping:
                 yield name, info
     if 1 in retired_numbers(folder):
         yield from ((name, info) for name, info in folder.list(DATA) if name not in needed and parse_name(name) is not None)

@@ -97,6 +97,14 @@ def test_a_version_that_is_made_from_rows_and_killed(name: str, commands: Comman
         assert scenario.round(point) == [], point
 
 
+def test_a_sync_that_finds_no_row_changed_and_is_killed(commands: Commands, tmp_path: Path, rng: random.Random) -> None:
+    scenario = CLASSES["touched"]("touched", commands, tmp_path, str(tmp_path), put_file)
+    decided = [point for point in scenario.points if point.kind in ("before create version root", "after create version root")]
+    assert len(decided) == 2
+    for point in [*decided, *choose(scenario.points, 2, rng)]:
+        assert scenario.round(point) == [], point
+
+
 @pytest.mark.parametrize("name", ["upgrade", "changed"])
 def test_a_sync_of_an_older_dataset_and_one_whose_corpus_changes_meanwhile(name: str, commands: Commands, tmp_path: Path, rng: random.Random) -> None:
     scenario = CLASSES[name](name, commands, tmp_path, str(tmp_path), put_file)

@@ -15,7 +15,7 @@ import re
 
 from embermill.jobs.dataset.metadata.card import write_card
 from embermill.jobs.dataset.metadata.lease import hold_lease
-from embermill.jobs.dataset.metadata.version_copies import complete_copies
+from embermill.jobs.dataset.metadata.version_copies import complete_copies, lacks_copies
 from embermill.jobs.dataset.metadata.versions import BASE, FIRST, Version, read_version
 from embermill.jobs.errors import JobError
 from embermill.jobs.storage import AlreadyExists, Folder
@@ -38,14 +38,20 @@ def marked_number(name: str) -> int | None:
 
 
 def is_complete(folder: Folder, newest: Version) -> bool:
+    """Also of numbers after it that were abandoned, which have copies alone."""
+    return _is_marked(folder, newest) and not lacks_copies(folder)
+
+
+def _is_marked(folder: Folder, newest: Version) -> bool:
     return newest.number == FIRST or folder.exists(mark_of(newest))
 
 
 def complete_version(folder: Folder, newest: Version | None = None) -> None:
     """Of the newest version, and what is missing of those before it. For the holder of the lease."""
     newest = newest or read_version(folder)
-    if not is_complete(folder, newest):
+    if lacks_copies(folder):
         complete_copies(folder)
+    if not _is_marked(folder, newest):
         write_card(folder)
         with contextlib.suppress(AlreadyExists):
             folder.create(mark_of(newest), b"")

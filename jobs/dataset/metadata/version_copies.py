@@ -32,10 +32,17 @@ def copy_decision(folder: Folder, root_name: str) -> None:
 
 def complete_copies(folder: Folder) -> None:
     """Make those that a maker did not come to before it was killed. For the holder of the lease."""
-    standing = [name for name, _ in folder.list(VERSIONS)]
-    for name in standing:
-        if _DECISION.fullmatch(name) and _copy_of(name) not in standing:
-            copy_decision(folder, name)
+    for name in _uncopied(folder):
+        copy_decision(folder, name)
+
+
+def lacks_copies(folder: Folder) -> bool:
+    return bool(_uncopied(folder))
+
+
+def _uncopied(folder: Folder) -> list[str]:
+    standing = {name for name, _ in folder.list(VERSIONS)}
+    return sorted(name for name in standing if _DECISION.fullmatch(name) and _copy_of(name) not in standing)
 
 
 def restore_decisions(folder: Folder) -> Iterator[str]:

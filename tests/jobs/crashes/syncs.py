@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from embermill.jobs.dataset.metadata.versions import UPSERTS, read_version, read_versions
+from embermill.jobs.dataset.metadata.versions import ABANDONED, COMMITTED, UPSERTS, read_version, read_versions
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.plan.dataset_format import ensure_format, read_format
 from embermill.jobs.plan.files import require_plan
@@ -158,6 +159,33 @@ class ChangedScenario(SyncScenario):
             yield "data/ is not as it was"
 
 
+class TouchedScenario(SyncScenario):
+    """A sync of files that were written again as they were: it makes no version, and the next one opens none of them."""
+
+    def _begin_touched(self) -> str:
+        rows = {name: [line(f"{name}{n}", f"text {name} {n}") for n in range(6)] for name in "ab"}
+        for name, lines in rows.items():
+            self._write(name, lines)
+        output = f"{self._where}/touched-template"
+        assert self._commands("run", str(self._job(output))) == 0, self._words()
+        time.sleep(0.02)  # another time on a disk
+        for name, lines in {**rows, "c": []}.items():
+            self._write(name, lines)
+        return output
+
+    def _run(self, output: str, **environment: str) -> int:
+        return self._commands("sync", str(self._job(output)), TEXTS=str(self._told(output)), **environment)
+
+    def _judge(self, output: str) -> Iterator[str]:
+        yield from super()._judge(output)
+        versions = [(version.number, version.state) for version in read_versions(open_folder(output))]
+        if versions != [(1, COMMITTED), (2, ABANDONED)]:
+            yield f"versions {versions}"
+        before = {name for name, _ in open_folder(output).list("_embermill/versions")}
+        if self._run(output) or before != {name for name, _ in open_folder(output).list("_embermill/versions")}:
+            yield f"the next sync decided something: {self._words()}"
+
+
 class RemakeScenario(SyncScenario):
     """compact, rollback or erase, after a sync."""
 
@@ -185,6 +213,7 @@ class RemakeScenario(SyncScenario):
 
 CLASSES: dict[str, type[Scenario]] = {
     **dict.fromkeys(("run", "redrive", "repair", "gc"), Scenario), "sync": SyncScenario, "changed": ChangedScenario, "upgrade": UpgradeScenario,
+    "touched": TouchedScenario,
     **dict.fromkeys(("compact", "rollback", "erase"), RemakeScenario),
 }  # fmt: skip
 
