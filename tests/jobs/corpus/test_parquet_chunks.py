@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,9 +58,11 @@ def test_the_corpus_is_planned_and_the_row_group_refused(file: Path) -> None:
 
 def test_a_file_that_was_looked_at_is_let_go(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"] * 40}), tmp_path / "a.parquet", row_group_size=10)
+    opened = list[weakref.ref[pq.ParquetFile]]()
     for _ in range(10):
         with pq.ParquetFile(tmp_path / "a.parquet") as file:
             assert ColumnChunks(file, ["text"]).num_bytes(0) > 0
+            opened.append(weakref.ref(file))
     del file
     gc.collect()
-    assert not [each for each in gc.get_objects() if isinstance(each, pq.ParquetFile)]
+    assert [each() for each in opened] == [None] * 10
