@@ -25,6 +25,11 @@ def without_credentials(text: str, mark: str = "…@") -> str:
     return _OPTION.sub(r"\1…", text) if "=" in text else text
 
 
+def shown_address(address: str) -> str:
+    """An address for people and answers: a URL as `without_credentials` gives it. What is no URL stays as it is, as in `without_signature`."""
+    return without_credentials(address) if "://" in address else address
+
+
 def is_signed(address: str) -> bool:
     """Whether an option in the query of a URL looks like a secret, and is given."""
     return without_signature(address) != address

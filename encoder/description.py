@@ -14,6 +14,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple, TypedDict, Unpack
 
+from embermill.credentials import shown_address
 from embermill.encoder.config import SENTENCE_BERT_CONFIG, DenseConfig, ModelConfig, Normalize, read_model_config
 from embermill.encoder.errors import ModelConfigError, SourceError, refused_files
 from embermill.encoder.matryoshka import trained_dimensions
@@ -230,6 +231,9 @@ class Reopening(NamedTuple):
     prompt: str
     digests: dict[str, str]
 
+    def __repr__(self) -> str:
+        return f"Reopening(source={shown_address(self.source)!r}, options={self.options!r}, prompt={self.prompt!r}, digests={self.digests!r})"
+
 
 def reopen(reopening: Reopening) -> ModelDescription:
     """The same model, found again; SourceError where its files are others by their digests."""
@@ -237,8 +241,8 @@ def reopen(reopening: Reopening) -> ModelDescription:
     here = found.fingerprint()
     if changed := [name for name, digest in reopening.digests.items() if here.get(name) != digest]:
         raise SourceError(
-            f"model source {reopening.source}: this is another model than the one that this Encoder was pickled with ({', '.join(changed)} differ): "
-            "put the same files there, or load the model here with Encoder.from_pretrained."
+            f"model source {shown_address(reopening.source)}: this is another model than the one that this Encoder was pickled with "
+            f"({', '.join(changed)} differ): put the same files there, or load the model here with Encoder.from_pretrained."
         )
     return found
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 import numpy as np
 
+from embermill.credentials import shown_address
 from embermill.encoder.backends import backend_of, get_ops
 from embermill.encoder.description import ModelDescription, ModelOptions, Reopening, describe, reopen
 from embermill.encoder.device import Device, choose_device, resolve_precision, usable_threads
@@ -97,11 +98,13 @@ class Encoder:
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Encoder:
         if arguments and isinstance(arguments[0], str | os.PathLike):
-            raise TypeError(f"Encoder({os.fspath(arguments[0])!r}): write Encoder.from_pretrained({os.fspath(arguments[0])!r})")
+            shown = shown_address(str(os.fspath(arguments[0])))
+            raise TypeError(f"Encoder({shown!r}): write Encoder.from_pretrained({shown!r})")
         return super().__new__(cls)
 
     def __repr__(self) -> str:
-        return f"Encoder({self.description.model.source!r}, device={self.device.kind!r}, precision={self.precision!r}, dimension={self.dimension})"
+        source = shown_address(self.description.model.source)
+        return f"Encoder({source!r}, device={self.device.kind!r}, precision={self.precision!r}, dimension={self.dimension})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled is what it was made from; who unpickles it loads the pinned revision, and gets a SourceError where its files are others."""
@@ -235,7 +238,7 @@ class Encoder:
         """Stretches of texts, each text read once: batches in, a row for each stretch out. ModelConfigError where the model's pooling is no mean."""
         tokenizer = self._tokenizer()
         if (why := self.description.why_no_spans) or isinstance(tokenizer, StaticTokenizer):
-            raise ModelConfigError(f"{self.description.model.source}: parts of a text cannot have vectors of their own: {why}")
+            raise ModelConfigError(f"{shown_address(self.description.model.source)}: parts of a text cannot have vectors of their own: {why}")
         return encode_spans(batches, tokenizer.tokenize_with_places, self._runner, self.dimension, self._budget_with(self.description.prompt))
 
     def encode_token_ids(self, ids: Sequence[Sequence[int]] | np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:

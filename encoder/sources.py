@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-from embermill.credentials import without_credentials, without_signature
+from embermill.credentials import shown_address, without_credentials, without_signature
 from embermill.encoder.errors import SourceError
 from embermill.encoder.hub_errors import client_error, explain, first_line
 
@@ -44,6 +44,9 @@ class LocalModel(NamedTuple):
     folder: Path
     source: str
     revision: str | None = None
+
+    def __repr__(self) -> str:
+        return f"LocalModel(folder={self.folder!r}, source={shown_address(self.source)!r}, revision={self.revision!r})"
 
 
 def fetch_model(source: str | os.PathLike[str], *, revision: str | None = None, weights: str | None = None) -> LocalModel:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embermill.credentials import shown_address
 from embermill.jobs.commands import answers
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate
 from embermill.jobs.commands.model import MODEL_HELP, add_model_arguments, open_encoder, read_lines
@@ -61,7 +62,7 @@ def bench(arguments: argparse.Namespace) -> Answer:
         measured = measure_throughput(encoder, texts, arguments.repeats)
         stored = _stored(arguments, encoder, texts, measured.text_tokens_per_s / max(measured.tokens, 1)) if arguments.text else {}
         return {
-            "model": arguments.model,
+            "model": shown_address(arguments.model),
             "device": encoder.device.name,
             "precision": encoder.precision,
             "threads": encoder.threads,

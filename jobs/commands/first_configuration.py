@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.counts import several
+from embermill.credentials import shown_address
 from embermill.jobs.config import JobConfig
 from embermill.jobs.config.explanations import explanations
 from embermill.jobs.corpus.formats import document
@@ -57,7 +58,7 @@ class Proposal:
         corpus = self.config.corpus
         chosen: dict[str, Any] = {"id_column": corpus.id_column, "id_flaw": self.id_flaw, "text_columns": [*corpus.text_columns]}
         chosen |= {"others": [*self.others], "columns": self.columns}
-        return chosen | {"model": self.config.model.source, "max_tokens": self.max_tokens, "prompt": self.prompt, "forecast": self.forecast}
+        return chosen | {"model": shown_address(str(self.config.model.source)), "max_tokens": self.max_tokens, "prompt": self.prompt, "forecast": self.forecast}
 
 
 def propose(corpus: tuple[str, ...], model: str, output: str, *, keep_text: bool = False) -> Proposal:

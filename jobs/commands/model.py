@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from embermill.counts import several
+from embermill.credentials import shown_address
 from embermill.jobs.commands import answers
 from embermill.jobs.commands.command import Answer, Command, filled, positive
 from embermill.jobs.errors import DataError, UsageError, model_errors
@@ -68,7 +69,7 @@ def encode(arguments: argparse.Namespace) -> Answer:
         encoded = next(encoder.encode_stream([texts]))
         _require_finite(encoded.embeddings)
         return {
-            "model": arguments.model,
+            "model": shown_address(arguments.model),
             "dimensions": encoder.dimension,
             "embeddings": [[float(str(number)) for number in vector] for vector in encoded.embeddings],  # the shortest decimals that read back the same
             "num_tokens": encoded.num_tokens.tolist(),

@@ -6,12 +6,13 @@ Every key is documented in configs/reference.yaml. Errors are UsageError and nam
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from embermill.credentials import has_credentials
+from embermill.credentials import has_credentials, shown_address
 from embermill.jobs.bookkeeping.stored_keys import IfAbsent
 from embermill.jobs.config.addresses import joinable
 from embermill.jobs.config.as_planned import AsPlanned
@@ -125,6 +126,10 @@ class ModelConfig(Section):
             raise WrongKey("engine", f"expected `native` or python:module:Class, got {self.engine!r}")
         return self
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Without what would be a credential in the model's address."""
+        return ((name, shown_address(value) if name == "source" and isinstance(value, str) else value) for name, value in super().__repr_args__())
+
     def as_planned(self, planned: AsPlanned) -> ModelConfig:
         """The same, with the precision and the document prompt that a dataset has: what `auto` and no prompt at all mean may change, its vectors may not."""
         fingerprint = planned.fingerprint
@@ -211,6 +216,10 @@ class JobConfig(Section):
         if self.model.on_long_text == "split" and self.output.text:
             raise WrongKey("output.text", "with model.on_long_text: split the text of a chunk is kept by chunk.keep_text: true", "model.on_long_text")
         return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Without what would be a credential in the model's address."""
+        return ((name, shown_address(value) if name == "source" and isinstance(value, str) else value) for name, value in super().__repr_args__())
 
     def as_planned(self, planned: AsPlanned) -> JobConfig:
         """The same job, where what was left to the model is what it became when the dataset was planned."""

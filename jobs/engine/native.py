@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from embermill.credentials import shown_address
 from embermill.jobs.chunking.late import SpannedText
 from embermill.jobs.engine import Closeness, Embedded, Output, Preview, Prompts, Shortening
 from embermill.jobs.errors import UsageError, model_errors
@@ -87,7 +88,7 @@ class NativeEngine:
             count_uncut=tokenizer.count,
             unknown_words=tokenizer.unknown_words,
             counts_add_up=tokenizer.adds_up,
-            why_not_late=description.why_no_spans and f"{model.source}: {description.why_no_spans}",
+            why_not_late=description.why_no_spans and f"{shown_address(str(model.source))}: {description.why_no_spans}",
             precision=precision,
         )
 

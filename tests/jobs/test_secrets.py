@@ -11,8 +11,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.encoder import Encoder
+from embermill.encoder.sources import fetch_model
 from embermill.jobs import cli
+from embermill.jobs.config import load_config
 from embermill.jobs.storage import open_folder
+from tests.encoder.tiny_bert import TinyBert, write_sentence_transformers
 from tests.jobs import command_line
 from tests.jobs.command_line import Answer
 from tests.jobs.word_engines import WordEngine, vector
@@ -175,6 +179,28 @@ class TestSignedModel:
         assert embed(name="sync", **fresh)["version"] == 2
         assert self.holding(tmp_path / "out") == old, "what is written from now on holds none"
         assert command_line.command("verify", str(tmp_path / "out")).code == 0
+
+
+def test_answers_and_reprs_of_a_signed_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that works: a folder stands for what the address gives."""
+    source, secret = f"s3://bucket/model?X-Amz-Signature={SECRET}", "s3://bucket/model?X-Amz-Signature=…"
+    write_sentence_transformers(TinyBert().write(tmp_path / "model"), TinyBert().hidden)
+    fetch = fetch_model(tmp_path / "model")
+    monkeypatch.setattr("embermill.encoder.description.fetch_model", lambda given, **_: fetch._replace(source=given))
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "open the file"}\n')
+    monkeypatch.chdir(tmp_path)
+    for words in (["encode", source, "--text", "a"], ["bench", source, "--documents", "2", "--repeats", "1"], ["init", "a.jsonl", source]):
+        answer = command_line.command(*words)
+        assert answer.code == 0 and answer["model"] == secret and SECRET not in answer.errors + answer.stdout, answer.errors
+    assert SECRET in (tmp_path / "job.yaml").read_text(), "a configuration holds what a run needs"
+    with Encoder.from_pretrained(source, device="cpu") as encoder:
+        held = (encoder, encoder.description, encoder.description.model, encoder.description.reopening()._replace(source=source))
+        assert all(secret in text and SECRET not in text for each in held for text in (repr(each), str(each)))
+        assert encoder.description.model.source == source
+    config = load_config(tmp_path / "job.yaml")
+    assert secret in repr(config) and SECRET not in f"{config!r} {config} {config.model}" and config.model.source == source
+    with pytest.raises(TypeError, match="X-Amz-Signature=…"):
+        Encoder(source)  # type: ignore[call-arg, arg-type]
 
 
 @pytest.mark.parametrize("scheme", ["s3", "az", "gs"])
