@@ -40,7 +40,7 @@ class _RecordTooLong(Exception):
 
 @dataclass
 class CsvParser:
-    """Draws lines from blocks and makes records of them. max_record_bytes: how far an open quote may reach."""
+    """Draws lines from blocks and makes records of them. max_record_bytes: how far an open quote may reach. saw_nul: in what was drawn so far."""
 
     blocks: Iterator[LineBlock | LongLine]
     max_record_bytes: int
@@ -48,6 +48,7 @@ class CsvParser:
     pending: deque[Line] = field(default_factory=deque)
     taken: list[Line] = field(default_factory=list)
     taken_bytes: int = 0
+    saw_nul: bool = False
 
     def __iter__(self) -> Iterator[Records]:
         while self.pending or self._refill():
@@ -75,7 +76,7 @@ class CsvParser:
         if isinstance(block, LongLine):
             self.pending.append(Line(b"", block.offset, block.length))
             return True
-        offset = block.offset
+        offset, self.saw_nul = block.offset, self.saw_nul or b"\0" in block.data
         for data in _split(block.data):
             self.pending.append(Line(data.removeprefix(BYTE_ORDER_MARK) if offset == 0 else data, offset))
             offset += len(data)

@@ -19,6 +19,8 @@ from embermill.jobs.storage import InputFile
 BLOCK_BYTES = 1 << 20
 COMPRESSED_BYTES = 256 << 10  # read at a time
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+WIDE_MARKS = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+HOLDS_NUL = "the line holds a NUL: it is no text, or not in UTF-8"
 MAX_RATIO = 2000  # of text to its compressed bytes: gzip cannot reach it, and only bombs do with zstd
 FREE_BYTES = 256 << 20  # that much may come of a few bytes
 
@@ -116,6 +118,21 @@ class _Lent:
 
     def close(self) -> None:
         pass
+
+
+def require_narrow(data: bytes, path: str) -> None:
+    """data: a file's beginning. DataError where it says that it is UTF-16 or UTF-32: in those a byte 10 is no line's end, and lines are UTF-8."""
+    if found := next((name for mark, name in WIDE_MARKS if data.startswith(mark)), None):
+        raise DataError(f"{path}: is {found}, as its byte order mark says, and a file of lines is read as UTF-8: convert it (iconv -f {found} -t UTF-8)")
+
+
+def nul_rows(block: LineBlock, starts: np.ndarray) -> list[int]:
+    """Which lines of a block, as `bounds` found them, hold a NUL."""
+    if b"\0" not in block.data:
+        return []
+    places = np.flatnonzero(np.frombuffer(block.data, np.uint8) == 0)
+    found: list[int] = np.unique(np.searchsorted(starts, places, side="right") - 1).tolist()
+    return found
 
 
 def open_text(source: InputFile, compression: str | None, path: str) -> ByteStream:

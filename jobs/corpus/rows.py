@@ -32,6 +32,7 @@ class RowSchema:
     html_extractor: name and version of what makes text of HTML files; "" where there were none when the dataset was begun.
     encoding: of files that are documents and say nothing of it by a byte order mark; "" is UTF-8.
     delimiter: between the fields of CSV.
+    refuses_nul: a line of text or CSV with a NUL is no text; datasets begun before embed it.
     json_ids_as_text: of datasets begun before there were declared types: a JSON number, true or false becomes the text of an id that is a string.
     """
 
@@ -56,6 +57,7 @@ class RowSchema:
     encoding: str = added("")
     html_extractor: str = added("")
     delimiter: str = added(",")
+    refuses_nul: bool = added(False)
 
     @property
     def is_chunked(self) -> bool:

@@ -150,6 +150,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         holds_chunk_text=chunked and config.chunk.keep_text,
         encoding=corpus.encoding or "",
         delimiter=corpus.delimiter,
+        refuses_nul=True,
         html_extractor=next((require_html_extractor(file.info.path) for file in readable if file.format == DOCUMENT and is_html(file.info.path)), ""),
     )
     for column in rows.prefix:

@@ -68,11 +68,15 @@ def test_one_file_is_one_row(tmp_path: Path) -> None:
 
 
 def test_what_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
-    files = {"latin.md": "caf\u00e9 au lait".encode("latin-1"), "nul.md": b"a\x00b", "torn.md": b"\xff\xfea", "large.md": "a" * 50, "good.md": "good"}
+    files = {
+        "latin.md": "caf\u00e9 au lait".encode("latin-1"), "nul.md": b"a\x00b", "torn.md": b"\xff\xfea", "large.md": "a" * 50, "good.md": "good",
+        "photo.md": b"\xff\xd8\x00\xe0",
+    }  # fmt: skip
     answer = embed(written(tmp_path, files), corpus={"max_text_bytes": 20})
     assert [*rows(answer)] == ["good.md"]
     assert {name: reason for name, (reason, _) in refused(answer).items()} == {
         "latin.md": "invalid_utf8", "nul.md": "binary_file", "torn.md": "invalid_utf8", "large.md": "text_too_long",
+        "photo.md": "binary_file",
     }  # fmt: skip
     assert "at byte 3: name the encoding of all files as corpus.encoding" in refused(answer)["latin.md"][1]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from embermill.jobs.corpus.csv_records import CsvParser, Records, parse_csv
 from embermill.jobs.corpus.formats.format import Wanted
 from embermill.jobs.corpus.formats.line_format import LineFormat
 from embermill.jobs.corpus.formats.line_sample import SAMPLE_BYTES, LinesSample
-from embermill.jobs.corpus.lines import LineBlock, LongLine
+from embermill.jobs.corpus.lines import HOLDS_NUL, LineBlock, LongLine
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.errors import DataError
@@ -48,8 +49,14 @@ def read_csv(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: st
     fitter = ColumnFitter(schema)
     row = 0
     for records in parser:
+        if schema.refuses_nul and parser.saw_nul:
+            records = replace(records, faults=_with_nul(records) | records.faults)
         yield _raw(records, names, fitter, row)
         row += len(records.fields)
+
+
+def _with_nul(records: Records) -> dict[int, Fault]:
+    return {row: Fault("unparsable_line", HOLDS_NUL) for row, fields in enumerate(records.fields) if any("\0" in field for field in fields)}
 
 
 def _raw(records: Records, names: list[str], fitter: ColumnFitter, first: int) -> RawRows:

@@ -51,12 +51,19 @@ def decode(data: bytes, encoding: str) -> str:
         text = data[len(mark) :].decode(by_mark)
         text.encode()
     except UnicodeError as error:
+        if not mark and b"\0" in data and "\0".encode(encoding) == b"\0":
+            raise Unreadable(_holds_nul(f"byte {data.index(0)}", data)) from None
         at = f" at byte {error.start + len(mark)}" if isinstance(error, UnicodeDecodeError) else ""
         advice = "" if mark or encoding != "utf-8" else ": name the encoding of all files as corpus.encoding, latin-1 for example, or fix the file"
         raise Unreadable(Fault("invalid_utf8", f"the file is no {by_mark.upper()}{at}{advice}", len(data))) from None
     if "\x00" in text:
-        raise Unreadable(Fault("binary_file", f"the file holds a NUL at character {text.index(chr(0))}: it is no text", len(data)))
+        raise Unreadable(_holds_nul(f"character {text.index(chr(0))}", data))
     return text
+
+
+def _holds_nul(at: str, data: bytes) -> Fault:
+    said = "it is no text, or in an encoding that neither a byte order mark nor corpus.encoding tells"
+    return Fault("binary_file", f"the file holds a NUL at {at}: {said}", len(data))
 
 
 def hive_columns(path: str) -> dict[str, str]:

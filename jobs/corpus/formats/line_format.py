@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from embermill.jobs.corpus.formats.format import BatchSize, Wanted
 from embermill.jobs.corpus.formats.line_sample import COMPRESSION_RATIO, LinesSample, beginning
-from embermill.jobs.corpus.lines import BLOCK_BYTES, DamagedStream, LineBlock, LongLine, line_blocks, open_text, range_blocks
+from embermill.jobs.corpus.lines import BLOCK_BYTES, DamagedStream, LineBlock, LongLine, line_blocks, open_text, range_blocks, require_narrow
 from embermill.jobs.corpus.pieces import Piece, cut_bytes
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
@@ -19,6 +19,7 @@ from embermill.jobs.partition import Segment
 from embermill.jobs.storage import InputFile, open_input
 
 MARKED_UP = 8  # a line of JSON or CSV may be that much longer than the text in it: escapes, other columns
+MARK_BYTES = 4  # of the longest byte order mark
 NO_BATCH = BatchSize(0, 0)  # a batch of lines is what was read of the file in one go
 
 
@@ -48,9 +49,14 @@ class LineFormat(ABC):
     def survey(self, source: InputFile, file: SurveyedFile, wanted: Wanted, *, sampled: bool) -> SurveyedFile:
         expanded = file.info.size * (1 if file.compression is None else COMPRESSION_RATIO)
         if not sampled:
-            source.read(1)
+            if file.compression is None:
+                require_narrow(source.read(MARK_BYTES), file.info.path)
+            else:
+                source.read(1)
             return replace(file, text_bytes=expanded, all_columns=False)
-        sample = self.sample(list(beginning(source, file.info.path, file.compression)), file.info.path, wanted)
+        blocks = list(beginning(source, file.info.path, file.compression))
+        require_narrow(blocks[0].data if blocks else b"", file.info.path)
+        sample = self.sample(blocks, file.info.path, wanted)
         if not sample.size:
             return replace(file, types=sample.types, rows=0)
         expanded = max(1, expanded if file.compression is None or not sample.whole else sample.size)

@@ -11,7 +11,7 @@ from embermill.jobs.corpus.columns import ColumnFitter, check_file
 from embermill.jobs.corpus.formats.format import Wanted
 from embermill.jobs.corpus.formats.line_format import LineFormat
 from embermill.jobs.corpus.formats.line_sample import LinesSample, ended
-from embermill.jobs.corpus.lines import LineBlock, LongLine, bounds, strings
+from embermill.jobs.corpus.lines import HOLDS_NUL, LineBlock, LongLine, bounds, nul_rows, strings
 from embermill.jobs.corpus.rows import Fault, RawRows, RefusedRange, RowSchema
 
 
@@ -28,6 +28,8 @@ def read_text(blocks: Iterable[LineBlock | LongLine], schema: RowSchema, path: s
             continue
         starts, ends = bounds(block)
         ids, texts, kept, faults = fitter.fit(len(starts), {"text": strings(block.data, starts, ends)})
+        if schema.refuses_nul:
+            faults |= {number: Fault("unparsable_line", HOLDS_NUL) for number in nul_rows(block, starts)}
         first_byte = _line_starts(starts, block.offset)
         yield RawRows(len(starts), ids, texts, kept, np.arange(row, row + len(starts), dtype=np.int64) if numbered else None, first_byte, faults)
         row += len(starts)

@@ -131,3 +131,11 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
 def test_offsets_are_exact_with_lone_carriage_returns() -> None:
     (records,) = parse_csv([LineBlock(b'a,"x\ry"\nb,c\n', 0)], 1000)
     assert (records.offsets, records.fields) == ([0, 8], [["a", "x\ry"], ["b", "c"]])
+
+
+def test_a_record_with_a_nul_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b'id,text\na,b\nb,"two\nli\0nes"\nc,d\n')
+    rows = read(segment(path, "csv"), replace(schema(), refuses_nul=True))
+    assert rows.ids == ["a", "c"] and rows.reasons == ["unparsable_line"]
+    assert read(segment(path, "csv"), schema()).texts == ["b", "two\nli\0nes", "d"]  # of a dataset begun before

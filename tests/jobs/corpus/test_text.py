@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,13 @@ def test_head_reads_the_first_rows_only(tmp_path: Path) -> None:
     path.write_bytes(b"1\n\xff\n3\n4\n")
     found = read(segment(path, "text", kind="head", end=3), POSITIONAL)
     assert found.num_rows == 3 and found.texts == ["1", "3"]
+
+
+def test_a_line_with_a_nul_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\ntw\0o\r\n\0\0\nfour\0")
+    refusing = replace(POSITIONAL, refuses_nul=True)
+    found = read([segment(path, "text", kind="bytes", end=9), segment(path, "text", kind="bytes", start=9)], refusing)
+    assert found.texts == ["one"] and {each.reason for each in found.refused} == {"unparsable_line"}
+    assert [each.first_byte for each in found.refused] == [7, 13, 16]
+    assert read(segment(path, "text"), POSITIONAL).texts == ["one", "tw\0o", "\0\0", "four\0"]  # of a dataset begun before

@@ -50,6 +50,23 @@ class TestFiles:
         assert [Path(refusal.file).name for batch in batches for refusal in batch.refused] == ["b.parquet", "c.jsonl.gz", "d.txt"]
         assert {refusal.reason for batch in batches for refusal in batch.refused} == {"unreadable_file"}
 
+    @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt", "a.txt.gz"])
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+    def test_lines_in_a_wide_encoding_are_refused_by_name(self, tmp_path: Path, name: str, encoding: str) -> None:
+        data = '\ufeffid,text\n{"id": "a", "text": "Caf\u00e9"}\nb,x\n'.encode(encoding)
+        (tmp_path / "corpus").mkdir()
+        (tmp_path / "corpus" / name).write_bytes(compress(data, "gzip") if name.endswith("gz") else data)
+        kind = encoding[:6].upper()
+        with pytest.raises(DataError, match=rf"{name}: is {kind}, as its byte order mark says, .*: convert it \(iconv -f {kind} -t UTF-8\)"):
+            planned(job(tmp_path))
+
+    def test_of_many_files_of_lines_each_is_looked_at_for_a_byte_order_mark(self, tmp_path: Path) -> None:
+        for number in range(20):
+            lines(tmp_path / f"corpus/{number:02}.jsonl", {"id": f"{number}", "text": "x"})
+        (tmp_path / "corpus/19.jsonl").write_bytes('{"id": "a", "text": "x"}\n'.encode("utf-16"))
+        with pytest.raises(DataError, match=r"19\.jsonl: is UTF-16"):
+            planned(job(tmp_path))
+
     @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt", "a.jsonl.gz", "a.csv.zst"])
     def test_files_but_no_rows(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "corpus").mkdir()
