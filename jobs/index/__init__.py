@@ -10,6 +10,7 @@ What the loader does with one, in this order (loading.py):
 
     lock()                        nobody else loads into it now
     describe()                    what is there, and the cursor that the last loader left
+    require_fit(layout)           refuse a table that is there and cannot take the rows
     may_alias(name)               only where an alias is asked for
     prepare(layout)               make what is missing; from here on it is written to
     commit(cursor)                before the first row, and after every unit of rows: rows and cursor are durable together, or at least the rows before it
@@ -187,6 +188,9 @@ class Target(ABC):
 
     def lock(self) -> None:  # noqa: B027 (nothing, unless a class says more)
         """Keep other loaders out until `close`, or until this process ends, however it ends. Raise AnotherRun where one is at work. Writes no rows."""
+
+    def require_fit(self, layout: Layout) -> None:  # noqa: B027
+        """Raise UsageError where what is there, made by somebody else perhaps, cannot take rows of this layout. Called before `prepare`. Writes nothing."""
 
     def expect(self, rows: int) -> None:  # noqa: B027
         """So many rows there will be after this first load: a target that holds them in memory makes room at once. Called before the first `upsert`."""

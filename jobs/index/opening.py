@@ -64,6 +64,8 @@ def target_class(address: Address, search_path: Sequence[str] = ()) -> type[Targ
     known = {"metric", *made.options}
     if not made.takes_any_option and (unknown := sorted({*address.options} - known)):
         raise UsageError(f"target {address.shown}: unknown option {unknown[0]!r}: expected one of {', '.join(sorted(known))}")
+    if empty := [name for name in ("table", "collection") if name in made.options and not address.options.get(name, name)]:
+        raise UsageError(f"target {address.shown}: {empty[0]}= names none: give it a name, or leave the option out ({empty[0]}=docs)")
     return made
 
 

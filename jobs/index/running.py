@@ -134,10 +134,15 @@ class _Round:
     def _load(self) -> Loaded:
         began = time.monotonic()
         standing = self.target.describe()
+        if standing is None or standing.cursor is None:  # else it was made by a load, and the cursor says more of what is there
+            self.target.require_fit(self.source.layout)
         cursor = cursor_for(self.source, standing, self.where, self.options.adopt)
+        self.target.require_fit(self.source.layout)
         to = read_version(self.source.folder, self.options.to)
         self._require_forward(cursor, to)
         require_loadable(self.source, self.target, to.totals["rows"], self.where)
+        if self.options.alias == "":
+            raise UsageError("--alias: it is empty: give the name that is to mean this table or collection")
         if self.options.alias is not None and not self.target.may_alias(self.options.alias):
             raise UsageError(f"--alias {self.options.alias}: is a table or collection itself in {self.where}: choose another name")
         if limits_rows(self.target):

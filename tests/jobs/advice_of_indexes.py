@@ -7,7 +7,7 @@ from tests.advice import Beyond, Way
 CLUSTER = "A cluster with that fault is not at hand; the words are tested in submit/test_refusals.py and submit/test_on_a_cluster.py"
 RECORDED = "A service with that limit is not at hand; that the limit is told is tested in index/test_check.py"
 SQL = "A statement of SQL, which advises nothing"
-HERE, LIMITED = "index/test_advice.py", "index/test_refusals.py"
+HERE, LIMITED, DUCKDB = "index/test_advice.py", "index/test_refusals.py", "index/test_duckdb.py"
 A_JOB = "submit/test_on_a_cluster.py::test_submit_follow_detach_come_back_stop_and_submit_again"
 
 TABLE: dict[str, Way] = {
@@ -33,6 +33,14 @@ TABLE: dict[str, Way] = {
     "has no aliases: let your application name": "index/targets/test_aliases.py::test_targets_without_aliases_refuse_it",
     "Load into a new table or collection and then delete this one": f"{HERE}::test_rows_that_were_erased",
     "makes a new version with those rows": f"{HERE}::test_back_to_an_earlier_version",
+    "name the table behind it, or a new one": f"{DUCKDB}::test_a_table_of_somebody_else",
+    "the table that is there has no {} {}": f"{DUCKDB}::test_a_table_of_somebody_else_that_fits",
+    "how far each table is: name another table": f"{DUCKDB}::test_names_that_cannot_be_meant",
+    "takes the columns {} and {} for one": f"{DUCKDB}::test_names_that_cannot_be_meant",
+    "{}= names none: give it a name": f"{DUCKDB}::test_names_that_cannot_be_meant",
+    "--alias: it is empty": f"{DUCKDB}::test_names_that_cannot_be_meant",
+    "drop the table, delete these rows of {}, and load again": f"{DUCKDB}::test_a_table_that_was_loaded_under_two_names",
+    "or leave index=hnsw out: a scan needs no extension": f"{DUCKDB}::test_an_index_without_its_extension",
     "SET hnsw": Beyond(SQL),
     "DROP VIEW IF EXISTS": Beyond(SQL),
     "COPY {} ({}) FROM STDIN": Beyond(SQL),

@@ -6,6 +6,7 @@ experiment.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +18,10 @@ import pyarrow as pa
 
 from embermill.jobs.errors import AnotherRun, UsageError
 from embermill.jobs.index import COSINE, DOT, FLOAT32, L2, Address, Layout, Standing, Target
+from embermill.jobs.index.fit import Column, folded, refuse_view, require_columns, require_distinct, require_name
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.regrouping import regrouped
-from embermill.jobs.index.sql import CURSOR_TABLE, quoted
+from embermill.jobs.index.sql import CURSOR_TABLE, quoted, quoted_value
 
 DISTANCES = {COSINE: "array_cosine_distance", DOT: "array_negative_inner_product", L2: "array_distance"}
 MAGIC, MAGIC_AT = b"DUCK", 8  # in the header of each of its files
@@ -30,6 +32,7 @@ ROW_GROUP = 122_880
 GROUP_BYTES = 512 << 20
 """Of the vectors of a row group, up to which a first load hands over whole ones. DuckDB compresses each of them on a core of its own, and holds as many at
 once as it has threads; smaller batches fill one row group at a time, on one core."""
+HERE = "table_catalog = current_database() AND table_schema = current_schema()"
 VSS_METRICS = {COSINE: "cosine", DOT: "ip", L2: "l2sq"}
 
 
@@ -41,7 +44,8 @@ class DuckDBTarget(Target):
     has_alias = True
 
     def __init__(self, address: Address) -> None:
-        self._table, self._path = address.options.get("table", "docs"), Path(address.place).expanduser()
+        self.where, self._path = address.shown, Path(address.place).expanduser().resolve()
+        self._table = require_name(address.shown, address.options.get("table", "docs"), folded)
         self._index = address.options.get("index", "none")
         if self._index not in ("none", "hnsw"):
             raise UsageError(f"target {address.shown}: index={self._index}: expected none or hnsw")
@@ -87,13 +91,21 @@ class DuckDBTarget(Target):
             raise AnotherRun(f"{self._path}: another process has this database open: {str(error).splitlines()[0]}") from None
 
     def describe(self) -> Standing | None:
-        query = "SELECT data_type FROM information_schema.columns WHERE table_name = ? AND data_type LIKE 'FLOAT[%'"
-        shapes = self._rows(query, [self._table])
-        if not shapes:
+        """A name is that of a table whatever the case of its letters A to Z, and so has its cursor."""
+        kind = self._kinds().get(folded(self._table))
+        if kind is None:
             return None
-        kind = shapes[0][0]
-        dimensions = int(kind.removeprefix("FLOAT[").removesuffix("]")) if kind != "FLOAT[]" else None
-        return Standing(self.count(), dimensions, None, self._cursor())
+        if kind != "BASE TABLE":
+            refuse_view(self.where, self._table)
+        shapes = [int(shape[1]) for column in self._there_columns() if (shape := re.fullmatch(r"FLOAT\[(\d+)\]", column.type))]
+        return Standing(self.count(), shapes[0] if shapes else None, None, self._cursor())
+
+    def require_fit(self, layout: Layout) -> None:
+        require_distinct(self.where, layout.schema.names, folded)
+        if folded(self._table) in self._kinds():
+            wanted = {name: kind for name, kind, *_ in self._rows(f"DESCRIBE {self._template(layout)}")}
+            self._sql.unregister("template")
+            require_columns(self.where, self._there_columns(), wanted, self._takes, folded)
 
     def prepare(self, layout: Layout) -> None:
         if self._layout is None and not self._there:  # so far nothing was created
@@ -104,10 +116,7 @@ class DuckDBTarget(Target):
         if layout.vector.dimensions * 4 * ROW_GROUP <= GROUP_BYTES:
             self.unit_rows = COMMIT_ROWS
         self._begin()
-        self._sql.register("template", pa.table({field.name: pa.array([], field.type) for field in (layout.id, *layout.columns)}))
-        kept = ", ".join(self._typed(field.name) for field in layout.columns)
-        columns = f"{self._typed(layout.id.name)}, NULL::FLOAT[{layout.vector.dimensions}] AS {quoted(layout.vector.name)}" + (f", {kept}" if kept else "")
-        self._sql.execute(f"CREATE TABLE IF NOT EXISTS {quoted(self._table)} AS SELECT {columns} FROM template")
+        self._sql.execute(f"CREATE TABLE IF NOT EXISTS {quoted(self._table)} AS {self._template(layout)}")
         self._sql.unregister("template")
         self._sql.execute(f"CREATE TABLE IF NOT EXISTS {CURSOR_TABLE} (table_name TEXT, cursor TEXT)")
 
@@ -142,8 +151,9 @@ class DuckDBTarget(Target):
         if self._cursor_text is None:
             return
         self._begin()
-        self._sql.execute(f"DELETE FROM {CURSOR_TABLE} WHERE table_name = ?", [self._table])
-        self._sql.execute(f"INSERT INTO {CURSOR_TABLE} VALUES (?, ?)", [self._table, self._cursor_text])
+        name = next(iter(self._cursors()), self._table)
+        self._sql.execute(f"DELETE FROM {CURSOR_TABLE} WHERE table_name = ?", [name])
+        self._sql.execute(f"INSERT INTO {CURSOR_TABLE} VALUES (?, ?)", [name, self._cursor_text])
         self._sql.execute("COMMIT")
         self._in_transaction, self._uncommitted, self._cursor_text = False, 0, None
 
@@ -177,8 +187,7 @@ class DuckDBTarget(Target):
         return [[each for (each,) in self._rows(query, [vector.tolist()])] for vector in vectors]
 
     def may_alias(self, name: str) -> bool:
-        tables = "SELECT 1 FROM information_schema.tables WHERE lower(table_name) = lower(?) AND table_type = 'BASE TABLE'"
-        return name.lower() != self._table.lower() and not self._rows(tables, [name])
+        return folded(name) not in (folded(self._table), CURSOR_TABLE) and self._kinds().get(folded(name)) != "BASE TABLE"
 
     def alias(self, name: str) -> None:
         self._sql.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS FROM {quoted(self._table)}")
@@ -207,26 +216,66 @@ class DuckDBTarget(Target):
             self._sql.execute("BEGIN")
             self._in_transaction = True
 
+    def _template(self, layout: Layout) -> str:
+        """A query for no row, with the columns as the table has them. Registers `template`."""
+        self._sql.register("template", pa.table({field.name: pa.array([], field.type) for field in (layout.id, *layout.columns)}))
+        first, *kept = (_typed(field.name, layout) for field in (layout.id, *layout.columns))
+        vector = f"NULL::FLOAT[{layout.vector.dimensions}] AS {quoted(layout.vector.name)}"
+        return f"SELECT {', '.join([first, vector, *kept])} FROM template"
+
+    def _kinds(self) -> dict[str, str]:
+        """Of what has a name in the schema that is written to: name, folded -> BASE TABLE, VIEW."""
+        found = self._rows(f"SELECT table_name, table_type FROM information_schema.tables WHERE {HERE}")
+        return {folded(name): kind for name, kind in found}
+
+    def _there_columns(self) -> list[Column]:
+        query = f"SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns WHERE {HERE} ORDER BY ordinal_position"
+        rows = [row for table, *row in self._rows(query) if folded(table) == folded(self._table)]
+        return [Column(name, kind, nullable == "NO" and default is None) for name, kind, nullable, default in rows]
+
+    def _takes(self, there: str, ours: str) -> bool:
+        ((takes,),) = self._rows(f"SELECT can_cast_implicitly(NULL::{ours}, NULL::{there})")
+        return bool(takes)
+
     def _typed(self, name: str) -> str:
-        return f"{quoted(name)}::UUID AS {quoted(name)}" if name in self._known.uuids else quoted(name)
+        return _typed(name, self._known)
 
     def _columns(self) -> str:
         return ", ".join(self._typed(name) for name in self._known.schema.names)
 
     def _cursor(self) -> str | None:
-        if not self._rows("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [CURSOR_TABLE]):
-            return None
-        found = self._rows(f"SELECT cursor FROM {CURSOR_TABLE} WHERE table_name = ?", [self._table])
-        return str(found[0][0]) if found else None
+        found = self._cursors()
+        if len(found) > 1:
+            raise UsageError(
+                f"{self.where}: is one table, and an earlier version of embermill kept the cursors of {' and '.join(found)} for it, so it may hold each row "
+                f"twice: drop the table, delete these rows of {CURSOR_TABLE}, and load again"
+            )
+        return next(iter(found.values()), None)
+
+    def _cursors(self) -> dict[str, str]:
+        """Of this table, by the name that was given. More than one: DuckDB takes those names for one."""
+        if CURSOR_TABLE not in self._kinds():
+            return {}
+        return {name: cursor for name, cursor in self._rows(f"SELECT table_name, cursor FROM {CURSOR_TABLE}") if folded(name) == folded(self._table)}
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All of them: DuckDB 2 takes no other statement while a result has rows left."""
         return self._sql.execute(query, values).fetchall()
 
-    @staticmethod
-    def _load_vss(database: duckdb.DuckDBPyConnection) -> None:
-        """From its own wheel, so that nothing is downloaded."""
+    def _load_vss(self, database: duckdb.DuckDBPyConnection) -> None:
+        """From its own wheel, so that nothing is downloaded. UsageError where there is none for this DuckDB."""
         spec = find_spec("duckdb_extension_vss")
         files = [*Path(spec.submodule_search_locations[0]).rglob("vss.duckdb_extension")] if spec and spec.submodule_search_locations else []
-        database.execute(f"LOAD '{files[0]}'" if files else "LOAD vss")
+        try:
+            database.execute(f"LOAD {quoted_value(files[0])}" if files else "LOAD vss")
+        except duckdb.Error as error:
+            raise UsageError(
+                f"target {self.where}: index=hnsw needs the extension vss for DuckDB {duckdb.__version__}, which cannot be loaded here "
+                f"({str(error).splitlines()[0]}): pip install 'embermill[duckdb]' installs a DuckDB and a vss that fit each other, "
+                "or leave index=hnsw out: a scan needs no extension, and is exact"
+            ) from None
         database.execute("SET hnsw_enable_experimental_persistence = true")
+
+
+def _typed(name: str, layout: Layout) -> str:
+    return f"{quoted(name)}::UUID AS {quoted(name)}" if name in layout.uuids else quoted(name)

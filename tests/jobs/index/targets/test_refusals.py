@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.index, pytest.mark.timeout(600)]
 ROWS = 20
 
 
-def make(folder: Path, dim: int, weights: str = "abc") -> Path:
-    dataset, plan = open_folder(str(folder)), make_plan(1, rows=ROWS, rows_per_shard=ROWS, dim=dim, fingerprint={"model.weights": weights})
+def make(folder: Path, dim: int, weights: str | None = "abc") -> Path:
+    dataset, plan = open_folder(str(folder)), make_plan(1, rows=ROWS, rows_per_shard=ROWS, dim=dim, fingerprint={"model.weights": weights} if weights else None)
     write_plan(dataset, plan)
     log = CommitLog(dataset)
     with ShardWriter(dataset, plan, plan.partitions[0], 0) as writer:
