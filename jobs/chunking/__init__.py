@@ -5,6 +5,7 @@ units.py        a text as small pieces with their tokens, and how good a boundar
 packing.py      units -> spans of at most so many tokens, cut at the best boundary
 long_words.py   words that the tokenizer takes for one unknown token
 markdown.py     headings and fences, as CommonMark has them
+front_matter.py the block of YAML or TOML before the text of a Markdown file
 prefix.py       title and headings before a chunk
 own_splitter.py spans of the user's own function, under the same checks
 late.py         windows that the model reads at once, and chunks in them

@@ -38,11 +38,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Document:
-    """columns: of prefix_columns, in their order. markdown: which rules cut it."""
+    """columns: of prefix_columns, in their order. markdown: which rules cut it. front_matter: whether a block of data at its beginning is no heading."""
 
     text: str
     columns: tuple[str, ...] = ()
     markdown: bool = False
+    front_matter: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Cutter:
 
     def _split(self, document: Document, prefix: Prefix, words: LongWords, units: Units) -> list[Chunk]:
         """Counted again are those of which the sum is no proof."""
-        found = outline(document.text) if document.markdown else Outline()
+        found = outline(document.text, front_matter=document.front_matter) if document.markdown else Outline()
         _rank(units, found)
         sections = [(0, prefix)]
         if self._settings.headings and found.headings:

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 
 MOST_CHARACTERS = 1 << 14  # of a block: a longer one is text, and no loader's time is spent on it
-_LINE = "[ \\t]*(?:\r\n|\n|\r)"
+MOST_DEPTH = 20  # the parser takes the square of it
+_LINE = "[ \\t]*\r?\n"
 _YAML = re.compile(f"---{_LINE}(.*?)^(?:---|\\.\\.\\.)(?:{_LINE}|[ \\t]*\\Z)", re.DOTALL | re.MULTILINE)
 _TOML = re.compile(f"\\+\\+\\+{_LINE}(.*?)^\\+\\+\\+(?:{_LINE}|[ \\t]*\\Z)", re.DOTALL | re.MULTILINE)
-_NULLS = ("", "~", "null", "Null", "NULL")
+NULLS = ("", "~", "null", "Null", "NULL")  # of YAML, where they are not quoted
+FIRST_NODE = 2  # after the beginnings of stream and document
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,26 @@ def find_front_matter(text: str) -> FrontMatter | None:
 
 
 def _yaml_title(text: str) -> str | None:
-    """By the events of the parser: what the values are, aliases and tags, is nobody's business here. _NoMapping."""
-    import yaml  # here: few meet front matter
+    """By the parser's events, so that neither tags nor aliases are followed. _NoMapping."""
+    import yaml  # here: few documents have front matter
 
-    depth, is_key, wanted, title = 0, True, False, None
+    depth, is_key, is_title, title, is_mapping = 0, True, False, None, False
     try:
         for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-            if number == 2 and not isinstance(event, yaml.MappingStartEvent):
+            is_mapping = is_mapping or (number == FIRST_NODE and isinstance(event, yaml.MappingStartEvent))
+            if depth > MOST_DEPTH or (number == FIRST_NODE and not is_mapping):
                 raise _NoMapping
-            if isinstance(event, yaml.ScalarEvent) and depth == 1 and not is_key and wanted:
-                title = None if event.style is None and event.value in _NULLS else event.value
-            if depth == 1 and not isinstance(event, yaml.CollectionEndEvent):
-                wanted = is_key and isinstance(event, yaml.ScalarEvent) and event.value == "title"
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth == 1 and isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent) and number > 2:
+            if depth == 1 and isinstance(event, yaml.NodeEvent):
+                if is_key:
+                    is_title = isinstance(event, yaml.ScalarEvent) and event.value == "title"
+                elif is_title and isinstance(event, yaml.ScalarEvent):
+                    title = None if event.style is None and event.value in NULLS else event.value
                 is_key = not is_key
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
     except yaml.YAMLError:
         raise _NoMapping from None
+    if not is_mapping:
+        raise _NoMapping
     return title
 
 

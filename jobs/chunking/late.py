@@ -43,7 +43,7 @@ class LateCutter:
     def cut(self, documents: Sequence[Document]) -> list[Cut]:
         found = self._windows.cut(documents)
         pairs = [*zip(documents, found, strict=True)]
-        pieces = [replace(document, text=document.text[window.start : window.end]) for document, cut in pairs for window in cut.chunks]
+        pieces = [_piece(document, window) for document, cut in pairs for window in cut.chunks]
         inner = iter(self._chunks.cut(pieces))
         return [self._cut(document, cut, [next(inner) for _ in cut.chunks]) for document, cut in pairs]
 
@@ -57,6 +57,10 @@ class LateCutter:
         if (size := sum(_given_bytes(document.text, chunks))) > MOST_GIVEN_BYTES:
             return Cut((), 0, f"chunk.pooling: late: each chunk holds its window, {size:,} bytes in all, more than {MOST_GIVEN_BYTES:,}: split the document")
         return Cut(tuple(chunks), cut.unknown_words)
+
+
+def _piece(document: Document, window: Chunk) -> Document:
+    return replace(document, text=document.text[window.start : window.end], front_matter=document.front_matter and not window.start)
 
 
 def _is_whole(chunk: Chunk, text: str) -> bool:

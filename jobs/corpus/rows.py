@@ -33,6 +33,7 @@ class RowSchema:
     encoding: of files that are documents and say nothing of it by a byte order mark; "" is UTF-8.
     delimiter: between the fields of CSV.
     refuses_nul: a line of text or CSV with a NUL is no text; datasets begun before embed it.
+    finds_front_matter: a block of YAML or TOML before a Markdown document gives its title and is no heading; CommonMark makes one of it, and older datasets.
     json_ids_as_text: of datasets begun before there were declared types: a JSON number, true or false becomes the text of an id that is a string.
     """
 
@@ -58,6 +59,7 @@ class RowSchema:
     html_extractor: str = added("")
     delimiter: str = added(",")
     refuses_nul: bool = added(False)
+    finds_front_matter: bool = added(False)
 
     @property
     def is_chunked(self) -> bool:

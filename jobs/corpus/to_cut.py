@@ -24,4 +24,5 @@ def documents_to_cut(batch: RowBatch, schema: RowSchema, of_markdown: IsMarkdown
     prefixes = [column.to_pylist() for column in batch.kept[len(schema.kept) :]]
     columns = list(zip(*prefixes, strict=True)) if prefixes else [()] * len(texts)
     markdown = [of_markdown(batch.locate(int(row))[0]) for row in batch.rows]
-    return [Document(text, tuple(filter(None, found)), is_md) for text, found, is_md in zip(texts, columns, markdown, strict=True)]
+    cut_as = zip(texts, columns, markdown, strict=True)
+    return [Document(text, tuple(filter(None, found)), is_md, schema.finds_front_matter) for text, found, is_md in cut_as]

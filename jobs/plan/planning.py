@@ -32,6 +32,7 @@ from embermill.jobs.vectors.form import StoredVector, stored_vectors
 HASH_AND_COUNT_BYTES = 32 + 2 * 4  # text_hash, num_tokens, num_tokens_dropped; version compresses to nothing
 ID_BYTES = 24
 SHOWN_COLUMNS = 30
+FINDS_FRONT_MATTER = True  # in datasets that are begun from now on
 
 
 def make_plan(
@@ -151,6 +152,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         encoding=corpus.encoding or "",
         delimiter=corpus.delimiter,
         refuses_nul=True,
+        finds_front_matter=FINDS_FRONT_MATTER,
         html_extractor=next((require_html_extractor(file.info.path) for file in readable if file.format == DOCUMENT and is_html(file.info.path)), ""),
     )
     for column in rows.prefix:

@@ -18,7 +18,7 @@ ROWS = {
     "max_text_bytes": positive, "on_schema_drift": text, "on_bad_file?": text, "declared?": [text], "json_ids_as_text?": flag,
     "uuids?": [text], "holds_text?": flag, "derives_uuid?": flag,
     "document_column?": text, "document_type?": text, "prefix?": [text], "holds_chunk_text?": flag, "encoding?": text, "delimiter?": character,
-    "refuses_nul?": flag,
+    "refuses_nul?": flag, "finds_front_matter?": flag,
 }  # fmt: skip
 ROOT = {
     "segments": TABLE, "inputs": TABLE, "fingerprint": {"": text}, "config": {"": anything}, "rows": ROWS, "schema_arrow": text, "rows_per_shard": positive,

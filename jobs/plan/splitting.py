@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Ratio:
             if characters <= 0:
                 return
             part = document.text[:characters]
-            chunks = self.cutter.cut([Document(part, document.columns, document.markdown)])[0].chunks
+            chunks = self.cutter.cut([replace(document, text=part)])[0].chunks
             self.text_tokens += length * len(part) / len(document.text)
             self.chunks += len(chunks)
             self.chunk_tokens += int(np.sum(self.count([chunk.prefix.text + part[chunk.start : chunk.end] for chunk in chunks])))

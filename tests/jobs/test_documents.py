@@ -123,9 +123,28 @@ def test_many_small_files_are_packed(tmp_path: Path, files: int) -> None:
 
 
 def test_headings_before_chunks_of_files(tmp_path: Path) -> None:
-    text = "# Top\n\n" + "alpha beta. " * 30 + "\n\n## Below\n\n" + "gamma delta. " * 30
+    text = "# Top\n\n" + "alpha beta. " * 30 + "\n\n#### Below\n\n" + "gamma delta. " * 30
     model = {"engine": "python:tests.jobs.chunk_engine:ChunkEngine", "on_long_text": "split"}
     answer = embed(written(tmp_path, {"a.md": text}), engine=None, model=model, output_section={}, chunk={"headings": True, "keep_text": True})
     prefixes = {row["prefix"] for row in rows(answer).values()}
     assert prefixes == {"", "Top\n\n", "Top > Below\n\n"}
     assert all(row["document_id"] == "a.md" and row["title"] == "Top" for row in rows(answer).values())
+
+
+def test_front_matter_gives_the_title_and_an_older_dataset_keeps_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "---\ntitle: My page\ntags: [a]\n---\n\n" + "alpha beta. " * 30 + "\n\n### Below\n\n" + "gamma delta. " * 30
+    model = {"engine": "python:tests.jobs.chunk_engine:ChunkEngine", "on_long_text": "split"}
+    sections: dict[str, Any] = {"engine": None, "model": model, "output_section": {}, "chunk": {"headings": True, "keep_text": True}}
+    found = rows(embed(written(tmp_path, {"a.md": text}), **sections)).values()
+    assert {row["title"] for row in found} == {"My page"} and {row["prefix"] for row in found} == {"", "Below\n\n"}
+    assert all(text[row["start_char"] : row["end_char"]] == row["text"] for row in found) and min(row["start_char"] for row in found) == 0
+    monkeypatch.setattr("embermill.jobs.plan.planning.FINDS_FRONT_MATTER", False)  # as a plan of an older version has it
+    older = rows(embed(tmp_path, output="older", **sections))
+    assert {row["title"] for row in older.values()} == {"title: My page tags: [a]"}
+    monkeypatch.undo()
+    monkeypatch.setattr("embermill.jobs.run.open_pool", open_inline_pool)
+    (tmp_path / "docs/b.md").write_text(text.replace("My", "Your"))
+    synced = embed(tmp_path, output="older", name="sync", **sections)
+    assert synced.code == 0, synced.errors
+    added = [row for file in (synced.output / "changes").rglob("*.parquet") for row in pq.read_table(file).to_pylist()]
+    assert {row["title"] for row in added if "title" in row} == {"title: Your page tags: [a]"}

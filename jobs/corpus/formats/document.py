@@ -118,7 +118,7 @@ class Document:
             if is_html(segment.path):
                 text, title = extract(text, segment.path, schema.html_extractor)
             elif is_markdown(segment.path):
-                title = outline(text).title if "title" in schema.columns else None
+                title = outline(text, front_matter=schema.finds_front_matter).title if "title" in schema.columns else None
         except Unreadable as error:
             yield _row(segment, schema, "", None, 0, error.fault)
             return
