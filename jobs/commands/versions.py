@@ -183,17 +183,36 @@ def erase(arguments: argparse.Namespace) -> Answer:
 def show_erase(answer: Answer) -> str:
     unknown, root = _show_unknown(answer), answer["root"]
     if answer["version"] is None:
-        return f"{root}: nothing was erased, and no new version was made: {unknown or 'the list holds no id'}"
-    removed, rows = several(len(answer["removed"]), "file"), several(answer["rows"], units(answer["chunked"])[1])
-    lines = [
-        f"{root}: version {answer['version']}: {rows} erased, and {removed} that could have held them are removed; earlier versions and "
-        "cursors can no longer be used. Remove the rows from the corpus too: a `sync` that reads their files embeds them again"
-    ]
-    return "\n".join([*lines, *([unknown] if unknown else [])])
+        lines = [f"{root}: nothing was erased, and no new version was made: {unknown or 'the list holds no id'}"]
+        return "\n".join([*lines, *_show_paths(answer)])
+    number, rows = len(answer["removed"]), several(answer["rows"], units(answer["chunked"])[1])
+    removed = f"{several(number, 'file')} that could have held them {agreeing(number, 'is', 'are')} removed"
+    if answer["again"]:
+        lines = [f"{root}: version {answer['version']} erased these ids before, {rows}: no new version was made{f', and {removed}' if number else ''}"]
+    else:
+        lines = [
+            f"{root}: version {answer['version']}: {rows} erased, and {removed}; earlier versions and "
+            "cursors can no longer be used. Remove the rows from the corpus too: a `sync` that reads their files embeds them again"
+        ]
+    return "\n".join([*lines, *([unknown] if unknown else []), *_show_paths(answer)])
+
+
+def _show_paths(answer: Answer) -> Iterator[str]:
+    """Ids that stand in a dataset as names of corpus files, and stay."""
+    if not (paths := answer["paths"]):
+        return
+    which = f"{', '.join(paths[:MOST_NAMED])}{', …' if len(paths) > MOST_NAMED else ''}"
+    files, root = len(answer["paths_in"]), answer["root"]
+    yield (
+        f"still there as {agreeing(len(paths), 'the path of a corpus file', 'paths of corpus files')}: {which}: {several(files, 'file')} of the dataset, its "
+        f"plan and listings of the corpus, {agreeing(files, 'names', 'name')} {agreeing(len(paths), 'it', 'them')} (--json: paths_in). To be rid of the "
+        f"{agreeing(len(paths), 'path', 'paths')} as well, take what is erased out of the corpus, make the dataset anew with `embermill sync CONFIG --set "
+        f"output.uri=NEW --reuse {root}`, which copies the vectors, and remove {root}"
+    )
 
 
 def _show_unknown(answer: Answer) -> str:
-    """Ids that no file of the dataset names: of a typing error, say, or erased before."""
+    """Ids that no file of the dataset names, other than as the name of a corpus file: of a typing error, say, or erased before."""
     if not answer["ids_unknown"]:
         return ""
     number, ids, named = answer["ids_unknown"], several(answer["ids"], "id"), (answer["unknown"] or [])[:MOST_NAMED]
@@ -202,7 +221,7 @@ def _show_unknown(answer: Answer) -> str:
         how_many = "the only id given is in no" if number == 1 else f"none of the {ids} is in any"
     else:
         how_many = f"{number:,} of the {ids} {agreeing(number, 'is', 'are')} in no"
-    return f"{how_many} file of the dataset, in any version{which}"
+    return f"{how_many} {'row' if answer['paths'] else 'file'} of the dataset, in any version{which}"
 
 
 COMMANDS = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from embermill.jobs.corpus.chunk_columns import INDEX
 from embermill.jobs.dataset.metadata.claims import claim_number
-from embermill.jobs.dataset.metadata.completing import complete_version
+from embermill.jobs.dataset.metadata.completing import complete_version, is_marked
 from embermill.jobs.dataset.metadata.lease import Lease, hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
 from embermill.jobs.dataset.metadata.versions import DOCUMENTS, Contents, Version, commit_version, read_version
@@ -31,6 +31,7 @@ from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.versions.compact import Keep, make_base
 from embermill.jobs.versions.holding import find_ids
+from embermill.jobs.versions.path_ids import find_path_ids
 from embermill.jobs.versions.retention import retire_others
 from embermill.jobs.versions.traces import may_hold_ids, remove_attempts, remove_traces
 
@@ -43,7 +44,8 @@ class Erased:
     """version: the one without the rows; None where no file named any of the ids, and nothing was erased. rows: how many it had of them, or chunks.
 
     ids: how many were given. ids_unknown: how many of them no file named; unknown: which; both None where another command, that was killed, looked.
-    removed: files.
+    removed: files. again: whether the same list had been erased before by that version, which was complete.
+    paths: those of the ids that are names of corpus files, too; paths_in: files of the dataset that still name them (path_ids.py).
     """
 
     root: str
@@ -54,6 +56,9 @@ class Erased:
     ids_unknown: int | None
     unknown: list[str] | None
     chunked: bool
+    again: bool = False
+    paths: list[str] = field(default_factory=list)
+    paths_in: list[str] = field(default_factory=list)
 
 
 def erase(uri: str, ids_file: str) -> Erased:
@@ -73,24 +78,29 @@ def erase(uri: str, ids_file: str) -> Erased:
 def erase_rows(folder: Folder, plan: Plan, ids: pa.Array, lease: Lease) -> Erased:
     """ids: each once, of the dataset's type. Of a document all chunks go."""
     version, unknown = _committed(folder, ids), None
+    again = version is not None and is_marked(folder, version)
     if version is None:
         known = find_ids(folder, plan, ids, may_hold_ids)
         unknown = [str(each) for each in ids.filter(pa.array(~known.ids)).to_pylist()]
         if not known.may_hold:
-            return _told(folder, plan, ids, None, remove_attempts(folder, lease), unknown)
+            return _told(folder, plan, ids, None, remove_attempts(folder, lease), unknown, again=False)
         upgrade_format(folder)
         version = _without(folder, plan, ids, len(unknown))
     lease.require_held()
     retire_others(folder, [version], ERASE)
     removed = remove_traces(folder, plan, version, ids, lease)
     complete_version(folder, version)
-    return _told(folder, plan, ids, version, removed, unknown)
+    return _told(folder, plan, ids, version, removed, unknown, again=again)
 
 
-def _told(folder: Folder, plan: Plan, ids: pa.Array, version: Version | None, removed: list[str], unknown: list[str] | None) -> Erased:
+def _told(
+    folder: Folder, plan: Plan, ids: pa.Array, version: Version | None, removed: list[str], unknown: list[str] | None, *, again: bool
+) -> Erased:
     number, rows = (None, 0) if version is None else (version.number, int(version.totals["rows_deleted"]))
     ids_unknown = version.details.get(UNKNOWN) if version is not None and unknown is None else None if unknown is None else len(unknown)
-    return Erased(folder.root, number, rows, removed, len(ids), ids_unknown, unknown, plan.rows.is_chunked)
+    left = find_path_ids(folder, ids)
+    paths, paths_in = [*left.ids], [*left.files]
+    return Erased(folder.root, number, rows, removed, len(ids), ids_unknown, unknown, plan.rows.is_chunked, again, paths, paths_in)
 
 
 def read_ids(file: Path, plan: Plan) -> pa.Array:
@@ -106,9 +116,14 @@ def read_ids(file: Path, plan: Plan) -> pa.Array:
             found = pa.chunked_array([[line for line in file.read_text(encoding="utf-8").splitlines() if line]], pa.string())
         return pc.unique(found.cast(kind)).drop_null()
     except (OSError, UnicodeDecodeError, KeyError, pa.ArrowException) as error:
-        raise UsageError(
-            f"--ids {file}: expected one id a line, or Parquet or CSV with a column {name!r}, of type {kind}: {str(error).splitlines()[0]}"
-        ) from None
+        raise UsageError(f"--ids {file}: expected one id a line, or Parquet or CSV with a column {name!r}, of type {kind}: {_why(file, error)}") from None
+
+
+def _why(file: Path, error: Exception) -> str:
+    """An OSError by its reason alone: the rest of it is an error number and the name that has been said."""
+    if not file.exists():
+        return "there is no such file"
+    return "it is a folder" if file.is_dir() else getattr(error, "strerror", None) or str(error).splitlines()[0]
 
 
 def _committed(folder: Folder, ids: pa.Array) -> Version | None:

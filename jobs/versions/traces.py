@@ -1,7 +1,7 @@
 """Everything in a dataset that could hold a row that its newest version does not have, removed at once.
 
-What stays: the plan, format and card, the decisions about versions (they name files, no rows), and what the newest version needs. Commits and manifests
-are rewritten without the first and last ids of shards.
+What stays: the plan (and with it the names of corpus files, which documents have for ids: path_ids.py), format and card, the decisions about versions (they
+name files, no rows), and what the newest version needs. Commits and manifests are rewritten without the first and last ids of shards.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embermill.jobs.dataset.metadata.commits import COMMITS, CommitLog
+from embermill.jobs.dataset.metadata.completing import mark_of
 from embermill.jobs.dataset.metadata.lease import Lease
 from embermill.jobs.dataset.metadata.manifest import MANIFESTS, read_manifest, republish_manifest
 from embermill.jobs.dataset.metadata.receipt_table import ERASED, SCHEMA
+from embermill.jobs.dataset.metadata.version_copies import COPIES, copy_of
 from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.shard.contents import Damaged, open_parquet, row_groups
@@ -22,6 +24,7 @@ from embermill.jobs.storage import Folder
 from embermill.jobs.storage.local import TMP
 
 STAYS = ("_embermill/plan/", "_embermill/format.json", "_embermill/versions/", "_embermill/lease/", "_embermill/runs/", COMMITS, MANIFESTS, "README.md")
+LISTING_COPIES = f"{COPIES}/inputs-"
 QUARANTINE = "quarantine/"
 OURS = ("data/", "bases/", "changes/", QUARANTINE, "_embermill/")
 
@@ -29,11 +32,11 @@ OURS = ("data/", "bases/", "changes/", QUARANTINE, "_embermill/")
 def remove_traces(folder: Folder, plan: Plan, version: Version, ids: pa.Array, lease: Lease) -> list[str]:
     """Names of what was removed. Of the quarantine files that refuse none of these ids stay."""
     removed, texts = [], ids.cast(pa.string())
-    needed = {file.name for file in version.files} | _inputs(version)
+    needed = {file.name for file in version.files} | _inputs(version) | {mark_of(version)}
     for name, _ in [*folder.list()]:
         if name.startswith(QUARANTINE) and _refuses_none(folder, name, texts):
             continue
-        if name.startswith(OURS) and not name.startswith(STAYS) and name not in needed:
+        if name.startswith(OURS) and (not name.startswith(STAYS) or name.startswith(LISTING_COPIES)) and name not in needed:
             lease.require_not_lost()
             folder.remove(name)
             removed.append(name)
@@ -63,9 +66,9 @@ def _refuses_none(folder: Folder, name: str, ids: pa.Array) -> bool:
 
 
 def _inputs(version: Version) -> set[str]:
-    """The listing of corpus files that the next sync compares with."""
+    """The listing of corpus files that the next sync compares with, and its copy."""
     described = version.details.get("inputs")
-    return {str(described["file"])} if isinstance(described, dict) else set()
+    return {str(described["file"]), copy_of(str(described["file"]))} if isinstance(described, dict) else set()
 
 
 def _forget_ids(folder: Folder, plan: Plan, lease: Lease) -> Iterator[str]:

@@ -39,10 +39,10 @@ def marked_number(name: str) -> int | None:
 
 def is_complete(folder: Folder, newest: Version) -> bool:
     """Also of numbers after it that were abandoned, which have copies alone."""
-    return _is_marked(folder, newest) and not lacks_copies(folder)
+    return is_marked(folder, newest) and not lacks_copies(folder)
 
 
-def _is_marked(folder: Folder, newest: Version) -> bool:
+def is_marked(folder: Folder, newest: Version) -> bool:
     return newest.number == FIRST or folder.exists(mark_of(newest))
 
 
@@ -51,7 +51,7 @@ def complete_version(folder: Folder, newest: Version | None = None) -> None:
     newest = newest or read_version(folder)
     if lacks_copies(folder):
         complete_copies(folder)
-    if not _is_marked(folder, newest):
+    if not is_marked(folder, newest):
         write_card(folder)
         with contextlib.suppress(AlreadyExists):
             folder.create(mark_of(newest), b"")

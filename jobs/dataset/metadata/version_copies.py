@@ -27,7 +27,7 @@ def copy_decision(folder: Folder, root_name: str) -> None:
     """Of a decided version, by the name of its root. For the holder of the lease."""
     if (root := read_whole(folder, root_name)) is not None:
         for name in (*_named(read_json(root, frozenset())), root_name):  # the root last: where it stands, all copies do
-            complete_copy(folder, name, _copy_of(name))
+            complete_copy(folder, name, copy_of(name))
 
 
 def complete_copies(folder: Folder) -> None:
@@ -42,7 +42,7 @@ def lacks_copies(folder: Folder) -> bool:
 
 def _uncopied(folder: Folder) -> list[str]:
     standing = {name for name, _ in folder.list(VERSIONS)}
-    return sorted(name for name in standing if _DECISION.fullmatch(name) and _copy_of(name) not in standing)
+    return sorted(name for name in standing if _DECISION.fullmatch(name) and copy_of(name) not in standing)
 
 
 def restore_decisions(folder: Folder) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _named(root: dict[str, Any]) -> Iterator[str]:
             yield str(described["file"])
 
 
-def _copy_of(name: str) -> str:
+def copy_of(name: str) -> str:
     return f"{COPIES}/{name.rpartition('/')[2]}"
 
 

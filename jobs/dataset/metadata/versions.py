@@ -224,7 +224,9 @@ def abandon_version(folder: Folder, number: int, reason: str, details: dict[str,
 
 
 def changed_files(version: Version) -> list[VersionFile]:
-    """Upserts and deletes since the base was made: not the log of deletes that lies beside it."""
+    """Upserts and deletes since the base was made: not the log of deletes that lies beside it, nor where a base of no row, which has no file, would."""
+    if not version.of_kind(BASE, UPSERTS):
+        return []
     base = max((file.version for file in version.of_kind(BASE)), default=FIRST)
     return [file for file in version.of_kind(UPSERTS, DELETES) if file.version > base]
 

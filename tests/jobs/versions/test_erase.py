@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -205,3 +206,68 @@ def test_ids_that_cannot_be_read(world: World, tmp_path: Path, command: Command)
     for name in ("ids.parquet", "missing"):
         answer = command("erase", str(dataset), "--ids", str(tmp_path / name))
         assert answer.code == 2 and "expected one id a line, or Parquet or CSV with a column 'id'" in answer.errors
+        assert "Errno" not in answer.errors and ("there is no such file" in answer.errors) == (name == "missing")
+
+
+class TestDocuments:
+    """Of files that are a document each, the id is the path."""
+
+    @pytest.fixture
+    def output(self, tmp_path: Path, embed: Callable[..., Answer]) -> Path:
+        for number in range(4):
+            self.write(tmp_path, number, "one")
+        output = self.sync(tmp_path, embed, "run").output
+        for text in ("two", "three"):
+            self.write(tmp_path, 0, text)
+            self.sync(tmp_path, embed)
+        return output
+
+    def write(self, tmp_path: Path, number: int, text: str) -> None:
+        (tmp_path / "kb").mkdir(exist_ok=True)
+        (tmp_path / f"kb/document-{number}.md").write_text(f"{text} {number}\n")
+
+    def sync(self, tmp_path: Path, embed: Callable[..., Answer], name: str = "sync", **more: Any) -> Answer:
+        answer = embed(name=name, corpus={"files": [str(tmp_path / "kb")], "complete": True, "max_deleted_share": 1}, **more)
+        assert answer.code == 0, answer.errors
+        return answer
+
+    def test_what_still_names_a_path_is_told(self, output: Path, tmp_path: Path, command: Command, embed: Callable[..., Answer]) -> None:
+        gone, folder = "document-3.md", open_folder(str(output))
+        (tmp_path / "kb" / gone).unlink()
+        self.sync(tmp_path, embed)
+        answer = erase(output, tmp_path, command, gone)
+        assert answer["paths"] == [gone] and answer["paths_in"] == sorted({*holders(folder, [gone])}), "told in full"
+        assert len([name for name in answer["paths_in"] if "inputs-" in name]) <= 2, "the plan's"
+        words = show_erase(json.loads(answer.stdout))
+        assert f"still there as the path of a corpus file: {gone}" in words and f"--reuse {output}`" in words
+        for arguments in (["verify"], ["repair"], ["status"], ["verify"]):
+            assert command(*arguments, str(output)).code == 0
+        again = erase(output, tmp_path, command, gone)
+        assert again["again"] and again["version"] == answer["version"] and again["paths"] == [gone]
+        assert self.sync(tmp_path, embed)["action"] == "nothing"
+        other = erase(output, tmp_path, command, "nobody", gone)
+        assert other["version"] is None and "none of the 2 ids is in any row of the dataset" in show_erase(json.loads(other.stdout))
+
+    def test_a_dataset_made_anew_does_not_name_it(self, output: Path, tmp_path: Path, command: Command, embed: Callable[..., Answer]) -> None:
+        """As the answer advises."""
+        gone = "document-3.md"
+        erase(output, tmp_path, command, gone)
+        (tmp_path / "kb" / gone).unlink()
+        assert embed(name="plan", output="anew", corpus={"files": [str(tmp_path / "kb")], "complete": True}).code == 0
+        anew = command("sync", str(tmp_path / "anew.yaml"), "--reuse", str(output))
+        assert anew.code == 0 and anew["texts_embedded"] == 0, anew.errors
+        assert holders(open_folder(str(tmp_path / "anew")), [gone]) == []
+
+    def test_a_dataset_of_no_row_is_not_to_be_compacted(self, output: Path, tmp_path: Path, command: Command) -> None:
+        assert erase(output, tmp_path, command, *(f"document-{number}.md" for number in range(4)))["rows"] == 4
+        assert command("status", str(output))["compact_advised"] is False
+        assert command("compact", str(output))["version"] is None
+
+
+def test_the_same_list_again_says_so(world: World, tmp_path: Path, command: Command) -> None:
+    dataset = save(world, tmp_path / "ds")
+    first, again = (erase(dataset, tmp_path, command, "p0-0") for _ in range(2))
+    assert (first["again"], again["again"], again["removed"]) == (False, True, []) and again["version"] == first["version"]
+    assert f"version {first['version']} erased these ids before, 1 row: no new version was made" in show_erase(json.loads(again.stdout))
+    one = show_erase(json.loads(first.stdout) | {"removed": ["a"]})
+    assert "1 file that could have held them is removed" in one
