@@ -118,9 +118,10 @@ def _has_begun(output: str) -> bool:
 
 def show_report(answer: Answer) -> str:
     chunked = answer["documents"] is not None
-    (read, unit), refused = units(chunked), answer["refused"]["rows"] + answer["refused"]["rows_later"]
+    (read, unit), refused = units(chunked), answer["refused"]
+    by = f" ({refused['rows']:,} refused by the run, {refused['rows_later']:,} by later versions, each time it was)" if refused["rows_later"] else ""
     rows = [
-        (f"{read}s", f"{answer['documents'] if chunked else answer['rows']:,}; {refused:,} in quarantine"),
+        (f"{read}s", f"{answer['documents'] if chunked else answer['rows']:,}; {refused['rows_in_all']:,} in quarantine{by}"),
         *([("chunks", f"{answer['rows']:,}")] if chunked else []),
         ("tokens", f"{answer['tokens']:,}, and {answer['tokens_dropped']:,} cut off from {several(answer['rows_truncated'], unit)}"),
         ("runs", f"{len(answer['runs']):,} recorded"),

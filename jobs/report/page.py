@@ -97,12 +97,13 @@ def _head(answer: Answer, figure: _Figures) -> str:
 
 def _tiles(answer: Answer, figure: _Figures) -> str:
     (read, unit), newest = _units(answer), " in the newest version" if len(answer["versions"]) > 1 else ""
+    later = answer["refused"]["rows_later"]
     tiles = [
         *([(figure("documents"), plural(answer["documents"], read) + newest)] if answer["documents"] is not None else []),
         (figure("rows"), plural(answer["rows"], unit) + newest),
         (figure("tokens"), plural(answer["tokens"], "token")),
         (figure("rows_truncated"), f"{plural(answer['rows_truncated'], unit)} cut to the model's limit"),
-        (figure("refused.rows"), f"{plural(answer['refused']['rows'], read)} in quarantine"),
+        (figure("refused.rows_in_all"), f"{plural(answer['refused']['rows_in_all'], read)} in quarantine{', each time that one was refused' if later else ''}"),
         (figure("run.shards"), plural(answer["run"]["shards"], "shard")),
     ]
     if embedding := [number for number, run in enumerate(answer["runs"]) if run["kind"] == "embed" and run["rows"]]:
@@ -175,7 +176,8 @@ def _rows(answer: Answer, figure: _Figures, places: Answer) -> str:
     account = f"Rows that the run read: {figure('run.rows_in')}; with a vector: {figure('run.rows_out')}; refused: {figure('run.rows_quarantined')}."
     if answer["documents"] is not None:
         account = f"Documents that the run embedded: {figure('run.documents')}, in {figure('run.rows_out')} chunks; refused: {figure('run.rows_quarantined')}."
-    later = f" Later versions refused {figure('refused.rows_later')}." if refused["rows_later"] else ""
+    again = f"each {read} every time that it was refused: {figure('refused.rows_in_all')} in quarantine in all"
+    later = f" Later versions refused {figure('refused.rows_later')}, {again}." if refused["rows_later"] else ""
     examples = [
         [
             figure(f"refused.reasons.{number}.reason"),

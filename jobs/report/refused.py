@@ -20,10 +20,10 @@ COLUMNS = ["id", "file", "first_row", "first_byte", "row_count", "reason", "erro
 
 
 def describe_refused(folder: Folder, found: Inventory) -> dict[str, Any]:
-    """{"rows": that the run refused, "reasons": [{"reason", "rows", "examples"}], "files", "files_read", "unreadable"}.
+    """{"rows": that the run refused, "rows_later", "rows_in_all", "reasons": [{"reason", "rows", "examples"}], "files", "files_read", "unreadable"}.
 
     rows: as the receipts say, exactly; reasons are counted in the files, of which at most MOST_FILES are read. Those of later versions are counted too,
-    in reasons and in rows_later.
+    in reasons and in rows_later. A row that several versions refused counts in each; rows_in_all is the sum.
     """
     names = [name for name in found.receipts.column("quarantine").to_pylist() if name is not None]
     later = sorted(name for name, _ in folder.list("quarantine") if OF_LATER_QUARANTINE.fullmatch(name)) if found.manifest else []
@@ -37,9 +37,11 @@ def describe_refused(folder: Folder, found: Inventory) -> dict[str, Any]:
         except (JobError, OSError, pa.ArrowException):
             unreadable += 1
     ordered = sorted(counts, key=lambda reason: (-counts[reason], reason))
+    rows = sum(found.receipts.column("rows_quarantined").to_pylist())
     return {
-        "rows": sum(found.receipts.column("rows_quarantined").to_pylist()),
+        "rows": rows,
         "rows_later": rows_later,
+        "rows_in_all": rows + rows_later,
         "reasons": [{"reason": reason, "rows": counts[reason], "examples": examples[reason]} for reason in ordered],
         "files": len(names) + len(later),
         "files_read": min(len(names) + len(later), MOST_FILES) - unreadable,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embermill.jobs import cli
 from tests.jobs.command_line import Answer, command, run
 from tests.jobs.report.datasets import HOSTILE, LIMIT, row, settings, write_corpus
 
@@ -89,6 +90,30 @@ def test_a_sync_adds_a_version_and_a_record(synced: tuple[Answer, Answer], here:
     assert sum(count for _, count in found["lengths"]) == found["rows"] == 75
     ids = {point["values"][0] for point in found["map"]["points"]}
     assert len(ids) == 75 and "row-0079" in ids and "row-0004" not in ids
+
+
+def test_refused_rows_are_counted_alike_everywhere(inline: None, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One row is refused by the run, and two by each of two syncs: five times, three rows."""
+    rows: list[dict[str, Any] | str] = [row(number) for number in range(20)]
+    rows[0] = row(0, text=None)
+    write_corpus(here, rows)
+    assert run(here, **settings(here)).code == 0
+    for title in ("changed", "changed again"):
+        rows[1:3] = [row(number, text=None, title=title) for number in (1, 2)]
+        rows[3] = row(3, text=title)
+        write_corpus(here, rows)
+        answer = run(here, name="sync", **settings(here))
+        assert answer.code == 0, answer.errors
+    capsys.readouterr()
+    found = report(answer, "--out", "page.html")["refused"]
+    later = found["rows_later"]
+    assert later > 2 and found["rows"] == 1 and found["rows_in_all"] == 1 + later == sum(reason["rows"] for reason in found["reasons"])
+    page = (here / "page.html").read_text()
+    assert Elements(page).figures["refused.rows_in_all"] == str(1 + later) and "rows in quarantine, each time that one was refused" in page
+    told = re.sub(r"<[^>]*>", "", page)
+    assert f"refused: 1. Later versions refused {later}, each row every time that it was refused: {1 + later} in quarantine in all." in told
+    assert cli.main(["report", str(answer.output), "--out", "page.html"]) == 0
+    assert f"{1 + later} in quarantine (1 refused by the run, {later} by later versions, each time it was)" in capsys.readouterr().out
 
 
 def test_the_map_is_the_same_for_a_seed_and_knows_its_neighbours(bad_rows: Answer, here: Path) -> None:
