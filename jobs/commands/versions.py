@@ -40,7 +40,8 @@ def show_history(answer: Answer) -> str:
 
 def _history_line(entry: Answer) -> str:
     totals = entry["totals"]
-    changed = "".join(f", {sign}{totals[key]:,}" for key, sign in (("rows_upserted", "+"), ("rows_deleted", "-")) if key in totals)
+    signs = () if entry["cause"] == "compact" else (("rows_upserted", "+"), ("rows_deleted", "-"))
+    changed = "".join(f", {sign}{totals[key]:,}" for key, sign in signs if key in totals)
     rows = f"  {live_rows(totals['rows'], totals.get('documents'))}{changed}" if "rows" in totals else ""
     state = "" if entry["state"] == "readable" else f"  ({entry['state']})"
     return f"{entry['version']:>6}  {entry['created']}  {entry['cause']}{rows}{state}"

@@ -63,8 +63,9 @@ class Feed:
         return self.live.batches(columns, self.since)
 
     def deletes(self) -> pa.Table:
-        """id and version of what is gone."""
-        return self.live.deleted(self.since)
+        """id and version of what is gone; from version 0, which has no row, nothing is. Of another version it may name ids that came and went since."""
+        deleted = self.live.deleted(self.since)
+        return deleted if self.since else deleted.slice(0, 0)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Both, with a column `change`; of a delete everything but id and version is null. feed_schema."""

@@ -9,6 +9,7 @@ from embermill.jobs.dataset.metadata.versions import DOCUMENTS, live_documents, 
 from embermill.jobs.plan.files import require_plan
 from embermill.jobs.storage import Folder
 
+COMPACT, CHANGED = "compact", ("rows_upserted", "rows_deleted")
 READABLE, COLLECTED, ABANDONED = "readable", "collected", "abandoned"
 
 
@@ -20,6 +21,9 @@ def history(folder: Folder) -> list[dict[str, Any]]:
     for version in read_versions(folder, files=False):
         state = ABANDONED if not version.is_committed else COLLECTED if version.number in retired else READABLE
         entry = {"version": version.number, "state": state, "cause": version.cause, "created": version.created, "parent": version.parent}
-        totals = version.totals | ({DOCUMENTS: live_documents(folder, version)} if chunked and version.is_committed else {})
-        entries.append(entry | {"totals": totals, "counts": version.details.get("counts", {}), "imported": version.details.get("imported")})
+        made, counts, imported = version.totals, version.details.get("counts", {}), version.details.get("imported")
+        if version.cause == COMPACT:  # it has its parent's, whose rows it holds; it changes none
+            made, counts, imported = made | {key: 0 for key in CHANGED if key in made}, {}, None
+        totals = made | ({DOCUMENTS: live_documents(folder, version)} if chunked and version.is_committed else {})
+        entries.append(entry | {"totals": totals, "counts": counts, "imported": imported})
     return entries

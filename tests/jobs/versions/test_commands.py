@@ -85,6 +85,9 @@ def test_changes_are_files_or_their_net_effect(world: World, dataset: Path, comm
     assert all((tmp_path / "copied" / file["name"]).read_bytes() == (dataset / file["name"]).read_bytes() for file in answer["files"])
     again = command("changes", str(dataset), "--since", "1", "--net", "--out", str(tmp_path / "net"))
     assert again.code == 2 and "expected a new or an empty folder" in again.errors
+    anew = command("changes", str(dataset), "--since", "0", "--net")
+    assert (anew["upserts"], anew["deletes"]) == (len(world.rows), 0), "version 0 has no row that could go"
+    assert embermill.open_dataset(str(dataset), since=0).read_all().num_rows == len(world.rows)
     assert command("changes", str(dataset), "--since", "3")["files"] == [] and command("changes", str(dataset), "--since", "99").code == 2
 
 
