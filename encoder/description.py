@@ -250,7 +250,7 @@ def reopen(reopening: Reopening) -> ModelDescription:
 def _require_option(name: str, value: object) -> None:
     """An option is known, and None or of its kind; that a bool is an int is Python's affair."""
     if name not in _OPTION_TYPES:
-        raise TypeError(f"unexpected option {name!r}: expected one of {', '.join(_OPTION_TYPES)}")
+        raise TypeError(f"unexpected option {name!r}: expected one of device, precision, threads, {', '.join(_OPTION_TYPES)}")
     kind, expected = _OPTION_TYPES[name]
     if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
         raise ModelConfigError(f"{name}={value!r}: expected {expected}, or None for the model's own, got {type(value).__name__}.")
@@ -280,7 +280,7 @@ def _resolve_max_tokens(wanted: int | None, config: ModelConfig) -> int:
     folder, positions = config.transformer_folder, position_limit(config)
     if wanted is not None:
         if not 1 <= wanted <= positions:
-            raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens, special ones included: expected at most that.")
+            raise ModelConfigError(f"max_tokens={wanted}: this model has positions for {positions} tokens, special ones included: expected 1 to {positions}.")
         return wanted
     if config.static:
         return positions

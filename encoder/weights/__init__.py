@@ -109,6 +109,8 @@ def _recognise(path: str) -> str:
             head, size = stream.read(16), stream.seek(0, 2)
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror}", file=path) from None
+    if not size:
+        raise WeightsError("the file is empty, as after a download that broke off; expected safetensors, its index, .mpk, .mpk.gz or .bpk", file=path)
     if head[:4] == b"NRUB":
         return "burnpack"
     if head[:2] == b"\x1f\x8b":
@@ -121,7 +123,7 @@ def _recognise(path: str) -> str:
         return "index"
     if len(head) > 1 and ((0x81 <= head[0] <= 0x8F and 0xA1 <= head[1] <= 0xDB) or head[0] in (0xDE, 0xDF)):  # a MessagePack map, its first key a string
         return "burn record"
-    if len(head) < 9 or path.endswith(".safetensors"):
+    if path.endswith(".safetensors"):
         return "safetensors"  # its reader says what is wrong
     raise WeightsError(f"not a weight file that we know (begins with {head[:8].hex(' ')}); expected safetensors, its index, .mpk, .mpk.gz or .bpk", file=path)
 

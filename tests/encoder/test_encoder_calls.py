@@ -167,7 +167,7 @@ def test_attributes_of_theirs(encoder: Encoder, name: str, advice: str) -> None:
 def test_their_constructor(folder: Path) -> None:
     with pytest.raises(TypeError, match=r"write Encoder\.from_pretrained\("):
         Encoder(str(folder))  # type: ignore[arg-type, call-arg]
-    with pytest.raises(TypeError, match="unexpected option 'max_seq_length': expected one of weights"):
+    with pytest.raises(TypeError, match="unexpected option 'max_seq_length': expected one of device, precision, threads, weights"):
         Encoder.from_pretrained(folder, max_seq_length=3)  # type: ignore[call-arg]
 
 
