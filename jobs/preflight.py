@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,11 +19,11 @@ from embermill.jobs.errors import JobError, UsageError
 from embermill.jobs.plan.changes import changed_keys, require_unchanged
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.forecast import Prospect
-from embermill.jobs.plan.listing import changes_since, compare_listings, list_corpus, survey_files
+from embermill.jobs.plan.listing import CorpusListing, changes_since, compare_listings, list_corpus, survey_files, tell_passed_over
 from embermill.jobs.plan.place import require_free_place
 from embermill.jobs.plan.planning import check_columns
 from embermill.jobs.shard.names import require_apart
-from embermill.jobs.storage import FileInfo, Folder
+from embermill.jobs.storage import Folder
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import stored_vectors
 from embermill.jobs.wording import units
@@ -77,6 +77,8 @@ def look_ahead(config: JobConfig, limit: int | None = None, begin: Callable[[], 
         _require_gpu_library()
     if config.model.on_long_text == "split":
         make_cutter(config, engine, search_path=(str(Path.cwd()),))
+    listed = list_corpus(config.corpus) if listed is None else listed
+    tell_passed_over(listed)
     files = survey_files(config.corpus, limit, listed)
     vectors = choose_vectors(config, engine.outputs, engine.shortening)
     return Prospect(device, engine, files, check_columns(config, files, stored_vectors(engine.outputs, vectors)), vectors)
@@ -93,7 +95,7 @@ def _is_at_hand(model: ModelConfig) -> bool:
     return "://" not in model.source and Path(model.source).exists()
 
 
-def _listed(corpus: CorpusConfig) -> Sequence[tuple[str, FileInfo]] | None:
+def _listed(corpus: CorpusConfig) -> CorpusListing | None:
     """None where it cannot be listed, which the survey says in its turn."""
     try:
         return list_corpus(corpus)

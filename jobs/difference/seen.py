@@ -15,7 +15,7 @@ from embermill.jobs.difference.claim import latest_inputs
 from embermill.jobs.difference.inputs import State, compare
 from embermill.jobs.errors import JobError
 from embermill.jobs.plan.files import Plan
-from embermill.jobs.plan.listing import list_corpus
+from embermill.jobs.plan.listing import CorpusListing, list_corpus
 from embermill.jobs.storage import Folder
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def look_at_corpus(folder: Folder, plan: Plan, config: CorpusConfig) -> dict[str
         listed = list_corpus(config)
     except JobError as error:
         log.warning("the corpus cannot be listed: %s", error)
-        listed = []
+        listed = CorpusListing()
     before = replace(latest_inputs(folder, plan, version), listed_s=math.inf)  # a time that is only doubtful is not news
     found = compare(before, listed)
     time = datetime.now(UTC).isoformat(timespec="seconds")

@@ -20,6 +20,7 @@ MAY_CHANGE = (
 )
 FORMS = "output.vectors"  # compared by what they became, apart from the fingerprint
 FROM_NOW_ON = ("corpus.on_bad_file",)  # may change once a dataset is finished: a sync reads files by what the configuration says now
+OF_TEXTS = ("corpus.", "chunk.")  # what decides which texts there are, and nothing of the vector that a text has
 RESOLVED_BY_ENGINE = ("model.weights", "model.pooling", "model.normalize", "model.prompt", "model.prompt_name", "model.max_tokens", "model.dimensions")
 
 
@@ -28,7 +29,10 @@ def require_unchanged(plan: Plan, config: JobConfig, fingerprint: dict[str, str]
     if changes := changed_keys(plan, config, fingerprint, finished=finished):
         made = f"{config.output.uri}: this dataset was made with other settings: {'; '.join(changes)}"
         final = all(change.partition(": ")[2] in WHY_ADDED.values() for change in changes)
-        raise UsageError(f"{made}. {'Choose another output.uri' if final else 'Set them back, or choose another output.uri'}")
+        advice = "Choose another output.uri" if final else "Set them back, or choose another output.uri"
+        if finished and all(change.startswith(OF_TEXTS) for change in changes):
+            advice += f": `embermill sync` with that and --reuse {config.output.uri} takes the vectors of equal texts from here"
+        raise UsageError(f"{made}. {advice}")
 
 
 def changed_keys(plan: Plan, config: JobConfig, fingerprint: dict[str, str] | None = None, *, finished: bool = False) -> list[str]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from embermill.counts import agreeing, several
 from embermill.jobs.config import CorpusConfig
 from embermill.jobs.corpus.formats import FORMATS, suffixes
 from embermill.jobs.corpus.formats.format import Wanted
 from embermill.jobs.corpus.pieces import Piece
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.errors import DataError, InputChanged, JobError, UsageError
-from embermill.jobs.storage import FileInfo, is_url, list_inputs, open_input
+from embermill.jobs.storage import FileInfo, is_folder, is_url, list_inputs, open_input
 
 log = logging.getLogger(__name__)
 
 COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 SAMPLED_FILES = 16  # where types are inferred, columns are seen in the first MiB of so many files; of the others only that they can be read
+SHOWN = 3  # files in a message
 LOOKING_AT_ONCE = 16  # footers of an object store, fetched side by side; a disk answers one at a time as fast, in a tenth of the memory
 
 
@@ -33,13 +36,40 @@ def cut_file(file: SurveyedFile, target_bytes: int) -> Iterator[Piece]:
         yield from FORMATS[file.format].cut(file, target_bytes)
 
 
-def list_corpus(config: CorpusConfig) -> list[tuple[str, FileInfo]]:
-    """(name, file) of every corpus file, in the order of the entries and sorted within each; a file that two entries match is taken once."""
+class CorpusListing(list[tuple[str, FileInfo]]):
+    """(name, file) of each corpus file. passed_over: files that lie in a folder of Markdown and are of a kind that nobody asked for."""
+
+    passed_over: tuple[str, ...] = ()
+
+
+def list_corpus(config: CorpusConfig) -> CorpusListing:
+    """Every corpus file, in the order of the entries and sorted within each; a file that two entries match is taken once."""
+    found = {entry: list_inputs(entry) for entry in config.files}
     listed: dict[str, tuple[str, FileInfo]] = {}
-    for entry in config.files:
-        for name, info in list_inputs(entry):
-            listed.setdefault(info.path, (name, info))
-    return list(listed.values())
+    for name, info in chain.from_iterable(found.values()):
+        listed.setdefault(info.path, (name, info))
+    if config.format != "auto" or not (unasked := _beside_markdown(listed)):
+        return CorpusListing(listed.values())
+    for entry, files in found.items():
+        if not is_folder(entry):  # they were named
+            unasked.difference_update(info.path for _, info in files)
+    kept = CorpusListing(each for path, each in listed.items() if path not in unasked)
+    kept.passed_over = tuple(path for path in listed if path in unasked)
+    return kept
+
+
+def _beside_markdown(paths: Collection[str]) -> set[str]:
+    """Where there is Markdown, what has no format of its own; and plain text, whose lines have none of a document's columns but `text`."""
+    kinds = {path: _known_format(path, "auto")[0] for path in paths}
+    return {path for path, kind in kinds.items() if kind in ("", "text")} if "document" in kinds.values() else set()
+
+
+def tell_passed_over(listed: CorpusListing) -> None:
+    if paths := listed.passed_over:
+        which, are = several(len(paths), "file"), agreeing(len(paths), "is", "are")
+        examples = ", ".join(paths[:SHOWN]) + (", …" if len(paths) > SHOWN else "")
+        advice = "corpus.format: document, or a glob that names them, takes text files into a new dataset"
+        log.warning("corpus.files: %s in folders of Markdown %s of another kind, and %s passed over: %s; %s", which, are, are, examples, advice)
 
 
 class CorpusChanges(NamedTuple):
@@ -91,10 +121,7 @@ def compare_listings(ours: Sequence[Mapping[str, object]], theirs: Sequence[Mapp
 
 def file_format(path: str, configured: str) -> tuple[str, str | None]:
     """(format, compression) by the name's ending, the format by configuration where one is set. UsageError for an ending that says nothing."""
-    endings = [suffix.lower() for suffix in PurePosixPath(path).suffixes[-2:]]
-    compression = COMPRESSIONS.get(endings[-1]) if endings else None
-    inner = endings[:-1] if compression else endings
-    found = configured if configured != "auto" else suffixes().get(inner[-1], "") if inner else ""
+    found, compression = _known_format(path, configured)
     if not found:
         raise UsageError(
             f"{path}: its name does not tell its format: expected {', '.join(suffixes())}, compressed ones also with {', '.join(COMPRESSIONS)}: "
@@ -103,6 +130,14 @@ def file_format(path: str, configured: str) -> tuple[str, str | None]:
     if compression and (why := FORMATS[found].not_compressed):
         raise UsageError(f"{path}: {why}")
     return found, compression
+
+
+def _known_format(path: str, configured: str) -> tuple[str, str | None]:
+    """The same; "" for an ending that says nothing."""
+    endings = [suffix.lower() for suffix in PurePosixPath(path).suffixes[-2:]]
+    compression = COMPRESSIONS.get(endings[-1]) if endings else None
+    inner = endings[:-1] if compression else endings
+    return configured if configured != "auto" else suffixes().get(inner[-1], "") if inner else "", compression
 
 
 def survey_files(

@@ -159,6 +159,7 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         _first_type(column, readable, "chunk.prefix_columns")
     for column in rows.text_columns:
         _first_type(column, readable, "corpus.text_columns")
+    _require_same_columns(rows.of_documents, readable)
     _check_types(rows.of_documents, readable)
     if id_column is None:
         _refuse_equal_names(files)
@@ -191,6 +192,20 @@ def describe_drift(rows: RowSchema, file: SurveyedFile) -> str:
         return ""
     drift = find_drift(rows.of_documents, _types_to_check(rows.of_documents, file), all_columns=file.all_columns)
     return "" if drift is None else drift.against_dataset
+
+
+def _require_same_columns(rows: RowSchema, files: list[SurveyedFile]) -> None:
+    """DataError for files of rows beside documents, where they have not the same columns: no setting makes one corpus of them."""
+    document, other = (next((file for file in files if (file.format == DOCUMENT) == kind and file.rows != 0), None) for kind in (True, False))
+    if document is None or other is None:
+        return
+    for file in (file for file in files if file.rows != 0):
+        if drift := find_drift(rows, _types_to_check(rows, file), all_columns=file.all_columns):
+            what = "is missing" if drift.found is None else f"has type {drift.found} and not {drift.pinned}"
+            raise DataError(
+                f"{file.info.path}: column {drift.column!r} {what}: the corpus holds documents ({document.info.path}) and files of rows ({other.info.path}), "
+                "whose columns differ: name the files of one kind by a glob (corpus.files: [folder/**/*.md]), or set corpus.format"
+            )
 
 
 def _check_types(rows: RowSchema, files: list[SurveyedFile], otherwise: str = "") -> None:

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from embermill.jobs.storage.base import AlreadyExists, FileInfo, Folder, InputFile, restore_bytes
 from embermill.jobs.storage.failures import FULL, disk_failure, naming_file, naming_folder, of_disk
-from embermill.jobs.storage.inputs import holds_something, is_url, list_inputs, would_list
+from embermill.jobs.storage.inputs import holds_something, is_folder, is_url, list_inputs, would_list
 from embermill.jobs.storage.local import LocalFolder, file_info, open_local_input
 from embermill.jobs.storage.object_input import open_object_input
 from embermill.jobs.storage.object_store import ObjectFolder, object_info
 
 __all__ = [
-    "FULL", "AlreadyExists", "FileInfo", "Folder", "InputFile", "disk_failure", "holds_something", "is_url", "list_inputs", "look_at", "naming_file",
-    "naming_folder", "of_disk", "open_folder", "open_input", "restore_bytes", "would_list",
+    "FULL", "AlreadyExists", "FileInfo", "Folder", "InputFile", "disk_failure", "holds_something", "is_folder", "is_url", "list_inputs", "look_at",
+    "naming_file", "naming_folder", "of_disk", "open_folder", "open_input", "restore_bytes", "would_list",
 ]  # fmt: skip
 
 

@@ -35,6 +35,14 @@ def list_inputs(entry: str) -> list[Listed]:
     return listed
 
 
+def is_folder(entry: str) -> bool:
+    """Whether an entry that lists something is a folder: neither a pattern, nor a file by its own name. Of a URL a look at the store tells."""
+    if is_url(entry):
+        return not _split_key(split_url(entry)[2])[1] and object_info(entry.rstrip("/")) is None
+    root, pattern = _split_local(local_path(entry).absolute())
+    return not pattern and root.is_dir()
+
+
 def holds_something(entry: str) -> bool:
     """Whether the entry would list a file of at least a byte, by a look that ends at the first one; of a URL it is taken for granted. UsageError as above."""
     return is_url(entry) or any(info.size for _, info in _list_local(local_path(entry).absolute()))

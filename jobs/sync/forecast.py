@@ -21,6 +21,7 @@ from embermill.jobs.engine.loading import preview_engine
 from embermill.jobs.errors import JobError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
+from embermill.jobs.plan.listing import tell_passed_over
 from embermill.jobs.plan.planning import HASH_AND_COUNT_BYTES, ID_BYTES
 from embermill.jobs.plan.token_counts import SAMPLED_ROWS, Sample, computed, mean_tokens, sampled
 from embermill.jobs.storage import Folder
@@ -37,6 +38,7 @@ def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool,
     plan: of a finished dataset whose settings the configuration agrees with.
     """
     found = Look(config, folder, plan, SyncOptions())
+    tell_passed_over(found.listed)
     told: dict[str, Any] = {"version": found.parent.number, "files": found.comparison.counts | {"scanned": len(found.comparison.scanned)}}
     unit = {"of": "documents"} if plan.rows.is_chunked else {}
     if quick or found.nothing_to_do:

