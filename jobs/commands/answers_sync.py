@@ -112,6 +112,8 @@ def show_sync_plan(answer: Answer) -> str:
         lines.append(("embed", embed + ("" if answer["seconds"] is None else f", about {show_seconds(answer['seconds'])}")))
         lines.append(("copy", f"{several(answer['vectors_to_copy'], 'vector')} of texts that have one"))
         lines.append(("output", f"about {show_bytes(answer['output_bytes'])}"))
+        if answer["refusal"] is not None:
+            lines.append(("refused", f"a sync would end with exit code 3: {answer['refusal']}"))
     return table(lines)
 
 

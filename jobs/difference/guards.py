@@ -17,6 +17,7 @@ from embermill.jobs.storage import Folder
 from embermill.jobs.wording import all_quarantined, see_quarantine
 
 SHOWN = 10
+FEWEST_DELETED = 1  # a share of a small dataset is never below: of a folder of few files one is renamed or removed every day
 
 
 def require_few_deletes(
@@ -27,14 +28,15 @@ def require_few_deletes(
     allowed: by `--allow-deletes`, so many whatever the share. DataError."""
     actions = ([Action.MISSING] if corpus.complete else []) + ([Action.STALE] if corpus.on_refused_update == "delete" else [])
     rows, (live_rows, unit) = totals.of(*actions), live
-    if rows <= (corpus.max_deleted_share * live_rows if allowed is None else allowed):
+    share = max(FEWEST_DELETED, int(corpus.max_deleted_share * live_rows)) if corpus.max_deleted_share else 0
+    if rows <= (share if allowed is None else allowed):
         return
     shown: list[str] = []
     for table in read_differences(folder, differences, ["id"], actions):
         shown += map(str, table.column("id").slice(0, SHOWN - len(shown)).to_pylist())
         if len(shown) == SHOWN:
             break
-    limit = f"corpus.max_deleted_share: {corpus.max_deleted_share:g} allows {int(corpus.max_deleted_share * live_rows):,}"
+    limit = f"corpus.max_deleted_share: {corpus.max_deleted_share:g} allows {share:,}"
     if allowed is not None:
         limit = f"--allow-deletes {allowed} allows no more"
     which = f"{agreeing(rows, 'it', 'them')} any more ({', '.join(shown)}{', …' if rows > len(shown) else ''})"

@@ -15,10 +15,12 @@ from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.versions import Version, live_documents
 from embermill.jobs.difference.difference import Action
+from embermill.jobs.difference.differing import Totals
+from embermill.jobs.difference.scan import ScanTotals
 from embermill.jobs.difference.writing import partitions_of
 from embermill.jobs.driver.display import Silent
 from embermill.jobs.engine.loading import preview_engine
-from embermill.jobs.errors import JobError
+from embermill.jobs.errors import DataError, JobError
 from embermill.jobs.partition import Partition
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.listing import tell_passed_over
@@ -27,6 +29,7 @@ from embermill.jobs.plan.token_counts import SAMPLED_ROWS, Sample, computed, mea
 from embermill.jobs.storage import Folder
 from embermill.jobs.storage.overlay import Overlay
 from embermill.jobs.sync.job import Look, SyncOptions, stages_of
+from embermill.jobs.sync.stages import Stages
 from embermill.jobs.worker.selected import SelectedRows, selected
 
 SCRATCH = "embermill-"  # as garbage.py knows our folders
@@ -48,6 +51,7 @@ def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool,
         stages = stages_of(plan)(config, over, plan, found.parent, None, Silent, None)
         scans, totals, writes = stages.decide(found.comparison, found.options(), look_again=found.rescanned)
         assert stages.number is not None
+        refusal = _why_refused(stages, scans, totals)
         tokens = _counted(config, plan, selected(over, stages.number, plan.rows), partitions_of(writes, stages.scanned)[: writes.embedded])
     complete = config.corpus.complete
     if tokens is None:
@@ -67,12 +71,22 @@ def forecast_sync(config: JobConfig, folder: Folder, plan: Plan, *, quick: bool,
     }
     return told | unit | {
         "rows": rows,
+        "refusal": refusal,
         "texts_to_embed": writes.rows_embedded,
         "vectors_to_copy": written - writes.rows_embedded,
         "tokens": tokens,
         "seconds": tokens / tokens_per_s if tokens_per_s else None,
         "output_bytes": written * (sum(vector.row_bytes for vector in plan.stored) + HASH_AND_COUNT_BYTES + ID_BYTES),
     }
+
+
+def _why_refused(stages: Stages, scans: Sequence[ScanTotals], totals: Totals) -> str | None:
+    """Of what was decided: why a sync would make no version of it; None where it would."""
+    try:
+        stages.judge(scans, totals)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _live(folder: Folder, plan: Plan, version: Version) -> int:

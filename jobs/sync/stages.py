@@ -89,7 +89,7 @@ class Stages:
             listed_s = note_listing(self._folder, made.number, listed_s)
             log.info("version %d is made: %s", made.number, describe_listing(made.comparison.counts | {"scanned": len(made.comparison.scanned)}))
             parts, scans, totals = self._compare()
-            self._judge(scans, totals)
+            self.judge(scans, totals)
             self._read_imports()
             writes = self._decide(scans)
             commits = self._write(writes, parts)
@@ -174,7 +174,7 @@ class Stages:
 
     # -- decide
 
-    def _judge(self, scans: Sequence[ScanTotals], totals: Totals) -> None:
+    def judge(self, scans: Sequence[ScanTotals], totals: Totals) -> None:
         """Everything that is known before an engine works. DataError."""
         names = self._standing_differences()
         corpus, folder = self._config.corpus, self._folder

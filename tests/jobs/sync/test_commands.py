@@ -108,8 +108,11 @@ def test_run_after_a_sync_says_what_is_there(job: str, tmp_path: Path) -> None:
 
 def test_exit_codes(job: str, tmp_path: Path, corpus: Corpus) -> None:
     corpus.write("a.jsonl", [row("a0", "text a 0")])
+    planned = command("plan", job)
+    assert planned.code == 0 and "--allow-deletes 19" in planned["sync"]["refusal"]
+    assert "a sync would end with exit code 3" in words(show_plan, planned)
     refused = command("sync", job)
-    assert refused.code == 3 and "--allow-deletes 19" in refused.errors
+    assert refused.code == 3 and planned["sync"]["refusal"] in refused.errors and "--allow-deletes 19" in refused.errors
     assert command("sync", job, "--allow-deletes", "0").code == 2 and command("sync", job, "--reuse", str(tmp_path)).code == 2
     assert command("sync", job, "--allow-deletes", "19")["rows_deleted"] == 19
     assert command("sync", job, "--set", "model.max_tokens=3").code == 2

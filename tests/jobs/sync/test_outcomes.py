@@ -61,6 +61,15 @@ class TestDeletes:
         assert len(read_versions(open_folder(str(tmp_path / "out")))) == 1 and len(live_rows(str(tmp_path / "out"))) == 40
         assert sync(configure(tmp_path, corpus=COMPLETE), SyncOptions(allow_deletes=12)).rows_deleted == 12
 
+    def test_one_row_of_few_may_go_unless_none_may(self, tmp_path: Path, embedded: Corpus) -> None:
+        embedded.write("a.jsonl", embedded.files["a.jsonl"][1:])
+        with pytest.raises(DataError, match=r"1 of 40 rows would be deleted.*max_deleted_share: 0 allows 0"):
+            sync(configure(tmp_path, corpus=COMPLETE | {"max_deleted_share": 0}))
+        assert sync(configure(tmp_path, corpus=COMPLETE | {"max_deleted_share": 0.01})).rows_deleted == 1
+        embedded.write("a.jsonl", embedded.files["a.jsonl"][2:])
+        with pytest.raises(DataError, match=r"2 of 39 rows would be deleted.*max_deleted_share: 0\.01 allows 1\..*--allow-deletes 2"):
+            sync(configure(tmp_path, corpus=COMPLETE | {"max_deleted_share": 0.01}))
+
     def test_an_empty_listing_is_always_refused(self, tmp_path: Path, embedded: Corpus) -> None:
         for name in [*embedded.files]:
             embedded.remove(name)
