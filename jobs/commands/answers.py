@@ -222,18 +222,14 @@ def show_gc(answer: Answer) -> str:
 
 
 def show_verify(answer: Answer) -> str:
-    """What was read again and found good; damage is an error and comes another way."""
+    """What was read again and found good; damage, and a run that is not finished, are errors and come another way."""
     shards = several(answer["shards"], "shard")
     held = live_rows(answer["rows_out"], answer["live_documents"])
-    scope = f"{shards} read again" + ("" if answer["finished"] else " (of a run that is not finished)") + f", {held}"
+    scope = f"{shards} read again, {held}"
     if (answer["version"] or 1) > 1:
         rows = live_rows(answer["rows"], answer["live_documents"])
         scope = f"every file of version {answer['version']}, which has {rows}, and of the earlier versions that can be read was read again"
     lines = [f"{answer['root']} is sound: {scope}. Sums, schema, counts, ids, finite values and norms are right."]
-    if not answer["shards"] and not answer["finished"]:
-        lines = [f"{answer['root']}: there are no shards to verify: {answer['unfinished']}"]
-    if answer["empty"] is not None:
-        lines.append(f"It is empty: {answer['empty']}")
     if answer["unnamed_files"]:
         lines.append(f"{several(answer['unnamed_files'], 'file')} in data/ or quarantine/ that the dataset does not list: {', '.join(answer['unnamed'][:5])}")
     return "\n".join([*lines, *show_recall(answer.get("recall"), units(answer["live_documents"] is not None)[1])])
@@ -289,10 +285,7 @@ def show_search(answer: Answer) -> str:
     found = [_show_hit(rank, hit) for rank, hit in enumerate(answer["hits"], 1)]
     committed = live_rows(answer["rows"], answer["documents"])
     unfinished = [] if answer["finished"] else [f"(the dataset is not finished: {committed} committed so far)"]
-    if not answer["rows"] and not answer["finished"]:
-        unfinished = [f"there are no rows to search: {answer['unfinished']}"]
-    empty = answer.get("empty") or f"the dataset is finished and has no {units(answer['chunked'])[1]}"
-    return "\n".join([*found, *_show_what_is_kept(answer), *unfinished]) or empty
+    return "\n".join([*found, *_show_what_is_kept(answer), *unfinished]) or f"the dataset is finished and has no {units(answer['chunked'])[1]}"
 
 
 def _show_what_is_kept(answer: Answer) -> list[str]:

@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from embermill.counts import several
 from embermill.jobs.commands import answers, answers_run, answers_sync
 from embermill.jobs.commands.command import Answer, Command, filled, positive, positive_rate, progress_bar
 from embermill.jobs.commands.html_report import add_report_argument, report_at_end
@@ -171,13 +172,18 @@ def _add_verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def verify(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.dataset.views.incomplete import refuse_incomplete
     from embermill.jobs.dataset.views.recall import measure_recall
     from embermill.jobs.dataset.views.verify import verify as read_again
     from embermill.jobs.storage import open_folder
 
     folder = open_folder(arguments.output)
     with progress_bar("reading every shard again") as advance:
-        found = read_again(folder, advance).to_json()
+        report = read_again(folder, advance)
+    if why := report.unfinished or report.empty:
+        sound = f". What is committed so far is sound: {several(report.totals.shards, 'shard')}" if report.totals.shards else ""
+        refuse_incomplete(folder.root, why + sound, report, refused=report.refused or report.empty is not None)
+    found = report.to_json()
     return found if arguments.recall is None else found | {"recall": measure_recall(folder, arguments.recall).to_json()}
 
 

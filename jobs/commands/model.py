@@ -128,17 +128,19 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search(arguments: argparse.Namespace) -> Answer:
+    from embermill.jobs.dataset.views.incomplete import refuse_incomplete
     from embermill.jobs.dataset.views.search import open_for_search, search_dataset
     from embermill.jobs.engine.loading import engine_prompts
 
     dataset = open_for_search(arguments.output, model_source=arguments.model)
+    if not dataset.rows and (why := dataset.unfinished or dataset.empty):
+        refuse_incomplete(dataset.folder.root, f"there are no rows to search: {why}", dataset, refused=dataset.refused or dataset.empty is not None)
     prompt = arguments.query_prompt if arguments.query_prompt is not None else dataset.model.query_prompt
     if prompt is None and (prompts := engine_prompts(dataset.model, search_path=(str(Path.cwd()),))) is not None:
         prompt = prompts.query
     hits = search_dataset(dataset, arguments.query, k=arguments.k, prompt=prompt, device=arguments.device, column=arguments.vector, all_chunks=arguments.chunks)
     rows = dataset.plan.rows
-    found = {"query": arguments.query, "prompt": prompt, "rows": dataset.rows, "documents": dataset.documents}
-    found |= {"finished": dataset.finished, "unfinished": dataset.unfinished, "empty": dataset.empty}
+    found = {"query": arguments.query, "prompt": prompt} | dataset.to_json()
     found["hits"] = [asdict(hit) for hit in hits]
     return found | {"chunked": rows.is_chunked, "shows_content": bool(rows.kept) or rows.holds_text or rows.holds_chunk_text}
 

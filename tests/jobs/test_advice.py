@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embermill.jobs.commands.answers import show_search, show_status, show_verify
+from embermill.jobs.commands.answers import show_status
 from embermill.jobs.commands.html_report import show_report
 from embermill.jobs.commands.versions import show_history
 from tests.jobs.command_line import Answer, open_inline_pool
@@ -206,9 +206,12 @@ def test_of_a_corpus_without_a_good_row_nothing_is_finished_and_the_advice_helps
 def _require_told_by_every_reader(command: Command, dataset: Path, rows: int) -> None:
     """How many were refused, where the reasons are, and what to do: of each command that reads a dataset, as the run said it."""
     place, words = str(dataset), f"no row of the corpus was embedded: all {rows} rows were quarantined, see quarantine/ for the reasons (the first: "
+    for refused in (["verify", place], ["search", place, "cats"]):
+        found = command(*refused)
+        assert found.code == found["error"]["exit_code"] == 3 and not found["finished"]
+        assert words in found.errors and f"`embermill redrive {dataset}`" in found.errors, found.errors
     for show, told in (
-        (show_verify, command("verify", place)), (show_history, command("history", place)), (show_search, command("search", place, "cats")),
-        (show_report, command("report", place, "--out", str(dataset.parent / "report.html"))),
+        (show_history, command("history", place)), (show_report, command("report", place, "--out", str(dataset.parent / "report.html"))),
     ):  # fmt: skip
         said = show(json.loads(told.stdout))
         assert told.code == 0 and words in said and f"`embermill redrive {dataset}`" in said, said
@@ -221,6 +224,19 @@ def _require_told_by_every_reader(command: Command, dataset: Path, rows: int) ->
         found = command(*refused)
         assert found.code == 2 and f"there is no version of this dataset yet: {words}" in found.errors, (refused, found.errors)
     assert not Path(f"{dataset}.db").exists()
+
+
+def test_a_dataset_of_which_nothing_is_committed(embed: Embed, command: Command, tmp_path: Path) -> None:
+    lines(tmp_path, ONE_GOOD)
+    answer = embed(corpus=_filled(JSONL, tmp_path))
+    for part in ("manifests", "commits"):
+        shutil.rmtree(answer.output / "_embermill" / part)
+    for looked in (["verify", str(answer.output)], ["search", str(answer.output), "cats"]):
+        found = command(*looked)
+        assert found.code == found["error"]["exit_code"] == 33 and not found["finished"], found.errors
+        assert "nothing is committed yet: finish it with `embermill run` first" in found.errors, found.errors
+    assert embed(corpus=_filled(JSONL, tmp_path)).code == 0
+    assert command("verify", str(answer.output)).code == 0 and len(command("search", str(answer.output), "cats")["hits"]) == 1
 
 
 def test_a_finished_dataset_is_not_redriven_and_a_sync_does_it(embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

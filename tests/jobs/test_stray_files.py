@@ -86,5 +86,5 @@ def test_the_same_receipt_twice_in_a_commit(embed: Embed, command: Command, tmp_
     for path in (commit, *(output / "_embermill/manifests").iterdir()):
         path.unlink()
     commit.write_bytes(sealed_parquet(pa.concat_tables([table, table]).cast(SCHEMA)))
-    for answer in (command("status", str(output)), command("verify", str(output)), embed(corpus=corpus)):
-        assert answer.code == 0 and answer["rows_out"] == 1, answer.errors
+    for code, answer in ((0, command("status", str(output))), (33, command("verify", str(output))), (0, embed(corpus=corpus))):
+        assert answer.code == code and answer["rows_out"] == 1, answer.errors

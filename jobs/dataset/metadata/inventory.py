@@ -17,7 +17,7 @@ from embermill.jobs.dataset.metadata.completeness import unfinished
 from embermill.jobs.dataset.metadata.consistency import manifest_damage, plan_damage
 from embermill.jobs.dataset.metadata.manifest import Manifest, read_manifest
 from embermill.jobs.dataset.metadata.receipt_table import SCHEMA
-from embermill.jobs.dataset.metadata.why_unfinished import why_unfinished
+from embermill.jobs.dataset.metadata.why_unfinished import ended_by_refusals, why_unfinished
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder
 
@@ -47,6 +47,11 @@ class Inventory:
     def why_unfinished(self, folder: Folder) -> str:
         """In words; of one that has no manifest."""
         return why_unfinished(folder, self.plan, self.receipts, self.unfinished)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there is no manifest because of what the run refused."""
+        return self.manifest is None and ended_by_refusals(self.plan, self.receipts, self.unfinished)
 
 
 def read_inventory(folder: Folder) -> Inventory:

@@ -31,6 +31,12 @@ def why_unfinished(folder: Folder, plan: Plan, receipts: pa.Table, left: np.ndar
     return f"the run is not finished, {done}: run the same job again to resume"
 
 
+def ended_by_refusals(plan: Plan, receipts: pa.Table, left: np.ndarray) -> bool:
+    """Whether every row is accounted for and the run published nothing, for what it refused: running it again as it is would not help."""
+    totals = sum_receipts(receipts)
+    return not len(left) and (totals.all_quarantined or exceeds(totals, planned_limit(plan)))
+
+
 def planned_limit(plan: Plan) -> float:
     """corpus.max_quarantined, which a run may set otherwise."""
     limit = plan.config.get("corpus.max_quarantined")

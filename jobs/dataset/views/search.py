@@ -49,8 +49,8 @@ class Hit:
 class Dataset:
     """The files of rows of a dataset's newest version, and the model that made it. rows: live ones. finished: a run was; else they are what is committed.
 
-    documents: of a dataset of chunks, that those rows are of. unfinished: why it is not finished, in words. empty: why it has no row,
-    where that is known.
+    documents: of a dataset of chunks, that those rows are of. unfinished: why it is not finished, in words. refused: whether that is for what the run
+    refused. empty: why it has no row, where that is known.
     """
 
     folder: Folder
@@ -61,7 +61,12 @@ class Dataset:
     finished: bool
     documents: int | None = None
     unfinished: str | None = None
+    refused: bool = False
     empty: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What it holds, as an answer has it."""
+        return {"rows": self.rows, "documents": self.documents, "finished": self.finished, "unfinished": self.unfinished, "empty": self.empty}
 
 
 def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
@@ -82,7 +87,7 @@ def open_for_search(uri: str, *, model_source: str | None = None) -> Dataset:
         return Dataset(folder, plan, model, tuple(LiveRows(folder, plan, version).files()), version.totals["rows"], True, documents, empty=empty)
     shards, totals = tuple(receipts.column("shard").drop_null().to_pylist()), sum_receipts(receipts)
     documents, unfinished = totals.documents if plan.rows.is_chunked else None, found.why_unfinished(folder) if found.manifest is None else None
-    return Dataset(folder, plan, model, shards, totals.rows_out, found.manifest is not None, documents, unfinished, empty)
+    return Dataset(folder, plan, model, shards, totals.rows_out, found.manifest is not None, documents, unfinished, found.is_refused, empty)
 
 
 def search_dataset(

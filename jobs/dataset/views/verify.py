@@ -78,7 +78,7 @@ def verify(folder: Folder, on_shard: Callable[[int, int], None] | None = None) -
     unfinished = found.why_unfinished(folder) if manifest is None else None
     totals, empty = sum_receipts(found.receipts), None if newest is None else why_empty(folder, newest)
     documents = None if not plan.rows.is_chunked else totals.documents if newest is None else documents_of(folder, plan, newest)
-    report = VerifyReport(folder.root, None if manifest is None else manifest.name, totals, findings, newest, documents, unfinished, empty)
+    report = VerifyReport(folder.root, None if manifest is None else manifest.name, totals, findings, newest, documents, unfinished, found.is_refused, empty)
     if findings.are_bad:
         raise VerifyFailed(report)
     return report

@@ -77,7 +77,7 @@ class VerifyReport:
     """manifest: its name, None where the run is not finished and the commit log was read instead. totals: of the run. version: the newest one.
 
     documents: of a dataset of chunks, that the newest one has, or that are committed. unfinished: why there is no manifest, in words.
-    empty: why no row is live, where that is known."""
+    refused: whether that is for what the run refused. empty: why no row is live, where that is known."""
 
     root: str
     manifest: str | None
@@ -86,7 +86,13 @@ class VerifyReport:
     version: Version | None = None
     documents: int | None = None
     unfinished: str | None = None
+    refused: bool = False
     empty: str | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        """Sound and finished, and not empty for what was refused."""
+        return not self.findings.are_bad and self.unfinished is None and self.empty is None
 
     def to_json(self) -> dict[str, Any]:
         found = self.findings
@@ -99,7 +105,7 @@ class VerifyReport:
             "version": None if self.version is None else self.version.number,
             "rows": None if self.version is None else self.version.totals["rows"],
             "live_documents": self.documents,
-            "ok": not found.are_bad,
+            "ok": self.is_ok,
             **self.totals.to_json(),
             "damaged": found.damage.count,
             "damage": [asdict(damage) for damage in found.damage.items],

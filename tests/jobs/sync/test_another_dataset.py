@@ -13,7 +13,7 @@ import yaml
 
 from embermill import open_dataset
 from embermill.encoder import Encoder
-from embermill.jobs.commands.answers import show_search, show_status, show_verify
+from embermill.jobs.commands.answers import show_status
 from embermill.jobs.commands.export import show_export
 from embermill.jobs.commands.index import show_load
 from embermill.jobs.config import ModelConfig
@@ -76,8 +76,12 @@ class TestBegunWithReuse:
         other = str(tmp_path / "other")
         assert command("status", other)["versions"] == 1
         said = "no row of the corpus was embedded: all 2 rows were quarantined, see quarantine/000002/ for the reasons (the first: "
+        for looked in (["verify", other], ["search", other, "x"]):
+            found = command(*looked)
+            assert found.code == found["error"]["exit_code"] == 3 and said in found.errors and "run `embermill sync` again" in found.errors, found.errors
+            assert found["finished"] and said in found["empty"]
         for show, told in (
-            (show_status, command("status", other)), (show_verify, command("verify", other)), (show_search, command("search", other, "x")),
+            (show_status, command("status", other)),
             (show_load, command("load", other, f"duckdb:{tmp_path}/x.db")), (show_export, command("export", other, "--format", "npy", "--out", f"{other}-npy")),
         ):  # fmt: skip
             assert told.code == 0 and said in show(json.loads(told.stdout)) and "run `embermill sync` again" in told.stdout, told.errors

@@ -18,6 +18,7 @@ from embermill.jobs.errors import EXIT_DATA, UsageError
 from embermill.jobs.plan.files import Plan, write_plan
 from embermill.jobs.shard.writer import ShardWriter
 from embermill.jobs.storage import open_folder
+from tests.jobs.command_line import command
 from tests.jobs.damage import drop_a_row, not_finite, other_ids, rewrite, short_hashes
 from tests.jobs.sample_dataset import PROVENANCE, embed, make_batch, make_plan, write_dataset
 
@@ -48,13 +49,25 @@ def failed(root: Path) -> VerifyReport:
     return error.value.report
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_run_that_is_not_finished_is_nothing_to_publish(tmp_path: Path, committed: bool) -> None:
+    """Sound or not: the exit code is that of a run to be resumed, and the answer is beside the error."""
+    if committed:
+        dataset(tmp_path, finished=False)
+    else:
+        write_plan(open_folder(str(tmp_path)), make_plan(2, fingerprint=NORMALISED))
+    answer = command("verify", str(tmp_path))
+    assert answer.code == answer["error"]["exit_code"] == 33 and (answer["ok"], answer["finished"], answer["damaged"]) == (False, False, 0)
+    assert ("What is committed so far is sound: " in answer.errors) == committed and answer["unfinished"] in answer.errors
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_whole_dataset_verifies_and_nothing_is_written(tmp_path: Path, finished: bool) -> None:
     dataset(tmp_path, finished=finished)
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     seen: list[tuple[int, int]] = []
     report = verify(open_folder(str(tmp_path)), lambda done, total: seen.append((done, total)))
-    assert report.to_json()["ok"] and report.to_json()["finished"] == finished and report.totals.rows_out == 496
+    assert report.to_json()["ok"] == report.to_json()["finished"] == finished and report.totals.rows_out == 496
     assert seen == [(done, 6) for done in range(1, 7)]
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
     assert [line for line in report.lines() if finished] == []
