@@ -8,7 +8,7 @@ from typing import Any
 
 from embermill.counts import several
 from embermill.jobs.commands.answers_splitting import show_splitting
-from embermill.jobs.commands.answers_sync import show_sync_plan
+from embermill.jobs.commands.answers_sync import show_standing, show_sync_plan
 from embermill.jobs.commands.answers_vectors import show_recall
 from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
@@ -155,6 +155,7 @@ def show_status(answer: Answer) -> str:
     rows = [
         ("state", states[answer["state"]]),
         *_show_version(answer),
+        *show_standing(answer.get("standing") or {}, units(answer.get("chunked", False))[0]),
         ("partitions", f"{answer['partitions_done']:,} of {answer['partitions']:,} done, {show_bytes(answer['text_bytes_left'])} of text left"),
         *show_account(answer, of_first=answer["versions"] > 1),
         *([] if answer["versions"] > 1 else [("tokens", f"{answer['tokens']:,}")]),

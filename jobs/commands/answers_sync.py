@@ -10,6 +10,7 @@ from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
 from embermill.jobs.wording import live_rows, units
 
+KEPT = ("unseen", "stale", "refused")
 FILE_WORDS = (("new", "new"), ("changed", "changed"), ("renamed", "renamed"), ("gone", "gone"), ("same", "unchanged"))
 
 
@@ -23,7 +24,9 @@ def show_sync(answer: Answer) -> str:
         if answer["files"]["scanned"] or len([state for state, _ in FILE_WORDS if answer["files"][state]]) > 1:
             files = f"{_show_files(answer)}, and no {units(documents is not None)[0]} changed"
         more = f"; compacted into version {answer['compacted']}" if answer["compacted"] else ""
-        return f"{answer['output']}: version {answer['version']} is up to date: {files}; {live}{more}"
+        told = f"{answer['output']}: version {answer['version']} is up to date: {files}; {live}{more}"
+        kept = [*show_standing({kind: answer[f"rows_{kind}"] for kind in KEPT}, units(documents is not None)[0])]
+        return "\n".join([told, *([table(kept)] if kept else [])])
     if documents is not None:
         of_rows = {f"rows_{name}": number for name, number in documents.items()}
     copied = f"{several(answer['vectors_copied'], 'vector')} copied"
@@ -81,15 +84,21 @@ def _show_chunks(answer: Answer) -> Iterator[str]:
 
 def _show_kept(answer: Answer, unit: str) -> Iterator[tuple[str, str]]:
     """What is not as the corpus is. unit: what is read from it."""
-    if answer["rows_unseen"]:
-        where = f"no file gives {agreeing(answer['rows_unseen'], 'it', 'them')} any more (corpus.complete: true deletes such rows)"
-        yield "unseen", f"{several(answer['rows_unseen'], unit)} kept, though {where}"
-    if answer["rows_stale"]:
-        its = agreeing(answer["rows_stale"], "its", "their")
-        yield "stale", f"{several(answer['rows_stale'], unit)} kept as before, refused in {its} new form (corpus.on_refused_update)"
+    yield from show_standing({kind: answer[f"rows_{kind}"] for kind in ("unseen", "stale")}, unit)
     if answer["rows_quarantined"]:
         duplicates = f", {answer['rows_duplicate']:,} of them with an id that occurs earlier" if answer["rows_duplicate"] else ""
         yield "refused", f"{several(answer['rows_quarantined'], unit)}{duplicates}: see quarantine/{answer['version']:06d}/"
+
+
+def show_standing(standing: Answer, unit: str) -> Iterator[tuple[str, str]]:
+    """Where a version is not as its corpus is, whichever sync left it so. unit: what is read from the corpus."""
+    if unseen := standing.get("unseen"):
+        where = f"no file gives {agreeing(unseen, 'it', 'them')} any more (corpus.complete: true deletes such rows)"
+        yield "unseen", f"{several(unseen, unit)} kept, though {where}"
+    if stale := standing.get("stale"):
+        yield "stale", f"{several(stale, unit)} kept as before, refused in {agreeing(stale, 'its', 'their')} new form (corpus.on_refused_update)"
+    if refused := standing.get("refused"):
+        yield "refused", f"{several(refused, unit)} of the corpus, as syncs have read its files: see quarantine/"
 
 
 PLANNED = (

@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from embermill.jobs.dataset.metadata.standing import KEPT, STALE_IN, STANDING, stale_in, standing_of
 from embermill.jobs.dataset.metadata.versions import Version
 from embermill.jobs.difference.claim import Claim
 from embermill.jobs.difference.committing import Added, tokens_below
 from embermill.jobs.difference.difference import Action
-from embermill.jobs.difference.differing import Totals
+from embermill.jobs.difference.differing import Totals, read_differences
+from embermill.jobs.difference.inputs import CorpusFile, State
 from embermill.jobs.difference.scan import ScanTotals
 from embermill.jobs.difference.writing import Writes
-
-UNSEEN = "rows_unseen"
+from embermill.jobs.storage import Folder
 
 
 def unseen_in(version: Version) -> int:
     """Its rows that no corpus file gives any more, and that stay."""
-    found: int = version.details.get("counts", {}).get(UNSEEN, 0)
-    return found
+    return standing_of(version)["unseen"]
+
+
+def stale_now(folder: Folder, made: Claim, parent: Version, differences: Sequence[str]) -> dict[int, int]:
+    """Number of a corpus file -> rows that stay as they were, since it gives them refused: found by this sync, and before it in files that it has not opened.
+
+    differences: names of files.
+    """
+    found: Counter[int] = Counter()
+    if made.options["on_refused_update"] != "delete":
+        for table in read_differences(folder, differences, ["file"], [Action.STALE]):
+            found.update(table.column("file").to_pylist())
+    unopened = {file.number for file in made.files if not file.scan and file.state != State.GONE}
+    return dict(found + Counter({number: rows for number, rows in stale_in(parent).items() if number in unopened}))
+
+
+def standing_now(counts: Mapping[str, Any], stale: Mapping[int, int]) -> dict[str, Any]:
+    """For the details of the version. counts: as count_rows has them."""
+    told = {kind: counts[f"rows_{kind}"] for kind in KEPT}
+    return {STANDING: told | {STALE_IN: {str(number): rows for number, rows in sorted(stale.items())}}}
 
 
 def count_rows(
-    made: Claim, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, added: Added, refused: int, receipts: pa.Table
-) -> dict[str, Any]:
-    """refused: rows that an engine refused. receipts: RECEIPT_COLUMNS, of all that was written."""
+    made: Claim, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, added: Added, refused: int, receipts: pa.Table, files: Sequence[CorpusFile],
+    stale: Mapping[int, int],
+) -> dict[str, Any]:  # fmt: skip
+    """files: as the version has read them. stale: as stale_now has it. refused: rows that an engine refused. receipts: RECEIPT_COLUMNS, of all
+    that was written."""
     return {
         "rows_scanned": sum(scan.rows for scan in scans),
         "rows_new": added.rows_new,
@@ -36,8 +58,9 @@ def count_rows(
         "rows_moved": totals.of(Action.MOVED),
         "rows_unchanged": added.rows - added.rows_upserted - totals.of(Action.MOVED),
         "rows_deleted": added.rows_deleted,
-        UNSEEN: 0 if made.options["complete"] else totals.of(Action.MISSING),
-        "rows_stale": 0 if made.options["on_refused_update"] == "delete" else totals.of(Action.STALE),
+        "rows_unseen": 0 if made.options["complete"] else totals.of(Action.MISSING),
+        "rows_stale": sum(stale.values()),
+        "rows_refused": sum(file.quarantined for file in files),
         "rows_duplicate": totals.of(Action.DUPLICATE),
         "rows_quarantined": sum(scan.rows_refused for scan in scans) + totals.of(Action.DUPLICATE) + refused,
         "texts_embedded": writes.rows_embedded,

@@ -12,6 +12,7 @@ from embermill.jobs.config import JobConfig
 from embermill.jobs.dataset.metadata.completing import complete_if_possible, complete_version
 from embermill.jobs.dataset.metadata.lease import hold_lease
 from embermill.jobs.dataset.metadata.schema import require_own_version
+from embermill.jobs.dataset.metadata.standing import standing_of
 from embermill.jobs.dataset.metadata.versions import Version, abandon_version, documents_of, is_worth_compacting, read_version
 from embermill.jobs.difference.claim import latest_inputs
 from embermill.jobs.difference.importing import BOUND, list_imports
@@ -195,10 +196,12 @@ class Look:
     def report(self, seconds: float) -> SyncSummary:
         """Where there is nothing to do."""
         files = self.comparison.counts | {"scanned": 0}
-        return SyncSummary(
+        summary = SyncSummary(
             "nothing", self._folder.root, self.parent.number, self.parent.parent, files=files, rows=self.parent.totals["rows"], seconds=round(seconds, 3),
             documents=None if self._documents is None else {"live": self._documents},
         )  # fmt: skip
+        kept = standing_of(self.parent)
+        return replace(summary, rows_unseen=kept["unseen"], rows_stale=kept["stale"], rows_refused=kept["refused"])
 
 
 def list_or_refuse(config: JobConfig, folder: Folder) -> CorpusListing:

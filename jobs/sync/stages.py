@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from embermill.jobs.difference.base_keys import base_keys, key_tasks, knows_file
 from embermill.jobs.difference.claim import CAUSE as SYNC_CAUSE
 from embermill.jobs.difference.claim import INPUTS, LISTED, NEXT_FILE, Claim, claim, note_listing, write_table
 from embermill.jobs.difference.committing import RECEIPT_COLUMNS, Added, add_up, inputs_after, made_below, refused_by_file
+from embermill.jobs.difference.difference import Action
 from embermill.jobs.difference.differing import Totals, difference_name, difference_tasks, read_difference_totals
 from embermill.jobs.difference.duplicates import quarantine_duplicates
 from embermill.jobs.difference.guards import require_few_deletes, require_few_refused, require_no_duplicates
 from embermill.jobs.difference.importing import IMPORTED, import_name
-from embermill.jobs.difference.inputs import Comparison, to_table
+from embermill.jobs.difference.inputs import Comparison, CorpusFile, to_table
 from embermill.jobs.difference.making import SYNC, VersionFolder, sync_folder
 from embermill.jobs.difference.receipts import StepLog, step_receipt
 from embermill.jobs.difference.scan import ScanTotals, read_totals, scan_name
@@ -49,7 +50,7 @@ from embermill.jobs.pool.placement import Placement, light_workers
 from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, EMBED, IMPORT, SCAN, SPLIT_KEYS, Receipt
 from embermill.jobs.run import why_not
 from embermill.jobs.storage import AlreadyExists, Folder
-from embermill.jobs.sync.counting import count_rows
+from embermill.jobs.sync.counting import count_rows, stale_now, standing_now, unseen_in
 from embermill.jobs.sync.finding import find_texts
 from embermill.jobs.sync.imports import Imports
 from embermill.jobs.sync.passing_over import is_worth_a_version, pass_over
@@ -147,7 +148,8 @@ class Stages:
     def _differ(self) -> Totals:
         found = self._claim.comparison
         if not found.scanned and not found.counts["gone"] and not self._claim.options["complete"]:
-            return Totals(unchanged=self._parent.totals["rows"])  # renamed, and nothing else
+            unseen = unseen_in(self._parent)  # files were renamed, and nothing else
+            return Totals(self._parent.totals["rows"] - unseen, rows={int(Action.MISSING): unseen})
         tasks = difference_tasks(self._claim)
         names = self._differences()
         self._step(DIFFERENCE, tasks, names, "key range comparison", self._claim.number)
@@ -316,8 +318,10 @@ class Stages:
         require_some_row(self._folder, self._making, parent, scans, totals, sum(refused.values()), receipts)
         files = tuple(inputs_after(made, scans, totals, refused))
         added = self._add_up(plan, receipts, totals)
-        counts = self._count(scans, totals, writes, added, sum(refused.values()), receipts)
+        stale = stale_now(self._folder, made, parent, self._standing_differences())
+        counts = self._count(scans, totals, writes, added, sum(refused.values()), receipts, files, stale)
         listing = {INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file}
+        listing |= standing_now(counts, stale)
         details = listing | {"counts": counts, "files": made.comparison.counts} | ({} if self._imported is None else {IMPORTED: self._imported})
         found = made.comparison.counts | {"scanned": len(made.comparison.scanned)}
         assert self._lease is not None
@@ -336,9 +340,10 @@ class Stages:
         return add_up(self._folder, self._claim, self._parent, self._plan, self._making, plan, receipts, totals)
 
     def _count(
-        self, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, added: Added, refused: int, receipts: pa.Table
-    ) -> dict[str, Any]:
-        return count_rows(self._claim, scans, totals, writes, added, refused, receipts)
+        self, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, added: Added, refused: int, receipts: pa.Table, files: Sequence[CorpusFile],
+        stale: Mapping[int, int],
+    ) -> dict[str, Any]:  # fmt: skip
+        return count_rows(self._claim, scans, totals, writes, added, refused, receipts, files, stale)
 
     def _clear(self) -> None:
         """Scans and differences, cuts and texts have done their work."""

@@ -15,7 +15,9 @@ class SyncSummary:
 
     version, parent: the newest version now, and the one before it. files: by state (same, renamed, new, changed, gone), and how many were scanned.
     rows: live rows. rows_new, rows_changed: with another text than before, or none. rows_metadata: kept columns alone differ. rows_moved: another file gives
-    them. rows_unseen: no file gives them any more, and they stay. rows_stale: good before and refused now. rows_duplicate: of an id that occurs earlier.
+    them. rows_unseen: no file gives them any more, and they stay. rows_stale: good before and refused now. rows_refused: all that the corpus
+    files hold, as syncs have read them. These three are of all syncs so far, where nothing was to do as well; the others of this one. rows_duplicate: of an
+    id that occurs earlier.
     documents: of a dataset of chunks what is told of rows of its corpus, by the same words, and how many are live. rows, rows_new, rows_deleted and
     rows_unchanged are then of chunks; rows_moved of those that were written again under the same id: at another place, or of another version of the document.
     imported: of vectors that were given (`--import-vectors`): files, vectors, and how those agree with the engine's own (difference/importing.Agreement).
@@ -40,6 +42,7 @@ class SyncSummary:
     rows_deleted: int = 0
     rows_unseen: int = 0
     rows_stale: int = 0
+    rows_refused: int = 0
     rows_duplicate: int = 0
     rows_quarantined: int = 0
     texts_embedded: int = 0

@@ -31,6 +31,7 @@ from embermill.jobs.dataset.metadata.keys import (
     split_by_bucket,
 )
 from embermill.jobs.dataset.metadata.schema import VERSION
+from embermill.jobs.dataset.metadata.standing import STANDING
 from embermill.jobs.dataset.metadata.versions import (
     BASE,
     DELETES,
@@ -56,7 +57,7 @@ from embermill.jobs.versions.row_files import blank, part_name, whole_documents,
 log = logging.getLogger(__name__)
 
 NEXT_FILE = "next_file"
-CORPUS_DETAILS = ("inputs", "listed_s", NEXT_FILE)  # what a sync has said of the corpus
+CORPUS_DETAILS = ("inputs", "listed_s", NEXT_FILE, STANDING)  # what a sync has said of the corpus
 
 
 def rollback(folder: Folder, plan: Plan, to: int) -> Version | None:

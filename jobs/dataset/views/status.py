@@ -13,6 +13,7 @@ from embermill.jobs.dataset.metadata.inventory import read_inventory
 from embermill.jobs.dataset.metadata.liveness import is_gone
 from embermill.jobs.dataset.metadata.manifest import length_percentiles, named_files
 from embermill.jobs.dataset.metadata.receipt_table import Totals, sum_lengths, sum_receipts
+from embermill.jobs.dataset.metadata.standing import standing_of
 from embermill.jobs.dataset.metadata.versions import FIRST, is_worth_compacting, live_documents, read_version, read_versions
 from embermill.jobs.dataset.metadata.why_empty import why_empty
 from embermill.jobs.dataset.metadata.why_unfinished import exceeds, planned_limit
@@ -44,6 +45,7 @@ class Status:
     findings: of a finished dataset, what its last run found (dataset.findings). missing: shards and quarantine files that are not there as published.
     version: the newest committed one, of `versions`; rows: its live ones; version_cause, version_age_s: what made it and how long ago.
     chunked: its rows are chunks of documents, and rows_quarantined counts documents; live_documents: of a finished one.
+    standing: where it is not as the corpus is: rows unseen, stale, refused (metadata/standing.py).
     version_counts: of one that `sync` made, rows by what became of them (sync_summary.py).
     corpus: how it differed from the newest version when that was last looked at (sync/seen.py). empty: why no row is live, where that is known.
     heartbeat: what the last run said of itself, of no authority; heartbeat_age_s: how long ago, None where it cannot be told.
@@ -76,6 +78,7 @@ class Status:
     version_age_s: float | None
     compact_advised: bool
     version_counts: dict[str, Any] | None = None
+    standing: dict[str, int] | None = None
     live_documents: int | None = None
     chunked: bool = False
     corpus: dict[str, Any] | None = None
@@ -123,6 +126,7 @@ def status(folder: Folder, now: datetime | None = None) -> Status:
         version_age_s=None if newest is None else _age_s({"time": newest.created}, now or datetime.now(UTC)),
         compact_advised=newest is not None and is_worth_compacting(newest),
         version_counts=None if newest is None else newest.details.get("counts"),
+        standing=None if newest is None else standing_of(newest),
         live_documents=live_documents(folder, newest) if newest is not None and plan.rows.is_chunked else None,
         chunked=plan.rows.is_chunked,
         corpus=None if manifest is None else read_seen(folder),
