@@ -170,10 +170,20 @@ def _require_same(plan: Plan, config: JobConfig, folder: Folder) -> None:
     require_same_extractor(plan.rows.html_extractor, folder.root)
     if finished and changes and all(change.partition(":")[0] in BESIDE_TEXT for change in changes):
         _raise_other_columns(folder, changes, units(plan.rows.is_chunked)[1])
+    if finished and plan.id_stability == "column" and [change.partition(":")[0] for change in changes] == ["corpus.files"]:
+        _raise_other_corpus(folder, changes[0])
     require_unchanged(plan, config, finished=finished)
     fingerprint = describe_engine(config.as_planned(plan).model, search_path=(str(Path.cwd()),))
     if fingerprint is not None:
         require_unchanged(plan, config, fingerprint, finished=finished)
+
+
+def _raise_other_corpus(folder: Folder, change: str) -> NoReturn:
+    """A corpus that was moved looks like another one: by its listing each file would be new, and with corpus.complete each row of the old ones gone."""
+    raise UsageError(
+        f"{folder.root}: this dataset was made of another corpus: {change}. Set it back. If the corpus was moved, make it reachable where it was, by a link "
+        f"or a mount, or run `embermill sync` with another output.uri and --reuse {folder.root}, which takes the vectors from here"
+    )
 
 
 def _raise_other_columns(folder: Folder, changes: list[str], unit: str) -> NoReturn:

@@ -87,6 +87,8 @@ def _expectation(problem: Any) -> str:
 
 
 def _shown(got: object, expected: list[str]) -> str:
+    if got is None:
+        return "nothing (`~`, `null` and an empty value are YAML's words for that; a text that says so needs quotes: key='\"~\"')"
     text = without_credentials(repr(got))
     text = text if len(text) <= 80 else text[:77] + "..."
     advice = " (a text with a colon needs quotes: key='\"query: \"')" if isinstance(got, dict) and any("a text" in wanted for wanted in expected) else ""

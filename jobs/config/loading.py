@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from embermill.jobs.config.errors import Problem, find_invalid
 from embermill.jobs.config.job_config import KEYS, SECTIONS, JobConfig
 from embermill.jobs.config.overrides import Overrides
-from embermill.jobs.config.paths import require_lasting
+from embermill.jobs.config.paths import require_lasting, require_replaced
 from embermill.jobs.config.yaml import parse_yaml
 from embermill.jobs.errors import UsageError
 
@@ -26,6 +26,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> JobConfig:
     Raises UsageError for anything that is not exactly a JobConfig.
     """
     config = read_config(path, overrides)
+    require_replaced(config.output.uri, Path.cwd())
     require_lasting(config.output.uri, Path.cwd())
     anchored = config.anchored(Path.cwd())
     for key, given, taken in made_absolute(config, anchored):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from embermill.jobs.errors import UsageError
 from embermill.jobs.storage.local_path import local_path
 
+_VARIABLE = re.compile(r"(?<![^/])\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})(?=/|$)")  # a whole part of a path
 RAY_RESOURCES = "runtime_resources"  # the folder of a Ray session that holds its copies of submitted folders
 
 
@@ -16,6 +18,15 @@ def require_lasting(uri: str, folder: Path) -> None:
         raise UsageError(
             f"output.uri: {uri} is relative to {folder}, Ray's copy of the folder that was submitted: every node has its own, and Ray deletes it. "
             "Expected an absolute path that all nodes share, or a URL"
+        )
+
+
+def require_replaced(uri: str, folder: Path) -> None:
+    """UsageError for an output.uri with `$HOME` or `${HOME}` in it, which only a shell replaces: a new folder would be called that."""
+    if "://" not in uri and not Path(absolute(uri, folder)).exists() and (found := _VARIABLE.search(uri)):
+        raise UsageError(
+            f"output.uri: {uri}: {found[0]} is not replaced here, and would be a folder of that name: write the path itself (`~/` begins the home folder), or "
+            f'let the shell replace it, in double quotes: --set "output.uri={uri}"'
         )
 
 

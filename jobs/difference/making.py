@@ -109,3 +109,10 @@ class TextsFolder(VersionFolder):
     @staticmethod
     def _within(version: int) -> dict[str, str]:
         return {"data": f"{texts_of(version)}/data", "quarantine": f"{texts_of(version)}/quarantine", "_embermill": f"{texts_of(version)}/_embermill"}
+
+
+def clear_steps(folder: Folder, number: int) -> None:
+    """Scans and differences, cuts and texts have done their work, once version `number` is committed."""
+    for part in ("scan", "difference", "imports", "cut", "texts"):
+        for name, _ in [*folder.list(f"{sync_folder(number)}/{part}")]:
+            folder.remove(name)

@@ -13,6 +13,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from embermill.counts import several
 from embermill.jobs.config import JobConfig
 from embermill.jobs.corpus.pieces import Piece
@@ -71,7 +73,11 @@ def _amend(folder: Folder, plan: Plan, commits: CommitLog, config: JobConfig) ->
     typed = typed_as_now(folder, plan, config, files)
     again = _to_try_again(folder, plan, commits) if typed is plan else {part.number for part in plan.current}
     affected = [part for part in plan.current if part.number in again or any(segment.path in files for segment in part.segments)]
-    log.info("%s changed; %s to be read again", several(len(files), "corpus file"), several(len(affected), "partition"))
+    read_again = f"{several(len(files), 'corpus file')} changed; {several(len(affected), 'partition')} to be read again"
+    done = {*commits.columns(["partition", "last"]).filter(pc.field("last")).column("partition").to_pylist()}
+    if left := len({part.number for part in plan.current} - done - {part.number for part in affected}):
+        read_again += f"; {several(left, 'partition')} left from before"
+    log.info("%s", read_again)
     if not affected:
         return plan
     amended = stand_in(typed, affected, files, int(str(config.corpus.partition_text_bytes)))

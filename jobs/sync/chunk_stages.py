@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from embermill.jobs.difference.chunk_writing import cut_by_documents, schema_of_
 from embermill.jobs.difference.committing import RECEIPT_COLUMNS, Added
 from embermill.jobs.difference.differing import Totals
 from embermill.jobs.difference.document_cuts import CutDocuments, create_documents, cut_name, read_cuts
-from embermill.jobs.difference.inputs import CorpusFile
 from embermill.jobs.difference.making import TextsFolder
 from embermill.jobs.difference.scan import ScanTotals
 from embermill.jobs.difference.writing import Writes, bytes_of_vectors, collect, create_writes, read_writes
@@ -70,9 +69,8 @@ class ChunkStages(Stages):
     def _add_up(self, plan: Plan, receipts: pa.Table, totals: Totals) -> Added:
         return add_up_chunks(self._folder, self._claim, self._parent, self._plan, self._making, plan, receipts, totals)
 
-    def _count(
-        self, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, added: Added, refused: int, receipts: pa.Table, files: Sequence[CorpusFile],
-        stale: Mapping[int, int],
-    ) -> dict[str, Any]:  # fmt: skip
-        rows = super()._count(scans, totals, writes, added, refused, pa.concat_tables([self._texts, receipts]), files, stale)
+    def _all(self, receipts: pa.Table) -> pa.Table:
+        return pa.concat_tables([self._texts, receipts])
+
+    def _counts(self, rows: dict[str, Any], added: Added) -> dict[str, Any]:
         return count_chunks(rows, added)

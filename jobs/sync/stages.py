@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ from embermill.jobs.difference.differing import Totals, difference_name, differe
 from embermill.jobs.difference.duplicates import quarantine_duplicates
 from embermill.jobs.difference.guards import require_few_deletes, require_few_refused, require_no_duplicates
 from embermill.jobs.difference.importing import IMPORTED, import_name
-from embermill.jobs.difference.inputs import Comparison, CorpusFile, to_table
-from embermill.jobs.difference.making import SYNC, VersionFolder, sync_folder
+from embermill.jobs.difference.inputs import Comparison, to_table
+from embermill.jobs.difference.making import SYNC, VersionFolder, clear_steps
 from embermill.jobs.difference.receipts import StepLog, step_receipt
 from embermill.jobs.difference.scan import ScanTotals, read_totals, scan_name
 from embermill.jobs.difference.writing import Candidates, Rows, Writes, bytes_of_vectors, collect, create_writes, cut_rows, partitions_of, read_writes, settle
@@ -88,7 +88,7 @@ class Stages:
             self._stop = stop
             made = self._begin(found, options, look_again)
             listed_s = note_listing(self._folder, made.number, listed_s)
-            log.info("version %d is made: %s", made.number, describe_listing(made.comparison.counts | {"scanned": len(made.comparison.scanned)}))
+            log.info("making version %d: %s", made.number, describe_listing(made.comparison.counts | {"scanned": len(made.comparison.scanned)}))
             parts, scans, totals = self._compare()
             self.judge(scans, totals)
             self._read_imports()
@@ -319,7 +319,8 @@ class Stages:
         files = tuple(inputs_after(made, scans, totals, refused))
         added = self._add_up(plan, receipts, totals)
         stale = stale_now(self._folder, made, parent, self._standing_differences())
-        counts = self._count(scans, totals, writes, added, sum(refused.values()), receipts, files, stale)
+        rows = count_rows(made, scans, totals, writes, added, sum(refused.values()), self._all(receipts), files, stale)
+        counts = self._counts(rows, added)
         listing = {INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file}
         listing |= standing_now(counts, stale)
         details = listing | {"counts": counts, "files": made.comparison.counts} | ({} if self._imported is None else {IMPORTED: self._imported})
@@ -330,7 +331,7 @@ class Stages:
             pass_over(self._folder, made, listing)
             return replace(SyncSummary("nothing", self._folder.root, parent.number, parent.parent, files=found, rows=added.rows), **counts)
         version = commit_version(self._folder, Contents(made.number, parent.number, "sync", added.totals, (*parent.files, *added.files), details))
-        self._clear()
+        clear_steps(self._folder, version.number)
         complete_version(self._folder, version)
         summary = SyncSummary("committed", self._folder.root, version.number, parent.number, files=found, rows=added.rows, imported=self._imported)
         return replace(summary, **counts)
@@ -339,14 +340,10 @@ class Stages:
         """plan: of the version."""
         return add_up(self._folder, self._claim, self._parent, self._plan, self._making, plan, receipts, totals)
 
-    def _count(
-        self, scans: Sequence[ScanTotals], totals: Totals, writes: Writes, added: Added, refused: int, receipts: pa.Table, files: Sequence[CorpusFile],
-        stale: Mapping[int, int],
-    ) -> dict[str, Any]:  # fmt: skip
-        return count_rows(self._claim, scans, totals, writes, added, refused, receipts, files, stale)
+    def _all(self, receipts: pa.Table) -> pa.Table:
+        """With those of what was embedded apart."""
+        return receipts
 
-    def _clear(self) -> None:
-        """Scans and differences, cuts and texts have done their work."""
-        for part in ("scan", "difference", "imports", "cut", "texts"):
-            for name, _ in [*self._folder.list(f"{sync_folder(self._claim.number)}/{part}")]:
-                self._folder.remove(name)
+    def _counts(self, rows: dict[str, Any], added: Added) -> dict[str, Any]:
+        """What is told. rows: as count_rows has them."""
+        return rows

@@ -61,6 +61,7 @@ TABLE: dict[str, Way] = {
     "had nothing to do, since the dataset was finished before": "sync/test_commands.py::test_run_after_a_sync_says_what_is_there",
     "missing or of the wrong size": "test_findings.py::test_status_looks_whether_the_shards_are_there",
     "see quarantine/ for the reasons": "test_outcomes.py",
+    "is not replaced here, and would be a folder of that name": "config/test_paths.py::test_a_variable_that_no_shell_has_replaced",
     "as syncs have read its files: see quarantine/": "sync/test_standing.py::test_a_stale_row_is_told_until_it_is_good",
     "see {} for the reasons": "test_outcomes.py",
     "is there already, and is not overwritten": "commands/test_configuring.py::test_a_file_that_is_there_is_kept",

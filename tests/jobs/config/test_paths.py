@@ -42,3 +42,14 @@ def test_a_relative_output_in_rays_copy_of_a_folder(tmp_path: Path, monkeypatch:
         assert load_config(write(copy, uri)).output.uri == uri
     with pytest.raises(UsageError, match=r"output\.uri: \./out"):
         load_config(write(copy, "./out"))
+
+
+@pytest.mark.parametrize("uri", ["$HOME/emb", "${HOME}/emb", "data/$USER/emb"])
+def test_a_variable_that_no_shell_has_replaced(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").write_text("model: {source: a}\ncorpus: {files: [a]}\noutput: {uri: out}\n")
+    with pytest.raises(UsageError, match=r"output\.uri: .* is not replaced here, and would be a folder of that name: write the path itself"):
+        load_config("job.yaml", [f"output.uri={uri}"])
+    (tmp_path / uri).mkdir(parents=True)
+    assert load_config("job.yaml", [f"output.uri={uri}"]).output.uri == str(tmp_path / uri), "a dataset may stand there"
+    assert load_config("job.yaml", ["output.uri=a$b"]).output.uri == str(tmp_path / "a$b")

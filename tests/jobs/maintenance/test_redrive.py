@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +97,9 @@ class TestChangedFiles:
         answer = command("redrive", str(tmp_path / "out"))
         assert (answer.code, answer["rows_out"]) == (0, 3), answer.errors
 
-    def test_killed_on_the_way_it_is_resumed_by_run(self, embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_killed_on_the_way_it_is_resumed_by_run(
+        self, embed: Embed, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         (tmp_path / "corpus").mkdir()
         path = tmp_path / "corpus/a.jsonl"
         lines = [json.dumps({"id": str(row), "text": f"text {row}"}) for row in range(100)]
@@ -108,6 +111,10 @@ class TestChangedFiles:
             patched.setattr("embermill.jobs.run._Job._embed", _raise_keyboard_interrupt)
             assert command("redrive", str(tmp_path / "out")).code == 33
         assert command("status", str(tmp_path / "out"))["state"] != "finished"
+        with monkeypatch.context() as patched, caplog.at_level("INFO"):
+            patched.setattr("embermill.jobs.run._Job._embed", _raise_keyboard_interrupt)
+            assert command("redrive", str(tmp_path / "out")).code == 33
+        assert re.search(r"0 corpus files changed; 0 partitions to be read again; [1-9]\d* partitions? left from before", caplog.text)
         answer = embed(corpus=corpus)
         assert (answer.code, answer["rows_out"]) == (0, 100), answer.errors
         whole = embed(corpus=corpus, output="whole")

@@ -93,6 +93,19 @@ def test_outcome(tmp_path: Path, embedded: Corpus, name: str) -> None:
         assert TellingEngine.taken() == [] and not (tmp_path / "out/_embermill/versions/000002.json").exists()
 
 
+def test_a_corpus_that_was_moved(tmp_path: Path, embedded: Corpus) -> None:
+    """Is refused where the dataset is, and what that advises takes the vectors along."""
+    moved, job = tmp_path / "moved", tmp_path / "job.yaml"
+    embedded.root.rename(moved)
+    job.write_text(yaml.safe_dump(settings_of(tmp_path, corpus={"files": [str(moved / "*.jsonl")], "complete": True})))
+    answer = command("sync", str(job))
+    assert answer.code == 2 and "If the corpus was moved" in answer.errors and f"--reuse {tmp_path / 'out'}" in answer.errors
+    anew = command("sync", str(job), "--set", f"output.uri={tmp_path / 'anew'}", "--reuse", str(tmp_path / "out"))
+    assert (anew.code, anew["rows"], anew["texts_embedded"], TellingEngine.taken()) == (0, OUT, 0, []), anew.errors
+    embedded.root.symlink_to(moved)
+    assert command("sync", str(job), "--set", f"corpus.files=[{embedded.root}/*.jsonl]")["version"] == 1, "nothing has changed"
+
+
 def test_positional_ids(tmp_path: Path, corpus: Corpus) -> None:
     corpus.write("a.jsonl", [{"text": "no id", "lang": "en"}])
     job = tmp_path / "job.yaml"
