@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from embermill.counts import several
-from embermill.jobs.commands.answers_splitting import show_splitting
+from embermill.jobs.commands.answers_splitting import show_refused, show_splitting
 from embermill.jobs.commands.answers_sync import show_standing, show_sync_plan
 from embermill.jobs.commands.answers_vectors import show_recall
 from embermill.jobs.commands.command import Answer
@@ -69,7 +69,7 @@ def show_plan(answer: Answer) -> str:
     ]
     if answer["output_bytes"] is not None:
         rows.append(("output", f"about {show_bytes(answer['output_bytes'])}, vectors of {several(answer['dimensions'], 'number')}"))
-    rows += show_splitting(answer)
+    rows += [*show_splitting(answer), *show_refused(answer)]
     if answer["closeness"] is not None:
         found = answer["closeness"]
         near = f"least cosine to float32 {found['least_cosine']:.4f}, mean {found['mean_cosine']:.4f}, on a sample of the corpus"

@@ -27,6 +27,13 @@ def show_splitting(answer: Answer) -> list[tuple[str, str]]:
     ]
 
 
+def show_refused(answer: Answer) -> list[tuple[str, str]]:
+    """Of `plan`: sampled rows that a run would put into the quarantine."""
+    if (found := answer.get("refused")) is None:
+        return []
+    return [("refused", f"{several(found['rows'], 'row')} of those sampled would be quarantined, for example of {found['file']}: {found['error']}")]
+
+
 def show_unknown_words(pieces: int) -> list[tuple[str, str]]:
     """Of documents that were cut to chunks."""
     if not pieces:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from embermill.jobs.config import JobConfig
+from embermill.jobs.corpus.formats.document import NAME as DOCUMENT
 from embermill.jobs.corpus.reading import read_rows
-from embermill.jobs.corpus.rows import RowBatch, RowSchema
+from embermill.jobs.corpus.rows import Refusal, RowBatch, RowSchema
 from embermill.jobs.corpus.surveyed import SurveyedFile
 from embermill.jobs.corpus.to_cut import documents_to_cut, markdown_test
 from embermill.jobs.engine import Preview
@@ -26,6 +28,8 @@ from embermill.jobs.token_lengths import count_lengths, percentile
 from embermill.jobs.vectors.form import StoredVector, stored_vectors
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+LEAST_LOOKED_AT = 1 << 14  # bytes of text of a partition that tells anything of the others: most of smaller ones hold no row
+LARGE = 8  # times the mean size
 TEXT_BYTES_PER_TOKEN = 4.0  # guessed, where no tokenizer is at hand
 _CountRows = Callable[[Partition, Sequence[RowBatch]], float]
 
@@ -52,6 +56,7 @@ class Forecast:
     dimensions, output_bytes: None where the model is not known. seconds: None without a speed.
     splitting: what `model.on_long_text: split` makes of it, None where every sampled text fits, or the engine cannot be cut for. With split itself
     tokens, output_bytes and seconds are those of the chunks; rows are documents.
+    refused: of the sampled rows those that a run would quarantine: {"rows", "file", "reason", "error"}, the last three of the first one; None where none is.
     """
 
     files: int
@@ -71,6 +76,7 @@ class Forecast:
     output_bytes: int | None
     seconds: float | None
     splitting: Splitting | None = None
+    refused: dict[str, object] | None = None
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -83,11 +89,12 @@ def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None =
     vector_bytes = sum(vector.row_bytes for vector in stored_vectors(prospect.engine.outputs, prospect.vectors))
     target = partition_text_bytes(config, prospect.device)
     partitions = cut_corpus(files, target)
-    sampler = _Sampler(config, prospect, min(SAMPLED_PARTITIONS, len(partitions)))
-    samples = list(_sample(partitions, _counting({file.info.path: file for file in files}), sampler))
-    text_bytes = sum(file.text_bytes for file in files)
+    looked_at = partitions if target >= LEAST_LOOKED_AT else cut_corpus(files, LEAST_LOOKED_AT)
+    sampler = _Sampler(config, prospect, min(SAMPLED_PARTITIONS, len(looked_at)))
+    samples = list(_sample(looked_at, _counting({file.info.path: file for file in files}), sampler))
+    text_bytes, packed_bytes = (sum(each.text_bytes for each in listed) for listed in (files, looked_at))
     rows_exact = all(file.rows is not None for file in files)
-    expected_rows = sum(file.expected_rows for file in files) if rows_exact else _count_rows(samples, text_bytes, files)
+    expected_rows = sum(file.expected_rows for file in files) if rows_exact else _count_rows(samples, packed_bytes, files)
     tokens = round(expected_rows * mean_tokens(samples))
     lengths = np.concatenate([sample.lengths for sample in samples]) if samples else np.empty(0, np.int64)
     histogram = count_lengths(lengths.astype(np.int64)) if count_tokens is not None and len(lengths) else ()
@@ -115,6 +122,7 @@ def forecast(config: JobConfig, prospect: Prospect, tokens_per_s: float | None =
         output_bytes=output_bytes,
         seconds=seconds,
         splitting=split,
+        refused=sampler.refused,
     )
 
 
@@ -145,9 +153,21 @@ class _Sampler:
         self._limit, self._most = config.chunk.max_tokens or engine.max_tokens, engine.max_tokens
         self._characters = max(LEAST_CUT_CHARACTERS, CUT_CHARACTERS // max(1, partitions))
         self._of_markdown = markdown_test(config.chunk.rules)
+        self._refused: list[Refusal] = []
         self._ratio: Ratio | None = None
         with contextlib.suppress(UsageError):  # an engine that cannot be cut for; split itself was refused before
             self._ratio = Ratio(make_cutter(config, engine, search_path=(str(Path.cwd()),)), self._uncut) if self._uncut else None
+
+    @property
+    def refused(self) -> dict[str, object] | None:
+        """See Forecast."""
+        rows = sum(refusal.row_count for refusal in self._refused)
+        uncut = [] if self._ratio is None else self._ratio.refused
+        first = [(each.file, each.reason, each.error) for each in self._refused[:1]] + [(file, "not_cut", why) for file, why in uncut[:1]]
+        return {"rows": rows + len(uncut)} | dict(zip(("file", "reason", "error"), first[0], strict=True)) if first else None
+
+    def note_refused(self, batch: RowBatch) -> None:
+        self._refused += batch.refused
 
     def look(self, batch: RowBatch) -> tuple[np.ndarray, np.ndarray | None]:
         """(lengths, whole) of a Sample."""
@@ -161,7 +181,8 @@ class _Sampler:
         whole[full] = self._uncut([texts[place] for place in full])
         if len(over := np.flatnonzero(whole > self._limit)):
             documents = documents_to_cut(batch, self.rows, self._of_markdown)
-            self._ratio.add([documents[place] for place in over], whole[over].tolist(), self._characters)
+            files = [batch.locate(int(batch.rows[place]))[0] for place in over]
+            self._ratio.add([documents[place] for place in over], whole[over].tolist(), files, self._characters)
         return lengths, whole
 
     def splitting(self, samples: Sequence[Sample], documents: float, row_bytes: int | None, tokens_per_s: float | None) -> Splitting | None:
@@ -180,8 +201,8 @@ def _sample(partitions: Sequence[Partition], count_rows: _CountRows, sampler: _S
     The tokens told from this were within 2 % of the truth on the standard library's docstrings, on texts of log-normal lengths, of two words and of Cyrillic,
     and 12 % too few where one Parquet file was sorted by length.
     """
-    for partition in sampled(partitions):
-        batches, all_rows = _first_rows(partition, sampler.rows.of_documents)
+    for partition in chain.from_iterable(map(_by_size, sampled(partitions))):
+        batches, all_rows = _first_rows(partition, sampler)
         if not batches:
             if all_rows == 0:  # all of it lies within a row that begins before it
                 yield Sample(0, partition.text_bytes, np.empty(0))
@@ -192,12 +213,24 @@ def _sample(partitions: Sequence[Partition], count_rows: _CountRows, sampler: _S
         yield Sample(rows, partition.text_bytes, np.concatenate(lengths), known)
 
 
-def _first_rows(partition: Partition, rows: RowSchema) -> tuple[list[RowBatch], int | None]:
+def _by_size(partition: Partition) -> list[Partition]:
+    """Of more documents than are sampled the few large ones by themselves: their tokens may be most of all, and its first documents tell nothing of them."""
+    sizes = np.array([segment.size for segment in partition.segments])
+    if len(sizes) <= SAMPLED_ROWS or any(segment.format != DOCUMENT for segment in partition.segments):
+        return [partition]
+    large = sizes > LARGE * sizes.mean()
+    groups = [np.flatnonzero(chosen) for chosen in (~large, large) if chosen.any()]
+    share = partition.text_bytes / max(1, sizes.sum())
+    return [replace(partition, segments=tuple(partition.segments[at] for at in group), text_bytes=int(share * sizes[group].sum())) for group in groups]
+
+
+def _first_rows(partition: Partition, sampler: _Sampler) -> tuple[list[RowBatch], int | None]:
     """Some SAMPLED_ROWS of its rows that have a text: a batch, or several of files that are a document each. With them how many rows it has in all, None
     where it was not read to its end."""
     found, texts, seen = list[RowBatch](), 0, 0
-    for batch in read_rows(partition, rows, batch_rows=SAMPLED_ROWS):
+    for batch in read_rows(partition, sampler.rows.of_documents, batch_rows=SAMPLED_ROWS):
         seen += batch.num_rows
+        sampler.note_refused(batch)
         if len(batch.texts):
             found.append(batch)
             texts += len(batch.texts)

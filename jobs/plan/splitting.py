@@ -38,25 +38,32 @@ class Splitting:
 
 @dataclass
 class Ratio:
-    """What cutting made of the texts over the limit that were cut: so many chunks and tokens of so many tokens of text."""
+    """What cutting made of the texts over the limit that were cut: so many chunks and tokens of so many tokens of text. refused: (file, why) of those that
+    cannot be cut, and count for nothing else."""
 
     cutter: Cutter | LateCutter
     count: CountTokens
     text_tokens: float = 0.0
     chunks: int = 0
     chunk_tokens: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, documents: Sequence[Document], lengths: Sequence[int], characters: int) -> None:
-        """documents: over the limit; lengths: their tokens. Of them so many characters are cut, the last one to a part of its beginning."""
-        for document, length in zip(documents, lengths, strict=True):
+    def add(self, documents: Sequence[Document], lengths: Sequence[int], files: Sequence[str], characters: int) -> None:
+        """documents: over the limit; lengths: their tokens; files: that they are of.
+        Of them so many characters are cut, the last one to a part of its beginning."""
+        for document, length, file in zip(documents, lengths, files, strict=True):
             if characters <= 0:
                 return
             part = document.text[:characters]
-            chunks = self.cutter.cut([replace(document, text=part)])[0].chunks
+            cut = self.cutter.cut([replace(document, text=part)])[0]
+            characters -= len(part)
+            if cut.refused:
+                self.refused.append((file, cut.refused))
+                continue
+            chunks = cut.chunks
             self.text_tokens += length * len(part) / len(document.text)
             self.chunks += len(chunks)
             self.chunk_tokens += int(np.sum(self.count([chunk.prefix.text + part[chunk.start : chunk.end] for chunk in chunks])))
-            characters -= len(part)
 
 
 @dataclass

@@ -67,3 +67,31 @@ class TestForecast:
         table(tmp_path / "corpus/a.parquet", id=list(range(100)), text=["x" * 10_000] * 100)
         on_cpu, on_gpu = (forecast(job(tmp_path), prospect(job(tmp_path), device=device)) for device in ("cpu", "gpu"))
         assert (on_cpu.device, on_gpu.device) == ("cpu", "gpu") and on_cpu.partitions > on_gpu.partitions
+
+    def test_what_would_be_refused_of_the_sample_is_told(self, tmp_path: Path) -> None:
+        documents(tmp_path, {f"{n:02}.md": "word " * 10 for n in range(18)} | {"big.md": "word " * 1000})
+        settings = job(tmp_path, corpus={"max_text_bytes": 4000})
+        found = forecast(settings, prospect(settings, WORDS))
+        assert found.refused is not None and (found.refused["rows"], found.refused["reason"], found.sampled_texts) == (1, "text_too_long", 18)
+        assert str(found.refused["file"]).endswith("big.md") and forecast(job(tmp_path), prospect(job(tmp_path), WORDS)).refused is None
+
+    def test_one_large_document_behind_many_small_ones_is_sampled(self, tmp_path: Path) -> None:
+        documents(tmp_path, {f"{n:03}.md": "word " * 10 for n in range(200)} | {"large.md": "word " * 20_000})
+        found = forecast(job(tmp_path), prospect(job(tmp_path), WORDS, device="gpu"))
+        assert (found.rows, found.partitions, found.tokens) == (201, 1, 22_000) and found.percentiles["max"] >= 20_000
+
+    @pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
+    def test_partitions_that_are_smaller_than_a_row(self, tmp_path: Path, name: str) -> None:
+        lines(tmp_path / "corpus" / name, *({"id": str(n), "text": f"some text of row {n}"} for n in range(20)))
+        settings = job(tmp_path, corpus={"partition_text_bytes": 1})
+        found = forecast(settings, prospect(settings, WORDS))
+        assert (found.rows, found.sampled_texts) == (20, 20) and found.partitions > 20
+
+
+WORDS = Preview(OUTPUTS, lambda batch: np.array([len(text.split()) for text in batch]))
+
+
+def documents(folder: Path, files: dict[str, str]) -> None:
+    (folder / "corpus").mkdir()
+    for name, text in files.items():
+        (folder / "corpus" / name).write_text(text)

@@ -79,3 +79,14 @@ def test_every_file_of_a_folder_is_looked_at(tmp_path: Path) -> None:
         (tmp_path / f"corpus/{number}.md").write_text(words(400 if number == 11 else 3, number))
     told = plan(tmp_path, "truncate", corpus={"files": [str(tmp_path / "corpus")]})
     assert told["sampled_texts"] == 20 and told["splitting"]["documents_over"] == 1
+
+
+def bad_spans(text: str) -> list[tuple[int, int]]:
+    return []
+
+
+def test_a_splitter_whose_spans_are_none_makes_no_estimate_and_is_told(tmp_path: Path) -> None:
+    corpus(tmp_path, [words(200, seed) for seed in range(5)])
+    told = plan(tmp_path, "split", chunk={"splitter": "python:tests.jobs.plan.test_splitting:bad_spans"})
+    assert told["splitting"] is None and (told["refused"]["rows"], told["refused"]["reason"]) == (5, "not_cut")
+    assert "5 rows of those sampled would be quarantined, for example of " in (shown := show_plan(json.loads(told.stdout))) and "chunk.splitter: " in shown
