@@ -36,7 +36,7 @@ class FileTarget(Target):
     """A class of it says how its library makes, reads, changes and asks an index."""
 
     def __init__(self, address: Address) -> None:
-        self.path = Path(address.place).expanduser()
+        self.path = Path(address.place).expanduser().resolve()  # a link to it is another name of the same index, with its rows, cursor and lock
         self.where = address.shown
         self._lock = LockFile(self._beside("lock"))
         self._index: Any = None

@@ -34,6 +34,7 @@ TABLE: dict[str, Way] = {
     "Load into a new table or collection and then delete this one": f"{HERE}::test_rows_that_were_erased",
     "makes a new version with those rows": f"{HERE}::test_back_to_an_earlier_version",
     "name the table behind it, or a new one": f"{DUCKDB}::test_a_table_of_somebody_else",
+    "names a schema alone: name the table": "index/targets/test_fit.py::test_names_that_cannot_be_meant_in_postgresql",
     "the table that is there has no {} {}": f"{DUCKDB}::test_a_table_of_somebody_else_that_fits",
     "how far each table is: name another table": f"{DUCKDB}::test_names_that_cannot_be_meant",
     "takes the columns {} and {} for one": f"{DUCKDB}::test_names_that_cannot_be_meant",

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from embermill.jobs.errors import UsageError
 from embermill.jobs.index import FLOAT16, FLOAT32, UBINARY, Address, Layout, Standing, Target
+from embermill.jobs.index.fit import Column, require_columns
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.sql import quoted_value
 
@@ -59,6 +60,13 @@ class LanceDBTarget(Target):
         lists = [field.type for field in self._table.schema if pa.types.is_fixed_size_list(field.type)]
         sizes = [kind.list_size * (8 if pa.types.is_uint8(kind.value_type) else 1) for kind in lists]
         return Standing(self._table.count_rows(), sizes[0] if sizes else None, None, self._table.to_lance().config().get(CURSOR))
+
+    def require_fit(self, layout: Layout) -> None:
+        if self._table is not None:
+            there = [Column(field.name, str(field.type), not field.nullable) for field in self._table.schema]
+            wanted = {field.name: str(field.type) for field in layout.schema}
+            vector = wanted[layout.vector.name]
+            require_columns(self.where, there, wanted, lambda column, kind: kind != vector or column.startswith("fixed_size_list"))
 
     def prepare(self, layout: Layout) -> None:
         if self._index != "none" and layout.vector.dtype == UBINARY:

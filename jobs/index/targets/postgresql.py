@@ -22,12 +22,14 @@ from psycopg.types.string import BytesBinaryDumper
 from embermill.jobs.errors import AnotherRun, DataError, UsageError
 from embermill.jobs.index import COSINE, DOT, FLOAT16, FLOAT32, L2, UBINARY, Address, Layout, Standing, Target
 from embermill.jobs.index.checking import vectors_of
+from embermill.jobs.index.fit import Column, refuse_view, require_columns, require_name
 from embermill.jobs.index.metadata_json import json_rows
 from embermill.jobs.index.sql import CURSOR_TABLE
 
 OURS = ("table", "metric", "index")
 KINDS = {FLOAT32: "vector", FLOAT16: "halfvec", UBINARY: "bit"}
 OPERATORS = {COSINE: ("<=>", "cosine"), DOT: ("<#>", "ip"), L2: ("<->", "l2")}
+TEXTS = ("character varying", "character")  # whose binary form is that of text
 HNSW_SEARCHED = 100  # hnsw.ef_search of our own probe; pgvector's default is 40
 
 
@@ -41,7 +43,10 @@ class PostgreSQLTarget(Target):
     has_alias = True
 
     def __init__(self, address: Address) -> None:
+        self.where = address.shown
         self._schema, _, self._name = address.options.get("table", "docs").rpartition(".")
+        if not require_name(address.shown, self._name):
+            raise UsageError(f"target {address.shown}: table={self._schema}. names a schema alone: name the table behind the point, too")
         self._index = address.options.get("index", "hnsw")
         if self._index not in ("none", "hnsw"):
             raise UsageError(f"target {address.shown}: index={self._index}: expected none or hnsw")
@@ -53,8 +58,11 @@ class PostgreSQLTarget(Target):
         self._has_key: bool | None = None
 
     def lock(self) -> None:
-        """An advisory lock of this session, which PostgreSQL releases with it."""
-        row = self._sql.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"embermill load {self._schema}.{self._name}"]).fetchone()
+        """An advisory lock of this session, which PostgreSQL releases with it. `docs` and `public.docs` may be one table: its schema is named either way."""
+        of_table = "SELECT nspname FROM pg_class JOIN pg_namespace AS schemas ON relnamespace = schemas.oid WHERE pg_class.oid = to_regclass(%s)"
+        names = [self._table.as_string(), self._schema or None]
+        (schema,) = self._sql.execute(f"SELECT coalesce(({of_table}), %s, current_schema())", names).fetchone() or ("",)
+        row = self._sql.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"embermill load {schema}.{self._name}"]).fetchone()
         self._sql.commit()
         if not row or not row[0]:
             raise AnotherRun(f"table {self._name}: another `embermill load` is at work on it")
@@ -62,6 +70,9 @@ class PostgreSQLTarget(Target):
     def describe(self) -> Standing | None:
         if self._is_missing(self._table):
             return None
+        kind = self._sql.execute("SELECT relkind FROM pg_class WHERE oid = %s::regclass", [self._table.as_string()]).fetchone()
+        if kind and kind[0] in ("v", "m", b"v", b"m"):
+            refuse_view(self.where, self._name)
         query = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
         kinds = [kind for (kind,) in self._sql.execute(query, [self._table.as_string()])]
         sizes = [int(kind.partition("(")[2].rstrip(")")) for kind in kinds if kind.partition("(")[0] in KINDS.values() and "(" in kind]
@@ -72,6 +83,24 @@ class PostgreSQLTarget(Target):
         some = self._sql.execute(sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT %s) AS found").format(self._table), [1 if cursor else None]).fetchone()
         self._sql.commit()
         return Standing(int(some[0]) if some else 0, sizes[0] if sizes else None, None, cursor)
+
+    def require_fit(self, layout: Layout) -> None:
+        if self._is_missing(self._table):
+            return
+        query = (
+            "SELECT attname, atttypid::regtype::text, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+        )
+        there = [Column(name, kind.rpartition(".")[2], must) for name, kind, must in self._sql.execute(query, [self._table.as_string()])]
+        kinds = {field.name: "uuid" if field.name in layout.uuids else column_type(field.type) for field in (layout.id, *layout.columns)}
+        wanted = {name: self._spelled(kinds[name]) if name in kinds else KINDS[layout.vector.dtype] for name in layout.schema.names}
+        self._sql.commit()
+        require_columns(self.where, there, wanted, lambda column, kind: column == kind or (kind == "text" and column in TEXTS))
+
+    def _spelled(self, kind: str) -> str:
+        """As PostgreSQL names the type: `timestamp with time zone`."""
+        found = self._sql.execute("SELECT %s::regtype::text", [kind]).fetchone()
+        return str(found[0]) if found else kind
 
     def prepare(self, layout: Layout) -> None:
         if self._layout is None:
@@ -150,7 +179,7 @@ class PostgreSQLTarget(Target):
         view = self._named(name)
         kind = None if self._is_missing(view) else self._sql.execute("SELECT relkind FROM pg_class WHERE oid = %s::regclass", [view.as_string()]).fetchone()
         self._sql.commit()
-        return name != self._name and (kind is None or kind[0] in ("v", b"v"))
+        return name not in (self._name, CURSOR_TABLE) and (kind is None or kind[0] in ("v", b"v"))
 
     def alias(self, name: str) -> None:
         """A view, replaced in one transaction, since the columns may be others."""
