@@ -56,6 +56,7 @@ from embermill.jobs.stages.without_worker import ready_without_worker
 from embermill.jobs.storage import AlreadyExists, Folder
 from embermill.jobs.vectors.choosing import choose_vectors
 from embermill.jobs.vectors.form import StoredVector
+from embermill.jobs.wording import units
 
 log = logging.getLogger(__name__)
 
@@ -298,6 +299,7 @@ class _Job:
             self._config, self._folder, plan.current, self._commits.shards, self._commits, opened, workers, plan.device_kind, display, stop,
             lease=self._lease, heard=heard, nodes=nodes, refuse=lambda ready: why_not(plan, ready), events=self._events,
             on=f"{plan.device_kind}, {plan.precision}", ledger=self._ledger, steps=self._steps,
+            unit=units(plan.rows.is_chunked)[1],
         )  # fmt: skip
         try:
             carry_out(stage, report)

@@ -135,12 +135,14 @@ def describe(snapshot: Snapshot) -> str:
     """One line: how far, how fast, how long still, and what holds it up. Before the first token: what is done about it."""
     partitions = f"{snapshot.partitions_done}/{several(snapshot.partitions, 'partition')}"
     if not snapshot.tokens and snapshot.workers:
-        return f"{several(snapshot.workers, 'worker')} ready, computing the first batch · {partitions}"
+        doing = "copying the first vectors" if snapshot.copies else "computing the first batch"
+        return f"{several(snapshot.workers, 'worker')} ready, {doing} · {partitions}"
+    pace = f"{snapshot.rows_per_s:,.0f} {snapshot.unit}s/s" if snapshot.copies else f"{snapshot.tokens_per_s:,.0f} tokens/s"
     parts = [
-        several(snapshot.rows, "document"),
-        f"{snapshot.tokens_per_s:,.0f} tokens/s",
+        several(snapshot.rows, snapshot.unit) + (" copied" if snapshot.copies else ""),
+        pace,
         partitions,
-        f"{_short(snapshot.tokens_left)} {plural(snapshot.tokens_left, 'token')} to go",
+        "" if snapshot.copies else f"{_short(snapshot.tokens_left)} {plural(snapshot.tokens_left, 'token')} to go",
         "" if snapshot.eta_s is None else f"{_duration(snapshot.eta_s)} left",
         f"bound by the {snapshot.bound}" if snapshot.bound else "",
     ]

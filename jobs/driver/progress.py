@@ -17,9 +17,10 @@ TOKENS_PER_BYTE = 0.25  # of English text, until the corpus has told its own
 
 
 class Meter:
-    """Takes down what workers report. committed: from before this run."""
+    """Takes down what workers report. committed: from before this run. unit, copies: as Snapshot has them."""
 
-    def __init__(self, partitions: Sequence[Partition], committed: Iterable[Shard | Receipt] = ()) -> None:
+    def __init__(self, partitions: Sequence[Partition], committed: Iterable[Shard | Receipt] = (), *, unit: str = "row", copies: bool = False) -> None:
+        self._unit, self._copies = unit, copies
         self._places, self._text_bytes = Places(numbers_of(partitions)), text_bytes_of(partitions)
         self._total_bytes = int(self._text_bytes.sum())
         self._done, self._partitions_done = bytearray(len(partitions)), 0  # by place: whether it is complete
@@ -90,6 +91,8 @@ class Meter:
             stage_shares=self.stage_shares,
             bound=self.bound,
             workers=self.workers,
+            unit=self._unit,
+            copies=self._copies,
         )
 
     def _tokens_per_byte(self) -> float:

@@ -1,17 +1,18 @@
 """Progress as a line of a log that a person reads and a program, too: the words first, then the record.
 
-    1,234 documents · 5,678 tokens/s · 3/40 partitions | progress {"rows": 1234, …}
+    1,234 rows · 5,678 tokens/s · 3/40 partitions | progress {"rows": 1234, …}
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 from embermill.jobs.driver.snapshot import Snapshot
 
 MARK = " | progress "
 FIELDS = frozenset(field.name for field in fields(Snapshot))
+ALWAYS = frozenset(field.name for field in fields(Snapshot) if field.default is MISSING)  # later ones are not in every record
 
 
 def record(words: str, what: Snapshot | str) -> str:
@@ -33,4 +34,4 @@ def read_record(line: str) -> Snapshot | str | None:
         return None
     if isinstance(phase := held.get("phase"), str):
         return phase
-    return Snapshot(**{name: held[name] for name in FIELDS}) if held.keys() >= FIELDS else None
+    return Snapshot(**{name: held[name] for name in FIELDS & held.keys()}) if held.keys() >= ALWAYS else None

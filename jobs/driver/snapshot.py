@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 class Snapshot:
     """rows, tokens: embedded by this run. Those committed and all else count for the dataset. eta_s: None while it cannot be told.
 
+    unit: what a row is called: a row, or a chunk of a document. copies: vectors are copied, and no text is embedded.
     stage_shares: of all busy seconds, by stage. bound: the stage that is busiest, "" before anything is known.
     """
 
@@ -24,6 +25,8 @@ class Snapshot:
     stage_shares: dict[str, float]
     bound: str
     workers: int
+    unit: str = "row"
+    copies: bool = False
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)

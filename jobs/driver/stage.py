@@ -42,7 +42,7 @@ class Stage:
 
     starting: workers on their way. heard: what they have said. refuse: why a worker must not work, or None.
     version: that is made. ledger: what monitoring systems are told. steps: takes down how long the start takes.
-    noun, on: for the log: what a partition is called here, and on what it is worked.
+    noun, unit, on: for the log: what a partition is called here, and a row of it, and on what it is worked.
     """
 
     config: JobConfig
@@ -62,6 +62,7 @@ class Stage:
     refuse: Callable[[Ready], str | None] = lambda ready: None
     events: EventsFile | None = None
     noun: str = "partition"
+    unit: str = "row"
     on: str = ""
     ledger: Ledger = field(default_factory=lambda: Ledger(""))
     steps: StartSteps | None = None
@@ -81,7 +82,7 @@ class StageReport:
 def carry_out(stage: Stage, report: StageReport) -> None:
     """Until nothing is left to do. Raises what could not be done; report says how it went, however it ends."""
     died = sum(isinstance(event, Died) for _, event in stage.heard)
-    meter = Meter(stage.partitions, stage.committed())
+    meter = Meter(stage.partitions, stage.committed(), unit=stage.unit, copies=stage.kind == COPY)
     ledger = stage.ledger
 
     def committed(receipt: Receipt) -> None:

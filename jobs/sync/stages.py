@@ -57,6 +57,7 @@ from embermill.jobs.sync.passing_over import is_worth_a_version, pass_over
 from embermill.jobs.sync.scanned import partitions_to_scan
 from embermill.jobs.sync.some_row import require_some_row
 from embermill.jobs.sync.summary import SyncSummary, describe_listing
+from embermill.jobs.wording import units
 from embermill.jobs.worker.steps import Steps
 from embermill.jobs.worker.worker import Making, Worker
 
@@ -286,7 +287,7 @@ class Stages:
             self._display() if kind in (EMBED, COPY) else Silent(), self._stop, lease=self._lease, kind=kind, heard=heard, nodes=nodes, noun=noun,
             refuse=(lambda ready: why_not(self._plan, ready)) if kind == EMBED else (lambda ready: None),
             ledger=self._ledger if kind in (EMBED, COPY) else Ledger(""),
-            version=self._claim.number if kind in (EMBED, COPY) else 1,
+            version=self._claim.number if kind in (EMBED, COPY) else 1, unit=units(self._plan.rows.is_chunked)[1],
         )  # fmt: skip
         carry_out(stage, StageReport())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -88,3 +89,17 @@ def test_broken_records_are_none(line: str) -> None:
 def test_a_record_of_a_newer_version_is_read() -> None:
     line = record("words", MIDWAY).replace('{"rows"', '{"later": 1, "rows"')
     assert read_record(line) == MIDWAY
+
+
+def test_rows_are_called_what_they_are_and_copies_have_no_tokens_a_second() -> None:
+    assert describe(MIDWAY).startswith("1,234,567,890 rows · 12,345,679 tokens/s · ")
+    assert describe(replace(MIDWAY, unit="chunk")).startswith("1,234,567,890 chunks · ")
+    copied = replace(MIDWAY, unit="chunk", copies=True)
+    assert describe(copied).startswith("1,234,567,890 chunks copied · 123,457 chunks/s · ") and "token" not in describe(replace(copied, bound=""))
+    assert describe(replace(copied, tokens=0, workers=1)).startswith("1 worker ready, copying the first vectors")
+
+
+def test_a_record_of_an_older_version_is_read() -> None:
+    line = record("words", MIDWAY)
+    older = line.replace(', "unit": "row", "copies": false', "")
+    assert older != line and read_record(older) == MIDWAY

@@ -105,7 +105,7 @@ def test_lines_where_there_is_no_terminal(caplog: pytest.LogCaptureFixture, monk
     with caplog.at_level(logging.INFO, "embermill.jobs.progress"), display.open_display() as shown:
         for second in range(25):
             shown.show(progress.snapshot(float(second)), float(second))
-    assert len(caplog.messages) == 3 and "1,234 documents" in caplog.messages[0] and "bound by the encoder" in caplog.messages[0]
+    assert len(caplog.messages) == 3 and "1,234 rows" in caplog.messages[0] and "bound by the encoder" in caplog.messages[0]
 
 
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     progress.progress(report(0, 7, 50, encode=1.0), 0.0)
     with display.open_display() as shown:
         shown.show(progress.snapshot(1.0), 1.0)
-    assert "7 documents" in terminal.getvalue()
+    assert "7 rows" in terminal.getvalue()
