@@ -39,6 +39,7 @@ def show_sync(answer: Answer) -> str:
         *_show_imported(answer["imported"]),
         ("written", show_bytes(answer["bytes_written"]) + _show_clipped(answer["values_clipped"])),
         *show_unknown_words(answer["unknown_words"]),
+        *_show_empty(answer["empty_texts"]),
         *_show_kept(answer, units(documents is not None)[0]),
         ("time", show_seconds(answer["seconds"])),
     ]
@@ -47,6 +48,10 @@ def show_sync(answer: Answer) -> str:
     if answer["abandoned"]:
         rows.append(("abandoned", f"{several(answer['abandoned'], 'version')}: the corpus changed while it was made"))
     return f"{answer['output']} is up to date\n" + table(rows)
+
+
+def _show_empty(texts: int) -> list[tuple[str, str]]:
+    return [("found", f"{several(texts, 'empty text')} embedded like any other")] if texts else []
 
 
 def _show_clipped(values: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embermill.jobs.dataset.metadata.standing import KEPT, STALE_IN, STANDING, stale_in, standing_of
 from embermill.jobs.dataset.metadata.versions import Version
@@ -17,6 +18,7 @@ from embermill.jobs.difference.differing import Totals, read_differences
 from embermill.jobs.difference.inputs import CorpusFile, State
 from embermill.jobs.difference.scan import ScanTotals
 from embermill.jobs.difference.writing import Writes
+from embermill.jobs.shard.text_hash import digest_each
 from embermill.jobs.storage import Folder
 
 
@@ -70,6 +72,13 @@ def count_rows(
         "values_clipped": sum(receipts.column("values_clipped").to_pylist()),
         "unknown_words": sum(receipts.column("unknown_words").to_pylist()),
     }
+
+
+def count_empty(folder: Folder, differences: Sequence[str]) -> int:
+    """New and changed rows, or documents, without any text: a file that was emptied, say. differences: names of files."""
+    empty = pa.scalar(bytes(digest_each(pa.array([""]))), pa.binary(16))
+    tables = read_differences(folder, differences, ["text_hash"], [Action.EMBED_NEW, Action.EMBED_CHANGED])
+    return sum(pc.sum(pc.equal(table.column("text_hash"), empty)).as_py() or 0 for table in tables)
 
 
 def count_chunks(rows: dict[str, Any], added: Added) -> dict[str, Any]:

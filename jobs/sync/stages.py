@@ -50,7 +50,7 @@ from embermill.jobs.pool.placement import Placement, light_workers
 from embermill.jobs.receipt import COLLECT_KEYS, COPY, DIFFERENCE, EMBED, IMPORT, SCAN, SPLIT_KEYS, Receipt
 from embermill.jobs.run import why_not
 from embermill.jobs.storage import AlreadyExists, Folder
-from embermill.jobs.sync.counting import count_rows, stale_now, standing_now, unseen_in
+from embermill.jobs.sync.counting import count_empty, count_rows, stale_now, standing_now, unseen_in
 from embermill.jobs.sync.finding import find_texts
 from embermill.jobs.sync.imports import Imports
 from embermill.jobs.sync.passing_over import is_worth_a_version, pass_over
@@ -321,7 +321,7 @@ class Stages:
         added = self._add_up(plan, receipts, totals)
         stale = stale_now(self._folder, made, parent, self._standing_differences())
         rows = count_rows(made, scans, totals, writes, added, sum(refused.values()), self._all(receipts), files, stale)
-        counts = self._counts(rows, added)
+        counts = self._counts(rows, added) | {"empty_texts": count_empty(self._folder, self._standing_differences())}
         listing = {INPUTS: write_table(self._folder, f"{SYNC}/{INPUTS}", to_table(files)), LISTED: listed_s, NEXT_FILE: made.next_file}
         listing |= standing_now(counts, stale)
         details = listing | {"counts": counts, "files": made.comparison.counts} | ({} if self._imported is None else {IMPORTED: self._imported})

@@ -24,6 +24,7 @@ class SyncSummary:
     compacted: the version after it, with a new base (output.compact_at).
     values_clipped: numbers of new vectors that were too large for their codes (output.vectors). unknown_words: of the chunked documents that were
     written, pieces of over 64 characters of words that the tokenizer takes for one unknown token (chunk.on_blob).
+    empty_texts: new and changed rows, or documents, without any text.
     texts_embedded: given to the engine; vectors_copied: taken from elsewhere. abandoned: versions that were begun and given up by this sync.
     """
 
@@ -51,6 +52,7 @@ class SyncSummary:
     bytes_written: int = 0
     values_clipped: int = 0
     unknown_words: int = 0
+    empty_texts: int = 0
     abandoned: int = 0
     seconds: float = 0.0
     run: Summary | None = None
