@@ -116,6 +116,11 @@ def check_columns(config: JobConfig, files: tuple[SurveyedFile, ...], vectors: t
     """
     rows = row_schema(config, files)
     shard_schema(rows, vectors)
+    if config.corpus.encoding and files and not any(file.format == DOCUMENT for file in files):
+        raise UsageError(
+            f"corpus.encoding: {config.corpus.encoding} says how files that are documents are decoded, and this corpus has none: {files[0].info.path} is "
+            f"{files[0].format}: leave it out; CSV, JSON lines and text are read as UTF-8 (iconv -f {config.corpus.encoding} -t UTF-8 converts them)"
+        )
     return rows
 
 

@@ -26,6 +26,7 @@ TABLE: dict[str, Way] = {
     "more than {}: split the document": "chunking/test_late.py::test_a_document_whose_windows_take_too_much_is_refused",
     "extract its text first": "test_documents.py::test_what_other_tools_make_text_of",
     "Set them back, or choose another output.uri": f"{ADVICE}::other settings",
+    "says how files that are documents are decoded": "test_documents.py::test_an_encoding_is_for_documents_alone",
     "name the files of one kind by a glob": "test_documents.py::test_text_files_where_that_is_asked_for",
     "takes the vectors of equal texts from here": "test_documents.py::test_another_choice_of_files_is_another_dataset_that_takes_the_vectors",
     "text is made of HTML by {}, which is not installed": "test_html_documents.py::test_without_the_extra",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from embermill.jobs.commands.answers_sync import show_sync
 from tests.jobs.command_line import Answer, command, open_inline_pool, run
 
 
@@ -88,6 +90,18 @@ def test_a_named_encoding(tmp_path: Path) -> None:
     assert unknown.code == 2 and "expected an encoding of text that Python knows" in unknown.errors
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt"])
+def test_an_encoding_is_for_documents_alone(tmp_path: Path, name: str) -> None:
+    """As is advised, the file is converted and the key left out."""
+    content = {"a.csv": "id,text\na,caf\u00e9\n", "a.jsonl": '{"id": "a", "text": "caf\u00e9"}\n', "a.txt": "caf\u00e9\n"}[name]
+    written(tmp_path, {name: content.encode("latin-1")})
+    for command_name in ("plan", "run"):
+        refusal = embed(tmp_path, corpus={"encoding": "latin-1", "keep_columns": []}, name=command_name)
+        assert refusal.code == 2 and f"this corpus has none: {tmp_path}/docs/{name} is " in refusal.errors, refusal.errors
+    written(tmp_path, {name: content})
+    assert [row["text"] for row in rows(embed(tmp_path, corpus={"keep_columns": []})).values()] == ["caf\u00e9"]
+
+
 def test_two_files_of_one_name(tmp_path: Path) -> None:
     written(tmp_path, {"one/a.md": "one", "two/a.md": "two"})
     clash = embed(tmp_path, corpus={"files": [str(tmp_path / "docs/one"), str(tmp_path / "docs/two")]})
@@ -133,6 +147,19 @@ def test_other_files_in_a_folder_of_markdown_are_passed_over_and_told(tmp_path: 
     assert named.code == 2 and "b.png: its name does not tell its format" in named.errors
     none = embed(tmp_path, corpus={"files": [str(tmp_path / "docs/img")]}, output="none")
     assert none.code == 2 and "b.png: its name does not tell its format" in none.errors
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_a_file_that_was_emptied_is_told_by_sync_as_by_run(tmp_path: Path, split: bool) -> None:
+    sections: dict[str, Any] = {}
+    if split:
+        model = {"engine": "python:tests.jobs.chunk_engine:ChunkEngine", "on_long_text": "split"}
+        sections = {"engine": None, "model": model, "output_section": {}}
+    first = embed(written(tmp_path, {"a.md": "", "b.md": "# B"}), **sections)
+    assert first["findings"]["empty_texts"] == 1
+    written(tmp_path, {"b.md": "", "c.md": "", "d.md": "# D"})
+    synced = embed(tmp_path, name="sync", **sections)
+    assert synced.code == 0 and synced["empty_texts"] == 2 and "2 empty texts embedded like any other" in show_sync(json.loads(synced.stdout))
 
 
 def test_another_choice_of_files_is_another_dataset_that_takes_the_vectors(tmp_path: Path) -> None:
