@@ -11,8 +11,6 @@ from embermill.counts import several
 from embermill.jobs.config import CorpusConfig, JobConfig, flatten
 from embermill.jobs.corpus.arrow_types import canonical, declaration, id_type
 from embermill.jobs.corpus.chunk_columns import PREFIX, TYPES
-from embermill.jobs.corpus.columns import check_file, find_drift
-from embermill.jobs.corpus.formats import FORMATS
 from embermill.jobs.corpus.formats.csv import guess_delimiter
 from embermill.jobs.corpus.formats.document import NAME as DOCUMENT
 from embermill.jobs.corpus.formats.document import is_html
@@ -23,6 +21,7 @@ from embermill.jobs.corpus.uuids import is_uuid
 from embermill.jobs.engine import Output
 from embermill.jobs.errors import DataError, UsageError
 from embermill.jobs.partition import Partition
+from embermill.jobs.plan.file_columns import check_types, require_same_columns
 from embermill.jobs.plan.files import VERSION_COLUMN, Plan
 from embermill.jobs.plan.listing import cut_file, survey_files
 from embermill.jobs.plan.packing import SMALLEST_SHARE, pack
@@ -164,8 +163,8 @@ def row_schema(config: JobConfig, files: tuple[SurveyedFile, ...]) -> RowSchema:
         _first_type(column, readable, "chunk.prefix_columns")
     for column in rows.text_columns:
         _first_type(column, readable, "corpus.text_columns")
-    _require_same_columns(rows.of_documents, readable)
-    _check_types(rows.of_documents, readable)
+    require_same_columns(rows.of_documents, readable)
+    check_types(rows.of_documents, readable)
     if id_column is None:
         _refuse_equal_names(files)
     elif id_column in ("id", "path"):
@@ -178,7 +177,7 @@ def check_surveyed(corpus: CorpusConfig, rows: RowSchema, files: tuple[SurveyedF
 
     otherwise: what there is to do beside fixing the file.
     """
-    _check_types(rows.of_documents, _readable(corpus, files), otherwise)
+    check_types(rows.of_documents, _readable(corpus, files), otherwise)
 
 
 def _readable(corpus: CorpusConfig, files: tuple[SurveyedFile, ...]) -> list[SurveyedFile]:
@@ -189,33 +188,6 @@ def _readable(corpus: CorpusConfig, files: tuple[SurveyedFile, ...]) -> list[Sur
             f"{'; …' if len(bad) > 10 else ''}: fix or remove them, or set corpus.on_bad_file: quarantine"
         )
     return [file for file in files if not file.error]
-
-
-def describe_drift(rows: RowSchema, file: SurveyedFile) -> str:
-    """What is wrong with a file that was looked at later: the column that is not of the schema that is pinned; "" where all are."""
-    if file.error or file.rows == 0:
-        return ""
-    drift = find_drift(rows.of_documents, _types_to_check(rows.of_documents, file), all_columns=file.all_columns)
-    return "" if drift is None else drift.against_dataset
-
-
-def _require_same_columns(rows: RowSchema, files: list[SurveyedFile]) -> None:
-    """DataError for files of rows beside documents, where they have not the same columns: no setting makes one corpus of them."""
-    document, other = (next((file for file in files if (file.format == DOCUMENT) == kind and file.rows != 0), None) for kind in (True, False))
-    if document is None or other is None:
-        return
-    for file in (file for file in files if file.rows != 0):
-        if drift := find_drift(rows, _types_to_check(rows, file), all_columns=file.all_columns):
-            what = "is missing" if drift.found is None else f"has type {drift.found} and not {drift.pinned}"
-            raise DataError(
-                f"{file.info.path}: column {drift.column!r} {what}: the corpus holds documents ({document.info.path}) and files of rows ({other.info.path}), "
-                "whose columns differ: name the files of one kind by a glob (corpus.files: [folder/**/*.md]), or set corpus.format"
-            )
-
-
-def _check_types(rows: RowSchema, files: list[SurveyedFile], otherwise: str = "") -> None:
-    for file in (file for file in files if file.rows != 0):
-        check_file(rows, file.info.path, _types_to_check(rows, file), all_columns=file.all_columns, otherwise=otherwise)
 
 
 def _id_column(configured: str | None, files: list[SurveyedFile]) -> str | None:
@@ -254,20 +226,6 @@ def _require_one_type(column: str, files: list[SurveyedFile], declared: dict[str
     if first is not None and column in first.mixed and column not in declared:
         found = f"column {column!r} holds {first.mixed[column]} within its first MiB"
         raise DataError(f"{first.info.path}: {found}: {declaration(column, 'TYPE')}, or fix the file")
-
-
-def _types_to_check(rows: RowSchema, file: SurveyedFile) -> dict[str, pa.DataType]:
-    """A file's types, less inferred ones (of JSON lines) that are judged value by value: of declared columns, of mixed ones, and numbers among floats."""
-    if not FORMATS[file.format].infers_types:
-        return file.types
-    pinned = {source: kind for source, _, kind in rows.kept}
-    lenient = {
-        name: pinned[name]
-        for name, kind in file.types.items()
-        if name in pinned and (name in rows.declared or name in file.mixed or (pa.types.is_integer(kind) and pa.types.is_floating(pinned[name])))
-    }
-    ids = {rows.id_column: rows.id_type} if rows.id_column is not None and (rows.id_column in rows.declared or rows.id_column in file.mixed) else {}
-    return file.types | lenient | {name: kind for name, kind in ids.items() if name in file.types}
 
 
 def _first_type(column: str, files: list[SurveyedFile], key: str) -> pa.DataType:

@@ -21,9 +21,9 @@ from embermill.jobs.corpus.reading import read_rows
 from embermill.jobs.dataset.metadata.commits import CommitLog
 from embermill.jobs.errors import DataError, InputChanged, JobError
 from embermill.jobs.partition import Partition
+from embermill.jobs.plan.file_columns import describe_drift
 from embermill.jobs.plan.files import Plan
 from embermill.jobs.plan.listing import differs, list_corpus, survey_paths
-from embermill.jobs.plan.planning import describe_drift
 from embermill.jobs.storage import FileInfo, look_at, open_input
 from embermill.jobs.worker.cutting import LIMITS, ShardEnd, cut
 
