@@ -10,6 +10,7 @@ from embermill.jobs.commands.command import Answer
 from embermill.jobs.commands.quantities import show_bytes, show_seconds, table
 from embermill.jobs.wording import live_rows, units
 
+METADATA = "with other kept columns, or an id that is given once now"  # of rows that are written again with their vectors
 KEPT = ("unseen", "stale", "refused")
 FILE_WORDS = (("new", "new"), ("changed", "changed"), ("renamed", "renamed"), ("gone", "gone"), ("same", "unchanged"))
 
@@ -73,7 +74,7 @@ def _show_files(answer: Answer) -> str:
 
 def _show_rows(answer: Answer) -> Iterator[str]:
     for key, words in (
-        ("rows_new", "new"), ("rows_changed", "with another text"), ("rows_metadata", "with other kept columns"),
+        ("rows_new", "new"), ("rows_changed", "with another text"), ("rows_metadata", METADATA),
         ("rows_moved", "moved to another file"), ("rows_deleted", "deleted"),
     ):  # fmt: skip
         if answer[key]:
@@ -107,7 +108,8 @@ def show_standing(standing: Answer, unit: str) -> Iterator[tuple[str, str]]:
 
 
 PLANNED = (
-    ("new", "new"), ("changed", "with another text"), ("metadata", "with other kept columns alone"), ("moved", "moved to another file"),
+    ("new", "new"), ("changed", "with another text"), ("metadata", "with other kept columns alone, or an id that is given once now"),
+    ("moved", "moved to another file"),
     ("deleted", "deleted"), ("unseen", "in no file any more, and kept"), ("stale", "refused now, and kept as they were"),
     ("duplicate", "with an id that occurs earlier"), ("refused", "refused"), ("unchanged", "unchanged"),
 )  # fmt: skip
