@@ -28,7 +28,7 @@ TABLE: dict[str, Way] = {
     "Set them back, or choose another output.uri": f"{ADVICE}::other settings",
     "says how files that are documents are decoded": "test_documents.py::test_an_encoding_is_for_documents_alone",
     "name the files of one kind by a glob": "test_documents.py::test_text_files_where_that_is_asked_for",
-    "takes the vectors of equal texts from here": "test_documents.py::test_another_choice_of_files_is_another_dataset_that_takes_the_vectors",
+    "takes the vectors of equal texts from here": "test_documents.py::test_another_format_is_another_dataset_that_takes_the_vectors",
     "text is made of HTML by {}, which is not installed": "test_html_documents.py::test_without_the_extra",
     "pip install {}=={}, on every node, or choose another output.uri": "test_html_documents.py::test_the_extractor_is_pinned",
     "this dataset was begun without HTML files": "test_html_documents.py::test_a_dataset_begun_without_pages_takes_none",

@@ -162,15 +162,14 @@ def test_a_file_that_was_emptied_is_told_by_sync_as_by_run(tmp_path: Path, split
     assert synced.code == 0 and synced["empty_texts"] == 2 and "2 empty texts embedded like any other" in show_sync(json.loads(synced.stdout))
 
 
-def test_another_choice_of_files_is_another_dataset_that_takes_the_vectors(tmp_path: Path) -> None:
+def test_another_format_is_another_dataset_that_takes_the_vectors(tmp_path: Path) -> None:
     written(tmp_path, {"a.md": "# A", "b.txt": "one"})
     first = embed(tmp_path)
-    other: dict[str, Any] = {"files": [str(tmp_path / "docs/*.md")]}
-    refusal = embed(tmp_path, name="sync", corpus=other)
+    refusal = embed(tmp_path, name="sync", corpus={"format": "document"})
     assert refusal.code == 2 and f"another output.uri: `embermill sync` with that and --reuse {first.output} takes the vectors" in refusal.errors
     config = tmp_path / "out.yaml"
     followed = command("sync", str(config), "--set", f"output.uri={tmp_path / 'second'}", "--reuse", str(first.output))
-    assert followed.code == 0 and (followed["texts_embedded"], followed["vectors_copied"]) == (0, 1), followed.errors
+    assert followed.code == 0 and (followed["texts_embedded"], followed["vectors_copied"]) == (1, 1), followed.errors
 
 
 def test_columns_of_folders(tmp_path: Path) -> None:
