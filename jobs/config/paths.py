@@ -23,11 +23,18 @@ def require_lasting(uri: str, folder: Path) -> None:
 
 def require_replaced(uri: str, folder: Path) -> None:
     """UsageError for an output.uri with `$HOME` or `${HOME}` in it, which only a shell replaces: a new folder would be called that."""
-    if "://" not in uri and not Path(absolute(uri, folder)).exists() and (found := _VARIABLE.search(uri)):
+    if "://" not in uri and (found := _VARIABLE.search(uri)) and not _is_there(absolute(uri, folder)):
         raise UsageError(
             f"output.uri: {uri}: {found[0]} is not replaced here, and would be a folder of that name: write the path itself (`~/` begins the home folder), or "
             f'let the shell replace it, in double quotes: --set "output.uri={uri}"'
         )
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name that no file has: too long, a zero byte
+        return False
 
 
 def absolute(address: str, folder: Path) -> str:
