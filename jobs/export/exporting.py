@@ -21,6 +21,7 @@ from embermill.jobs.export.state import State, open_state
 from embermill.jobs.index.check import check
 from embermill.jobs.index.columns import index_columns
 from embermill.jobs.storage import naming_folder, open_folder
+from embermill.jobs.storage.local_path import local_path
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ def export(
     names, vector: as index_columns has them. Raises UsageError for what the call has wrong, and where `out` holds something else; CheckFailed, before anything
     is written, where the format's reader would refuse rows; AnotherRun where somebody else writes there.
     """
-    with naming_folder(Path(out), f"--out {out}: cannot be written"):
-        return _export(uri, name, Path(out), version, vector, names, dict(options or {}), on_rows)
+    folder = local_path(str(out))
+    with naming_folder(folder, f"--out {out}: cannot be written"):
+        return _export(uri, name, folder, version, vector, names, dict(options or {}), on_rows)
 
 
 def _export(

@@ -9,6 +9,7 @@ from pathlib import Path
 from embermill.jobs.errors import Interrupted, JobError, UsageError
 from embermill.jobs.index import Address, Target
 from embermill.jobs.storage import of_disk
+from embermill.jobs.storage.local_path import local_path
 
 PASSING = ("Connection", "Timeout", "Unavailable", "OperationalError", "Interrupted", "TooManyRequests")
 """Words in the names of exceptions for what may be gone by the next time."""
@@ -36,7 +37,7 @@ def _folder_of(address: Address) -> Path | None:
     """Where its files lie on this machine; None of a server, of an object store, and of a class of the user's own."""
     if "://" in address.text or address.scheme in ("python", "postgresql", "qdrant"):
         return None
-    return Path(address.place).expanduser().parent
+    return local_path(address.place).parent
 
 
 def _is_of_library(error: Exception) -> bool:

@@ -27,6 +27,7 @@ from embermill.jobs.index import Address, Layout, Standing, Target
 from embermill.jobs.index.checking import vectors_of
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.row_keys import number_keys, require_no_collision
+from embermill.jobs.storage.local_path import real_path
 
 KEY = "embermill_key"
 SAVE_ROWS = 1 << 20  # no save, but for the last, before so many rows came in
@@ -36,7 +37,7 @@ class FileTarget(Target):
     """A class of it says how its library makes, reads, changes and asks an index."""
 
     def __init__(self, address: Address) -> None:
-        self.path = Path(address.place).expanduser().resolve()  # a link to it is another name of the same index, with its rows, cursor and lock
+        self.path = real_path(address.place)  # a link to it is another name of the same index, with its rows, cursor and lock
         self.where = address.shown
         self._lock = LockFile(self._beside("lock"))
         self._index: Any = None

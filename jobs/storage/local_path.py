@@ -18,3 +18,11 @@ def local_path(address: str) -> Path:
         raise UsageError(f"{address!r}: expected a path or a URL, got a name that is not valid Unicode") from None
     except RuntimeError:
         raise UsageError(f"{address}: there is no user {address.split('/')[0][1:]!r} whose home folder that could be: give an absolute path") from None
+
+
+def real_path(address: str) -> Path:
+    """The same, absolute and without links, so that two names of one file are one. UsageError where its links lead in a circle, too."""
+    try:
+        return local_path(address).resolve()
+    except (RuntimeError, OSError):
+        raise UsageError(f"{address}: its symbolic links lead in a circle, or its name is none that a file can have: choose another place") from None

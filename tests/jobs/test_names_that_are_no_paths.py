@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.command_line import Answer
+from tests.jobs.command_line import Answer, make_dataset
 
 Embed = Callable[..., Answer]
 Command = Callable[..., Answer]
@@ -27,6 +27,21 @@ def test_every_command_refuses_it(command: Command, embed: Embed, tmp_path: Path
     for sections in ({"corpus": {"files": [NAMES[name]]}}, {"output_section": {"uri": NAMES[name]}}):
         answer = embed(name="plan", **sections)
         assert answer.code in (2, 3) and "Traceback" not in answer.errors, (sections, answer.errors)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_dataset(tmp_path_factory.mktemp("names") / "made"))
+
+
+@pytest.mark.parametrize("name", ["no such user", "a component too long", "a path too long", "below a file", "links in a circle"])
+def test_nothing_is_loaded_or_exported_there(command: Command, dataset: str, tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    place = NAMES.get(name, str(tmp_path / "loop"))
+    out = ("--out", place)
+    for words in (("load", dataset, f"duckdb:{place}?table=docs"), ("export", dataset, "--format", "npy", *out), ("changes", dataset, "--since", "0", *out)):
+        answer = command(*words)
+        assert answer.code == 2 and "Traceback" not in answer.errors, (words, answer.errors)
 
 
 def test_links_in_a_circle(embed: Embed, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from embermill.jobs.dataset.views.feed import Feed
 from embermill.jobs.dataset.views.live import batch_groups, open_rows
 from embermill.jobs.errors import UsageError
 from embermill.jobs.storage import naming_folder
+from embermill.jobs.storage.local_path import local_path
 
 ROWS_PER_FILE = 1 << 17
 
@@ -56,9 +57,10 @@ def _write_upserts(feed: Feed, folder: Path) -> int:
 @contextlib.contextmanager
 def _new_folder(out: str) -> Iterator[Path]:
     """Of a feed that was not written to its end nothing stays there: the same command begins anew."""
-    folder = Path(out).expanduser()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--out {out}: holds something already: expected a new or an empty folder")
+    folder = local_path(out)
+    with naming_folder(folder, f"--out {out}: cannot be written"):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"--out {out}: holds something already: expected a new or an empty folder")
     try:
         with naming_folder(folder, f"--out {out}: cannot be written"):
             folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import chromadb
@@ -21,6 +20,7 @@ from embermill.jobs.index.checking import vectors_of
 from embermill.jobs.index.lease import LeasedTarget
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.metadata_json import json_rows, json_text
+from embermill.jobs.storage.local_path import local_path
 
 CURSOR = "embermill_cursor"
 SPACES = {COSINE: "cosine", DOT: "ip", L2: "l2"}
@@ -33,7 +33,7 @@ class ChromaTarget(LeasedTarget):
 
     def __init__(self, address: Address) -> None:
         self._name, self._place = address.options.get("collection", "docs"), address.place
-        self._path = None if address.text.startswith("chroma://") else Path(self._place).expanduser()
+        self._path = None if address.text.startswith("chroma://") else local_path(self._place)
         self.where, self.is_server = address.shown, self._path is None
         self._writing = threading.Lock()
         self._lock = None if self._path is None else LockFile(self._path / "embermill.lock")

@@ -22,6 +22,7 @@ from embermill.jobs.index.fit import Column, folded, refuse_view, require_column
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.regrouping import regrouped
 from embermill.jobs.index.sql import CURSOR_TABLE, quoted, quoted_value
+from embermill.jobs.storage.local_path import real_path
 
 DISTANCES = {COSINE: "array_cosine_distance", DOT: "array_negative_inner_product", L2: "array_distance"}
 MAGIC, MAGIC_AT = b"DUCK", 8  # in the header of each of its files
@@ -44,7 +45,7 @@ class DuckDBTarget(Target):
     has_alias = True
 
     def __init__(self, address: Address) -> None:
-        self.where, self._path = address.shown, Path(address.place).expanduser().resolve()
+        self.where, self._path = address.shown, real_path(address.place)
         self._table = require_name(address.shown, address.options.get("table", "docs"), folded)
         self._index = address.options.get("index", "none")
         if self._index not in ("none", "hnsw"):

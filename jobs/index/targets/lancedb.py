@@ -20,6 +20,7 @@ from embermill.jobs.index import FLOAT16, FLOAT32, UBINARY, Address, Layout, Sta
 from embermill.jobs.index.fit import Column, require_columns
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.sql import quoted_value
+from embermill.jobs.storage.local_path import local_path
 
 CURSOR = "embermill.cursor"
 INDEXES = {"ivf_hnsw_sq": "IVF_HNSW_SQ", "ivf_pq": "IVF_PQ"}
@@ -40,7 +41,7 @@ class LanceDBTarget(Target):
         self._table_name, self._index = address.options.get("table", "docs"), address.options.get("index", "none")
         if self._index not in ("none", *INDEXES):
             raise UsageError(f"target {address.shown}: index={self._index}: expected none, {' or '.join(INDEXES)}")
-        self._place = address.place if "://" in address.text and not address.text.startswith("lancedb:/") else str(Path(address.place).expanduser())
+        self._place = address.place if "://" in address.text and not address.text.startswith("lancedb:/") else str(local_path(address.place))
         self._lock = None if "://" in self._place else LockFile(Path(self._place, f"{self._table_name}.lock"))
         self._database: Any = None
         self._table: Any = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from embermill.jobs.index.checking import vectors_of
 from embermill.jobs.index.lease import LeasedTarget
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.metadata_json import json_rows
+from embermill.jobs.storage.local_path import local_path
 
 if TYPE_CHECKING:
     from embermill.jobs.index.targets.milvus_lite import LiteServer
@@ -50,7 +50,7 @@ class MilvusTarget(LeasedTarget):
         self.where, self.is_server = address.shown, address.text.startswith("milvus://")
         if not self.is_server:
             self.dtypes, self.dtypes_note = LITE_DTYPES, LITE_NOTE
-        self._path = Path(address.place).expanduser()
+        self._path = local_path(address.place)
         if not self.is_server and self._path.suffix != SUFFIX:
             raise UsageError(f"target {address.shown}: expected a path that ends in {SUFFIX}, by which pymilvus tells Milvus Lite from a server")
         if not self.is_server and find_spec("milvus_lite") is None:

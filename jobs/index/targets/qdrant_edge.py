@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from embermill.jobs.index import COSINE, DOT, FLOAT16, FLOAT32, L2, Address, Lay
 from embermill.jobs.index.lock_file import LockFile
 from embermill.jobs.index.qdrant_points import points_of, rows_of
 from embermill.jobs.index.row_keys import uuid_keys
+from embermill.jobs.storage.local_path import local_path
 
 DISTANCES = {COSINE: qdrant.Distance.Cosine, DOT: qdrant.Distance.Dot, L2: qdrant.Distance.Euclid}
 DATATYPES = {FLOAT32: qdrant.VectorStorageDatatype.Float32, FLOAT16: qdrant.VectorStorageDatatype.Float16}
@@ -30,7 +30,7 @@ class QdrantEdgeTarget(Target):
     normalizes = True
 
     def __init__(self, address: Address) -> None:
-        self._path = Path(address.place).expanduser()
+        self._path = local_path(address.place)
         self._lock = LockFile(self._path.with_name(f"{self._path.name}.lock"))
         self._cursor_file = self._path.with_name(f"{self._path.name}.cursor.json")
         self._shard: Any = None
