@@ -224,6 +224,7 @@ TABLE: dict[str, Way] = {
     "free disk space there and run the same command again": "test_storage_trouble.py::test_a_disk_that_is_full_or_read_only_in_mid_run",
     "let this user write and read there": "test_storage_trouble.py::test_a_disk_that_is_full_or_read_only_in_mid_run",
     "and a file is there: choose another place": f"{ADVICE}::other settings",
+    "or its name is none that a file can have: choose another place": "test_names_that_are_no_paths.py::test_nothing_is_loaded_or_exported_there",
     "put output.uri on another one": Beyond("A file system without hard links is not at hand"),
     "expected a folder that files can be made in": "test_storage_trouble.py::test_a_disk_that_is_full_or_read_only_in_mid_run",
     "expected parts that are neither empty": "storage/test_object_stores.py::test_a_key_with_dots_is_refused_by_every_command",

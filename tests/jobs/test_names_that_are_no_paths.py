@@ -42,6 +42,8 @@ def test_nothing_is_loaded_or_exported_there(command: Command, dataset: str, tmp
     for words in (("load", dataset, f"duckdb:{place}?table=docs"), ("export", dataset, "--format", "npy", *out), ("changes", dataset, "--since", "0", *out)):
         answer = command(*words)
         assert answer.code == 2 and "Traceback" not in answer.errors, (words, answer.errors)
+    assert command("load", dataset, f"duckdb:{tmp_path}/another/place.db?table=docs").code == 0
+    assert command("export", dataset, "--format", "npy", "--out", str(tmp_path / "another/folder")).code == 0
 
 
 def test_links_in_a_circle(embed: Embed, tmp_path: Path) -> None:
