@@ -12,6 +12,7 @@ import base64
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -21,7 +22,7 @@ from typing import Any
 
 from tests.services import libraries, program
 
-WAIT_S = 60.0
+WAIT_S, ENDING_S = 60.0, 5.0
 
 
 class Page:
@@ -100,7 +101,7 @@ class Page:
 def open_page(path: Path) -> Iterator[Page]:
     ours_read, theirs_write = os.pipe()
     theirs_read, ours_write = os.pipe()
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}", "--disable-background-networking"]
         browser = program("chromium-headless-shell")
 
@@ -111,8 +112,9 @@ def open_page(path: Path) -> Iterator[Page]:
 
         environment = os.environ | {"LD_LIBRARY_PATH": libraries("chromium"), "HOME": profile}
         running = subprocess.Popen(
-            [browser, *options], preexec_fn=take_pipes, close_fds=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+            [browser, *options], preexec_fn=take_pipes, close_fds=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
         os.close(theirs_read)
         os.close(theirs_write)
         try:
@@ -121,7 +123,17 @@ def open_page(path: Path) -> Iterator[Page]:
             page.open(path)
             yield page
         finally:
-            running.kill()
-            running.wait()
+            _end(running)
             os.close(ours_read)
             os.close(ours_write)
+
+
+def _end(browser: subprocess.Popen[bytes]) -> None:
+    """It and its children, which write into the profile: the folder would not be empty when it is removed."""
+    os.killpg(browser.pid, signal.SIGKILL)
+    browser.wait()
+    deadline = time.monotonic() + ENDING_S
+    with contextlib.suppress(ProcessLookupError):  # none is left
+        while time.monotonic() < deadline:
+            os.killpg(browser.pid, 0)
+            time.sleep(0.02)

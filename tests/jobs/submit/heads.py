@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_S = 180
+START_S, ENDING_S = 180, 10
 PRIVATE = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "PYTHONPATH")
 
 
@@ -46,7 +46,7 @@ def start_head(python: Path, *, cpus: int = 2, autoscaled: dict[str, float] | No
     """
     dashboard, gcs, client, agent, metrics, scaler = free_ports(6)
     token = secrets.token_hex(32)
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # a socket's path is short
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # a socket's path is short
         environment = {name: value for name, value in os.environ.items() if name not in PRIVATE} | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
         command = [
             str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}",
@@ -119,8 +119,19 @@ def free_ports(count: int) -> list[int]:
 
 
 def _end_what_is_left(folder: str) -> None:
-    """Processes of this head that outlived it: their command lines name its folder."""
+    """Processes of this head that outlived it: their command lines name its folder. They write there, so it is removed once none is left."""
+    until = time.monotonic() + ENDING_S
+    while (left := _named_after(folder)) and time.monotonic() < until:
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _named_after(folder: str) -> list[int]:
+    found = list[int]()
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if f"{folder}/r" in file.read_bytes().decode(errors="replace"):
-                os.kill(int(file.parent.name), signal.SIGKILL)
+                found.append(int(file.parent.name))
+    return found
