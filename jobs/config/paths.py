@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from embermill.jobs.errors import UsageError
-from embermill.jobs.storage.local_path import local_path
+from embermill.jobs.storage.local_path import is_there, local_path
 
 _VARIABLE = re.compile(r"(?<![^/])\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})(?=/|$)")  # a whole part of a path
 RAY_RESOURCES = "runtime_resources"  # the folder of a Ray session that holds its copies of submitted folders
@@ -23,18 +23,11 @@ def require_lasting(uri: str, folder: Path) -> None:
 
 def require_replaced(uri: str, folder: Path) -> None:
     """UsageError for an output.uri with `$HOME` or `${HOME}` in it, which only a shell replaces: a new folder would be called that."""
-    if "://" not in uri and (found := _VARIABLE.search(uri)) and not _is_there(absolute(uri, folder)):
+    if "://" not in uri and (found := _VARIABLE.search(uri)) and not is_there(Path(absolute(uri, folder))):
         raise UsageError(
             f"output.uri: {uri}: {found[0]} is not replaced here, and would be a folder of that name: write the path itself (`~/` begins the home folder), or "
             f'let the shell replace it, in double quotes: --set "output.uri={uri}"'
         )
-
-
-def _is_there(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # a name that no file has: too long, a zero byte
-        return False
 
 
 def absolute(address: str, folder: Path) -> str:

@@ -20,6 +20,14 @@ def local_path(address: str) -> Path:
         raise UsageError(f"{address}: there is no user {address.split('/')[0][1:]!r} whose home folder that could be: give an absolute path") from None
 
 
+def is_there(path: Path) -> bool:
+    """False also for a name that no file can have, one that is too long say, which pathlib raises for."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def real_path(address: str) -> Path:
     """The same, absolute and without links, so that two names of one file are one. UsageError where its links lead in a circle, too."""
     try:

@@ -29,6 +29,7 @@ from embermill.jobs.errors import UsageError
 from embermill.jobs.plan.dataset_format import upgrade_format
 from embermill.jobs.plan.files import Plan, require_plan
 from embermill.jobs.storage import Folder, open_folder
+from embermill.jobs.storage.local_path import is_there
 from embermill.jobs.versions.compact import Keep, make_base
 from embermill.jobs.versions.holding import find_ids
 from embermill.jobs.versions.path_ids import find_path_ids
@@ -121,7 +122,7 @@ def read_ids(file: Path, plan: Plan) -> pa.Array:
 
 def _why(file: Path, error: Exception) -> str:
     """An OSError by its reason alone: the rest of it is an error number and the name that has been said."""
-    if not file.exists():
+    if not is_there(file):
         return "there is no such file"
     return "it is a folder" if file.is_dir() else getattr(error, "strerror", None) or str(error).splitlines()[0]
 

@@ -195,7 +195,6 @@ TABLE: dict[str, Way] = {
     "ubinary packs eight dimensions a byte, and this model makes": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
     "config.json lists matryoshka_dimensions": f"{COMPACT}::test_what_is_advised_of_a_column_helps",
     "were too large for their codes and clipped": f"{COMPACT}::test_a_scale_that_does_not_fit_is_told_of",
-    "--recall is measured on a finished dataset": f"{COMPACT}::test_recall_is_measured_on_a_finished_dataset",
     "the scale of int8 columns could not be measured: {}": "stages/test_scales.py",
     "or with the same output.vectors": "sync/test_compact_columns.py::test_reuse_refuses_another_form_and_names_it",
     "leave it out of --reuse": Beyond("Another dataset takes the place of the one that a version was planned with, before it is copied from"),

@@ -39,7 +39,8 @@ def test_nothing_is_loaded_or_exported_there(command: Command, dataset: str, tmp
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     place = NAMES.get(name, str(tmp_path / "loop"))
     out = ("--out", place)
-    for words in (("load", dataset, f"duckdb:{place}?table=docs"), ("export", dataset, "--format", "npy", *out), ("changes", dataset, "--since", "0", *out)):
+    writing = (("load", dataset, f"duckdb:{place}?table=docs"), ("export", dataset, "--format", "npy", *out), ("changes", dataset, "--since", "0", *out))
+    for words in (*writing, ("erase", dataset, "--ids", place)):
         answer = command(*words)
         assert answer.code == 2 and "Traceback" not in answer.errors, (words, answer.errors)
     assert command("load", dataset, f"duckdb:{tmp_path}/another/place.db?table=docs").code == 0

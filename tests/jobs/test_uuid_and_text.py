@@ -6,7 +6,6 @@ import json
 import uuid
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import duckdb
 import pyarrow as pa
@@ -21,7 +20,8 @@ from embermill.jobs.dataset.metadata.schema import uuid_columns
 from embermill.jobs.plan.files import require_plan
 from embermill.jobs.shard.text_hash import hash_texts
 from embermill.jobs.storage import open_folder
-from tests.jobs.command_line import Answer, command, open_inline_pool, run
+from tests.jobs.command_line import Answer, command, run
+from tests.jobs.worked_on import inline_pools
 
 VALUES = [uuid.UUID(int=number * 2**100 + 7) for number in range(6)]
 
@@ -33,7 +33,7 @@ def job(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, name: str = "run", *, output: dict[str, Any] | None = None, **corpus: Any) -> Answer:
-    with mock.patch("embermill.jobs.run.open_pool", open_inline_pool), mock.patch("embermill.jobs.sync.stages.open_pool", open_inline_pool):
+    with inline_pools():
         return run(folder, name=name, corpus=corpus, output_section=output or {})
 
 

@@ -5,7 +5,7 @@ receipt_table.py   receipts as a table, and their sums
 completeness.py    whether receipts account for the whole plan
 manifest.py        published last
 inventory.py       which shards there are: whom all readers go by
-why_empty.py       where every row was refused
+why_empty.py       where every row was refused    standing.py    rows that are not as the corpus is
 why_unfinished.py  and what finishes it          first_quarantined.py  an example of what was refused
 consistency.py     whether plan, manifest and commits speak of the same shards
 reconcile.py       what a run does first: what no commit has is committed

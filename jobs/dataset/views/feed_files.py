@@ -61,10 +61,9 @@ def _new_folder(out: str) -> Iterator[Path]:
     with naming_folder(folder, f"--out {out}: cannot be written"):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"--out {out}: holds something already: expected a new or an empty folder")
-    try:
-        with naming_folder(folder, f"--out {out}: cannot be written"):
+        try:
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from embermill.counts import several
-from embermill.jobs.dataset.metadata.manifest import read_manifest
 from embermill.jobs.dataset.metadata.versions import read_version
 from embermill.jobs.dataset.views.live import LiveRows
 from embermill.jobs.errors import UsageError
@@ -57,8 +56,6 @@ class RecallReport:
 
 def measure_recall(folder: Folder, queries: int) -> RecallReport:
     """Of a finished dataset's newest version. Memory: `queries` vectors of each column, and a batch of rows with its scores. UsageError where there is none."""
-    if read_manifest(folder) is None:
-        raise UsageError(f"{folder.root}: --recall is measured on a finished dataset: run it to its end first")
     plan, version = require_plan(folder), read_version(folder)
     rows = version.totals["rows"]
     if rows <= K:

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import embermill
-from tests.jobs.command_line import command, open_inline_pool, run
+from tests.jobs.command_line import command, run
+from tests.jobs.worked_on import inline_pools
 
 ROWS = 60
 KINDS = pa.schema(
@@ -42,7 +43,7 @@ def make_dataset(folder: Path) -> Path:
     for edited, name in (("", "run"), (" edited", "sync")):
         pq.write_table(pa.Table.from_pylist(corpus_rows(edited), KINDS), folder / "corpus/a.parquet", row_group_size=10)
         corpus = {"keep_columns": KEPT, "partition_text_bytes": 100, "complete": True, "max_deleted_share": 0.5}
-        with mock.patch("embermill.jobs.run.open_pool", open_inline_pool), mock.patch("embermill.jobs.sync.stages.open_pool", open_inline_pool):
+        with inline_pools():
             answer = run(folder, name=name, output="articles", corpus=corpus)
         assert answer.code == 0, answer.errors
     return answer.output

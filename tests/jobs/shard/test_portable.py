@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest import mock
 
 import duckdb
 import numpy as np
@@ -20,8 +19,9 @@ from embermill.jobs.shard.contents import Damaged, open_parquet, read_shard
 from embermill.jobs.shard.footer import SCHEMA_KEY
 from embermill.jobs.shard.writer import open_writer
 from embermill.jobs.storage import open_folder
-from tests.jobs.command_line import Answer, command, open_inline_pool, run
+from tests.jobs.command_line import Answer, command, run
 from tests.jobs.sample_dataset import SHARD, make_plan, write_shard
+from tests.jobs.worked_on import inline_pools
 
 KEPT = {
     "when": pa.timestamp("us", "Europe/Berlin"), "took": pa.duration("ms"), "tags": pa.list_(pa.string()), "point": pa.list_(pa.float32(), 2),
@@ -87,7 +87,7 @@ def write_corpus(folder: Path, edited: str) -> None:
 
 def make(folder: Path, encoding: str, name: str = "run") -> Answer:
     corpus = {"files": [str(folder / "corpus/*.parquet")], "keep_columns": ["took"]}
-    with mock.patch("embermill.jobs.run.open_pool", open_inline_pool), mock.patch("embermill.jobs.sync.stages.open_pool", open_inline_pool):
+    with inline_pools():
         answer = run(folder, output=encoding, name=name, corpus=corpus, output_section={"encoding": encoding})
     assert answer.code == 0, answer.errors
     return answer

@@ -10,7 +10,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +20,8 @@ import embermill
 from embermill.jobs.config import load_config
 from embermill.jobs.run import run
 from embermill.jobs.sync.job import sync
-from tests.jobs.command_line import open_inline_pool
 from tests.jobs.index.targets.reading import Rows
+from tests.jobs.worked_on import inline_pools
 
 ROOT = Path(__file__).parents[4]
 CHANGED = 54  # of 5,393 rows, each: edited, inserted, deleted
@@ -62,7 +61,7 @@ def make_demo(folder: Path) -> None:
     subprocess.run([sys.executable, "infra/demo/stdlib_corpus.py", str(folder / "corpus")], cwd=ROOT, check=True)
     settings = [f"corpus.files=[{folder}/corpus/*.parquet]", f"output.uri={folder}/embeddings", "corpus.complete=true", "workers.count=1"]
     config = load_config(str(ROOT / "infra/demo/demo.yaml"), settings)
-    with mock.patch("embermill.jobs.run.open_pool", open_inline_pool), mock.patch("embermill.jobs.sync.stages.open_pool", open_inline_pool):
+    with inline_pools():
         run(config)
         path = folder / "corpus/stdlib.parquet"
         rows = pq.read_table(path)
